@@ -1,0 +1,1 @@
+"""Analytic cost: multiply-accumulates, parameters, memory access, peak activations."""

@@ -1,0 +1,47 @@
+"""What the workbench raises. Every message says what happened, why, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WorkbenchError(Exception):
+    """Base of every error that the workbench raises on purpose."""
+
+
+class UnknownName(WorkbenchError):
+    """A model, step, layer, split or column that does not exist."""
+
+
+class BadValue(WorkbenchError):
+    """A setting or an input outside what is allowed."""
+
+
+class BadFile(WorkbenchError):
+    """A file that is missing, corrupt, or of a format that is not accepted."""
+
+
+class StepFailed(WorkbenchError):
+    """A step could not be applied to this model."""
+
+
+class MeasurementFailed(WorkbenchError):
+    """A measurement could not be taken."""
+
+
+class ExportFailed(WorkbenchError):
+    """An exported file did not reproduce what was measured."""
+
+
+class Cancelled(WorkbenchError):
+    """The user cancelled the job; everything finished before is kept."""
+
+
+def unknown(kind: str, value: object, known: Iterable[str]) -> UnknownName:
+    """The error for a name that is not one of `known`, with the nearest match as a suggestion."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return UnknownName(f"There is no {kind} named {value!r}.{hint} Known: {listed or 'none'}.")

@@ -1,0 +1,136 @@
+"""Long work off the main thread: progress, cooperative cancel, result or error."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from workbench.errors import BadValue, Cancelled
+
+T = TypeVar("T")
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job has come: `fraction` in [0, 1], the stage in words, seconds since its start."""
+
+    fraction: float
+    stage: str
+    seconds: float
+
+
+class Reporter:
+    """What working code holds: call it with (fraction, stage); it raises `Cancelled` once cancel was asked."""
+
+    def __init__(self, publish: Callable[[float, str], None] | None = None) -> None:
+        self._publish = publish
+        self.cancelled = threading.Event()
+
+    def __call__(self, fraction: float, stage: str) -> None:
+        self.check()
+        if self._publish is not None:
+            self._publish(min(max(fraction, 0.0), 1.0), stage)
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the user asked for it."""
+        if self.cancelled.is_set():
+            raise Cancelled("The job was cancelled. Variants finished before it are kept.")
+
+    def part(self, start: float, end: float) -> Reporter:
+        """A reporter for a part of the work: its 0..1 is this one's start..end; the cancel is shared."""
+        part = Reporter(lambda fraction, stage: self(start + fraction * (end - start), stage))
+        part.cancelled = self.cancelled
+        return part
+
+
+class Job(Generic[T]):
+    """One unit of long work, started at once on a thread of its own (or when `gate` is free)."""
+
+    def __init__(self, work: Callable[[Reporter], T], *, name: str = "job", gate: threading.Lock | None = None) -> None:
+        self.name = name
+        self.state: State = "waiting"
+        self.error: BaseException | None = None
+        self._value: T | None = None
+        self._progress = Progress(0.0, "waiting", 0.0)
+        self._started = time.monotonic()
+        self._listeners: list[Callable[[Job[T]], None]] = []
+        self._reporter = Reporter(self._report)
+        self._ended = threading.Event()
+        self._work, self._gate = work, gate
+        self._thread = threading.Thread(target=self._run, name=f"workbench-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def progress(self) -> Progress:
+        """The latest progress; a value, safe to read from any thread."""
+        return self._progress
+
+    @property
+    def done(self) -> bool:
+        """True once the job has ended, in whatever way."""
+        return self._ended.is_set()
+
+    def on_change(self, listener: Callable[[Job[T]], None]) -> None:
+        """Call `listener(job)` on every progress report and at the end, on the job's thread."""
+        self._listeners.append(listener)
+        if self.done:
+            listener(self)
+
+    def cancel(self) -> None:
+        """Ask the work to stop at its next report; finished results are kept."""
+        self._reporter.cancelled.set()
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the end and return the value.
+
+        Raises: whatever the work raised; `Cancelled`; `TimeoutError` when it is not done in `timeout` seconds.
+        """
+        if threading.current_thread() is self._thread:
+            raise BadValue("A job cannot wait for its own result. Call result() from another thread.")
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"{self.name} is not done after {timeout} s ({self._progress.stage}).")
+        if self.error is not None:
+            raise self.error
+        return self._value  # type: ignore[return-value]  # set whenever there is no error
+
+    def _report(self, fraction: float, stage: str) -> None:
+        self._progress = Progress(fraction, stage, time.monotonic() - self._started)
+        self._notify()
+
+    def _notify(self) -> None:
+        for listener in list(self._listeners):
+            listener(self)
+
+    def _run(self) -> None:
+        try:
+            with self._turn():
+                self.state = "running"
+                self._reporter(0.0, "starting")
+                self._value = self._work(self._reporter)
+            self.state = "done"
+            self._progress = Progress(1.0, "done", time.monotonic() - self._started)
+        except Cancelled as error:
+            self.state, self.error = "cancelled", error
+        except BaseException as error:  # noqa: BLE001  # kept and raised again by result()
+            self.state, self.error = "failed", error
+        finally:
+            self._ended.set()
+            self._notify()
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the gate while working; stay cancellable while waiting for it."""
+        if self._gate is None:
+            yield
+            return
+        while not self._gate.acquire(timeout=0.1):
+            self._reporter.check()
+        try:
+            yield
+        finally:
+            self._gate.release()

@@ -1,0 +1,227 @@
+"""What every technique is made of: its settings, its plan, its work.
+
+A step is a frozen dataclass. `sketch` says from shapes (and cached spectra) what it will do to a
+network; `apply` or `lower` does it. Nothing outside a technique's own file knows it by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from workbench.cost.network import Network
+from workbench.errors import BadValue, unknown
+from workbench.jobs import Reporter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from workbench.data import Split
+
+T = TypeVar("T")
+Layers = str | tuple[str, ...]
+
+#: Every step by its class name, in the order of definition; the menu, the files and the CLI read it.
+REGISTRY: dict[str, type[Step]] = {}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a field of a step is shown and checked. `low` and `high` are inclusive; `kind` names its control."""
+
+    name: str
+    kind: str  # rank, fraction, integer, number, choice, flag, layers, text
+    default: Any
+    label: str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+
+def setting(default: Any, kind: str, help: str, **more: Any) -> Any:  # noqa: A002  # the word that users see
+    """A dataclass field that describes itself; `more` are fields of `Setting`."""
+    return field(default=default, metadata={"setting": {"kind": kind, "help": help, **more}})
+
+
+def layers_setting() -> Any:
+    """The field `layers`, which every step that works on single layers has."""
+    return setting("*", "layers", "Names of the layers to treat: a name, a glob such as 'blocks.*', or a list.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a plan: what a step will do to a layer, or why it leaves it alone."""
+
+    step: str
+    layer: str
+    kind: str
+    applies: bool
+    action: str  # "ranks 16, 24", or the reason for leaving the layer alone
+    macs: int = 0
+    macs_after: int = 0
+    params: int = 0
+    params_after: int = 0
+    relative_error: float | None = None  # of the weight, where the step knows it in closed form
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The network as it will be after a step, and the plan's rows."""
+
+    network: Network
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights that a sketch may look at, with a cache for what is computed from them once.
+
+    `changed` are layers that an earlier step of the recipe will have altered: their weights are not
+    known before that step has run.
+    """
+
+    module: nn.Module
+    cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
+
+    def of(self, layer: str) -> torch.Tensor | None:
+        """The weight of the layer at this module path, or None where it is not known yet."""
+        if any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
+            return None
+        weight: torch.Tensor | None = self.module.get_parameter(f"{layer}.weight").detach()
+        return weight
+
+    def analysed(self, layer: str, what: str, compute: Callable[[torch.Tensor], T]) -> T | None:
+        """`compute(weight)`, remembered under (layer, what); None where the weight is not known yet."""
+        weight = self.of(layer)
+        if weight is None:
+            return None
+        key = (layer, what)
+        if key not in self.cache:
+            self.cache[key] = compute(weight)
+        value: T = self.cache[key]
+        return value
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step may use while it works. It never sees the test split."""
+
+    example: torch.Tensor  # (1, ...) one input, normalised
+    progress: Reporter = field(default_factory=Reporter)
+    calibration: torch.Tensor | None = None  # (N, ...) inputs, normalised
+    train: Split | None = None
+    validation: Split | None = None
+    original: nn.Module | None = None  # the unmodified network, as a teacher or a reference
+    cache: dict[tuple[str, str], Any] = field(default_factory=dict)  # as in `Weights`, for unchanged layers
+    seed: int = 0
+
+
+class Step:
+    """One technique with its settings. Subclasses are frozen dataclasses and register themselves."""
+
+    title: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    family: ClassVar[str] = ""  # the heading that it stands under: low-rank, pruning, precision, ...
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not abstract:
+            REGISTRY[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        for spec in self.settings():
+            value = getattr(self, spec.name)
+            if isinstance(value, list):  # a step is hashable
+                value = tuple(value)
+                object.__setattr__(self, spec.name, value)
+            check(type(self).__name__, spec, value)
+
+    @classmethod
+    def settings(cls) -> tuple[Setting, ...]:
+        """The description of every field, in order."""
+        return tuple(
+            Setting(name=f.name, default=f.default, **{"label": f.name.replace("_", " "), **f.metadata["setting"]})
+            for f in dataclasses.fields(cls)  # type: ignore[arg-type]  # every concrete step is a dataclass
+        )
+
+    def sketch(self, network: Network, weights: Weights) -> Sketch:
+        """What this step will do to `network`; computes nothing but closed forms and cached spectra."""
+        raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """The settings that differ from their defaults."""
+        return {s.name: getattr(self, s.name) for s in self.settings() if getattr(self, s.name) != s.default}
+
+    def code(self) -> str:
+        """The expression that makes this step, such as `wb.Tucker(rank=0.5)`."""
+        return f"wb.{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options().items())})"
+
+
+class Rewrite(Step, abstract=True):
+    """A step that rewrites the torch module."""
+
+    def apply(self, module: nn.Module, context: Context) -> nn.Module:
+        """A new module; the one given is left as it was. Raises `StepFailed`, `Cancelled`."""
+        raise NotImplementedError
+
+
+class Lower(Step, abstract=True):
+    """A step that turns one ONNX artefact into another, such as a quantized one."""
+
+    def lower(self, source: Path, target: Path, context: Context) -> None:
+        """Read the ONNX file `source`, write `target`. Raises `StepFailed`, `Cancelled`."""
+        raise NotImplementedError
+
+
+def select(pattern: Layers, names: Iterable[str]) -> tuple[str, ...]:
+    """The names that match a name, a glob or a list of these, in the order of `names`.
+
+    Raises: `UnknownName` for a pattern without a wildcard that matches nothing.
+    """
+    patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern)
+    known = list(names)
+    for one in patterns:
+        if not any(fnmatch.fnmatchcase(name, one) for name in known) and one != "*":
+            raise unknown("layer", one, known)
+    return tuple(name for name in known if any(fnmatch.fnmatchcase(name, one) for one in patterns))
+
+
+def check(step: str, spec: Setting, value: object) -> None:
+    """Raise `BadValue` when a setting is of the wrong type or out of its bounds."""
+    where = f"{step}({spec.name}={value!r})"
+    if spec.kind == "choice":
+        if value not in spec.choices:
+            raise BadValue(f"{where}: {spec.label} must be one of {', '.join(map(repr, spec.choices))}.")
+    elif spec.kind == "flag":
+        if not isinstance(value, bool):
+            raise BadValue(f"{where}: {spec.label} must be True or False.")
+    elif spec.kind in {"fraction", "integer", "number"}:
+        _check_number(where, spec, value)
+    elif spec.kind == "layers":
+        _check_layers(where, value)
+
+
+def _check_number(where: str, spec: Setting, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise BadValue(f"{where}: {spec.label} must be a number.")
+    if spec.kind == "integer" and not isinstance(value, int):
+        raise BadValue(f"{where}: {spec.label} must be a whole number.")
+    low = float("-inf") if spec.low is None else spec.low
+    high = float("inf") if spec.high is None else spec.high
+    if not low <= value <= high:
+        percent = f" For {value:g} % write {value / 100:g}." if spec.kind == "fraction" and 1 < value <= 100 else ""
+        raise BadValue(f"{where}: {spec.label} must lie between {low:g} and {high:g}.{percent}")
+
+
+def _check_layers(where: str, value: object) -> None:
+    many = isinstance(value, Sequence) and all(isinstance(one, str) and one for one in value)
+    if not many or not value:
+        raise BadValue(f"{where}: layers must be a name, a glob such as 'blocks.*', or a list of these.")
