@@ -1,0 +1,69 @@
+"""workbench: make a trained neural network small and fast, and see the truth about it.
+
+Everything here is imported when it is first used: `import workbench` alone loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from workbench import charts, lowrank, measure, runtimes, steps
+    from workbench.build import compress
+    from workbench.cost import cost
+    from workbench.data import Data, data
+    from workbench.errors import WorkbenchError
+    from workbench.estimate import Estimate
+    from workbench.export import export
+    from workbench.jobs import Job
+    from workbench.models import Model, catalog, load
+    from workbench.recipe import Recipe
+    from workbench.study import Study
+    from workbench.variant import Variant
+
+_HOMES = {
+    "Data": "workbench.data",
+    "Estimate": "workbench.estimate",
+    "Job": "workbench.jobs",
+    "Model": "workbench.models",
+    "Recipe": "workbench.recipe",
+    "Study": "workbench.study",
+    "Variant": "workbench.variant",
+    "WorkbenchError": "workbench.errors",
+    "catalog": "workbench.models",
+    "compress": "workbench.build",
+    "load": "workbench.models",
+}
+_MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "runtimes", "steps")
+
+__all__ = [
+    "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError",
+    "app", "catalog", "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "runtimes", "steps",
+]  # fmt: skip
+
+
+def app(study: Study | None = None) -> Any:
+    """The screen, for JupyterLab and Voilà: a widget on a study, or on a bundled model."""
+    from workbench_widgets import app as screen
+
+    return screen(study)
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, and every step by its class name."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"workbench.{name}")
+    if name[:1].isupper():
+        registry = importlib.import_module("workbench.steps").REGISTRY
+        if name in registry:
+            return registry[name]
+    raise AttributeError(f"workbench has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *importlib.import_module("workbench.steps").REGISTRY])

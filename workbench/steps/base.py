@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.cost.network import Network
+from workbench.cost.weights import Weights
 from workbench.errors import BadValue, unknown
 from workbench.jobs import Reporter
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
     from torch import nn
 
+    from workbench.cost.network import Totals
     from workbench.data import Split
+    from workbench.models import Model
+    from workbench.recipe import Recipe
 
-T = TypeVar("T")
 Layers = str | tuple[str, ...]
 
 #: Every step by its class name, in the order of definition; the menu, the files and the CLI read it.
 REGISTRY: dict[str, type[Step]] = {}
+
+__all__ = [
+    "REGISTRY", "Context", "Layers", "Lower", "Rewrite", "Row", "Setting", "Sketch", "Step", "Weights",
+    "check", "layers_setting", "select", "setting",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,37 +89,6 @@ class Sketch:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The weights that a sketch may look at, with a cache for what is computed from them once.
-
-    `changed` are layers that an earlier step of the recipe will have altered: their weights are not
-    known before that step has run.
-    """
-
-    module: nn.Module
-    cache: dict[tuple[str, str], Any] = field(default_factory=dict)
-    changed: frozenset[str] = frozenset()
-
-    def of(self, layer: str) -> torch.Tensor | None:
-        """The weight of the layer at this module path, or None where it is not known yet."""
-        if any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
-            return None
-        weight: torch.Tensor | None = self.module.get_parameter(f"{layer}.weight").detach()
-        return weight
-
-    def analysed(self, layer: str, what: str, compute: Callable[[torch.Tensor], T]) -> T | None:
-        """`compute(weight)`, remembered under (layer, what); None where the weight is not known yet."""
-        weight = self.of(layer)
-        if weight is None:
-            return None
-        key = (layer, what)
-        if key not in self.cache:
-            self.cache[key] = compute(weight)
-        value: T = self.cache[key]
-        return value
-
-
-@dataclass(frozen=True)
 class Context:
     """What a step may use while it works. It never sees the test split."""
 
@@ -160,9 +138,42 @@ class Step:
         """The settings that differ from their defaults."""
         return {s.name: getattr(self, s.name) for s in self.settings() if getattr(self, s.name) != s.default}
 
-    def code(self) -> str:
-        """The expression that makes this step, such as `wb.Tucker(rank=0.5)`."""
+    @property
+    def brief(self) -> str:
+        """A few characters for a chart or a table, such as `Tucker 0.5`."""
+        first = [s for s in self.settings() if s.kind != "layers"][:1]
+        return " ".join([type(self).__name__, *(str(getattr(self, s.name)) for s in first)])
+
+    def expression(self) -> str:
+        """What makes this step in Python, such as `wb.Tucker(rank=0.5)`."""
         return f"wb.{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options().items())})"
+
+    # A single step is a recipe of one. Recipes are built of steps, hence the late imports.
+
+    def recipe(self) -> Recipe:
+        """The recipe of this step alone."""
+        from workbench.recipe import Recipe
+
+        return Recipe((self,))
+
+    def __or__(self, other: Recipe | Step) -> Recipe:
+        return self.recipe() | other
+
+    def plan(self, model: Model) -> pd.DataFrame:
+        """As `Recipe.plan`."""
+        return self.recipe().plan(model)
+
+    def predict(self, model: Model) -> Totals:
+        """As `Recipe.predict`."""
+        return self.recipe().predict(model)
+
+    def code(self) -> str:
+        """As `Recipe.code`."""
+        return self.recipe().code()
+
+    def save(self, path: str | Path) -> None:
+        """As `Recipe.save`."""
+        self.recipe().save(path)
 
 
 class Rewrite(Step, abstract=True):

@@ -1,0 +1,117 @@
+"""Carry out a recipe: a copy of the module through every rewrite, then the artefact through every lowering."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from workbench.errors import BadValue, StepFailed, WorkbenchError
+from workbench.jobs import Reporter
+from workbench.models import Model
+from workbench.onnx_file import write_onnx
+from workbench.recipe import Recipe, as_recipe
+from workbench.steps.base import Context, Lower, Rewrite, Step
+from workbench.steps.recalibrate import Recalibrate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.data import Data
+
+
+def compress(model: Model | nn.Module, recipe: Recipe | Step, data: Data | None = None, *, example: torch.Tensor | None = None) -> Model:
+    """The model after a recipe, without a study or a measurement.
+
+    `model` is a `Model`, or an `nn.Module` with `example=`, one input with a batch of 1. With `data`,
+    factorizations fit the layers' outputs and batch norm is re-estimated on its calibration images.
+
+    Raises: `BadValue` when the recipe contains a step such as `Quantize` that exists only in the exported
+    artefact, and whatever the steps raise.
+    """
+    from workbench.models import load
+
+    recipe = as_recipe(recipe)
+    model = model if isinstance(model, Model) else load(model, example=example)
+    lowering = [step for step in recipe if isinstance(step, Lower)]
+    if lowering:
+        raise BadValue(
+            f"{lowering[0].expression()} works on the exported artefact, and compress() gives back a torch network. "
+            "Use Study.run(recipe), then wb.export(variant, folder)."
+        )
+    module = rewrite(model, recipe, data)
+    return Model(module, model.example, f"{model.name}, {recipe.name}", model.source)
+
+
+def rewrite(model: Model, recipe: Recipe, data: Data | None, progress: Reporter | None = None, *, recalibrate: bool = True) -> nn.Module:
+    """A new module, in evaluation mode, with every rewriting step applied in turn.
+
+    Batch-norm statistics are re-estimated after the last rewrite, unless the recipe says `Recalibrate`
+    itself, `recalibrate` is off, or there are no calibration images.
+
+    Raises: `StepFailed` when the outputs are no longer finite; whatever the steps raise; `Cancelled`.
+    """
+    progress = progress or Reporter()
+    recipe.sketches(model)  # what a plan refuses is refused before any work
+    steps: list[Rewrite] = [step for step in recipe if isinstance(step, Rewrite)]
+    if steps and recalibrate and data is not None and not any(isinstance(s, Recalibrate) for s in steps):
+        steps.append(Recalibrate())
+    module = model.module
+    for index, step in enumerate(steps):
+        part = progress.part(index / len(steps), (index + 1) / len(steps))
+        part(0.0, step.title or step.brief)
+        try:
+            scene = context(model, data, part)
+            # What was computed from the original weights holds only as long as no step has changed them.
+            scene = scene if index == 0 else replace(scene, cache={})
+            module = step.apply(module, scene).eval()
+        except WorkbenchError:
+            raise
+        except (RuntimeError, ValueError, ArithmeticError) as error:
+            raise StepFailed(f"{step.expression()} failed on {model.name}: {error}") from error
+        _check_finite(module, model, step)
+    return module
+
+
+def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, target: Path, progress: Reporter) -> Path:
+    """Write the ONNX artefact of a rewritten module, with every lowering step applied in turn, to `target`."""
+    steps = [step for step in recipe if isinstance(step, Lower)]
+    progress(0.0, "Writing ONNX")
+    with tempfile.TemporaryDirectory() as folder:
+        current = Path(folder) / "0.onnx"
+        write_onnx(module, model.example, current)
+        for index, step in enumerate(steps):
+            part = progress.part((index + 1) / (len(steps) + 1), (index + 2) / (len(steps) + 1))
+            part(0.0, step.title or step.brief)
+            following = Path(folder) / f"{index + 1}.onnx"
+            step.lower(current, following, context(model, data, part))
+            current = following
+        shutil.move(current, target)
+    return target
+
+
+def context(model: Model, data: Data | None, progress: Reporter) -> Context:
+    """What the steps may see: every split but the test split."""
+    calibration = data.get("calibration") if data is not None else None
+    return Context(
+        example=model.example,
+        progress=progress,
+        calibration=calibration.inputs if calibration is not None else None,
+        train=data.get("train") if data is not None else None,
+        validation=data.get("validation") if data is not None else None,
+        original=model.module,
+        cache=model.weights.cache,
+    )
+
+
+@torch.no_grad()
+def _check_finite(module: nn.Module, model: Model, step: Step) -> None:
+    if not bool(module(model.example).isfinite().all()):
+        raise StepFailed(
+            f"After {step.expression()} the network gives NaN or infinite outputs. "
+            "Use a higher rank or a smaller ratio, or leave out the layers that the plan marks."
+        )

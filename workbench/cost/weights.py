@@ -1,0 +1,44 @@
+"""The layers' weights, and what was computed from them once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights that a sketch may look at, with a cache for what is computed from them once.
+
+    `changed` are layers that an earlier step of the recipe will have altered: their weights are not
+    known before that step has run.
+    """
+
+    module: nn.Module
+    cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
+
+    def of(self, layer: str) -> torch.Tensor | None:
+        """The weight of the layer at this module path, or None where it is not known yet."""
+        if any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
+            return None
+        weight: torch.Tensor | None = self.module.get_parameter(f"{layer}.weight").detach()
+        return weight
+
+    def analysed(self, layer: str, what: str, compute: Callable[[torch.Tensor], T]) -> T | None:
+        """`compute(weight)`, remembered under (layer, what); None where the weight is not known yet."""
+        weight = self.of(layer)
+        if weight is None:
+            return None
+        key = (layer, what)
+        if key not in self.cache:
+            self.cache[key] = compute(weight)
+        value: T = self.cache[key]
+        return value

@@ -1,0 +1,84 @@
+"""`Data`: the named splits of one data set, loaded when first used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from workbench.errors import BadValue, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+#: What each split is for. Choices are made on `validation`; `test` only reports.
+SPLITS = ("train", "calibration", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs float32 (N, C, H, W), normalised as the model expects, and labels int64 (N,)."""
+
+    name: str
+    load: Callable[[], tuple[torch.Tensor, torch.Tensor]] = field(repr=False)
+
+    @cached_property
+    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs, labels = self.load()
+        if len(inputs) != len(labels) or len(inputs) == 0:
+            raise BadValue(
+                f"Split {self.name!r} has {len(inputs)} inputs and {len(labels)} labels. "
+                "Each input needs exactly one label."
+            )
+        if not bool(inputs.isfinite().all()):
+            raise BadValue(f"Split {self.name!r} holds NaN or infinite inputs. Remove or repair them first.")
+        return inputs, labels
+
+    @property
+    def inputs(self) -> torch.Tensor:
+        return self._tensors[0]
+
+    @property
+    def labels(self) -> torch.Tensor:
+        return self._tensors[1]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int = 100) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(inputs, labels) in order, `size` at a time; the last batch may be smaller."""
+        yield from zip(self.inputs.split(size), self.labels.split(size), strict=True)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Splits by name, the class names, and the normalisation: input = (pixel / 255 - mean) / std."""
+
+    name: str
+    splits: Mapping[str, Split]
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    licence: str = ""
+
+    def __getitem__(self, split: str) -> Split:
+        if split not in self.splits:
+            raise unknown(f"split of {self.name}", split, self.splits)
+        return self.splits[split]
+
+    def get(self, split: str) -> Split | None:
+        """The split, or None where this data set has none of that name."""
+        return self.splits.get(split)
+
+    @cached_property
+    def hash(self) -> str:
+        """A digest of every split's inputs and labels (16 hex digits)."""
+        digest = hashlib.sha256()
+        for name in sorted(self.splits):
+            split = self.splits[name]
+            digest.update(name.encode())
+            digest.update(split.inputs.numpy().tobytes())
+            digest.update(split.labels.numpy().tobytes())
+        return digest.hexdigest()[:16]

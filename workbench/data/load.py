@@ -1,0 +1,183 @@
+"""`wb.data(source)`: a data set from any accepted source."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.data.dataset import SPLITS, Data, Split
+from workbench.errors import BadFile, BadValue, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+Pair = tuple["torch.Tensor", "torch.Tensor"]
+
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+FASHION_MEAN, FASHION_STD = 0.2860, 0.3530
+VALIDATION_START, CALIBRATION_END = 8000, 1000
+
+
+def data(source: str | Path | Mapping[str, Any], **options: Any) -> Data:
+    """A data set, its splits loaded when first used.
+
+    `source` is `"fashion-mnist"` (bundled: 8,000 train, of which 1,000 calibration; 2,000 validation;
+    10,000 test), the path of an `.npz`, or a mapping from split name to a torch `Dataset` or
+    `DataLoader` of (input, label) pairs, or to an (inputs, labels) pair of tensors.
+
+    An `.npz` holds `<split>_images` and `<split>_labels`; images are uint8 (N, H, W) or (N, H, W, C),
+    normalised by the optional arrays `mean` and `std`, or float32 (N, C, H, W), taken as they are;
+    an optional array `classes` names the classes. Where there is a train split but no validation,
+    the last fifth of train becomes validation; calibration is then the first 1,000 train images.
+
+    Options for a mapping: `name`, `classes`, `mean`, `std`.
+
+    Raises: `UnknownName`, `BadFile`, `BadValue`.
+    """
+    if isinstance(source, Mapping):
+        return _from_mapping(source, **options)
+    if str(source) == "fashion-mnist":
+        return _fashion_mnist()
+    path = Path(source)
+    if path.suffix == ".npz":
+        return _from_npz(path)
+    raise unknown("data set", str(source), ["fashion-mnist", "<path>.npz"])
+
+
+@cache
+def _fashion_mnist() -> Data:
+    path = Path(__file__).with_name("fashion-mnist.npz")
+    arrays = cache(lambda: _read_npz(path))
+    rows = {
+        "train": ("train", slice(0, VALIDATION_START)),
+        "calibration": ("train", slice(0, CALIBRATION_END)),
+        "validation": ("train", slice(VALIDATION_START, None)),
+        "test": ("test", slice(None)),
+    }
+
+    def loader(part: str, rows: slice) -> Callable[[], Pair]:
+        return lambda: _tensors(
+            arrays()[f"{part}_images"][rows], arrays()[f"{part}_labels"][rows], (FASHION_MEAN,), (FASHION_STD,)
+        )
+
+    return Data(
+        name="fashion-mnist",
+        splits={name: Split(name, loader(*where)) for name, where in rows.items()},
+        classes=FASHION_CLASSES,
+        mean=(FASHION_MEAN,),
+        std=(FASHION_STD,),
+        licence="MIT",
+    )
+
+
+def _from_npz(path: Path) -> Data:
+    arrays = _read_npz(path)
+    names = [s for s in SPLITS if f"{s}_images" in arrays and f"{s}_labels" in arrays]
+    if "test" not in names:
+        raise BadFile(
+            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs at least test_images and test_labels."
+        )
+    mean = tuple(float(v) for v in np.atleast_1d(arrays.get("mean", np.zeros(1))))
+    std = tuple(float(v) for v in np.atleast_1d(arrays.get("std", np.ones(1))))
+    if any(v <= 0 for v in std):
+        raise BadFile(f"{path}: std is {std}; every value must be positive.")
+    pairs = {s: _tensors(arrays[f"{s}_images"], arrays[f"{s}_labels"], mean, std) for s in names}
+    classes = tuple(str(c) for c in arrays.get("classes", ()))
+    return Data(path.stem, _splits(_complete(pairs)), classes, mean, std)
+
+
+def _from_mapping(
+    source: Mapping[str, Any],
+    name: str = "data",
+    classes: tuple[str, ...] = (),
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+) -> Data:
+    for split in source:
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+    if "test" not in source:
+        raise BadValue(f"The mapping has the splits {sorted(source)}; it needs at least 'test', which reports.")
+    pairs = {split: _materialise(split, value) for split, value in source.items()}
+    return Data(name, _splits(_complete(pairs)), tuple(classes), tuple(mean), tuple(std))
+
+
+def _splits(pairs: Mapping[str, Pair]) -> dict[str, Split]:
+    return {name: Split(name, lambda pair=pair: pair) for name, pair in pairs.items()}  # type: ignore[misc]
+
+
+def _complete(pairs: dict[str, Pair]) -> dict[str, Pair]:
+    """Derive validation and calibration from train where they are missing; never from test."""
+    if "train" in pairs and "validation" not in pairs and len(pairs["train"][1]) >= 10:
+        inputs, labels = pairs["train"]
+        cut = len(labels) - len(labels) // 5
+        pairs = {**pairs, "train": (inputs[:cut], labels[:cut]), "validation": (inputs[cut:], labels[cut:])}
+    if "train" in pairs and "calibration" not in pairs:
+        inputs, labels = pairs["train"]
+        pairs = {**pairs, "calibration": (inputs[:CALIBRATION_END], labels[:CALIBRATION_END])}
+    return pairs
+
+
+def _materialise(split: str, value: Any) -> Pair:
+    """A split's tensors from a pair of tensors or arrays, a DataLoader, or a Dataset."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    if isinstance(value, tuple) and len(value) == 2:
+        inputs, labels = (torch.as_tensor(part) for part in value)
+    else:
+        loader = value if isinstance(value, DataLoader) else DataLoader(value, batch_size=100)
+        try:
+            batches = [(x, y) for x, y in loader]
+        except (TypeError, ValueError) as error:
+            raise BadValue(f"Split {split!r} does not yield (input, label) pairs: {error}.") from error
+        if not batches:
+            raise BadValue(f"Split {split!r} is empty.")
+        inputs, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    if inputs.dim() < 2 or labels.dim() != 1:
+        raise BadValue(
+            f"Split {split!r} has inputs of shape {tuple(inputs.shape)} and labels of shape "
+            f"{tuple(labels.shape)}; expected (N, ...) and (N,)."
+        )
+    return inputs.float(), labels.long()
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a file; objects (pickles) are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise BadFile(f"There is no file {path}.") from error
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        raise BadFile(
+            f"{path} is not a readable .npz of plain arrays: {error}. Write it with numpy.savez_compressed."
+        ) from error
+
+
+def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], mean: Any, std: Any) -> Pair:
+    """uint8 (N, H, W[, C]) or float (N, C, H, W) -> normalised float32 (N, C, H, W), int64 (N,)."""
+    import torch
+
+    if images.dtype != np.uint8:
+        if images.ndim != 4 or images.dtype.kind != "f":
+            raise BadFile(
+                f"Images are {images.dtype} of shape {images.shape}; expected uint8 (N, H, W[, C]) or float (N, C, H, W)."
+            )
+        return torch.from_numpy(images.astype(np.float32)), torch.from_numpy(labels.astype(np.int64))
+    if images.ndim not in {3, 4}:
+        raise BadFile(f"uint8 images have shape {images.shape}; expected (N, H, W) or (N, H, W, C).")
+    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    pixels = pixels.unsqueeze(1) if images.ndim == 3 else pixels.permute(0, 3, 1, 2)
+    if len(mean) not in {1, pixels.shape[1]} or len(std) not in {1, pixels.shape[1]}:
+        raise BadFile(f"mean {mean} and std {std} do not fit images of {pixels.shape[1]} channels.")
+    shape = (1, -1, 1, 1)
+    normalised = (pixels.float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+    return normalised.contiguous(), torch.from_numpy(labels.astype(np.int64))

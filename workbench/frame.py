@@ -1,0 +1,86 @@
+"""`Study.frame()`: one row a variant, the unit in each column's name."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pandas.api.types import is_numeric_dtype
+
+from workbench.errors import BadValue, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.variant import Variant
+
+#: Measured columns, each with `_low` and `_high` beside it: the ends of its 95 % interval.
+MEASURED = ("accuracy", "validation_accuracy", "latency_ms", "speedup")
+#: Counted or computed columns.
+EXACT = (
+    "macs", "params", "memory_access_bytes", "peak_activation_bytes", "file_bytes", "compressed_bytes",
+    "predicted_speedup",
+)  # fmt: skip
+COMPARISONS = {
+    "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+COLUMNS = (
+    "id", "name", "recipe", "is_baseline",
+    *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
+    *EXACT, "notes", "created",
+)  # fmt: skip
+
+
+def to_frame(variants: Sequence[Variant]) -> pd.DataFrame:
+    """The columns of `COLUMNS`; a figure that was not measured is NaN."""
+    import pandas as pd
+
+    return pd.DataFrame([_row(variant) for variant in variants], columns=list(COLUMNS))
+
+
+def where_rows(frame: pd.DataFrame, condition: str | None) -> pd.DataFrame:
+    """The rows that meet every limit of a condition such as `"accuracy >= 0.92 and latency_ms < 2"`.
+
+    Raises: `BadValue` when the condition cannot be read, `UnknownName` for a column that is not there.
+    """
+    if condition is None or not condition.strip():
+        return frame
+    for part in re.split(r"\s+and\s+|\s*&\s*", condition.strip()):
+        frame = frame[_comparison(frame, part)]
+    return frame
+
+
+def _comparison(frame: pd.DataFrame, text: str) -> pd.Series[bool]:
+    """Our own tiny language, not pandas' query, which could run code that a visitor typed."""
+    match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([-+.\deE]+)\s*", text)
+    try:
+        limit = float(match.group(3)) if match else math.nan
+    except ValueError:
+        match = None
+    if match is None:
+        raise BadValue(f"The limit {text!r} cannot be read. Write a column, a comparison and a number: 'accuracy >= 0.92'.")
+    if match.group(1) not in frame.columns:
+        raise unknown("column", match.group(1), frame.columns)
+    if not is_numeric_dtype(frame[match.group(1)]):
+        raise BadValue(f"The limit {text!r} compares {match.group(1)}, which is not a number.")
+    compare: pd.Series[bool] = COMPARISONS[match.group(2)](frame[match.group(1)], limit)
+    return compare
+
+
+def _row(variant: Variant) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": variant.id,
+        "name": variant.name,
+        "recipe": variant.recipe.to_json(),
+        "is_baseline": not variant.recipe.steps,
+        "notes": " ".join(variant.notes),
+        "created": variant.created,
+    }
+    for name in MEASURED:
+        if name in variant.estimates:
+            estimate = variant.estimates[name]
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return row | {name: variant.estimates[name].value for name in EXACT if name in variant.estimates}

@@ -1,0 +1,58 @@
+"""`wb.catalog()`: the networks that can be loaded by name."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["name", "source", "params", "macs", "accuracy", "file_bytes"]
+
+
+def catalog() -> pd.DataFrame:
+    """One row a network: name, source, params, macs, accuracy (top-1 on the test split), file_bytes.
+
+    The bundled ones come first, then torchvision's where it is installed (its published figures,
+    on ImageNet; its "operations" count is ours, multiply-accumulates).
+    """
+    import pandas as pd
+
+    rows = _bundled()
+    if importlib.util.find_spec("torchvision") is not None:
+        rows += _torchvision()
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _bundled() -> list[dict[str, Any]]:
+    from workbench.models.architectures import ARCHITECTURES
+    from workbench.models.load import bundled_path, load, read_state
+
+    rows = []
+    for name in ARCHITECTURES:
+        path = bundled_path(name)
+        totals = load(name).network.totals
+        accuracy = float(read_state(path)[1].get("test_accuracy", "nan"))
+        figures = {"params": totals.params, "macs": totals.macs, "accuracy": accuracy}
+        rows.append({"name": name, "source": "bundled", **figures, "file_bytes": path.stat().st_size})
+    return rows
+
+
+def _torchvision() -> list[dict[str, Any]]:
+    from torchvision import models  # type: ignore[import-not-found]  # an optional extra
+
+    rows = []
+    for name in models.list_models(module=models):
+        meta = models.get_model_weights(name).DEFAULT.meta
+        rows.append(
+            {
+                "name": f"torchvision:{name}",
+                "source": "torchvision",
+                "params": meta["num_params"],
+                "macs": meta["_ops"] * 1e9,
+                "accuracy": meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100,
+                "file_bytes": meta["_file_size"] * 1e6,
+            }
+        )
+    return rows

@@ -1,0 +1,158 @@
+"""A rewritten network as data: which layers of the original were replaced, by what, and the weights.
+
+Nothing is pickled: the description is JSON in the metadata of a safetensors file, and only the layer
+types listed here can be built from it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from workbench.errors import BadFile, StepFailed
+from workbench.models.load import fill, load, read_state
+from workbench.models.model import Model
+
+CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
+POOL = ("kernel_size", "stride", "padding")
+
+#: Every layer type that a description may name, and the attributes its constructor takes.
+LAYER_TYPES: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
+    t.__name__: (t, arguments)
+    for t, arguments in (
+        (nn.Conv1d, CONV),
+        (nn.Conv2d, CONV),
+        (nn.Linear, ("in_features", "out_features")),
+        (nn.BatchNorm1d, NORM),
+        (nn.BatchNorm2d, NORM),
+        (nn.ReLU, ()),
+        (nn.ReLU6, ()),
+        (nn.Hardswish, ()),
+        (nn.SiLU, ()),
+        (nn.Identity, ()),
+        (nn.Flatten, ("start_dim", "end_dim")),
+        (nn.Dropout, ("p",)),
+        (nn.AdaptiveAvgPool2d, ("output_size",)),
+        (nn.AvgPool2d, POOL),
+        (nn.MaxPool2d, POOL),
+    )
+}
+WITH_BIAS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+
+
+def register(layer: type[nn.Module], arguments: tuple[str, ...]) -> type[nn.Module]:
+    """Let variants contain a layer type of our own; `arguments` are its constructor's, kept as attributes."""
+    LAYER_TYPES[layer.__name__] = (layer, arguments)
+    return layer
+
+
+def describe(original: nn.Module, rewritten: nn.Module) -> dict[str, Any]:
+    """The replaced layers by path, each as `{"type", "arguments"}` or a sequence of named children.
+
+    Raises: `StepFailed` when a replacement contains a layer type that cannot be written down.
+    """
+    return dict(_differences(original, rewritten, ""))
+
+
+def rebuild(original: nn.Module, structure: dict[str, Any]) -> nn.Module:
+    """A copy of `original` with the described layers in place; their weights are fresh.
+
+    Raises: `BadFile` when the description does not fit this network.
+    """
+    module = copy.deepcopy(original)
+    for path, description in structure.items():
+        new = _build(path, description)
+        if not path:
+            return new
+        parent, _, leaf = path.rpartition(".")
+        try:
+            setattr(module.get_submodule(parent), leaf, new)
+        except AttributeError as error:
+            raise BadFile(f"The description replaces a layer {path!r} that this network does not have.") from error
+    return module
+
+
+def save_variant(module: nn.Module, model: Model, path: Path, **facts: str) -> None:
+    """Write a rewritten network: weights, structure and `facts` in one safetensors file."""
+    # Tied weights appear once per name: a copy each, since safetensors refuses shared memory.
+    state = {k: v.detach().clone().contiguous() for k, v in module.state_dict().items()}
+    structure = json.dumps(describe(model.module, module))
+    save_file(state, path, {"format": "pt", "source": model.source, "structure": structure, **facts})
+
+
+def restore(model: Model, path: Path) -> nn.Module:
+    """The rewritten network of a file that `save_variant` wrote, built from its original.
+
+    Raises: `BadFile`.
+    """
+    state, metadata = read_state(path)
+    try:
+        structure = json.loads(metadata["structure"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise BadFile(f"{path} carries no description of a variant. Was it written by wb.export?") from error
+    return fill(rebuild(model.module, structure), state, path)
+
+
+def load_variant(path: Path) -> Model:
+    """A network from a folder or `.safetensors` file that `wb.export` wrote.
+
+    Raises: `BadFile`, also when the original was given as a module in memory and cannot be loaded by name.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    _, metadata = read_state(file)
+    source = metadata.get("source", "module")
+    if source == "module":
+        raise BadFile(
+            f"{file} was made from a network that was given as a module, so its architecture is not on file. "
+            "Load the original and use workbench.models.structure.restore(model, path)."
+        )
+    original = load(source)
+    return Model(restore(original, file).eval(), original.example, f"{original.name} ({file.name})", str(file))
+
+
+def _differences(original: nn.Module, rewritten: nn.Module, path: str) -> list[tuple[str, Any]]:
+    children, new_children = dict(original.named_children()), dict(rewritten.named_children())
+    same = type(original) is type(rewritten) and children.keys() == new_children.keys()
+    if not same or (not children and _arguments(original) != _arguments(rewritten)):
+        return [(path, _description(rewritten, path))]
+    found: list[tuple[str, Any]] = []
+    for name, child in new_children.items():
+        found += _differences(children[name], child, f"{path}.{name}".lstrip("."))
+    return found
+
+
+def _arguments(module: nn.Module) -> dict[str, Any]:
+    arguments = {name: getattr(module, name) for name in LAYER_TYPES.get(type(module).__name__, (None, ()))[1]}
+    if isinstance(module, WITH_BIAS):
+        arguments["bias"] = module.bias is not None
+    return arguments
+
+
+def _description(module: nn.Module, path: str) -> dict[str, Any]:
+    if type(module) is nn.Sequential:
+        return {"type": "Sequential", "children": {n: _description(c, f"{path}.{n}") for n, c in module.named_children()}}
+    if type(module).__name__ not in LAYER_TYPES:
+        raise StepFailed(f"The layer {path!r} became a {type(module).__name__}, which cannot be stored as data.")
+    return {"type": type(module).__name__, "arguments": _arguments(module)}
+
+
+def _build(path: str, description: dict[str, Any]) -> nn.Module:
+    try:
+        if description["type"] == "Sequential":
+            built = nn.Sequential()
+            for name, child in description["children"].items():
+                built.add_module(name, _build(f"{path}.{name}", child))
+            return built
+        layer, _ = LAYER_TYPES[description["type"]]
+        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in description["arguments"].items()}
+        with torch.random.fork_rng():  # the fresh weights are overwritten: do not disturb the user's seed
+            return layer(**arguments)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadFile(f"The description of layer {path!r} cannot be built: {error!r}.") from error

@@ -1,0 +1,164 @@
+"""`Recipe`: an ordered, immutable, hashable tuple of steps. What the user did, as a value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from workbench.cost.network import Network, Totals
+from workbench.errors import BadFile, BadValue, unknown
+from workbench.steps.base import REGISTRY, Lower, Row, Sketch, Step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.models import Model
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Steps in order: those that rewrite the module first, those that lower it to the artefact last."""
+
+    steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        for step in self.steps:
+            if not isinstance(step, Step):
+                raise BadValue(f"A recipe is made of steps, got {step!r}. Chain steps with |, as in wb.Tucker(0.5) | ...")
+        lowering = [isinstance(step, Lower) for step in self.steps]
+        if lowering != sorted(lowering):
+            late = self.steps[lowering.index(True) :]
+            raise BadValue(
+                f"{late[0].expression()} works on the exported artefact, so it must come after every step that rewrites "
+                f"the network. Move it behind {late[-1].expression()}."
+            )
+
+    def __or__(self, other: Recipe | Step) -> Recipe:
+        return Recipe(self.steps + as_recipe(other).steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    @property
+    def name(self) -> str:
+        """The steps in a few words, such as `Tucker 0.5 + int8`; `original` for the empty recipe."""
+        return " + ".join(step.brief for step in self.steps) or "original"
+
+    @property
+    def key(self) -> str:
+        """A digest of the steps and their settings (16 hex digits); equal recipes have equal keys."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def plan(self, model: Model) -> pd.DataFrame:
+        """One row a step and layer: what will happen, or why nothing. Nothing is computed but shapes and spectra.
+
+        Columns: step, layer, kind, applies, action, macs, macs_after, params, params_after, relative_error.
+        Raises: `UnknownName` for a layer that the model does not have, `BadValue`.
+        """
+        import pandas as pd
+
+        rows = [asdict(row) for s in self.sketches(model) for row in s.rows]
+        return pd.DataFrame(rows, columns=list(Row.__dataclass_fields__))
+
+    def predict(self, model: Model) -> Totals:
+        """MACs, parameters, memory access and peak activations as they will be, from closed forms."""
+        return self.network(model).totals
+
+    def network(self, model: Model) -> Network:
+        """The network as it will be after every step."""
+        sketches = self.sketches(model)
+        return sketches[-1].network if sketches else model.network
+
+    def sketches(self, model: Model) -> list[Sketch]:
+        """What each step in turn will do to the network that the steps before it leave."""
+        network, weights, found = model.network, model.weights, []
+        for step in self.steps:
+            sketch = step.sketch(network, weights)
+            found.append(sketch)
+            network = sketch.network
+            changed = weights.changed | {row.layer for row in sketch.rows if row.applies}
+            weights = replace(weights, changed=changed)
+        return found
+
+    def code(self) -> str:
+        """Runnable Python that makes this recipe."""
+        steps = " | ".join(step.expression() for step in self.steps) or "wb.Recipe()"
+        return f"import workbench as wb\n\nrecipe = {steps}\n"
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Plain values: one `{"step": name, setting: value, ...}` a step, defaults left out."""
+        return [{"step": type(step).__name__, **step.options()} for step in self.steps]
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_list(), sort_keys=True)
+
+    def to_yaml(self) -> str:
+        plain = json.loads(self.to_json())  # tuples become lists
+        return yaml.safe_dump({"recipe": plain}, sort_keys=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write YAML, or JSON where the name ends in .json."""
+        path = Path(path)
+        path.write_text(self.to_json() if path.suffix == ".json" else self.to_yaml(), encoding="utf-8")
+
+    @classmethod
+    def from_list(cls, steps: object) -> Recipe:
+        """The recipe of `to_list`. Raises `UnknownName` for a step or setting, `BadValue` for its value."""
+        if not isinstance(steps, list):
+            raise BadValue(f"A recipe is a list of steps, got {type(steps).__name__}.")
+        return cls(tuple(_step(entry) for entry in steps))
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        try:
+            return cls.from_list(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise BadFile(f"The text is not JSON: {error}.") from error
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Recipe:
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BadFile(f"The text is not YAML: {error}.") from error
+        return cls.from_list(content.get("recipe") if isinstance(content, dict) else content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a file that `save` wrote. Raises `BadFile`, `UnknownName`, `BadValue`."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadFile(f"The recipe {path} cannot be read: {error}.") from error
+        return cls.from_json(text) if Path(path).suffix == ".json" else cls.from_yaml(text)
+
+
+def as_recipe(value: Recipe | Step) -> Recipe:
+    """A single step is a recipe of one."""
+    if isinstance(value, Recipe):
+        return value
+    return Recipe((value,))
+
+
+def _step(entry: object) -> Step:
+    if not isinstance(entry, Mapping) or "step" not in entry:
+        raise BadValue(f"Each step is a mapping with a key 'step', got {entry!r}.")
+    options = {str(k): v for k, v in entry.items() if k != "step"}
+    if entry["step"] not in REGISTRY:
+        raise unknown("step", entry["step"], REGISTRY)
+    kind = REGISTRY[entry["step"]]
+    known = [s.name for s in kind.settings()]
+    for name in options:
+        if name not in known:
+            raise unknown(f"setting of {kind.__name__}", name, known)
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})

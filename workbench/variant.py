@@ -1,0 +1,70 @@
+"""`Variant`: a model with a recipe applied, its artefact, and what was measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.errors import unknown
+from workbench.estimate import Estimate
+from workbench.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from workbench.data import Data
+    from workbench.models import Model
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One finished variant of a study. `variant["accuracy"]` is an `Estimate`."""
+
+    id: str
+    model: Model = field(repr=False)
+    data: Data = field(repr=False)
+    recipe: Recipe
+    estimates: Mapping[str, Estimate] = field(repr=False)
+    onnx: Path = field(repr=False)  # the artefact that was measured
+    state: Path = field(repr=False)  # safetensors: the rewritten module's structure and weights
+    notes: tuple[str, ...] = ()  # what a user should know before using it
+    created: str = ""  # ISO 8601, UTC
+
+    def __getitem__(self, name: str) -> Estimate:
+        if name not in self.estimates:
+            raise unknown(f"figure of {self.name}", name, self.estimates)
+        return self.estimates[name]
+
+    @property
+    def name(self) -> str:
+        """The recipe in a few words."""
+        return self.recipe.name
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The rewritten torch module. Steps such as int8 exist only in the artefact."""
+        from workbench.models.structure import restore
+
+        return restore(self.model, self.state)
+
+    def layers(self) -> pd.DataFrame:
+        """One row an operation, in execution order.
+
+        Columns: layer, kind, input, output, macs, params, memory_access_bytes, bits.
+        """
+        import pandas as pd
+
+        rows = [
+            (x.name, x.kind, x.input, x.output, x.macs, x.params, x.memory_access_bytes, x.bits)
+            for x in self.recipe.network(self.model).layers
+        ]
+        columns = ["layer", "kind", "input", "output", "macs", "params", "memory_access_bytes", "bits"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} ({self.id})", *(f"  {k} {v}" for k, v in self.estimates.items())]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
