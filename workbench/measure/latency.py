@@ -1,0 +1,234 @@
+"""Latency of artefacts: a separate process, warmed up, every artefact interleaved with the others.
+
+Absolute times drift with the machine by tens of per cent; ratios taken within one round hold to a few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+import workbench
+from workbench.errors import BadValue, MeasurementFailed
+from workbench.estimate import Z95, Estimate
+from workbench.jobs import Reporter
+from workbench.measure.worker import Request
+
+Array = npt.NDArray[np.float64]
+
+#: Standard deviation of the log ratio of a file to itself that is left after interleaving: where code and
+#: data happen to lie in memory. It widens every interval; without it, noise would be taken for a difference.
+PLACEMENT = 0.01
+_RESAMPLES = 1000
+_START_S = 20.0  # the worker may take this long to import and load before it is given up
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Interleaved times in milliseconds, one array (sessions, rounds) an artefact, in the order asked for."""
+
+    times: tuple[Array, ...]
+    batch: int
+    threads: int
+    seed: int = 0
+
+    def latency(self, index: int) -> Estimate:
+        """Milliseconds for one batch."""
+        return _robust(self.times[index], "ms", self.seed)
+
+    def speedup(self, index: int, over: int = 0) -> Estimate:
+        """How many times faster than artefact `over`: the median of the ratios taken within one round."""
+        if index == over:
+            return Estimate(1.0, 1.0, 1.0, self.times[index].size)
+        return _robust(self.times[over] / self.times[index], "", self.seed)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One artefact against its baseline, measured together."""
+
+    latency_ms: Estimate
+    baseline_ms: Estimate
+    speedup: Estimate
+    batch: int
+    threads: int
+
+
+def measure_latency(
+    artefact: Path,
+    baseline: Path,
+    *,
+    batch: int = 1,
+    threads: int = 1,
+    seconds: float = 3.0,
+    progress: Reporter | None = None,
+) -> Latency:
+    """Latency of an artefact and its speed-up over `baseline`, which may be the same file (speed-up 1).
+
+    Raises: as `interleave`.
+    """
+    artefact, baseline = Path(artefact), Path(baseline)
+    files = [baseline] if artefact == baseline else [baseline, artefact]
+    timings = interleave(files, batch=batch, threads=threads, seconds=seconds, progress=progress)
+    last = len(files) - 1
+    return Latency(timings.latency(last), timings.latency(0), timings.speedup(last), batch, threads)
+
+
+def interleave(
+    artefacts: Sequence[Path],
+    *,
+    batch: int = 1,
+    threads: int = 1,
+    seconds: float = 3.0,
+    progress: Reporter | None = None,
+    seed: int = 0,
+) -> Timings:
+    """Time several artefacts in turn, in random order, in a process of their own.
+
+    `seconds` is the time spent on all of them together, after warming up; slow networks take longer, up
+    to 20 times as long.
+
+    Raises: `BadValue` for a batch, threads or seconds that make no sense; `MeasurementFailed` when a
+    runtime refuses an artefact or the time limit is over; `Cancelled`.
+    """
+    _check(artefacts, batch, threads, seconds)
+    request = Request(
+        tuple(str(Path(one).resolve()) for one in artefacts),
+        batch=batch,
+        threads=threads,
+        seconds=seconds,
+        limit=20 * seconds,
+        seed=seed,
+    )
+    times = _ask(request, progress or Reporter())["times"]
+    rounds = min(len(session) for artefact in times for session in artefact)
+    if rounds == 0:
+        raise MeasurementFailed(
+            f"Not one round was timed within {request.limit:g} s: the network is too slow for this machine at batch "
+            f"{batch}. Use a smaller batch or more seconds."
+        )
+    arrays = tuple(np.array([session[:rounds] for session in one]) for one in times)
+    return Timings(arrays, batch, threads, seed)
+
+
+def _check(artefacts: Sequence[Path], batch: int, threads: int, seconds: float) -> None:
+    if not artefacts:
+        raise BadValue("There is nothing to time. Give at least one artefact.")
+    most = os.cpu_count() or 1
+    if not 1 <= threads <= most:
+        raise BadValue(f"threads={threads}: this machine has {most} CPUs. Use 1 to {most}.")
+    if batch < 1 or not seconds > 0:
+        raise BadValue(f"batch={batch}, seconds={seconds}: both must be positive.")
+
+
+def _ask(request: Request, progress: Reporter) -> dict[str, Any]:
+    """Send a request to a worker process and wait for its answer; the worker never outlives this call."""
+    environment = dict(os.environ, OMP_WAIT_POLICY="PASSIVE")
+    root = str(Path(workbench.__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryFile("w+") as complaints:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workbench.measure.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            env=environment,
+        )
+        try:
+            return _converse(process, request, progress)
+        except _WorkerEnded as error:
+            process.wait()
+            complaints.seek(0)
+            said = complaints.read().strip().splitlines()[-1:] or ["it said nothing"]
+            raise MeasurementFailed(
+                f"The measuring process ended with code {process.returncode} ({said[0]}). "
+                "It may have run out of memory; try a smaller batch."
+            ) from error
+        finally:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+
+
+class _WorkerEnded(Exception):
+    """The worker closed its output without an answer."""
+
+
+def _converse(process: subprocess.Popen[str], request: Request, progress: Reporter) -> dict[str, Any]:
+    assert process.stdin is not None and process.stdout is not None  # noqa: PT018  # both were asked for as pipes
+    try:
+        process.stdin.write(json.dumps(asdict(request)) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError as error:
+        raise _WorkerEnded from error
+    progress(0.0, "latency")
+    for message in _messages(process.stdout, request.limit + _START_S, progress):
+        if "error" in message:
+            raise MeasurementFailed(str(message["error"]))
+        if "times" in message:
+            progress(1.0, "latency")
+            return message
+        progress(float(message["progress"]), "latency")
+    raise _WorkerEnded
+
+
+def _messages(stream: IO[str], limit: float, progress: Reporter) -> Iterator[dict[str, Any]]:
+    """The worker's lines as they come, checking for cancel in between."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        for line in stream:
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, name="workbench-latency-reader", daemon=True).start()
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        progress.check()
+        try:
+            line = lines.get(timeout=0.2)
+        except queue.Empty:
+            continue
+        if line is None:
+            return
+        yield json.loads(line)
+    raise MeasurementFailed(
+        f"Measuring latency took more than {limit:g} s and was stopped. Use a smaller batch or fewer seconds."
+    )
+
+
+def _robust(values: Array, unit: str, seed: int) -> Estimate:
+    """The median of positive values (sessions, rounds) with a 95 % interval.
+
+    A two-stage bootstrap: sessions are drawn with replacement, then rounds within them, so that what
+    differs from one loading of the file to the next counts as noise (Davison & Hinkley 1997, section 3.8).
+    `PLACEMENT` is added in quadrature on the log scale.
+    """
+    logs = np.log(values)
+    sessions, rounds = logs.shape
+    random = np.random.default_rng(seed)
+    drawn = random.integers(sessions, size=(_RESAMPLES, sessions, 1))
+    medians = np.median(logs[drawn, random.integers(rounds, size=(_RESAMPLES, sessions, rounds))], axis=(1, 2))
+    middle = float(np.median(logs))
+    low, high = np.quantile(medians, [0.025, 0.975])
+    floor = Z95 * PLACEMENT
+    below, above = np.hypot(max(0.0, middle - low), floor), np.hypot(max(0.0, high - middle), floor)
+    return Estimate(
+        float(np.exp(middle)), float(np.exp(middle - below)), float(np.exp(middle + above)), logs.size, unit
+    )

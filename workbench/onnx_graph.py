@@ -1,0 +1,214 @@
+"""Edit an ONNX graph in memory: fold what is constant, fold batch norms, name nodes after torch layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+Array = npt.NDArray[Any]
+
+#: Operators that hold weights, with the position of the weight among their inputs.
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+#: Operators that must stay even when their inputs are constant.
+_KEEP = frozenset({"QuantizeLinear", "DequantizeLinear", "RandomNormal", "RandomUniform", "If", "Loop", "Scan"})
+
+
+class Graph:
+    """A mutable view of a model: initialisers by name, readers of each tensor, writers of each tensor."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.constants = {one.name: one for one in model.graph.initializer}
+
+    @property
+    def nodes(self) -> Any:
+        """The nodes in execution order (a protobuf list)."""
+        return self.model.graph.node
+
+    def array(self, name: str) -> Array:
+        """The value of an initialiser."""
+        return numpy_helper.to_array(self.constants[name])
+
+    def put(self, name: str, value: Array) -> None:
+        """Set an initialiser, new or existing."""
+        self.constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
+
+    def readers(self) -> dict[str, list[onnx.NodeProto]]:
+        """The nodes that read each tensor."""
+        found: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def writers(self) -> dict[str, onnx.NodeProto]:
+        """The node that writes each tensor."""
+        return {name: node for node in self.nodes for name in node.output}
+
+    def outputs(self) -> set[str]:
+        """Names of the tensors that the graph returns."""
+        return {one.name for one in self.model.graph.output}
+
+    def drop(self, nodes: list[onnx.NodeProto]) -> None:
+        """Remove nodes."""
+        gone = {id(node) for node in nodes}
+        kept = [node for node in self.nodes if id(node) not in gone]
+        del self.model.graph.node[:]
+        self.model.graph.node.extend(kept)
+
+    def redirect(self, old: str, new: str) -> None:
+        """Let every reader of tensor `old` read `new`."""
+        for node in self.nodes:
+            for index, name in enumerate(node.input):
+                if name == old:
+                    node.input[index] = new
+
+    def store(self) -> None:
+        """Write the initialisers that are read, or returned, back to the model."""
+        used = {name for node in self.nodes for name in node.input} | self.outputs()
+        del self.model.graph.initializer[:]
+        self.model.graph.initializer.extend(one for name, one in self.constants.items() if name in used)
+
+
+def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Constants folded into initialisers, batch norms into the layer before, nodes named; in place."""
+    graph = Graph(model)
+    _drop_initializer_inputs(graph)
+    _fold_constants(graph)
+    _fold_batch_norms(graph)
+    _name_nodes(graph)
+    graph.store()
+    return model
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """The value of a node's attribute, or `default`."""
+    for one in node.attribute:
+        if one.name == name:
+            return helper.get_attribute_value(one)
+    return default
+
+
+def weight_of(node: onnx.NodeProto, constants: Any) -> str | None:
+    """The name of the initialiser that a weighted node multiplies with; None for other nodes."""
+    if node.op_type not in WEIGHTED:
+        return None
+    return next((name for name in node.input[:2] if name in constants), None)
+
+
+def _drop_initializer_inputs(graph: Graph) -> None:
+    """Old exporters list initialisers among the inputs, which keeps runtimes from folding them."""
+    inputs = [one for one in graph.model.graph.input if one.name not in graph.constants]
+    del graph.model.graph.input[:]
+    graph.model.graph.input.extend(inputs)
+
+
+def _fold_constants(graph: Graph) -> None:
+    folded = []
+    returned = graph.outputs()
+    for node in list(graph.nodes):
+        if node.op_type in _KEEP or node.domain not in ("", "ai.onnx") or returned & set(node.output):
+            continue
+        if node.op_type == "Identity" and node.input[0] in graph.constants:
+            graph.redirect(node.output[0], node.input[0])
+            folded.append(node)
+        elif all(name in graph.constants for name in node.input if name):
+            for name, value in _evaluate(graph, node):
+                graph.put(name, value)
+            folded.append(node)
+    graph.drop(folded)
+
+
+def _evaluate(graph: Graph, node: onnx.NodeProto) -> Iterator[tuple[str, Array]]:
+    """The outputs of one node whose inputs are all constant."""
+    names = [name for name in node.input if name]
+    inputs = [helper.make_tensor_value_info(n, graph.constants[n].data_type, None) for n in names]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+    alone = helper.make_model(
+        helper.make_graph([node], "constant", inputs, outputs), opset_imports=graph.model.opset_import
+    )
+    values = ReferenceEvaluator(alone).run(None, {name: graph.array(name) for name in names})
+    yield from zip(node.output, (np.asarray(value) for value in values), strict=True)
+
+
+def _fold_batch_norms(graph: Graph) -> None:
+    """Fold y = (x - mean) / sqrt(var + eps) * gamma + beta into the linear operator that makes x."""
+    writers, readers, returned = graph.writers(), graph.readers(), graph.outputs()
+    folded = []
+    for norm in list(graph.nodes):
+        if norm.op_type != "BatchNormalization" or not all(n in graph.constants for n in norm.input[1:5]):
+            continue
+        layer = writers.get(norm.input[0])
+        if layer is None or norm.input[0] in returned or len(readers[norm.input[0]]) > 1:
+            continue
+        if _fold_into(graph, layer, norm, readers):
+            layer.output[0] = norm.output[0]
+            writers[norm.output[0]] = layer
+            folded.append(norm)
+    graph.drop(folded)
+
+
+def _fold_into(
+    graph: Graph, layer: onnx.NodeProto, norm: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]]
+) -> bool:
+    """Scale a layer's weight and bias by a batch norm. False where the layer cannot take it."""
+    plain_gemm = layer.op_type == "Gemm" and attribute(layer, "alpha", 1.0) == attribute(layer, "beta", 1.0) == 1.0
+    if layer.op_type not in {"Conv", "ConvTranspose"} and not plain_gemm:
+        return False
+    name = layer.input[1]
+    bias_name = layer.input[2] if len(layer.input) > 2 else ""
+    if name not in graph.constants or (bias_name and bias_name not in graph.constants):
+        return False
+    gamma, beta, mean, var = (graph.array(one).astype(np.float64) for one in norm.input[1:5])
+    scale = gamma / np.sqrt(var + attribute(norm, "epsilon", 1e-5))
+    weight = graph.array(name)
+    bias = graph.array(bias_name).astype(np.float64) if bias_name else np.zeros_like(mean)
+    shared = len(readers[name]) > 1
+    new_name = f"{name}:{norm.output[0]}" if shared else name
+    new_bias = f"{new_name.removesuffix('.weight')}.bias" if not bias_name or shared else bias_name
+    graph.put(new_name, (weight * _along_outputs(layer, weight, scale)).astype(weight.dtype))
+    graph.put(new_bias, ((bias - mean) * scale + beta).astype(weight.dtype))
+    del layer.input[1:]
+    layer.input.extend([new_name, new_bias])
+    return True
+
+
+def _along_outputs(layer: onnx.NodeProto, weight: Array, scale: Array) -> Array:
+    """One factor an output channel, shaped so that it multiplies the layer's weight."""
+    if layer.op_type == "Gemm":
+        return scale[:, None] if attribute(layer, "transB", 0) else scale[None, :]
+    if layer.op_type == "Conv":
+        return scale.reshape(-1, *[1] * (weight.ndim - 1))
+    groups = attribute(layer, "group", 1)  # a transposed convolution's weight is (in, out / groups, ...)
+    spread = np.repeat(scale.reshape(groups, -1), weight.shape[0] // groups, axis=0)
+    return spread.reshape(*spread.shape, *[1] * (weight.ndim - 2))
+
+
+def _name_nodes(graph: Graph) -> None:
+    """Name each weighted node after its torch layer ('features.0'); give every other node a unique name."""
+    seen: Counter[str] = Counter()
+    for node in graph.nodes:
+        weight = weight_of(node, graph.constants)
+        if weight and weight.endswith(".weight"):
+            node.name = weight.removesuffix(".weight")
+        elif weight:
+            node.name = _scope(node.name) or node.op_type
+        name = node.name or node.op_type
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}#{seen[name]}"
+
+
+def _scope(name: str) -> str:
+    """The torch path in an exporter's node name: '/head/head.2/MatMul' is 'head.2'."""
+    parts = [part for part in name.split("/") if part][:-1]
+    path = ""
+    for part in parts:
+        path = part if not path or part.startswith(f"{path}.") else f"{path}.{part}"
+    return path
