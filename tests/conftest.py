@@ -1,0 +1,48 @@
+"""What many tests share. Heavy things are made once a session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from workbench.data import Data
+    from workbench.models import Model
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle pools of two runtimes would spin against each other
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of an installed Chromium; tests that ask for it are skipped where there is none."""
+    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if found is None:
+        pytest.skip("no Chromium is installed: install one (Debian: apt install chromium) to run the browser tests")
+    return found
+
+
+@pytest.fixture(scope="session")
+def mobilenet() -> Model:
+    """The smallest bundled network. Read only: every test shares it."""
+    import workbench as wb
+
+    return wb.load("fashion-mobilenet")
+
+
+@pytest.fixture(scope="session")
+def fashion() -> Data:
+    """The bundled data set."""
+    import workbench as wb
+
+    return wb.data("fashion-mnist")
