@@ -1,0 +1,248 @@
+"""Charts as pure functions: a frame of variants in, an `altair.Chart` out. Nothing here draws or measures.
+
+The charts carry no colours of a theme (their background is empty), so that the same chart suits a light
+and a dark page. Colours are Okabe and Ito's (2008), and every group differs in shape as well.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from workbench.errors import unknown
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column of `Study.frame()` is shown: its name, its unit, and which end is the better one."""
+
+    label: str
+    unit: str = ""
+    scale: float = 1.0  # what one unit on the axis is in the frame's own unit
+    format: str = ".3~s"  # of d3-format, for tooltips and tables
+    higher_is_better: bool = False
+
+    @property
+    def title(self) -> str:
+        """The title of an axis, such as `MACs (M)`."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+#: The columns of a frame that a chart can show, in the order of a menu.
+COLUMNS: dict[str, Column] = {
+    "accuracy": Column("Accuracy", "%", 0.01, ".2f", higher_is_better=True),
+    "latency_ms": Column("Latency", "ms, batch 1", 1.0, ".3f"),
+    "macs": Column("MACs", "M", 1e6, ",.2f"),
+    "params": Column("Parameters", "k", 1e3, ",.1f"),
+    "memory_access_bytes": Column("Memory access", "MB", 1e6, ",.2f"),
+    "peak_activation_bytes": Column("Peak activations", "kB", 1e3, ",.1f"),
+    "file_bytes": Column("File size", "MB", 1e6, ".3f"),
+    "compressed_bytes": Column("Compressed size", "MB", 1e6, ".3f"),
+    "speedup": Column("Measured speed-up", "×", 1.0, ".2f", higher_is_better=True),
+    "predicted_speedup": Column("Predicted speed-up", "×", 1.0, ".2f", higher_is_better=True),
+    "energy_uj": Column("Energy, estimated", "µJ", 1.0, ",.1f"),
+}
+
+DATASET = "variants"
+ORIGINAL = "Original"
+#: What a mark stands for: its colour and its shape, in the order of the legend.
+_Groups = dict[str, tuple[str, str]]
+_FRONT: _Groups = {
+    ORIGINAL: ("#d55e00", "square"),
+    "Pareto front": ("#0072b2", "diamond"),
+    "Other variant": ("#767676", "circle"),
+}
+_AGREEMENT: _Groups = {
+    ORIGINAL: ("#d55e00", "square"),
+    "Faster than predicted": ("#009e73", "triangle-up"),
+    "As predicted": ("#0072b2", "circle"),
+    "Slower than predicted": ("#cc79a7", "triangle-down"),
+}
+_LINE = "#767676"
+_HEIGHT = 320
+
+
+def tradeoff(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy") -> alt.LayerChart:
+    """One mark a variant: `y` against `x` with 95 % intervals, area by parameters, and the Pareto front.
+
+    Rows without a measurement of `x` or `y` are left out. The parameter `selected` holds the `id` of the
+    variant to stand out.
+
+    Raises: `UnknownName` for a column that is not in `COLUMNS` or not in a frame that has rows.
+    """
+    rows = _points(frame, x, y)
+    across, up = _axes(x, y, alt.Scale(zero=False, nice=True, padding=24))
+    base = alt.Chart(_data(rows))
+    front = (
+        base.transform_filter("datum.on_front")
+        .mark_line(color=_FRONT["Pareto front"][0], strokeDash=[5, 4], strokeWidth=1.5, opacity=0.8)
+        .encode(x=across, y=up, order=alt.Order("x:Q"))
+    )
+    return _stack(base, front, (across, up), _FRONT)
+
+
+def speedup(frame: pd.DataFrame) -> alt.LayerChart:
+    """Measured against predicted speed-up with the measurement's interval; on the line they agree.
+
+    Raises: `UnknownName` for a frame that has rows but lacks one of the two columns.
+    """
+    rows = _points(frame, "predicted_speedup", "speedup")
+    rows["role"] = [
+        _agreement(*row) for row in zip(rows["role"], rows["x"], rows["y_low"], rows["y_high"], strict=True)
+    ]
+    across, up = _axes("predicted_speedup", "speedup", alt.Scale(domainMin=0, nice=True))
+    base = alt.Chart(_data(rows))
+    # From the origin to the largest value of either axis: drawn from the data, so that it moves with it.
+    identity = (
+        base.transform_aggregate(x_most="max(x)", y_most="max(y_high)")
+        .transform_calculate(most="max(datum.x_most, datum.y_most, 1) * 1.05", zero="0")
+        .mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color=_LINE)
+        .encode(x=alt.X("zero:Q"), y=alt.Y("zero:Q"), x2="most:Q", y2="most:Q")
+    )
+    return _stack(base, identity, (across, up), _AGREEMENT)
+
+
+def pareto(frame: pd.DataFrame, x: str, y: str) -> pd.Series[bool]:
+    """For each row whether no other row is at least as good in both columns and better in one.
+
+    Rows without a value in either column are never on the front.
+    """
+    sign_x, sign_y = (1 if column(name).higher_is_better else -1 for name in (x, y))
+    points = [(sign_x * a, sign_y * b) for a, b in zip(frame[x], frame[y], strict=True)]
+    order = sorted(
+        (i for i, point in enumerate(points) if np.isfinite(point).all()), key=points.__getitem__, reverse=True
+    )
+    on_front = [False] * len(points)
+    best: tuple[float, float] | None = None
+    for i in order:  # from the best x on; among equals in x the best y comes first
+        on_front[i] = best is None or points[i][1] > best[1] or points[i] == best
+        best = points[i] if on_front[i] else best
+    return pd.Series(on_front, index=frame.index, dtype=bool)
+
+
+def summary(frame: pd.DataFrame, x: str, y: str) -> str:
+    """A chart of `y` against `x` in words, for a reader who cannot see it."""
+    rows = _points(frame, x, y)
+    names = f"{column(y).label} against {_lower(column(x).label)}"
+    if rows.empty:
+        return f"{names}: nothing measured yet."
+    count = "one variant" if len(rows) == 1 else f"{len(rows)} variants"
+    text = f"{names} of {count}: {_range(rows, 'y', y)} and {_range(rows, 'x', x)}."
+    front = rows[rows["on_front"]].sort_values("x")
+    if x != "predicted_speedup" and len(rows) > 1:
+        text += f" On the Pareto front: {', '.join(front['name'])}."
+    missing = len(frame) - len(rows)
+    if missing:
+        text += f" {missing} without a measurement {'is' if missing == 1 else 'are'} not drawn."
+    return text
+
+
+def column(name: str) -> Column:
+    """How the column of this name is shown. Raises `UnknownName`."""
+    if name not in COLUMNS:
+        raise unknown("column", name, COLUMNS)
+    return COLUMNS[name]
+
+
+def _lower(label: str) -> str:
+    """The label within a sentence; abbreviations such as `MACs` stay as they are."""
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
+
+
+def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
+    low, high, shown = rows[axis].min(), rows[axis].max(), column(name)
+    unit = "" if not shown.unit else f" {shown.unit.split(',')[0]}"
+    values = f"{low:.4g}{unit}" if low == high else f"{low:.4g} to {high:.4g}{unit}"
+    return f"{_lower(shown.label)} {values}"
+
+
+def _points(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """The drawable rows under names that do not depend on the axes, in the units of the axes."""
+    for name in (x, y):
+        column(name)
+        if len(frame) and name not in frame:
+            raise unknown("column", name, (known for known in COLUMNS if known in frame))
+    table = frame.reset_index(drop=True)
+    points = pd.DataFrame({"id": _texts(table, "id"), "name": _texts(table, "name")}, index=table.index)
+    for axis, name in (("x", x), ("y", y)):
+        value = _numbers(table, name)
+        for part in ("", "_low", "_high"):
+            end = _numbers(table, name + part).fillna(value)
+            points[axis + part] = end / column(name).scale
+    params = _numbers(table, "params")
+    points["params"] = params.fillna(params.median()).fillna(1.0)
+    points = points[np.isfinite(points[["x", "y"]]).all(axis=1)].copy()
+    kept = table.loc[points.index]
+    points["on_front"] = pareto(kept, x, y) if len(points) else pd.Series(dtype=bool)
+    original = kept["is_baseline"].astype(bool) if "is_baseline" in kept else pd.Series(False, index=points.index)
+    role = points["on_front"].map({True: "Pareto front", False: "Other variant"}).astype(object)
+    points["role"] = role.mask(original, ORIGINAL)
+    return points
+
+
+def _agreement(role: str, predicted: float, low: float, high: float) -> str:
+    if role == ORIGINAL:
+        return role
+    if low <= predicted <= high:
+        return "As predicted"
+    return "Slower than predicted" if high < predicted else "Faster than predicted"
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> pd.Series[float]:
+    values = frame[name] if name in frame else pd.Series(float("nan"), index=frame.index)
+    return pd.to_numeric(values, errors="coerce").astype(float)
+
+
+def _texts(frame: pd.DataFrame, name: str) -> pd.Series[str]:
+    values = frame[name] if name in frame else pd.Series(frame.index, index=frame.index)
+    return values.astype(str)
+
+
+def _data(rows: pd.DataFrame) -> alt.InlineData:
+    """The rows under a name, so that a view already drawn can be given other rows."""
+    records: list[dict[str, Any]] = json.loads(rows.to_json(orient="records"))  # plain numbers, None for NaN
+    return alt.InlineData(values=records, name=DATASET)
+
+
+def _axes(x: str, y: str, scale: alt.Scale) -> tuple[alt.X, alt.Y]:
+    across = alt.X("x:Q", title=column(x).title, scale=scale, axis=alt.Axis(tickCount=7))
+    return across, alt.Y("y:Q", title=column(y).title, scale=scale, axis=alt.Axis(tickCount=6))
+
+
+def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups: _Groups) -> alt.LayerChart:
+    """The layers that both charts share, over the one that is special to each."""
+    across, up = axes
+    colours, shapes = ([pair[i] for pair in groups.values()] for i in (0, 1))
+    legend = alt.Legend(orient="top", direction="horizontal", symbolSize=110, columns=len(groups))
+    colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=list(groups), range=colours), legend=legend)
+    shape = alt.Shape("role:N", title=None, scale=alt.Scale(domain=list(groups), range=shapes), legend=legend)
+    bars = base.mark_rule(strokeWidth=1.5, opacity=0.75)
+    chosen = base.transform_filter("datum.id == selected")
+    named = base.transform_filter(f"datum.id == selected || datum.role == '{ORIGINAL}'")
+    ring = chosen.mark_point(shape="circle", size=900, strokeWidth=2, filled=False, color=groups[ORIGINAL][0])
+    area = alt.Size("params:Q", scale=alt.Scale(range=[70, 420], zero=True), legend=None)
+    marks = base.mark_point(filled=True, opacity=0.95, cursor="pointer")
+    layers = [
+        below,
+        bars.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=up, color=colour),
+        bars.encode(x=across, y=alt.Y("y_low:Q"), y2="y_high:Q", color=colour),
+        ring.encode(x=across, y=up),
+        marks.encode(x=across, y=up, color=colour, shape=shape, size=area, tooltip=_tooltip(across, up)),
+        named.mark_text(dy=-20, fontWeight=600, limit=260).encode(x=across, y=up, text="name:N"),
+    ]
+    chart = alt.LayerChart(layer=layers, width="container", height=_HEIGHT)
+    return chart.add_params(alt.param(name="selected", value=""))
+
+
+def _tooltip(across: alt.X, up: alt.Y) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("name:N", title="Variant"),
+        alt.Tooltip("y:Q", title=up["title"], format=",.4~g"),
+        alt.Tooltip("x:Q", title=across["title"], format=",.4~g"),
+        alt.Tooltip("params:Q", title="Parameters", format=",.0f"),
+    ]
