@@ -1,0 +1,169 @@
+"""The command line: `workbench info | run | dashboard`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from workbench.errors import BadFile, BadValue, Cancelled, UnknownName, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.models import Model
+    from workbench.variant import Variant
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+#: What `run` shows: the estimate's name, its label, and how its value is written.
+FIGURES = (
+    ("accuracy", "accuracy", "{:.2%}"),
+    ("macs", "MACs", "{:,.0f}"),
+    ("params", "parameters", "{:,.0f}"),
+    ("memory_access_bytes", "memory access, bytes", "{:,.0f}"),
+    ("file_bytes", "file, bytes", "{:,.0f}"),
+    ("latency_ms", "latency, ms", "{:.3g}"),
+    ("speedup", "speed-up", "{:.2f}x"),
+)
+
+app = typer.Typer(
+    help="Make a trained neural network small and fast, and see the truth about it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# Into a pipe there is no width to fit: nothing may be cut off.
+console = Console(width=None if sys.stdout.isatty() else 160)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 1 the work failed, 2 the arguments cannot be used, 130 interrupted."""
+    try:
+        app()
+    except (Cancelled, KeyboardInterrupt):
+        _fail("Interrupted. Variants finished before are kept.", INTERRUPTED)
+    except (UnknownName, BadValue, BadFile) as error:
+        _fail(str(error), MISUSED)
+    except WorkbenchError as error:
+        _fail(str(error), FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    if version:
+        from workbench import __version__
+
+        console.print(f"workbench {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.command()
+def info(
+    model: Annotated[str | None, typer.Argument(help="A model's name or file; none lists the known ones.")] = None,
+) -> None:
+    """Show what a model costs, layer by layer; without a name, the models that can be loaded."""
+    import workbench as wb
+
+    if model is None:
+        console.print(_frame_table("Models", wb.catalog()))
+        return
+    loaded = wb.load(model)
+    console.print(_layer_table(loaded))
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Argument(help="A bundled model's name, or a file.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML or JSON, as written by Recipe.save or an export.")],
+    out: Annotated[Path, typer.Option(help="The folder for the exported files; made where missing.")],
+    data: Annotated[str, typer.Option(help="The data set that it is measured on.")] = "fashion-mnist",
+    format: Annotated[str, typer.Option(help="onnx or safetensors.")] = "onnx",  # noqa: A002  # the option's name
+    study: Annotated[Path | None, typer.Option(help="A folder to keep the study in, and to reuse it from.")] = None,
+) -> None:
+    """Apply a recipe to a model, measure the result against the original, export it and verify the export."""
+    import workbench as wb
+
+    loaded_recipe = wb.Recipe.load(recipe)
+    runs = wb.Study(wb.load(model), wb.data(data), path=study)
+    variant = runs.run(loaded_recipe)
+    console.print(_comparison(runs.baseline, variant))
+    for note in variant.notes:
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+    manifest = wb.export(variant, out, format=format)
+    console.print(f"Exported and verified: {escape(', '.join(manifest.files))} in {escape(str(out))}", highlight=False)
+
+
+@app.command()
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port; the next free one is taken.")] = 8866,
+    browser: Annotated[bool, typer.Option("--browser", help="Open the page in the default browser.")] = False,
+) -> None:
+    """Serve the dashboard on this machine until interrupted, and print its address."""
+    import webbrowser
+
+    from workbench.dashboard import free_port, serving
+
+    with serving(free_port(port)) as (address, server):
+        console.print(f"[bold]The dashboard is at {address}[/]  (Ctrl-C ends it)", highlight=False)
+        if browser:
+            webbrowser.open(address)
+        server.wait()
+    if server.returncode:
+        raise WorkbenchError(f"The dashboard's server ended with exit code {server.returncode}.")
+
+
+def _layer_table(model: Model) -> Table:
+    totals = model.network.totals
+    table = _table(f"{model.name}: cost for one input of shape {tuple(model.example.shape[1:])}")
+    for name in ("layer", "kind", "output", "MACs", "parameters", "memory access, bytes"):
+        table.add_column(name, justify="left" if name in {"layer", "kind", "output"} else "right")
+    for x in model.network.layers:
+        if x.macs or x.params:
+            shape = " x ".join(map(str, x.output))
+            table.add_row(x.name, x.kind, shape, *(f"{n:,}" for n in (x.macs, x.params, x.memory_access_bytes)))
+    table.add_section()
+    sums = (totals.macs, totals.params, totals.memory_access_bytes)
+    table.add_row("all layers", "", "", *(f"{n:,}" for n in sums), style="bold")
+    return table
+
+
+def _comparison(original: Variant, variant: Variant) -> Table:
+    table = _table(f"{variant.model.name} on {variant.data.name}, {variant['accuracy'].n:,} test images")
+    table.add_column("")
+    for each in (original, variant):
+        table.add_column(each.name, justify="right")
+    for key, label, pattern in FIGURES:
+        table.add_row(label, *(_cell(each, key, pattern) for each in (original, variant)))
+    return table
+
+
+def _cell(variant: Variant, key: str, pattern: str) -> str:
+    estimate = variant[key]
+    if estimate.low == estimate.high:
+        return pattern.format(estimate.value)
+    return f"{pattern.format(estimate.value)} ({pattern.format(estimate.low)} to {pattern.format(estimate.high)})"
+
+
+def _frame_table(title: str, frame: Any) -> Table:
+    table = _table(title)
+    for column in frame.columns:
+        table.add_column(column, justify="left" if frame[column].dtype == object else "right")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_number(value) if isinstance(value, (int, float)) else escape(str(value)) for value in row))
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
+
+
+def _table(title: str) -> Table:
+    return Table(title=escape(title), title_justify="left", title_style="bold", header_style="")

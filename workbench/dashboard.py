@@ -1,0 +1,101 @@
+"""Serve the screen as a page of its own: standalone Voilà on this machine, with nothing else in the served folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+
+HOST = "127.0.0.1"
+SOURCE = "import workbench as wb\n\nwb.app()"
+#: The largest upload that the page accepts, with room for the base64 of it; tornado's own limit is 10 MB.
+MAX_MESSAGE_BYTES = 256 * 1024**2
+START_SECONDS = 60.0
+
+
+def notebook(source: str = SOURCE) -> dict[str, Any]:
+    """A notebook of one cell (nbformat 4)."""
+    cell = {"cell_type": "code", "id": "workbench", "metadata": {}, "source": source}
+    cell |= {"outputs": [], "execution_count": None}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, "title": "workbench"}
+    return {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def configuration(port: int, preheat: bool = True) -> dict[str, Any]:
+    """What Voilà is told. A kernel whose tab was closed is ended after ten idle minutes: Voilà leaks it otherwise.
+
+    `preheat` keeps one kernel with the page already run, which cuts the wait for it.
+    """
+    return {
+        "Voila": {
+            "ip": HOST,
+            "port": port,
+            "port_retries": 0,
+            "open_browser": False,
+            "log_level": "ERROR",
+            "tornado_settings": {"websocket_max_message_size": MAX_MESSAGE_BYTES},
+        },
+        "VoilaConfiguration": {"preheat_kernel": preheat},
+        "VoilaKernelManager": {"default_pool_size": 1},
+        "MappingKernelManager": {"cull_idle_timeout": 600, "cull_interval": 60},
+    }
+
+
+def free_port(first: int, tries: int = 50) -> int:
+    """The first port from `first` on that nothing listens on. Raises `WorkbenchError`."""
+    for port in range(first, first + tries):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError, OverflowError):
+                probe.bind((HOST, port))
+                return port
+    raise WorkbenchError(f"No port from {first} to {first + tries - 1} is free. Name another with --port.")
+
+
+@contextlib.contextmanager
+def serving(port: int, source: str = SOURCE, preheat: bool = True) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the server while the block runs; gives the page's address and the server's process.
+
+    Raises: `WorkbenchError` when the server does not come up.
+    """
+    with tempfile.TemporaryDirectory(prefix="workbench-page-") as folder:
+        home, page = Path(folder) / "server", Path(folder) / "page"
+        home.mkdir()
+        page.mkdir()
+        (home / "voila.json").write_text(json.dumps(configuration(port, preheat)), encoding="utf-8")
+        (page / "workbench.ipynb").write_text(json.dumps(notebook(source)), encoding="utf-8")
+        command = [sys.executable, "-m", "voila", str(page / "workbench.ipynb")]
+        # Idle threads of torch and of ONNX Runtime would spin against each other.
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+        server = subprocess.Popen(command, cwd=home, env=environment)
+        try:
+            _wait(server, port)
+            yield f"http://{HOST}:{port}/", server
+        finally:
+            server.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(timeout=10)
+            server.kill()
+
+
+def _wait(server: subprocess.Popen[bytes], port: int) -> None:
+    """Until the server listens. Raises `WorkbenchError` when it ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise WorkbenchError(f"The dashboard's server ended at once, with exit code {server.returncode}.")
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise WorkbenchError(f"The dashboard's server did not answer within {START_SECONDS:.0f} s.")
