@@ -62,7 +62,7 @@ endif
 # Resolved in an empty environment. torch is pinned by hand: see CONTRIBUTING.md.
 constraints:
 	rm -rf build/resolve && $(PYTHON) -m venv build/resolve
-	build/resolve/bin/python -m pip install --quiet --editable '.[lab,images,test]' 'torch==2.13.0'
+	build/resolve/bin/python -m pip install --quiet --editable '.[test]' 'torch==2.13.0'
 	{ sed -n '/^#/p' constraints.txt; build/resolve/bin/python -m pip freeze --all --exclude-editable \
 		| sed -e '/^pip==/d' -e 's/+cpu$$//'; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt

@@ -97,7 +97,7 @@ def megabytes(name: str) -> float:
 
 @pytest.mark.parametrize("folder", ["workbench", "widgets"])
 def test_every_import_is_a_declared_dependency(folder: str) -> None:
-    declared = BASE | {canonicalize_name(Requirement(r).name) for n in ("images", "zoo") for r in EXTRAS[n]}
+    declared = BASE | {canonicalize_name(Requirement(r).name) for n in ("lab", "zoo") for r in EXTRAS[n]}
     missing = {name: files for name, files in third_party(folder).items() if not distributions(name) & declared}
     assert not missing
 
@@ -143,7 +143,7 @@ def test_the_constraints_pin_everything_that_is_installed_by_make() -> None:
 
 def test_the_pins_satisfy_what_is_declared() -> None:
     pinned = pins()
-    lines = [line for extra in ("lab", "images", "test") for line in EXTRAS[extra] if "[" not in line]
+    lines = [line for extra in ("lab", "test") for line in EXTRAS[extra] if "[" not in line]
     for line in [*PROJECT["dependencies"], *lines]:
         need = Requirement(line)
         assert need.specifier.contains(pinned[canonicalize_name(need.name)]), line
