@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from workbench.runtimes.base import Array
 
 #: Severity of ONNX Runtime's log: errors only. What it refuses comes back as an exception anyway.
 _ERRORS_ONLY = 3
+_CODES = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? ?failed: ?|/\S*onnxruntime\S*\.cc:\d+ .*?&\) "
+)
 
 
 def open_session(source: str | bytes, threads: int = 1, optimized: str = "") -> Any:
@@ -84,5 +88,7 @@ class OnnxRuntime:
 
 
 def _first_line(error: Exception) -> str:
+    """What the runtime said, without its error codes and the places in its source."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    line = _CODES.sub("", line).strip()
     return line if line.endswith(".") else f"{line}."

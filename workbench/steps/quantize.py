@@ -13,7 +13,7 @@ from workbench.errors import StepFailed
 from workbench.quantization.half import to_float16
 from workbench.quantization.observe import extremes
 from workbench.quantization.qdq import quantize_graph
-from workbench.steps.base import Context, Lower, Row, Sketch, select, setting
+from workbench.steps.base import Context, Lower, Row, Sketch, setting
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
