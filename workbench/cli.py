@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -153,16 +154,20 @@ def _cell(variant: Variant, key: str, pattern: str) -> str:
 
 
 def _frame_table(title: str, frame: Any) -> Table:
+    from pandas.api.types import is_numeric_dtype
+
     table = _table(title)
     for column in frame.columns:
-        table.add_column(column, justify="left" if frame[column].dtype == object else "right")
+        table.add_column(column, justify="right" if is_numeric_dtype(frame[column]) else "left")
     for row in frame.itertuples(index=False):
         table.add_row(*(_number(value) if isinstance(value, (int, float)) else escape(str(value)) for value in row))
     return table
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
+    if math.isnan(value):
+        return "unknown"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
 def _table(title: str) -> Table:

@@ -1,0 +1,135 @@
+"""The command line, from the arguments to the exit code."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from workbench import cli, dashboard
+from workbench.cli import app
+from workbench.errors import StepFailed, WorkbenchError
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def exit_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of the installed command."""
+    monkeypatch.setattr(sys, "argv", ["workbench", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_info_agrees_with_torch_on_every_parameter() -> None:
+    from workbench.models.architectures import FashionMobileNet
+
+    shown = invoke("info", "fashion-mobilenet")
+    assert shown.exit_code == 0
+    total = next(line for line in shown.stdout.splitlines() if "all layers" in line)
+    assert f"{sum(p.numel() for p in FashionMobileNet().parameters()):,}" in total
+
+
+def test_info_without_a_name_lists_the_bundled_models() -> None:
+    shown = invoke("info").stdout
+    assert all(name in shown for name in ("fashion-vgg", "fashion-resnet", "fashion-mobilenet"))
+
+
+def test_run_exports_what_it_measured(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"recipe": [{"step": "Quantize", "precision": "fp16"}]}))
+    shown = invoke("run", "fashion-mobilenet", str(recipe), "--out", str(tmp_path / "out"))
+    assert shown.exit_code == 0, shown.stdout
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    accuracy = manifest["estimates"]["accuracy"]
+    assert accuracy["low"] <= manifest["verified"]["accuracy"] <= accuracy["high"]
+    assert f"{accuracy['value']:.2%}" in shown.stdout
+    assert manifest["recipe"] == [{"step": "Quantize", "precision": "fp16"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("recipe:\n- step: Tukcer\n", "Did you mean 'Tucker'"),
+        ("recipe:\n- step: Prune\n  ratio: 50\n", "For 50 % write 0.5"),
+        ("recipe: [", "not YAML"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_bad_recipe_is_one_sentence_and_exit_code_2(
+    content: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    if content is not None:
+        recipe.write_text(content)
+    code = exit_of(monkeypatch, "run", "fashion-mobilenet", str(recipe), "--out", str(tmp_path / "out"))
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.startswith("Error: ")
+    assert says in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_model_is_named_with_a_suggestion(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_of(monkeypatch, "info", "fashion-vg") == 2
+    assert "'fashion-vg'. Did you mean 'fashion-vgg'?" in capsys.readouterr().err
+
+
+def test_work_that_fails_has_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise StepFailed("Tucker failed on [conv1]: its weights are not finite.")
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert exit_of(monkeypatch) == 1
+    assert "[conv1]" in capsys.readouterr().err  # brackets are text, not markup
+
+
+def test_an_unknown_option_has_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exit_of(monkeypatch, "info", "--nonsense") == 2
+
+
+def test_the_next_free_port_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind((dashboard.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert dashboard.free_port(port) != port
+
+
+def test_a_server_that_cannot_start_says_so() -> None:
+    with socket.socket() as taken:
+        taken.bind((dashboard.HOST, 0))
+        port = taken.getsockname()[1]  # bound, and nobody listens: the server cannot have it
+        with pytest.raises(WorkbenchError, match="exit code"), dashboard.serving(port):
+            pass
+
+
+@pytest.mark.slow
+def test_the_server_shows_the_page_runs_no_other_code_and_ends() -> None:
+    port = dashboard.free_port(8900)
+    with dashboard.serving(port, source="print(6 * 7)", preheat=False) as (address, server):
+        page = urllib.request.urlopen(address, timeout=60).read().decode()
+        assert ">42" in page
+        for path in ("voila/files/voila.json", "files/workbench.ipynb", "api/contents"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(address + path, timeout=10)
+            assert refused.value.code in {403, 404}
+    assert server.poll() is not None
+
+
+def test_the_notebook_of_the_checkout_is_the_page_that_is_served(root: Path) -> None:
+    notebook = json.loads((root / "notebooks" / "dashboard.ipynb").read_text())
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code == [dashboard.SOURCE]
