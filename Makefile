@@ -17,7 +17,7 @@ help:
 	@echo 'make lab          install, open the notebooks in JupyterLab'
 	@echo 'make test         install with the test tools, check the style and the types, run every test'
 	@echo 'make lint         style and types only'
-	@echo 'make bundle       build the JavaScript of the charts again (needs npm)'
+	@echo 'make bundle       build the JavaScript of the screen again (needs npm)'
 	@echo 'make constraints  resolve the dependencies anew and pin them'
 	@echo 'make clean        remove .venv, builds and caches'
 
@@ -34,11 +34,16 @@ unit: $(VENV)/tested-with
 
 lint: $(VENV)/tested-with
 	$(BIN)/ruff check .
+	@mkdir -p build/types && ln -sfn ../../widgets build/types/workbench_widgets
 	$(BIN)/mypy
 
+# The one JavaScript module of the screen, which is committed: only who changes widgets/js needs this.
+bundle:
+	cd widgets/js && npm ci --no-audit --no-fund && npm run build
+
 $(VENV)/installed: pyproject.toml constraints.txt
-	@test -n '$(PYTHON)' || { echo 'The workbench needs Python 3.11 or newer with its venv module \
-	(on Debian: apt install python3-venv). Name another with: make PYTHON=/path/to/python'; exit 1; }
+	@test -n '$(PYTHON)' || { echo 'The workbench needs Python 3.11 or newer with its venv module' \
+		'(on Debian: apt install python3-venv). Name another with: make PYTHON=/path/to/python'; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[lab]'
 	@touch $@
@@ -61,7 +66,8 @@ endif
 
 # Resolved in an empty environment. torch is pinned by hand: see CONTRIBUTING.md.
 constraints:
-	rm -rf build/resolve && $(PYTHON) -m venv build/resolve
+	@rm -rf build/resolve
+	$(PYTHON) -m venv build/resolve
 	build/resolve/bin/python -m pip install --quiet --editable '.[test]' 'torch==2.13.0'
 	{ sed -n '/^#/p' constraints.txt; build/resolve/bin/python -m pip freeze --all --exclude-editable \
 		| sed -e '/^pip==/d' -e 's/+cpu$$//'; } > build/constraints.txt
