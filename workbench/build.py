@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from workbench.data import Data
 
 
-def compress(model: Model | nn.Module, recipe: Recipe | Step, data: Data | None = None, *, example: torch.Tensor | None = None) -> Model:
+def compress(
+    model: Model | nn.Module,
+    recipe: Recipe | Step,
+    data: Data | None = None,
+    *,
+    example: torch.Tensor | None = None,
+) -> Model:
     """The model after a recipe, without a study or a measurement.
 
     `model` is a `Model`, or an `nn.Module` with `example=`, one input with a batch of 1. With `data`,
@@ -47,7 +53,14 @@ def compress(model: Model | nn.Module, recipe: Recipe | Step, data: Data | None 
     return Model(module, model.example, f"{model.name}, {recipe.name}", model.source)
 
 
-def rewrite(model: Model, recipe: Recipe, data: Data | None, progress: Reporter | None = None, *, recalibrate: bool = True) -> nn.Module:
+def rewrite(
+    model: Model,
+    recipe: Recipe,
+    data: Data | None,
+    progress: Reporter | None = None,
+    *,
+    recalibrate: bool = True,
+) -> nn.Module:
     """A new module, in evaluation mode, with every rewriting step applied in turn.
 
     Batch-norm statistics are re-estimated after the last rewrite, unless the recipe says `Recalibrate`
@@ -73,7 +86,7 @@ def rewrite(model: Model, recipe: Recipe, data: Data | None, progress: Reporter 
             raise
         except (RuntimeError, ValueError, ArithmeticError) as error:
             raise StepFailed(f"{step.expression()} failed on {model.name}: {error}") from error
-        _check_finite(module, model, step)
+        _check_finite(module, scene, step)
     return module
 
 
@@ -109,8 +122,11 @@ def context(model: Model, data: Data | None, progress: Reporter) -> Context:
 
 
 @torch.no_grad()
-def _check_finite(module: nn.Module, model: Model, step: Step) -> None:
-    if not bool(module(model.example).isfinite().all()):
+def _check_finite(module: nn.Module, scene: Context, step: Step) -> None:
+    """Run a few real inputs, or noise where there are none."""
+    noise = torch.randn(scene.example.shape, generator=torch.Generator().manual_seed(scene.seed))
+    inputs = scene.calibration[:8] if scene.calibration is not None else noise
+    if not bool(module(inputs).isfinite().all()):
         raise StepFailed(
             f"After {step.expression()} the network gives NaN or infinite outputs. "
             "Use a higher rank or a smaller ratio, or leave out the layers that the plan marks."

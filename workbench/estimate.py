@@ -50,4 +50,7 @@ def wilson(right: int, n: int) -> Estimate:
     p, z2 = right / n, Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Estimate(p, max(0.0, centre - half), min(1.0, centre + half), n)
+    # Both ends are exact where every or no observation is right; rounding must not exclude the value.
+    low = 0.0 if right == 0 else centre - half
+    high = 1.0 if right == n else centre + half
+    return Estimate(p, low, high, n)

@@ -50,6 +50,7 @@ class Manifest:
     created: str
 
     def to_json(self) -> str:
+        """What `manifest.json` holds; the folder itself is left out, so that it can be moved."""
         fields = asdict(self) | {"path": "."}
         return json.dumps(fields, indent=2)
 
@@ -95,8 +96,8 @@ def _write_safetensors(variant: Variant, folder: Path) -> Path:
     lowering = [step for step in variant.recipe if isinstance(step, Lower)]
     if lowering:
         raise BadValue(
-            f"{lowering[0].expression()} exists only in the ONNX artefact; safetensors would hold the network without it. "
-            'Export with format="onnx".'
+            f"{lowering[0].expression()} exists only in the ONNX artefact; safetensors would hold the network "
+            'without it. Export with format="onnx".'
         )
     return Path(shutil.copy2(variant.state, folder / "model.safetensors"))
 

@@ -61,7 +61,9 @@ def _comparison(frame: pd.DataFrame, text: str) -> pd.Series[bool]:
     except ValueError:
         match = None
     if match is None:
-        raise BadValue(f"The limit {text!r} cannot be read. Write a column, a comparison and a number: 'accuracy >= 0.92'.")
+        raise BadValue(
+            f"The limit {text!r} cannot be read. Write a column, a comparison and a number: 'accuracy >= 0.92'."
+        )
     if match.group(1) not in frame.columns:
         raise unknown("column", match.group(1), frame.columns)
     if not is_numeric_dtype(frame[match.group(1)]):

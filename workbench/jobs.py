@@ -32,6 +32,7 @@ class Reporter:
         self.cancelled = threading.Event()
 
     def __call__(self, fraction: float, stage: str) -> None:
+        """Report; raises `Cancelled`."""
         self.check()
         if self._publish is not None:
             self._publish(min(max(fraction, 0.0), 1.0), stage)

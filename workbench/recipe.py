@@ -31,7 +31,9 @@ class Recipe:
         object.__setattr__(self, "steps", tuple(self.steps))
         for step in self.steps:
             if not isinstance(step, Step):
-                raise BadValue(f"A recipe is made of steps, got {step!r}. Chain steps with |, as in wb.Tucker(0.5) | ...")
+                raise BadValue(
+                    f"A recipe is made of steps, got {step!r}. Chain steps with |."
+                )
         lowering = [isinstance(step, Lower) for step in self.steps]
         if lowering != sorted(lowering):
             late = self.steps[lowering.index(True) :]
@@ -100,9 +102,11 @@ class Recipe:
         return [{"step": type(step).__name__, **step.options()} for step in self.steps]
 
     def to_json(self) -> str:
+        """`to_list` as JSON, the same text for equal recipes."""
         return json.dumps(self.to_list(), sort_keys=True)
 
     def to_yaml(self) -> str:
+        """`to_list` as YAML under the key `recipe`."""
         plain = json.loads(self.to_json())  # tuples become lists
         return yaml.safe_dump({"recipe": plain}, sort_keys=False)
 
@@ -120,6 +124,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
+        """The recipe of `to_json`. Raises as `from_list`, and `BadFile`."""
         try:
             return cls.from_list(json.loads(text))
         except json.JSONDecodeError as error:
@@ -127,6 +132,7 @@ class Recipe:
 
     @classmethod
     def from_yaml(cls, text: str) -> Recipe:
+        """The recipe of `to_yaml`, or of a bare list of steps. Raises as `from_list`, and `BadFile`."""
         try:
             content = yaml.safe_load(text)
         except yaml.YAMLError as error:

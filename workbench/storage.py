@@ -114,4 +114,6 @@ class Storage:
             finally:
                 connection.close()
         except sqlite3.DatabaseError as error:
-            raise BadFile(f"{path} is not a readable study: {error}. Move the folder away or choose another path.") from error
+            raise BadFile(
+                f"{path} is not a readable study: {error}. Move the folder away or choose another path."
+            ) from error

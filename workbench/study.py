@@ -170,9 +170,11 @@ def _check_fit(model: Model, data: Data) -> None:
     have, want = tuple(data["test"].inputs.shape[1:]), tuple(model.example.shape[1:])
     if have != want:
         raise BadValue(
-            f"The images of {data.name} have shape {have}, the model {model.name} takes {want} (channels, height, width). "
-            "Load data of that shape, or the model with example= of the data's shape."
+            f"The images of {data.name} have shape {have}, the model {model.name} takes {want} "
+            "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
     outputs, labels = model.network.layers[-1].output[-1], int(data["test"].labels.max()) + 1
     if labels > outputs:
-        raise BadValue(f"{data.name} has labels up to {labels - 1}, the model {model.name} tells {outputs} classes apart.")
+        raise BadValue(
+            f"{data.name} has labels up to {labels - 1}, the model {model.name} tells {outputs} classes apart."
+        )

@@ -40,10 +40,12 @@ class Layer(NamedTuple):
 
     @property
     def c_in(self) -> int:
+        """Input channels or features."""
         return self.input[0] if self.kind != "linear" else self.input[-1]
 
     @property
     def c_out(self) -> int:
+        """Output channels or features."""
         return self.output[0] if self.kind != "linear" else self.output[-1]
 
     @property
@@ -143,9 +145,7 @@ class Network:
     def with_bits(self, bits: int, kinds: Iterable[str] | None = None) -> Network:
         """The network with every layer (or those of `kinds`) at another precision."""
         wanted = None if kinds is None else frozenset(kinds)
-        return Network(
-            tuple(x._replace(bits=bits) if wanted is None or x.kind in wanted else x for x in self.layers)
-        )
+        return Network(tuple(x._replace(bits=bits) if wanted is None or x.kind in wanted else x for x in self.layers))
 
     def _peak(self) -> int:
         """The most bytes of activations alive at once, executing in order and freeing after the last use.

@@ -84,7 +84,7 @@ class _Recorder(TorchDispatchMode):
     """Turns every aten call into a `Layer`, named after the innermost module that runs."""
 
     def __init__(self, example: torch.Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without types
         self.layers: list[Layer] = []
         self.path: list[tuple[str, nn.Module]] = []
         self._names: Counter[str] = Counter()

@@ -38,10 +38,12 @@ class Split:
 
     @property
     def inputs(self) -> torch.Tensor:
+        """float32 (N, C, H, W), normalised."""
         return self._tensors[0]
 
     @property
     def labels(self) -> torch.Tensor:
+        """int64 (N,)."""
         return self._tensors[1]
 
     def __len__(self) -> int:

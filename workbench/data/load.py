@@ -169,7 +169,8 @@ def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], mean: A
     if images.dtype != np.uint8:
         if images.ndim != 4 or images.dtype.kind != "f":
             raise BadFile(
-                f"Images are {images.dtype} of shape {images.shape}; expected uint8 (N, H, W[, C]) or float (N, C, H, W)."
+                f"Images are {images.dtype} of shape {images.shape}; "
+                "expected uint8 (N, H, W[, C]) or float (N, C, H, W)."
             )
         return torch.from_numpy(images.astype(np.float32)), torch.from_numpy(labels.astype(np.int64))
     if images.ndim not in {3, 4}:

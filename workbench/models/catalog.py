@@ -40,7 +40,7 @@ def _bundled() -> list[dict[str, Any]]:
 
 
 def _torchvision() -> list[dict[str, Any]]:
-    from torchvision import models  # type: ignore[import-not-found]  # an optional extra
+    from torchvision import models  # an optional extra
 
     rows = []
     for name in models.list_models(module=models):

@@ -137,7 +137,10 @@ def _arguments(module: nn.Module) -> dict[str, Any]:
 
 def _description(module: nn.Module, path: str) -> dict[str, Any]:
     if type(module) is nn.Sequential:
-        return {"type": "Sequential", "children": {n: _description(c, f"{path}.{n}") for n, c in module.named_children()}}
+        return {
+            "type": "Sequential",
+            "children": {n: _description(c, f"{path}.{n}") for n, c in module.named_children()},
+        }
     if type(module).__name__ not in LAYER_TYPES:
         raise StepFailed(f"The layer {path!r} became a {type(module).__name__}, which cannot be stored as data.")
     return {"type": type(module).__name__, "arguments": _arguments(module)}

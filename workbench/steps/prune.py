@@ -41,15 +41,16 @@ class Prune(Rewrite):
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Every convolution and linear layer keeps its shape; the rows say what share becomes zero."""
-        chosen = set(select(self.layers, _prunable(network)))
-        rows = tuple(self._row(ops[0], name in chosen) for name, ops in network.by_module.items() if name in _prunable(network))
+        prunable = {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in PRUNABLE}
+        chosen = set(select(self.layers, prunable))
+        rows = tuple(self._row(layer, name in chosen) for name, layer in prunable.items())
         return Sketch(network, rows)
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros. At a ratio of 0 nothing changes."""
         pruned = copy.deepcopy(module)
         named = {n: m for n, m in pruned.named_modules() if isinstance(getattr(m, "weight", None), torch.Tensor)}
-        names = select(self.layers, [n for n, m in named.items() if m.weight.dim() > 1])  # type: ignore[operator]
+        names = select(self.layers, [n for n, m in named.items() if m.weight.dim() > 1])
         tensors = [named[name].weight.data for name in names]
         groups = [tensors] if self.scope == "global" else [[t] for t in tensors]
         for group in groups:
@@ -57,8 +58,8 @@ class Prune(Rewrite):
         return pruned
 
     def _row(self, layer: Layer, chosen: bool) -> Row:
-        share = f"{self.ratio:.0%} of the weights" + (" of all chosen layers together" if self.scope == "global" else "")
-        action = f"{share} become zero; the shape stays" if chosen else "not among the chosen layers"
+        of = "all chosen layers' weights together" if self.scope == "global" else "its weights"
+        action = f"{self.ratio:.0%} of {of} become zero; the shape stays" if chosen else "not among the chosen layers"
         return Row(
             step=self.brief,
             layer=layer.module,
@@ -70,10 +71,6 @@ class Prune(Rewrite):
             params=layer.params,
             params_after=layer.params,
         )
-
-
-def _prunable(network: Network) -> list[str]:
-    return [name for name, ops in network.by_module.items() if ops[0].kind in PRUNABLE]
 
 
 def _zero_smallest(tensors: list[torch.Tensor], ratio: float) -> None:

@@ -1,0 +1,97 @@
+"""Recipes: chaining, hashing, files, plans; and everything that is refused."""
+
+from pathlib import Path
+
+import pytest
+from tiny import tiny_model
+
+import workbench as wb
+from workbench.errors import BadFile, BadValue, UnknownName
+
+CHAIN = wb.Prune(ratio=0.3, layers=("conv1", "conv2")) | wb.Quantize("int8")
+
+
+def test_a_chain_is_a_value() -> None:
+    again = wb.Prune(ratio=0.3, layers=["conv1", "conv2"]) | wb.Quantize("int8")
+    assert again == CHAIN and hash(CHAIN) == hash(again) and CHAIN.key == again.key
+    assert CHAIN.key != (wb.Prune(ratio=0.31) | wb.Quantize("int8")).key
+    assert [type(s).__name__ for s in CHAIN | wb.Recipe()] == ["Prune", "Quantize"]
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "recipe.json"])
+def test_files_give_the_same_recipe_back(tmp_path: Path, name: str) -> None:
+    CHAIN.save(tmp_path / name)
+    assert wb.Recipe.load(tmp_path / name) == CHAIN
+
+
+def test_code_runs_and_makes_the_same_recipe() -> None:
+    scope: dict[str, object] = {}
+    exec(CHAIN.code(), scope)  # what a user would paste
+    assert scope["recipe"] == CHAIN
+
+
+def test_every_step_describes_every_setting() -> None:
+    for name, step in wb.steps.REGISTRY.items():
+        assert step.title and step.summary and step.family, name
+        for s in step.settings():
+            assert s.help and s.label, f"{name}.{s.name}"
+            if s.kind in {"fraction", "integer", "number"}:
+                assert s.low is not None or s.high is not None, f"{name}.{s.name} has no bound"
+
+
+def test_defaults_survive_a_round_trip() -> None:
+    for name, step in wb.steps.REGISTRY.items():
+        recipe = wb.Recipe((step(),))
+        assert wb.Recipe.from_json(recipe.to_json()) == recipe, name
+        assert wb.Recipe.from_yaml(recipe.to_yaml()) == recipe, name
+
+
+def test_lowering_comes_last() -> None:
+    with pytest.raises(BadValue, match="must come after"):
+        wb.Quantize("int8") | wb.Prune(0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "says"),
+    [
+        ("[{'step': 'Tuker'}]", UnknownName, "Did you mean 'Tucker'"),
+        ("[{'step': 'Prune', 'raito': 0.5}]", UnknownName, "Did you mean 'ratio'"),
+        ("[{'step': 'Prune', 'ratio': 50}]", BadValue, "write 0.5"),
+        ("[{'step': 'Prune', 'ratio': 'half'}]", BadValue, "'half'"),
+        ("[{'ratio': 0.5}]", BadValue, "'step'"),
+        ("recipe: 3", BadValue, "list of steps"),
+        ("a: [b", BadFile, "not YAML"),
+    ],
+)
+def test_bad_text_is_refused_with_the_value(text: str, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        wb.Recipe.from_yaml(text)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(BadFile, match=r"recipe\.yaml"):
+        wb.Recipe.load(tmp_path / "recipe.yaml")
+    with pytest.raises(BadFile, match="nowhere"):
+        wb.Recipe.load(tmp_path / "nowhere.yaml")
+
+
+def test_what_is_no_step_is_refused() -> None:
+    with pytest.raises(BadValue, match="made of steps"):
+        wb.Recipe(("Tucker",))  # type: ignore[arg-type]  # the mistake under test
+
+
+def test_a_plan_has_a_row_for_each_layer() -> None:
+    plan = wb.Prune(ratio=0.5, layers="conv*").plan(tiny_model())
+    assert list(plan.layer) == ["conv1", "conv2", "head"]
+    assert list(plan.applies) == [True, True, False]
+
+
+def test_an_unknown_layer_is_named() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'conv1'"):
+        wb.Prune(layers="conv11").plan(tiny_model())
+
+
+def test_the_empty_recipe_predicts_the_original() -> None:
+    model = tiny_model()
+    assert wb.Recipe().predict(model) == model.network.totals
