@@ -27,7 +27,7 @@ def read_idx(path: Path) -> np.ndarray:
     raw = gzip.decompress(path.read_bytes())
     dims = raw[3]
     shape = np.frombuffer(raw, ">i4", dims, 4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dims).reshape(shape)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dims).reshape(shape).copy()
 
 
 def stratified_slice(labels: np.ndarray) -> np.ndarray:
