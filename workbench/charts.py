@@ -15,36 +15,45 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import unknown
+from workbench.pareto import front
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a column of `Study.frame()` is shown: its name, its unit, and which end is the better one."""
+    """How a column of `Study.frame()` is shown: its name, its unit, and how many digits it deserves."""
 
     label: str
     unit: str = ""
     scale: float = 1.0  # what one unit on the axis is in the frame's own unit
-    format: str = ".3~s"  # of d3-format, for tooltips and tables
-    higher_is_better: bool = False
+    format: str = ",.2f"  # a format that Python and d3 understand alike
 
     @property
     def title(self) -> str:
         """The title of an axis, such as `MACs (M)`."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
+    def number(self, value: float) -> str:
+        """The value in this column's unit, without it: `80.52`."""
+        return format(value / self.scale, self.format)
+
+    def text(self, value: float) -> str:
+        """The value with its unit: `80.52 M`."""
+        unit = self.unit.split(",")[0]
+        return f"{self.number(value)}{'' if unit in {'', '×'} else ' '}{unit}"
+
 
 #: The columns of a frame that a chart can show, in the order of a menu.
 COLUMNS: dict[str, Column] = {
-    "accuracy": Column("Accuracy", "%", 0.01, ".2f", higher_is_better=True),
-    "latency_ms": Column("Latency", "ms, batch 1", 1.0, ".3f"),
-    "macs": Column("MACs", "M", 1e6, ",.2f"),
+    "accuracy": Column("Accuracy", "%", 0.01),
+    "latency_ms": Column("Latency", "ms, batch 1", 1.0, ",.3f"),
+    "macs": Column("MACs", "M", 1e6),
     "params": Column("Parameters", "k", 1e3, ",.1f"),
-    "memory_access_bytes": Column("Memory access", "MB", 1e6, ",.2f"),
+    "memory_access_bytes": Column("Memory access", "MB", 1e6),
     "peak_activation_bytes": Column("Peak activations", "kB", 1e3, ",.1f"),
-    "file_bytes": Column("File size", "MB", 1e6, ".3f"),
-    "compressed_bytes": Column("Compressed size", "MB", 1e6, ".3f"),
-    "speedup": Column("Measured speed-up", "×", 1.0, ".2f", higher_is_better=True),
-    "predicted_speedup": Column("Predicted speed-up", "×", 1.0, ".2f", higher_is_better=True),
+    "file_bytes": Column("File size", "MB", 1e6, ",.3f"),
+    "compressed_bytes": Column("Compressed size", "MB", 1e6, ",.3f"),
+    "speedup": Column("Measured speed-up", "×"),
+    "predicted_speedup": Column("Predicted speed-up", "×"),
     "energy_uj": Column("Energy, estimated", "µJ", 1.0, ",.1f"),
 }
 
@@ -64,6 +73,8 @@ _AGREEMENT: _Groups = {
     "Slower than predicted": ("#cc79a7", "triangle-down"),
 }
 _LINE = "#767676"
+#: The colour of each group of the trade-off, for whoever draws a legend of it elsewhere.
+COLOURS = {name: colour for name, (colour, _) in _FRONT.items()}
 _HEIGHT = 320
 
 
@@ -78,12 +89,12 @@ def tradeoff(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy") ->
     rows = _points(frame, x, y)
     across, up = _axes(x, y, alt.Scale(zero=False, nice=True, padding=24))
     base = alt.Chart(_data(rows))
-    front = (
+    line = (
         base.transform_filter("datum.on_front")
         .mark_line(color=_FRONT["Pareto front"][0], strokeDash=[5, 4], strokeWidth=1.5, opacity=0.8)
         .encode(x=across, y=up, order=alt.Order("x:Q"))
     )
-    return _stack(base, front, (across, up), _FRONT)
+    return _stack(base, line, (across, up), _FRONT)
 
 
 def speedup(frame: pd.DataFrame) -> alt.LayerChart:
@@ -107,24 +118,6 @@ def speedup(frame: pd.DataFrame) -> alt.LayerChart:
     return _stack(base, identity, (across, up), _AGREEMENT)
 
 
-def pareto(frame: pd.DataFrame, x: str, y: str) -> pd.Series[bool]:
-    """For each row whether no other row is at least as good in both columns and better in one.
-
-    Rows without a value in either column are never on the front.
-    """
-    sign_x, sign_y = (1 if column(name).higher_is_better else -1 for name in (x, y))
-    points = [(sign_x * a, sign_y * b) for a, b in zip(frame[x], frame[y], strict=True)]
-    order = sorted(
-        (i for i, point in enumerate(points) if np.isfinite(point).all()), key=points.__getitem__, reverse=True
-    )
-    on_front = [False] * len(points)
-    best: tuple[float, float] | None = None
-    for i in order:  # from the best x on; among equals in x the best y comes first
-        on_front[i] = best is None or points[i][1] > best[1] or points[i] == best
-        best = points[i] if on_front[i] else best
-    return pd.Series(on_front, index=frame.index, dtype=bool)
-
-
 def summary(frame: pd.DataFrame, x: str, y: str) -> str:
     """A chart of `y` against `x` in words, for a reader who cannot see it."""
     rows = _points(frame, x, y)
@@ -133,9 +126,8 @@ def summary(frame: pd.DataFrame, x: str, y: str) -> str:
         return f"{names}: nothing measured yet."
     count = "one variant" if len(rows) == 1 else f"{len(rows)} variants"
     text = f"{names} of {count}: {_range(rows, 'y', y)} and {_range(rows, 'x', x)}."
-    front = rows[rows["on_front"]].sort_values("x")
     if x != "predicted_speedup" and len(rows) > 1:
-        text += f" On the Pareto front: {', '.join(front['name'])}."
+        text += f" On the Pareto front: {', '.join(rows[rows['on_front']].sort_values('x')['name'])}."
     missing = len(frame) - len(rows)
     if missing:
         text += f" {missing} without a measurement {'is' if missing == 1 else 'are'} not drawn."
@@ -155,9 +147,9 @@ def _lower(label: str) -> str:
 
 
 def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
-    low, high, shown = rows[axis].min(), rows[axis].max(), column(name)
-    unit = "" if not shown.unit else f" {shown.unit.split(',')[0]}"
-    values = f"{low:.4g}{unit}" if low == high else f"{low:.4g} to {high:.4g}{unit}"
+    shown = column(name)
+    low, high = (end * shown.scale for end in (rows[axis].min(), rows[axis].max()))
+    values = shown.text(high) if low == high else f"{shown.number(low)} to {shown.text(high)}"
     return f"{_lower(shown.label)} {values}"
 
 
@@ -176,13 +168,18 @@ def _points(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
             points[axis + part] = end / column(name).scale
     params = _numbers(table, "params")
     points["params"] = params.fillna(params.median()).fillna(1.0)
-    points = points[np.isfinite(points[["x", "y"]]).all(axis=1)].copy()
+    drawable = np.isfinite(points["x"]) & np.isfinite(points["y"])
+    points = pd.DataFrame(points[drawable])
     kept = table.loc[points.index]
-    points["on_front"] = pareto(kept, x, y) if len(points) else pd.Series(dtype=bool)
-    original = kept["is_baseline"].astype(bool) if "is_baseline" in kept else pd.Series(False, index=points.index)
-    role = points["on_front"].map({True: "Pareto front", False: "Other variant"}).astype(object)
-    points["role"] = role.mask(original, ORIGINAL)
+    points["on_front"] = points.index.isin(front(kept, x, y).index) if len(points) else pd.Series(dtype=bool)
+    points["role"] = _roles(points["on_front"], kept)
     return points
+
+
+def _roles(on_front: pd.Series[bool], kept: pd.DataFrame) -> pd.Series[str]:
+    original = kept["is_baseline"].astype(bool) if "is_baseline" in kept else pd.Series(False, index=kept.index)
+    roles = on_front.map({True: "Pareto front", False: "Other variant"}).astype(object)
+    return roles.mask(original, ORIGINAL)
 
 
 def _agreement(role: str, predicted: float, low: float, high: float) -> str:

@@ -1,0 +1,105 @@
+"""From a step's description of a setting to the control that edits it, and back from what was typed."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from workbench.errors import BadValue
+from workbench.steps.base import Setting, Step
+from workbench_widgets.store import Problem
+
+#: How finely a slider moves, by kind.
+_GRAIN = {"rank": 0.01, "fraction": 0.01, "integer": 1.0}
+_RANK_LOW, _RANK_HIGH = 0.05, 1.0
+
+
+def controls(step: Step, index: int, problem: Problem | None, layers: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The controls of a step, in the order of its settings."""
+    return [_control(step, index, setting, problem, layers) for setting in step.settings()]
+
+
+def _control(
+    step: Step, index: int, setting: Setting, problem: Problem | None, layers: tuple[str, ...]
+) -> dict[str, Any]:
+    value = getattr(step, setting.name)
+    wrong = problem if problem is not None and (problem.step, problem.setting) == (index, setting.name) else None
+    low, high = bounds(setting)
+    return {
+        "name": setting.name,
+        "label": setting.label,
+        "help": setting.help,
+        "widget": _widget(setting),
+        "text": wrong.text if wrong else shown(value),
+        "value": value if isinstance(value, bool) else None,
+        "problem": wrong.sentence if wrong else "",
+        "low": low,
+        "high": high,
+        "step": _grain(setting),
+        "unit": setting.unit,
+        "free": setting.kind == "rank",
+        "choices": list(setting.choices),
+        "suggestions": ["*", *layers] if setting.kind == "layers" else [],
+    }
+
+
+def bounds(setting: Setting) -> tuple[float | None, float | None]:
+    """The ends of a slider. A rank's slider is its fraction of the full rank."""
+    if setting.kind == "rank":
+        return setting.low or _RANK_LOW, setting.high or _RANK_HIGH
+    return setting.low, setting.high
+
+
+def _widget(setting: Setting) -> str:
+    if setting.kind in {"choice", "flag"}:
+        return setting.kind
+    if setting.kind == "rank" or (setting.kind in {"fraction", "integer", "number"} and None not in bounds(setting)):
+        return "slider"
+    return "text"
+
+
+def _grain(setting: Setting) -> float:
+    low, high = bounds(setting)
+    if setting.kind in _GRAIN or low is None or high is None:
+        return _GRAIN.get(setting.kind, 1.0)
+    return (high - low) / 100
+
+
+def shown(value: object) -> str:
+    """A setting's value as it is typed: `0.5`, `16, 24`, `evbmf`."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def parse(setting: Setting, value: object) -> Any:
+    """What a control sent, as the step takes it. Raises `BadValue` for a number that cannot be read."""
+    if setting.kind == "flag" or setting.kind in {"choice", "text"}:
+        return value
+    if isinstance(value, (int, float)):  # a slider
+        return int(value) if setting.kind == "integer" else round(float(value), 10)
+    text = str(value).strip()
+    if setting.kind == "layers":
+        names = tuple(name.strip() for name in text.split(",") if name.strip())
+        return names[0] if len(names) == 1 else names
+    if setting.kind == "rank":
+        return _rank(text)
+    return _number(setting, text)
+
+
+def _rank(text: str) -> Any:
+    """A number, a tuple of numbers or a mapping where it reads like one; else the text, such as `evbmf`."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _number(setting: Setting, text: str) -> float:
+    try:
+        return int(text) if setting.kind == "integer" else float(text)
+    except ValueError:
+        kind = "a whole number" if setting.kind == "integer" else "a number"
+        raise BadValue(
+            f"{setting.label.capitalize()} is {text!r}, which is not {kind}. Write it with digits."
+        ) from None

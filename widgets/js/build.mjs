@@ -1,0 +1,53 @@
+// Builds ../static/screen.js (one ES module: Vega, Preact and the panels) and the notices of what is inside it.
+import { build } from "esbuild";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = join(here, "..", "static");
+
+// What the committed bundle was made from; a test compares it with the sources.
+function files(folder) {
+  return readdirSync(folder, { withFileTypes: true })
+    .flatMap((entry) => (entry.isDirectory() ? files(join(folder, entry.name)) : [join(folder, entry.name)]))
+    .map((path) => relative(here, path).replaceAll("\\", "/"));
+}
+const sources = [...files(join(here, "src")).map((p) => p), "package-lock.json"].sort();
+const digest = createHash("sha256");
+for (const path of sources) digest.update(path + "\0" + readFileSync(join(here, path), "utf8") + "\0");
+const version = digest.digest("hex").slice(0, 16);
+
+mkdirSync(out, { recursive: true });
+const result = await build({
+  entryPoints: [join(here, "src", "main.js")],
+  outfile: join(out, "screen.js"),
+  bundle: true,
+  format: "esm",
+  minify: true,
+  target: "es2022",
+  charset: "utf8",
+  legalComments: "none", // the notices of every package stand in THIRD-PARTY.txt
+  define: { __VERSION__: JSON.stringify(version) },
+  banner: { js: `/* sources ${version}; licences in THIRD-PARTY.txt */` },
+  metafile: true,
+  logLevel: "info",
+});
+
+const used = new Set();
+for (const path of Object.keys(result.metafile.inputs)) {
+  const found = path.replaceAll("\\", "/").match(/.*node_modules\/((?:@[^/]+\/)?[^/]+)/);
+  if (found) used.add(found[0]);
+}
+const notices = [...used].sort().map((folder) => {
+  const { name, version: release, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+  if (!file || !existsSync(join(folder, file))) throw new Error(`${name} ships no licence text`);
+  return `${name} ${release} (${license})\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
+});
+const rule = `\n${"-".repeat(80)}\n\n`;
+const head = "screen.js contains the following packages, each under the licence that follows its name.\n";
+writeFileSync(join(out, "THIRD-PARTY.txt"), [head, ...notices].join(rule));
+writeFileSync(join(out, "screen.css"), readFileSync(join(here, "src", "screen.css")));
+console.log(`${notices.length} packages, version ${version}`);

@@ -1,0 +1,38 @@
+// Draws the panel that a widget model asks for, and draws it again whenever its view changes.
+import { html, render } from "./ui.js";
+import { ChartPanel } from "./panels/chart.js";
+import { Head } from "./panels/head.js";
+import { Models } from "./panels/models.js";
+import { Plan } from "./panels/plan.js";
+import { Prediction } from "./panels/prediction.js";
+import { RecipePanel } from "./panels/recipe.js";
+import { Run } from "./panels/run.js";
+import { Status } from "./panels/status.js";
+import { Table } from "./panels/table.js";
+import { VariantPanel } from "./panels/variant.js";
+
+const PANELS = {
+  head: Head,
+  models: Models,
+  recipe: RecipePanel,
+  prediction: Prediction,
+  run: Run,
+  chart: ChartPanel,
+  table: Table,
+  variant: VariantPanel,
+  plan: Plan,
+  status: Status,
+};
+
+export function mount(model, el) {
+  const name = model.get("panel");
+  el.classList.add("wb-panel", `wb-p-${name}`);
+  const send = (action, detail = {}) => model.send({ action, ...detail });
+  const draw = () => render(html`<${PANELS[name]} view=${model.get("view")} send=${send} model=${model} />`, el);
+  model.on("change:view", draw);
+  draw();
+  return () => {
+    model.off("change:view", draw);
+    render(null, el);
+  };
+}

@@ -1,0 +1,91 @@
+// One control a kind of setting, as widgets/controls.py describes them; none knows a technique.
+import { html, throttle, useEffect, useId, useMemo, useState } from "../ui.js";
+
+// The value being typed or dragged, until the page's own value has caught up with it.
+function useDraft(control, send) {
+  const [draft, setDraft] = useState(null);
+  const pass = useMemo(() => throttle(send, 30), []);
+  useEffect(() => setDraft(null), [control.text, control.problem]);
+  const edit = (value) => {
+    setDraft(String(value));
+    pass(value, false);
+  };
+  return [draft ?? control.text, edit, (value) => pass(value, true), setDraft];
+}
+
+const described = (control, id) => ({
+  id,
+  "aria-describedby": `${id}-help`,
+  "aria-invalid": control.problem ? "true" : undefined,
+});
+
+const Slider = ({ control, id, send }) => {
+  const [shown, edit, commit, setDraft] = useDraft(control, send);
+  const numeric = Number(shown);
+  const inside = shown !== "" && numeric >= control.low && numeric <= control.high;
+  return html`
+    <div class="wb-slide">
+      <input
+        type="range"
+        ...${described(control, id)}
+        min=${control.low}
+        max=${control.high}
+        step=${control.step}
+        value=${inside ? numeric : control.high}
+        class=${inside ? "" : "wb-off"}
+        onInput=${(e) => edit(Number(e.target.value))}
+        onChange=${(e) => commit(Number(e.target.value))}
+      />
+      <input
+        type="text"
+        class="wb-number"
+        aria-label="${control.label}, typed"
+        aria-invalid=${control.problem ? "true" : undefined}
+        inputmode=${control.free ? "text" : "decimal"}
+        value=${shown}
+        onInput=${(e) => setDraft(e.target.value)}
+        onChange=${(e) => commit(e.target.value)}
+      />
+      ${control.unit && html`<span class="wb-muted">${control.unit}</span>`}
+    </div>`;
+};
+
+const Text = ({ control, id, send }) => {
+  const [shown, , commit, setDraft] = useDraft(control, send);
+  return html`
+    <input
+      type="text"
+      ...${described(control, id)}
+      list=${control.suggestions.length ? `${id}-list` : undefined}
+      value=${shown}
+      onInput=${(e) => setDraft(e.target.value)}
+      onChange=${(e) => commit(e.target.value)}
+    />
+    ${control.suggestions.length > 0 &&
+    html`<datalist id="${id}-list">${control.suggestions.map((s) => html`<option value=${s} />`)}</datalist>`}`;
+};
+
+const Choice = ({ control, id, send }) => html`
+  <select ...${described(control, id)} value=${control.text} onChange=${(e) => send(e.target.value, true)}>
+    ${control.choices.map((c) => html`<option value=${c} selected=${c === control.text}>${c}</option>`)}
+  </select>`;
+
+const Flag = ({ control, id, send }) => html`
+  <input
+    type="checkbox"
+    ...${described(control, id)}
+    checked=${control.value}
+    onChange=${(e) => send(e.target.checked, true)}
+  />`;
+
+const WIDGETS = { slider: Slider, text: Text, choice: Choice, flag: Flag };
+
+export const Control = ({ control, send }) => {
+  const id = useId("control");
+  return html`
+    <div class="wb-control wb-control-${control.widget} t-set-${control.name}">
+      <label for=${id}>${control.label}</label>
+      <${WIDGETS[control.widget]} control=${control} id=${id} send=${send} />
+      <p class=${control.problem ? "wb-problem" : "wb-help"} id="${id}-help">${control.problem || control.help}</p>
+    </div>`;
+};

@@ -1,0 +1,13 @@
+import { html } from "../ui.js";
+
+export const Head = ({ view }) => html`
+  <header class="wb-title">
+    <svg viewBox="0 0 32 32" width="34" height="34" aria-hidden="true">
+      <rect x="2" y="2" width="28" height="28" rx="7" fill="#0072b2" />
+      <path d="M7 8v16M12 11v10M17 13v6M22 14.5v3" stroke="#fff" stroke-width="2.6" stroke-linecap="round" />
+    </svg>
+    <div>
+      <h1>${view.title}</h1>
+      <p>${view.subtitle}</p>
+    </div>
+  </header>`;

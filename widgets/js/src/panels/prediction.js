@@ -1,0 +1,23 @@
+import { html, Section } from "../ui.js";
+
+const Line = ({ row }) => html`
+  <tr>
+    <th scope="row">${row.label}</th>
+    <td class="wb-num">${row.before}</td>
+    <td class="wb-num wb-strong">${row.after}</td>
+    <td class="wb-num ${row.trend}">${row.change}</td>
+  </tr>
+  <tr class="wb-bar-row" aria-hidden="true">
+    <td colspan="4"><div class="wb-bar"><i style="width:${row.share}%"></i></div></td>
+  </tr>`;
+
+export const Prediction = ({ view }) => html`
+  <${Section} title="Predicted, before anything runs">
+    <table class="wb-prediction t-prediction">
+      <thead>
+        <tr><th scope="col">Cost of one image</th><th scope="col">Original</th><th scope="col">Recipe</th><th scope="col">Change</th></tr>
+      </thead>
+      <tbody>${view.rows.map((row) => html`<${Line} key=${row.label} row=${row} />`)}</tbody>
+    </table>
+    <p class="wb-help">${view.note}</p>
+  <//>`;

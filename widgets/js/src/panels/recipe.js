@@ -1,0 +1,92 @@
+import { html, Section, useEffect, useRef, useState } from "../ui.js";
+import { Control } from "./controls.js";
+
+const StepCard = ({ step, last, send }) => html`
+  <li class="wb-step t-step">
+    <div class="wb-step-head">
+      <span class="wb-step-number" aria-hidden="true">${step.index + 1}</span>
+      <h3 title=${step.summary}>${step.title}</h3>
+      <span class="wb-step-buttons">
+        ${step.index > 0 &&
+        html`<button type="button" class="wb-link" onClick=${() => send("move", { index: step.index, by: -1 })}>Up</button>`}
+        ${!last &&
+        html`<button type="button" class="wb-link" onClick=${() => send("move", { index: step.index, by: 1 })}>Down</button>`}
+        <button type="button" class="wb-link" onClick=${() => send("remove", { index: step.index })}>Remove</button>
+      </span>
+    </div>
+    ${step.main.map(
+      (c) => html`<${Control} key=${c.name} control=${c} send=${(value, final) => send("set", { index: step.index, name: c.name, value, final })} />`,
+    )}
+    ${step.more.length > 0 &&
+    html`<details>
+      <summary>More settings</summary>
+      ${step.more.map(
+        (c) => html`<${Control} key=${c.name} control=${c} send=${(value, final) => send("set", { index: step.index, name: c.name, value, final })} />`,
+      )}
+    </details>`}
+  </li>`;
+
+const Add = ({ view, send }) => {
+  const all = view.menu.flatMap((group) => group.steps);
+  const [name, setName] = useState("");
+  const chosen = all.find((s) => s.name === name) ?? all[0];
+  return html`
+    <div class="wb-add">
+      <label for="wb-add-step">Add a step</label>
+      <div class="wb-line">
+        <select id="wb-add-step" class="t-add-step" value=${chosen?.name} onChange=${(e) => setName(e.target.value)}>
+          ${view.menu.map(
+            (group) => html`<optgroup label=${group.family}>
+              ${group.steps.map((s) => html`<option value=${s.name} selected=${s.name === chosen?.name}>${s.title}</option>`)}
+            </optgroup>`,
+          )}
+        </select>
+        <button type="button" class="t-add" disabled=${!chosen} onClick=${() => send("add", { name: chosen.name })}>Add</button>
+      </div>
+      <p class="wb-help">${chosen?.summary}</p>
+    </div>`;
+};
+
+async function copy(text, element) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Pages without a secure context have no clipboard interface: the older command copies a selection.
+    const area = document.createElement("textarea");
+    area.value = text;
+    element.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+const Code = ({ code }) => {
+  const [copied, setCopied] = useState(false);
+  const box = useRef(null);
+  useEffect(() => setCopied(false), [code]);
+  return html`
+    <details class="wb-code" ref=${box}>
+      <summary>The same as code</summary>
+      <pre class="t-code" tabindex="0" aria-label="The recipe as Python"><code>${code}</code></pre>
+      <button type="button" class="wb-small t-copy" onClick=${() => copy(code, box.current).then(() => setCopied(true))}>
+        ${copied ? "Copied" : "Copy as code"}
+      </button>
+    </details>`;
+};
+
+export const RecipePanel = ({ view, send }) => {
+  const history = html`<span class="wb-step-buttons">
+    <button type="button" class="wb-link t-undo" disabled=${!view.can_undo} onClick=${() => send("undo")}>Undo</button>
+    <button type="button" class="wb-link t-redo" disabled=${!view.can_redo} onClick=${() => send("redo")}>Redo</button>
+  </span>`;
+  return html`
+    <${Section} title="Recipe" aside=${history}>
+      ${view.steps.length === 0 && html`<p class="wb-empty">${view.hint}</p>`}
+      <ol class="wb-steps">
+        ${view.steps.map((s) => html`<${StepCard} key=${s.key} step=${s} last=${s.index === view.steps.length - 1} send=${send} />`)}
+      </ol>
+      ${view.menu.length > 0 && html`<${Add} view=${view} send=${send} />`}
+      ${view.steps.length > 0 && html`<${Code} code=${view.code} />`}
+    <//>`;
+};

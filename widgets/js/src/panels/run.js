@@ -1,0 +1,46 @@
+import { html, Section, useEffect, useState } from "../ui.js";
+
+// Counts on between two reports, which some stages send rarely.
+const Elapsed = ({ job }) => {
+  const [more, setMore] = useState(0);
+  useEffect(() => {
+    setMore(0);
+    if (!job.active) return undefined;
+    const timer = setInterval(() => setMore((n) => n + 1), 1000);
+    return () => clearInterval(timer);
+  }, [job.seconds, job.active]);
+  const seconds = Math.floor(job.seconds + more);
+  const text = seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return html`<span class="wb-muted wb-num">${text}</span>`;
+};
+
+const JobLine = ({ job, send }) => html`
+  <li class="wb-job wb-job-${job.state} t-job" data-state=${job.state}>
+    <div class="wb-job-head">
+      <b>${job.name}</b>
+      <${Elapsed} job=${job} />
+      ${job.active &&
+      html`<button type="button" class="wb-small t-cancel" onClick=${() => send("cancel", { job: job.id })}>Cancel</button>`}
+    </div>
+    ${job.active &&
+    html`<div
+      class="wb-progress"
+      role="progressbar"
+      aria-label=${job.name}
+      aria-valuemin="0"
+      aria-valuemax="100"
+      aria-valuenow=${job.percent}
+      aria-valuetext="${job.percent} %, ${job.stage}"
+    >
+      <i style="width:${job.percent}%"></i>
+    </div>`}
+    <p class="wb-help">${job.stage}</p>
+  </li>`;
+
+export const Run = ({ view, send }) => html`
+  <${Section} label="Run">
+    <button type="button" class="wb-primary t-run" disabled=${!view.enabled} onClick=${() => send("run")}>${view.label}</button>
+    <p class="wb-help">${view.note}</p>
+    ${view.jobs.length > 0 &&
+    html`<ul class="wb-jobs">${view.jobs.map((job) => html`<${JobLine} key=${job.id} job=${job} send=${send} />`)}</ul>`}
+  <//>`;

@@ -1,0 +1,100 @@
+import { html, Section, useRef, useState } from "../ui.js";
+
+const PIECE = 393216; // bytes a message
+const PACE = 450; // ms between messages: a notebook server lets about 1 MB a second pass
+
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Fetches a file in pieces through the widget's own channel: no server route, no folder to open.
+async function download(model, file, size, report) {
+  const pieces = [];
+  for (let offset = 0; offset < size; offset += PIECE) {
+    const begun = performance.now();
+    pieces.push(await piece(model, file, offset));
+    report(Math.min(1, (offset + PIECE) / size));
+    if (offset + PIECE < size) await wait(Math.max(0, PACE - (performance.now() - begun)));
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(pieces));
+  link.download = file;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+function piece(model, file, offset) {
+  return new Promise((resolve, reject) => {
+    const done = (then, value) => {
+      clearTimeout(timer);
+      model.off("msg:custom", receive);
+      then(value);
+    };
+    const receive = (message, buffers) => {
+      if (message.file !== file || message.offset !== offset) return;
+      if (message.error) done(reject, new Error(message.error));
+      else done(resolve, buffers[0]);
+    };
+    const timer = setTimeout(() => done(reject, new Error("The kernel did not answer within 20 s.")), 20000);
+    model.on("msg:custom", receive);
+    model.send({ action: "piece", file, offset, length: PIECE });
+  });
+}
+
+const File = ({ file, model }) => {
+  const [state, setState] = useState("");
+  const busy = useRef(false);
+  const start = async () => {
+    if (busy.current) return;
+    busy.current = true;
+    try {
+      await download(model, file.name, file.bytes, (done) => setState(`${Math.round(done * 100)} %`));
+      setState("saved");
+    } catch (error) {
+      setState(error.message);
+    }
+    busy.current = false;
+  };
+  return html`<li>
+    <button type="button" class="wb-small t-download" onClick=${start}>Download ${file.name}</button>
+    <span class="wb-muted">${file.size} <span role="status">${state && `· ${state}`}</span></span>
+  </li>`;
+};
+
+const Export = ({ view, send, model }) => {
+  const [format, setFormat] = useState(view.formats[0]);
+  const done = view.exported;
+  return html`
+    <div class="wb-export">
+      <div class="wb-line">
+        <label for="wb-export-format">Export as</label>
+        <select id="wb-export-format" value=${format} onChange=${(e) => setFormat(e.target.value)}>
+          ${view.formats.map((f) => html`<option value=${f} selected=${f === format}>${f}</option>`)}
+        </select>
+        <button type="button" class="t-export" disabled=${view.exporting} onClick=${() => send("export", { format })}>
+          ${view.exporting ? "Exporting and checking" : "Export"}
+        </button>
+        <button type="button" class="wb-link t-edit" onClick=${() => send("edit")}>Edit this recipe</button>
+      </div>
+      ${done &&
+      html`<p class="wb-good t-verified">${done.sentence}</p>
+        <ul class="wb-files">${done.files.map((f) => html`<${File} key=${done.key + f.name} file=${f} model=${model} />`)}</ul>
+        <p class="wb-help">In the folder <code>${done.folder}</code></p>`}
+    </div>`;
+};
+
+const Figure = ({ figure }) => html`
+  <div>
+    <dt>${figure.label}</dt>
+    <dd><b>${figure.text}</b><small>${figure.interval}</small><small class=${figure.trend}>${figure.change}</small></dd>
+  </div>`;
+
+export const VariantPanel = ({ view, send, model }) => html`
+  <${Section} title=${view.name || "Chosen variant"} aside=${view.tag && html`<span class="wb-tag">${view.tag}</span>`}>
+    ${!view.id && html`<p class="wb-empty">${view.empty}</p>`}
+    ${view.id &&
+    html`
+      ${view.verdict && html`<p class="wb-verdict t-verdict">${view.verdict}</p>`}
+      <dl class="wb-facts">${view.figures.map((f) => html`<${Figure} key=${f.label} figure=${f} />`)}</dl>
+      ${view.notes.length > 0 && html`<ul class="wb-notes">${view.notes.map((n) => html`<li>${n}</li>`)}</ul>`}
+      <${Export} key=${view.id} view=${view} send=${send} model=${model} />
+    `}
+  <//>`;

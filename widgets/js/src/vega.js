@@ -1,0 +1,53 @@
+// One Vega view in an element: draws a specification once and patches its data and parameters after that.
+import embed from "vega-embed";
+import { changeset } from "vega";
+import { onTheme, vegaConfig } from "./theme.js";
+
+export class Plot {
+  constructor(element, onPick) {
+    this.element = element;
+    this.onPick = onPick;
+    this.turn = Promise.resolve();
+    this.wanted = null;
+    this.stopTheme = onTheme(() => this.queue(true));
+  }
+
+  // `view` holds spec, rows, selected and summary, as widgets/views.py makes them.
+  show(view) {
+    this.wanted = view;
+    this.queue(false);
+  }
+
+  // Drawings come one after another; each takes what is wanted by then.
+  queue(again) {
+    this.turn = this.turn.then(() => this.draw(again)).catch((error) => console.error("workbench chart", error));
+  }
+
+  async draw(again) {
+    const { spec, rows, selected, summary } = this.wanted ?? {};
+    if (!spec) return;
+    const text = JSON.stringify(spec);
+    if (again || text !== this.drawn) await this.embed(spec, text);
+    this.view.change("variants", changeset().remove(() => true).insert(structuredClone(rows)));
+    this.view.signal("selected", selected ?? "");
+    await this.view.runAsync();
+    const svg = this.element.querySelector("svg");
+    svg?.setAttribute("role", "img");
+    svg?.setAttribute("aria-label", summary);
+    svg?.querySelector("g")?.setAttribute("aria-hidden", "true");
+  }
+
+  async embed(spec, text) {
+    this.result?.finalize();
+    const options = { actions: false, renderer: "svg", mode: "vega-lite", config: vegaConfig(this.element) };
+    this.result = await embed(this.element, structuredClone(spec), options);
+    this.view = this.result.view;
+    this.drawn = text;
+    this.view.addEventListener("click", (_, item) => item?.datum?.id && this.onPick(item.datum.id));
+  }
+
+  finalize() {
+    this.stopTheme();
+    this.turn = this.turn.then(() => this.result?.finalize());
+  }
+}

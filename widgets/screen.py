@@ -1,0 +1,74 @@
+"""Puts the panels on a page and ties each to the parts of the state that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+
+from workbench.errors import WorkbenchError
+from workbench.study import Study
+from workbench_widgets import results, views
+from workbench_widgets.page import Loader, Panel, View
+from workbench_widgets.session import Session
+from workbench_widgets.store import State, Store
+
+#: Each panel: what it shows, and the parts of the state that it must be drawn anew for.
+PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
+    "head": (views.head, ()),
+    "models": (views.models, ("cards", "model", "study")),
+    "recipe": (views.recipe, ("menu", "recipe", "past", "future", "problem", "study")),
+    "prediction": (views.prediction, ("forecast",)),
+    "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
+    "chart": (results.chart, ("frame", "selected", "x", "y", "tab")),
+    "table": (results.table, ("frame", "selected", "x", "y")),
+    "variant": (results.variant, ("study", "selected", "exporting", "exported")),
+    "plan": (views.plan, ("forecast",)),
+    "status": (views.status, ("message",)),
+}
+
+
+class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
+    """The whole screen. Every widget is made here, at once; threads only change what panels show."""
+
+    def __init__(self, study: Study | None = None) -> None:
+        self.store = Store(State())
+        self.session = Session(self.store, study)
+        self.panels = {name: Panel(name, view(State()), self._act(name)) for name, (view, _) in PANELS.items()}
+        loader = Loader()
+        loader.add_class("wb-loader")
+        super().__init__([loader, self._grid()])
+        self.add_class("wb-screen")
+        self.store.subscribe(self._show)
+        self.session.start()
+
+    def _grid(self) -> ipywidgets.Box:
+        panels = self.panels
+        edit = ipywidgets.Box([panels["recipe"], panels["prediction"], panels["run"]])
+        shown = ipywidgets.Box([panels["chart"], panels["table"], panels["variant"]])
+        grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown, panels["plan"], panels["status"]])
+        for box, name in ((edit, "wb-edit"), (shown, "wb-results"), (grid, "wb-grid")):
+            box.add_class(name)
+        return grid
+
+    def _act(self, panel: str) -> Callable[[str, dict[str, Any]], None]:
+        def act(action: str, detail: dict[str, Any]) -> None:
+            if action == "piece":
+                self._send_piece(self.panels[panel], **detail)
+            else:
+                self.session.act(action, detail)
+
+        return act
+
+    def _send_piece(self, panel: Panel, file: str, offset: int, length: int) -> None:
+        """Answer a download's request for a part of a file."""
+        try:
+            panel.send({"file": file, "offset": offset}, [self.session.piece(file, offset, length)])
+        except (WorkbenchError, OSError) as error:
+            panel.send({"file": file, "offset": offset, "error": str(error)})
+
+    def _show(self, old: State, new: State) -> None:
+        for name, (view, parts) in PANELS.items():
+            if any(getattr(old, part) is not getattr(new, part) for part in parts):
+                self.panels[name].view = view(new)

@@ -1,0 +1,303 @@
+"""What a visitor can do. Every action returns at once: work runs on threads and publishes to the store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import workbench as wb
+from workbench.cost.network import Totals
+from workbench.errors import BadValue, Cancelled, WorkbenchError
+from workbench.export import Manifest, export
+from workbench.jobs import Job
+from workbench.recipe import Recipe
+from workbench.steps.base import REGISTRY
+from workbench.study import Study
+from workbench.variant import Variant
+from workbench_widgets import editing
+from workbench_widgets.controls import parse
+from workbench_widgets.latest import Latest
+from workbench_widgets.store import Card, Forecast, Message, State, Store
+from workbench_widgets.words import arrived
+
+REPORTS_EVERY = 0.1  # seconds between two reports of a running job that reach the page
+DATA = "fashion-mnist"
+
+
+class Session:
+    """One visitor's work: the studies, the recipe being edited, the jobs. All of it shows in `store`."""
+
+    def __init__(self, store: Store, study: Study | None = None) -> None:
+        self.store = store
+        self._studies: dict[str, Study] = {}
+        self._given = study
+        self._reported = 0.0
+        self._forecasts = Latest(self._predict)
+        self._actions: dict[str, Callable[..., None]] = {
+            "choose": self.choose, "add": self.add, "remove": self.remove, "move": self.move, "set": self.set,
+            "undo": self.undo, "redo": self.redo, "run": self.run, "cancel": self.cancel, "select": self.select,
+            "axis": self.axis, "tab": self.tab, "export": self.export, "edit": self.edit, "dismiss": self.dismiss,
+        }  # fmt: skip
+        store.subscribe(self._follow)
+
+    def act(self, action: str, detail: dict[str, Any]) -> None:
+        """Do what a panel asks for. Whatever goes wrong becomes a sentence in the status strip."""
+        self._guarded(lambda: self._actions[action](**detail))
+
+    def start(self) -> None:
+        """Load the gallery and the first model, in the background."""
+        self._spawn(self._open if self._given is None else self._take)
+
+    # --- models
+
+    def choose(self, name: str) -> None:
+        """Show a model's study; the one before keeps its variants and its running jobs."""
+        self.store.edit(lambda s: replace(_emptied(s), model=name, message=Message(f"Loading {name}.", "busy")))
+        self._spawn(lambda: self._load(name))
+
+    def _open(self) -> None:
+        table = wb.catalog()
+        bundled = table[table["source"] == "bundled"]
+        columns = ("name", "accuracy", "macs", "params", "file_bytes")
+        cards = tuple(Card(*row) for row in bundled[list(columns)].itertuples(index=False))
+        self.store.update(cards=cards, menu=True)
+        if not self.store.state.model:
+            self.choose(cards[0].name)
+
+    def _take(self) -> None:
+        study = self._given
+        assert study is not None
+        totals = study.model.network.totals
+        name, baseline = study.model.name, study.find(Recipe())
+        accuracy, size = (baseline[key].value if baseline else None for key in ("accuracy", "file_bytes"))
+        self._studies[name] = study
+        card = Card(name, accuracy, totals.macs, totals.params, size)
+        self.store.update(cards=(card,), menu=True, model=name)
+        self._load(name)
+
+    def _load(self, name: str) -> None:
+        study = self._studies.get(name)
+        if study is None:
+            study = self._studies.setdefault(name, Study(wb.load(name), wb.data(DATA)))
+        ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
+        shown = self.store.edit(lambda s: _showing(s, study, ready) if s.model == name else s)
+        if shown.study is study and not study.variants and not _busy(shown, study):
+            self._submit(Recipe(), "Measuring the original, which everything else is compared with.")
+
+    # --- recipe
+
+    def add(self, name: str) -> None:
+        """Add a step with its default settings."""
+        if name not in REGISTRY:
+            raise wb.errors.unknown("step", name, REGISTRY)
+        step = REGISTRY[name]()
+        self.store.edit(lambda s: editing.add(s, step))
+
+    def remove(self, index: int) -> None:
+        """Remove the step at `index`."""
+        self.store.edit(lambda s: editing.remove(s, index))
+
+    def move(self, index: int, by: int) -> None:
+        """Move the step at `index` by some places."""
+        self.store.edit(lambda s: editing.move(s, index, by))
+
+    def set(self, index: int, name: str, value: object, final: bool = True) -> None:
+        """Change one setting; a value that cannot be used is kept beside the reason, and the recipe stays."""
+        step = self.store.state.recipe.steps[index]
+        setting = next(one for one in step.settings() if one.name == name)
+        try:
+            parsed = parse(setting, value)
+            self.store.edit(lambda s: editing.set_value(s, (index, name), parsed, final))
+        except (WorkbenchError, TypeError, ValueError) as error:
+            sentence = str(error)
+            self.store.edit(lambda s: editing.with_problem(s, (index, name), str(value), sentence))
+            raise BadValue(sentence) from error
+
+    def undo(self) -> None:
+        """Take the last change of the recipe back."""
+        self.store.edit(editing.undo)
+
+    def redo(self) -> None:
+        """Make the change that was taken back again."""
+        self.store.edit(editing.redo)
+
+    def edit(self) -> None:
+        """Put the chosen variant's recipe into the editor."""
+        recipe = self._variant().recipe
+        self.store.edit(lambda s: editing.with_recipe(s, recipe))
+
+    def _follow(self, old: State, new: State) -> None:
+        if new.study is not None and (new.recipe != old.recipe or new.study is not old.study):
+            self._forecasts.ask((new.study, new.recipe))
+
+    def _predict(self, request: tuple[Study, Recipe]) -> None:
+        study, recipe = request
+        try:
+            forecast = _forecast(study, recipe)
+        except WorkbenchError as error:
+            before = study.model.network.totals
+            forecast = Forecast(recipe, before, before, Recipe().plan(study.model), str(error))
+        except Exception as error:  # noqa: BLE001  # the thread must live on, and the visitor must know
+            self.store.say(_unexpected(error), "error")
+            return
+        self.store.edit(lambda s: replace(s, forecast=forecast) if s.study is study and s.recipe == recipe else s)
+
+    # --- jobs
+
+    def run(self) -> None:
+        """Apply the recipe and measure the variant, in the background."""
+        recipe = self.store.state.recipe
+        self._spawn(lambda: self._submit(recipe, f"Running {recipe.name}."))
+
+    def cancel(self, job: int) -> None:
+        """Ask a job to stop; finished variants are kept."""
+        for one in self.store.state.jobs:
+            if id(one) == job:
+                one.cancel()
+                self.store.say(f"Stopping {one.name}.", "busy")
+
+    def _submit(self, recipe: Recipe, sentence: str) -> None:
+        study = self.store.state.study
+        if study is None:
+            return
+        job = study.submit(recipe)
+        self.store.edit(lambda s: replace(s, jobs=(*_active(s), job), message=Message(sentence, "busy")))
+        job.on_change(lambda changed: self._guarded(lambda: self._report(study, changed)))
+
+    def _report(self, study: Study, job: Job[Variant]) -> None:
+        """On the job's thread: pass progress on, a few times a second, and the end in any case."""
+        now = time.monotonic()
+        if not job.done and now - self._reported < REPORTS_EVERY:
+            return
+        self._reported = now
+        self.store.edit(lambda s: _reported(s, study, job))
+
+    # --- results
+
+    def select(self, id: str) -> None:  # noqa: A002  # the frame's word
+        """Choose a variant; chart and table show which."""
+        self.store.update(selected=id)
+
+    def axis(self, axis: str, column: str) -> None:
+        """Put another column on an axis of the chart."""
+        wb.charts.column(column)
+        self.store.edit(lambda s: replace(s, x=column) if axis == "x" else replace(s, y=column))
+
+    def tab(self, tab: str) -> None:
+        """Show another chart."""
+        self.store.update(tab=tab)
+
+    def export(self, format: str) -> None:  # noqa: A002  # the engine's word
+        """Write the chosen variant's files, read them back, and offer them for download."""
+        variant, study = self._variant(), self.store.state.study
+        assert study is not None
+        folder = study.path / "exports" / f"{variant.id}-{format}"
+        busy = Message(f"Exporting {variant.name}, then reading it back.", "busy")
+        self.store.update(exporting=variant.id, message=busy)
+
+        def work() -> None:
+            try:
+                manifest = export(variant, folder, format)
+            finally:
+                self.store.update(exporting="")
+            self.store.edit(lambda s: _exported(s, variant, manifest))
+
+        self._spawn(work)
+
+    def piece(self, file: str, offset: int, length: int) -> bytes:
+        """A part of an exported file of the chosen variant. Raises `BadValue` for any other file."""
+        manifest = dict(self.store.state.exported).get(self.store.state.selected)
+        if manifest is None or file not in files(manifest):
+            raise BadValue(f"{file!r} is not among the exported files of this variant. Export it first.")
+        with (manifest.path / file).open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(min(length, 2**20))
+
+    def dismiss(self) -> None:
+        """Clear the status strip."""
+        self.store.say("Ready.")
+
+    def _variant(self) -> Variant:
+        state = self.store.state
+        if state.study is None or not state.selected:
+            raise BadValue("No variant is chosen. Choose one in the table first.")
+        return state.study[state.selected]
+
+    # --- threads
+
+    def _spawn(self, work: Callable[[], None]) -> None:
+        threading.Thread(target=self._guarded, args=(work,), name="workbench-screen", daemon=True).start()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except WorkbenchError as error:
+            self.store.say(str(error), "error")
+        except Exception as error:  # noqa: BLE001  # nobody else would ever show it: Voilà swallows it
+            self.store.say(_unexpected(error), "error")
+
+
+def files(manifest: Manifest) -> dict[str, int]:
+    """The files of an export, its manifest among them, with their sizes in bytes."""
+    names = (*manifest.files, "manifest.json")
+    return {name: (manifest.path / name).stat().st_size for name in names}
+
+
+def _unexpected(error: Exception) -> str:
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Nothing that was finished is lost."
+
+
+def _forecast(study: Study, recipe: Recipe) -> Forecast:
+    before: Totals = study.model.network.totals
+    return Forecast(recipe, before, recipe.predict(study.model), recipe.plan(study.model))
+
+
+def _active(state: State) -> tuple[Job[Any], ...]:
+    return tuple(job for job in state.jobs if not job.done)
+
+
+def _busy(state: State, study: Study) -> bool:
+    return any(not job.done for job in state.jobs) and state.study is study
+
+
+def _emptied(state: State) -> State:
+    """Without anything that belongs to the study shown before."""
+    return replace(state, study=None, forecast=None, frame=state.frame.iloc[:0], selected="")
+
+
+def _showing(state: State, study: Study, message: Message) -> State:
+    frame = study.frame()
+    selected = str(frame["id"].iloc[-1]) if len(frame) else ""
+    return replace(state, study=study, frame=frame, selected=selected, message=message)
+
+
+def _reported(state: State, study: Study, job: Job[Variant]) -> State:
+    """With a job's progress; at its end with its variant, or with the reason why there is none."""
+    state = replace(state, tick=state.tick + 1)
+    if not job.done:
+        return state
+    if job.error is not None:
+        kind = "info" if isinstance(job.error, Cancelled) else "error"
+        return replace(state, message=Message(_reason(job), kind))
+    variant = job.result()
+    message = Message(arrived(variant, study.find(Recipe())))
+    if state.study is not study:
+        return replace(state, message=message)
+    return replace(state, frame=study.frame(), selected=variant.id, message=message)
+
+
+def _reason(job: Job[Variant]) -> str:
+    if isinstance(job.error, Cancelled):
+        return f"{job.name} was cancelled. Variants finished before it are kept."
+    if isinstance(job.error, WorkbenchError):
+        return str(job.error)
+    return f"{job.name} failed ({type(job.error).__name__}: {job.error}). Variants finished before it are kept."
+
+
+def _exported(state: State, variant: Variant, manifest: Manifest) -> State:
+    others = tuple(pair for pair in state.exported if pair[0] != variant.id)
+    message = Message(f"{variant.name} is exported: what was written was read back and gives the same results.")
+    return replace(state, exported=(*others, (variant.id, manifest)), message=message)

@@ -1,0 +1,188 @@
+"""What the panels for editing and running show: pure functions from the state to plain values."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pandas as pd
+
+from workbench.charts import COLUMNS
+from workbench.cost.network import Totals
+from workbench.jobs import Job
+from workbench.steps.base import REGISTRY, Step
+from workbench_widgets.controls import controls
+from workbench_widgets.page import View
+from workbench_widgets.store import Card, Forecast, State
+from workbench_widgets.words import count, times
+
+TITLE = "Workbench"
+SUBTITLE = "Make a trained network small and fast, and see what that really costs."
+
+
+def head(_state: State) -> View:
+    """The title of the page."""
+    return {"title": TITLE, "subtitle": SUBTITLE}
+
+
+def models(state: State) -> View:
+    """The gallery, and what the data are."""
+    cards = [{"name": card.name, "figures": _card(card)} for card in state.cards]
+    waiting = "" if cards else "Loading the bundled models."
+    return {
+        "cards": cards, "selected": state.model, "busy": state.study is None,
+        "data": _data(state) if cards else waiting,
+    }  # fmt: skip
+
+
+def _card(card: Card) -> list[dict[str, str]]:
+    known = {"accuracy": card.accuracy, "macs": card.macs, "params": card.params, "file_bytes": card.file_bytes}
+    labels = {"accuracy": "accuracy", "macs": "MACs", "params": "parameters", "file_bytes": "file"}
+    return [
+        {"label": labels[name], "text": COLUMNS[name].text(value)}
+        for name, value in known.items()
+        if value is not None and not pd.isna(value)
+    ]
+
+
+def _data(state: State) -> str:
+    if state.study is None:
+        return ""
+    data = state.study.data
+    shape = " × ".join(str(n) for n in state.study.model.example.shape[1:])
+    classes = f", {len(data.classes)} classes" if data.classes else ""
+    return f"Measured on {data.name}: {len(data['test']):,} test images of {shape}{classes}"
+
+
+def recipe(state: State) -> View:
+    """The steps with their controls, and the menu of what can be added."""
+    steps = state.recipe.steps
+    layers = tuple(state.study.model.network.by_module) if state.study else ()
+    return {
+        "steps": [_step(step, index, state, layers) for index, step in enumerate(steps)],
+        "menu": _menu() if state.menu else [],
+        "hint": "No step yet. Choose one below: its effect on cost shows at once, before anything runs."
+        if state.menu
+        else "Loading the techniques.",
+        "can_undo": bool(state.past),
+        "can_redo": bool(state.future),
+        "code": state.recipe.code() if steps else "",
+    }
+
+
+def _step(step: Step, index: int, state: State, layers: tuple[str, ...]) -> dict[str, Any]:
+    every = controls(step, index, state.problem, layers)
+    return {
+        "key": f"{index}-{type(step).__name__}",
+        "index": index,
+        "title": step.title or type(step).__name__,
+        "summary": step.summary,
+        "main": every[:1],
+        "more": every[1:],
+    }
+
+
+def _menu() -> list[dict[str, Any]]:
+    groups: dict[str, list[dict[str, str]]] = {}
+    for name, kind in REGISTRY.items():
+        entry = {"name": name, "title": kind.title or name, "summary": kind.summary}
+        groups.setdefault(kind.family or "other", []).append(entry)
+    return [{"family": family.capitalize(), "steps": steps} for family, steps in groups.items()]
+
+
+#: The rows of the prediction: a total's name is a column's name.
+PREDICTED = tuple(field.name for field in fields(Totals))
+
+
+def prediction(state: State) -> View:
+    """Each cost before and after the recipe, as it will be."""
+    forecast = state.forecast
+    rows = [_predicted(name, forecast) for name in PREDICTED]
+    note = "Computed from the layers' shapes. Fewer MACs are not yet speed: run the recipe to measure it."
+    return {"rows": rows, "note": forecast.problem if forecast and forecast.problem else note}
+
+
+def _predicted(name: str, forecast: Forecast | None) -> dict[str, Any]:
+    shown = COLUMNS[name]
+    if forecast is None:
+        return {"label": shown.label, "before": "–", "after": "–", "change": "", "trend": "", "share": 0}
+    before, after = getattr(forecast.before, name), getattr(forecast.after, name)
+    change, trend = times(before, after)
+    return {
+        "label": shown.label,
+        "before": shown.text(before),
+        "after": shown.text(after),
+        "change": change,
+        "trend": trend,
+        "share": round(min(100.0, 100 * after / before), 1) if before else 0,
+    }
+
+
+def plan(state: State) -> View:
+    """One row a step and layer: what happens, or why nothing."""
+    forecast = state.forecast
+    if forecast is None or forecast.plan.empty:
+        return {"rows": [], "summary": ""}
+    table = forecast.plan
+    touched = int(table["applies"].sum())
+    left = len(table) - touched
+    summary = f"{count(touched, 'layer changes', 'layers change')}, {left} left alone"
+    rows = [_planned(row, key) for key, row in enumerate(table.to_dict("records"))]
+    return {"rows": rows, "summary": summary}
+
+
+def _planned(row: dict[Any, Any], key: int) -> dict[str, Any]:
+    error = row["relative_error"]
+    return {
+        "key": key, "step": row["step"], "layer": row["layer"], "kind": row["kind"], "applies": bool(row["applies"]),
+        "action": row["action"], "macs": _change("macs", row), "params": _change("params", row),
+        "error": "" if error is None or pd.isna(error) else f"{error:.1%}",
+    }  # fmt: skip
+
+
+def _change(name: str, row: dict[Any, Any]) -> str:
+    before, after, shown = row[name], row[f"{name}_after"], COLUMNS[name]
+    return shown.text(before) if before == after else f"{shown.number(before)} → {shown.text(after)}"
+
+
+def run(state: State) -> View:
+    """The button, what it would do, and the jobs on their way."""
+    ready, note = _readiness(state)
+    jobs = [job for job in state.jobs if not job.done] or list(state.jobs[-1:])
+    return {
+        "enabled": ready,
+        "label": f"Run {state.recipe.name}" if state.recipe.steps else "Run",
+        "note": note,
+        "jobs": [_job(job) for job in jobs],
+    }
+
+
+def _readiness(state: State) -> tuple[bool, str]:
+    if state.study is None:
+        return False, "The model is still loading."
+    if not state.recipe.steps:
+        return False, "Add a step first."
+    if state.forecast is not None and state.forecast.problem:
+        return False, "This recipe cannot run; the reason stands above."
+    if state.study.find(state.recipe) is not None:
+        return True, "Already measured: running it again shows the result at once."
+    return True, "Applies the recipe, writes the artefact, and measures that artefact against the original."
+
+
+def _job(job: Job[Any]) -> dict[str, Any]:
+    progress = job.progress
+    ended = {"done": "Finished", "failed": "Failed", "cancelled": "Cancelled"}
+    return {
+        "id": id(job),
+        "name": job.name,
+        "state": job.state,
+        "active": not job.done,
+        "percent": 100 if job.state == "done" else round(100 * progress.fraction),
+        "stage": ended.get(job.state, progress.stage.capitalize()),
+        "seconds": progress.seconds,
+    }
+
+
+def status(state: State) -> View:
+    """The latest message."""
+    return {"text": state.message.text, "kind": state.message.kind}

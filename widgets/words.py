@@ -1,0 +1,63 @@
+"""Figures of a variant in words, each said with its uncertainty."""
+
+from __future__ import annotations
+
+from workbench.charts import COLUMNS
+from workbench.estimate import Estimate
+from workbench.variant import Variant
+
+
+def arrived(variant: Variant, original: Variant | None) -> str:
+    """What a variant that was just measured is, in one sentence."""
+    if original is None or variant.id == original.id:
+        accuracy, latency = (COLUMNS[key].text(variant[key].value) for key in ("accuracy", "latency_ms"))
+        return f"The original is measured: {accuracy} of the test images right, {latency} an image."
+    return f"{variant.name}: {verdict(variant, original)}"
+
+
+def verdict(variant: Variant, original: Variant) -> str:
+    """Speed, accuracy and size against the original, in one sentence."""
+    size = original["file_bytes"].value / variant["file_bytes"].value
+    parts = [speed(variant["speedup"]), accuracy(variant["accuracy"], original["accuracy"])]
+    if abs(size - 1) >= 0.01:
+        parts.append(f"a file {size:.1f}× smaller" if size > 1 else f"a file {1 / size:.2f}× larger")
+    return f"{parts[0][:1].upper()}{', '.join(parts)[1:]}."
+
+
+def speed(ratio: Estimate) -> str:
+    """Faster or slower than the original, or neither where the interval holds 1."""
+    if ratio.low <= 1 <= ratio.high:
+        return f"speed not distinguishable from the original's ({ratio.low:.2f} to {ratio.high:.2f}×)"
+    if ratio.value > 1:
+        return f"{ratio.value:.2f}× faster than the original ({ratio.low:.2f} to {ratio.high:.2f})"
+    slower = Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
+    return f"{slower.value:.2f}× slower than the original ({slower.low:.2f} to {slower.high:.2f})"
+
+
+def accuracy(now: Estimate, before: Estimate) -> str:
+    """The difference in points; said not to be one where the intervals overlap."""
+    points = 100 * (now.value - before.value)
+    if now.overlaps(before):
+        return f"accuracy not distinguishable ({signed(points)} points)"
+    return f"{abs(points):.2f} points {'more' if points > 0 else 'less'} accurate"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference with its sign, the minus as a reader expects it."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def times(before: float, after: float) -> tuple[str, str]:
+    """How a cost changed, such as `2.0× less`, and whether that is better, worse or neither."""
+    if before == after or not before:
+        return "same", ""
+    if after == 0:
+        return "none left", "wb-better"
+    if after < before:
+        return f"{before / after:.2f}× less", "wb-better"
+    return f"{after / before:.2f}× more", "wb-worse"
+
+
+def count(number: int, one: str, many: str) -> str:
+    """`1 layer`, `3 layers`."""
+    return f"{number} {one if number == 1 else many}"
