@@ -21,7 +21,8 @@ from packaging.utils import canonicalize_name
 import workbench
 
 ROOT = Path(__file__).parent.parent
-PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT: dict[str, Any] = PYPROJECT["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 BASE = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
 STACKS = ("torch", "onnx", "onnxruntime", "onnxscript", "ipykernel", "ipywidgets", "voila")
@@ -56,7 +57,9 @@ def imports(folder: str) -> dict[str, set[str]]:
 
 
 def third_party(folder: str) -> dict[str, set[str]]:
-    own = {"workbench", "workbench_widgets", "__future__"} | {p.stem for p in (ROOT / folder).glob("*.py")}
+    own = {"workbench", "workbench_widgets", "__future__"}
+    if folder not in {"workbench", "widgets"}:  # scripts and tests import their neighbours by their bare names
+        own |= {path.stem for path in (ROOT / folder).rglob("*.py")}
     return {n: files for n, files in imports(folder).items() if n not in sys.stdlib_module_names and n not in own}
 
 
@@ -153,6 +156,14 @@ def test_one_version_everywhere() -> None:
     assert metadata.version("nn-workbench") == workbench.__version__
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == workbench.__version__
+
+
+def test_every_folder_with_code_is_a_declared_package() -> None:
+    found = set()
+    for folder, name in (("workbench", "workbench"), ("widgets", "workbench_widgets")):
+        for init in (ROOT / folder).rglob("__init__.py"):
+            found.add(".".join((name, *init.parent.relative_to(ROOT / folder).parts)))
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found
 
 
 @pytest.fixture(scope="module")
