@@ -95,9 +95,12 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        result = out[0] if isinstance(out, (tuple, list)) and out else out
-        if isinstance(result, torch.Tensor) and result.dim() > 0:
-            self._record(func.overloadpacket, args, result)
+        results = list(out) if isinstance(out, (tuple, list)) else [out]
+        if KINDS.get(func.overloadpacket) != "reshape":
+            results = results[:1]  # the rest are indices and statistics; a split gives several data tensors
+        for result in results:
+            if isinstance(result, torch.Tensor) and result.dim() > 0:
+                self._record(func.overloadpacket, args, result)
         return out
 
     def _record(self, packet: Any, args: Any, result: torch.Tensor) -> None:
