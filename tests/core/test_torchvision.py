@@ -20,7 +20,7 @@ NETWORKS = (
 
 @pytest.fixture(scope="module")
 def torchvision() -> ModuleType:
-    """torchvision beside a CPU build of torch: its binary wheel expects two operators to be declared."""
+    """Give torchvision beside a CPU build of torch: its binary wheel expects two operators to be declared."""
     library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
         if not hasattr(torch.ops.torchvision, operator.partition("(")[0]):
