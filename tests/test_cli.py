@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -127,6 +128,18 @@ def test_the_server_shows_the_page_runs_no_other_code_and_ends() -> None:
                 urllib.request.urlopen(address + path, timeout=10)
             assert refused.value.code in {403, 404}
     assert server.poll() is not None
+
+
+@pytest.mark.slow
+def test_ending_the_command_ends_its_server() -> None:
+    port = dashboard.free_port(8950)
+    command = [sys.executable, "-m", "workbench", "dashboard", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert f"http://127.0.0.1:{port}/" in process.stdout.readline()
+        process.terminate()
+        process.wait(timeout=30)
+    assert dashboard.free_port(port) == port
 
 
 def test_the_notebook_of_the_checkout_is_the_page_that_is_served(root: Path) -> None:

@@ -17,7 +17,7 @@ LAYERS = (
     {"onnx_file", "onnx_graph", "lowrank", "quantization", "cost", "runtimes", "models", "data"},
     {"steps", "measure", "recipe", "build", "variant", "frame", "storage", "export", "charts"},
     {"study", "search"},
-    {"app", "cli", "dashboard", "teach"},
+    {"__main__", "app", "cli", "dashboard", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # `a | b` makes a recipe of steps, and a recipe is made of steps: one part in two files.

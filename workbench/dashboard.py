@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +23,7 @@ HOST = "127.0.0.1"
 SOURCE = "import workbench as wb\n\nwb.app()"
 #: The largest upload that the page accepts, with room for the base64 of it; tornado's own limit is 10 MB.
 MAX_MESSAGE_BYTES = 256 * 1024**2
+PING_MS = 30_000
 START_SECONDS = 60.0
 
 
@@ -44,11 +48,19 @@ def configuration(port: int, preheat: bool = True) -> dict[str, Any]:
             "port_retries": 0,
             "open_browser": False,
             "log_level": "ERROR",
-            "tornado_settings": {"websocket_max_message_size": MAX_MESSAGE_BYTES},
+            "tornado_settings": {
+                "websocket_max_message_size": MAX_MESSAGE_BYTES,
+                "ws_ping_timeout": PING_MS,  # the server's own default is longer than its interval: tornado warns
+                "ws_ping_interval": PING_MS,
+            },
         },
-        "VoilaConfiguration": {"preheat_kernel": preheat},
+        "VoilaConfiguration": {"preheat_kernel": preheat, "template": "workbench"},
+        # Downloads travel through the kernel's channel: 1 MB a second, the default, is for notebooks that print.
+        "ZMQChannelsWebsocketConnection": {"iopub_data_rate_limit": MAX_MESSAGE_BYTES},
         "VoilaKernelManager": {"default_pool_size": 1},
         "MappingKernelManager": {"cull_idle_timeout": 600, "cull_interval": 60},
+        # Where there are sockets in files, other users of the machine cannot reach the kernel's.
+        "KernelManager": {"transport": "ipc" if os.name == "posix" else "tcp"},
     }
 
 
@@ -67,9 +79,9 @@ def free_port(first: int, tries: int = 50) -> int:
 def serving(port: int, source: str = SOURCE, preheat: bool = True) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run the server while the block runs; gives the page's address and the server's process.
 
-    Raises: `WorkbenchError` when the server does not come up.
+    A request to end this process ends the server too. Raises: `WorkbenchError` when it does not come up.
     """
-    with tempfile.TemporaryDirectory(prefix="workbench-page-") as folder:
+    with _ended_by_request(), tempfile.TemporaryDirectory(prefix="workbench-page-") as folder:
         home, page = Path(folder) / "server", Path(folder) / "page"
         home.mkdir()
         page.mkdir()
@@ -77,7 +89,7 @@ def serving(port: int, source: str = SOURCE, preheat: bool = True) -> Iterator[t
         (page / "workbench.ipynb").write_text(json.dumps(notebook(source)), encoding="utf-8")
         command = [sys.executable, "-m", "voila", str(page / "workbench.ipynb")]
         # Idle threads of torch and of ONNX Runtime would spin against each other.
-        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "JUPYTER_PATH": _jupyter_path()}
         server = subprocess.Popen(command, cwd=home, env=environment)
         try:
             _wait(server, port)
@@ -87,6 +99,27 @@ def serving(port: int, source: str = SOURCE, preheat: bool = True) -> Iterator[t
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(timeout=10)
             server.kill()
+
+
+def _jupyter_path() -> str:
+    """Where Voilà looks for templates: ours fetches nothing from outside, as its own would."""
+    screen = importlib.util.find_spec("workbench_widgets")  # not imported: the server itself needs none of it
+    folders = screen.submodule_search_locations if screen else None
+    ours = [str(Path(folder) / "static") for folder in folders or ()]
+    return os.pathsep.join([*ours, *filter(None, [os.environ.get("JUPYTER_PATH")])])
+
+
+@contextlib.contextmanager
+def _ended_by_request() -> Iterator[None]:
+    """SIGTERM becomes `SystemExit` in the block, so that what must be tidied up is."""
+    if threading.current_thread() is not threading.main_thread():  # only there can a handler be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _wait(server: subprocess.Popen[bytes], port: int) -> None:
