@@ -56,13 +56,21 @@ def write_onnx(module: nn.Module, example: torch.Tensor, path: Path) -> Path:
             reasons.append(f"{type(error).__name__}: {_COLOURS.sub('', first).strip().rstrip('.')}")
             continue
         if difference <= TOLERANCE:
-            _save(model, path)
+            save_onnx(model, path)
             return path
         reasons.append(f"the file's outputs differ from the module's by {difference:.2g} (relative)")
     raise StepFailed(
         f"{type(module).__name__} cannot be written as ONNX: {'; '.join(reasons)}. "
         "Use operations that torch.onnx supports, and no Python branches on tensor values."
     )
+
+
+def save_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """Write beside the target and rename, so that no half-written file is ever seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    onnx.save_model(model, str(part))
+    part.replace(path)
 
 
 def file_bytes(path: Path) -> int:
@@ -159,11 +167,3 @@ def _difference(model: onnx.ModelProto, module: nn.Module, example: torch.Tensor
             return float("inf")
         worst = max(worst, float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max())))
     return worst
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    """Write beside the target and rename, so that no half-written file is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    onnx.save_model(model, str(part))
-    part.replace(path)

@@ -43,17 +43,16 @@ class Timings:
     times: tuple[Array, ...]
     batch: int
     threads: int
-    seed: int = 0
 
     def latency(self, index: int) -> Estimate:
         """Milliseconds for one batch."""
-        return _robust(self.times[index], "ms", self.seed)
+        return _robust(self.times[index], "ms")
 
     def speedup(self, index: int, over: int = 0) -> Estimate:
         """How many times faster than artefact `over`: the median of the ratios taken within one round."""
         if index == over:
             return Estimate(1.0, 1.0, 1.0, self.times[index].size)
-        return _robust(self.times[over] / self.times[index], "", self.seed)
+        return _robust(self.times[over] / self.times[index], "")
 
 
 @dataclass(frozen=True)
@@ -93,13 +92,13 @@ def interleave(
     batch: int = 1,
     threads: int = 1,
     seconds: float = 3.0,
+    sessions: int = 3,
     progress: Reporter | None = None,
-    seed: int = 0,
 ) -> Timings:
     """Time several artefacts in turn, in random order, in a process of their own.
 
     `seconds` is the time spent on all of them together, after warming up; slow networks take longer, up
-    to 20 times as long.
+    to 20 times as long. Each file is loaded `sessions` times: where its memory lies is part of the noise.
 
     Raises: `BadValue` for a batch, threads or seconds that make no sense; `MeasurementFailed` when a
     runtime refuses an artefact or the time limit is over; `Cancelled`.
@@ -111,7 +110,7 @@ def interleave(
         threads=threads,
         seconds=seconds,
         limit=20 * seconds,
-        seed=seed,
+        sessions=sessions,
     )
     times = _ask(request, progress or Reporter())["times"]
     rounds = min(len(session) for artefact in times for session in artefact)
@@ -121,7 +120,14 @@ def interleave(
             f"{batch}. Use a smaller batch or more seconds."
         )
     arrays = tuple(np.array([session[:rounds] for session in one]) for one in times)
-    return Timings(arrays, batch, threads, seed)
+    return Timings(arrays, batch, threads)
+
+
+def fastest(artefacts: Sequence[Path], *, seconds: float = 1.0, progress: Reporter | None = None) -> int:
+    """Which of several artefacts runs fastest at batch 1 on one thread; the first where none is clearly faster."""
+    timings = interleave(artefacts, seconds=seconds, sessions=1, progress=progress)
+    faster = [i for i in range(1, len(artefacts)) if timings.speedup(i).low > 1]
+    return max(faster, key=lambda i: timings.speedup(i).value, default=0)
 
 
 def _check(artefacts: Sequence[Path], batch: int, threads: int, seconds: float) -> None:
@@ -171,7 +177,7 @@ class _WorkerEnded(Exception):
 
 
 def _converse(process: subprocess.Popen[str], request: Request, progress: Reporter) -> dict[str, Any]:
-    assert process.stdin is not None and process.stdout is not None  # noqa: PT018  # both were asked for as pipes
+    assert process.stdin is not None and process.stdout is not None  # both were asked for as pipes
     try:
         process.stdin.write(json.dumps(asdict(request)) + "\n")
         process.stdin.flush()
@@ -213,7 +219,7 @@ def _messages(stream: IO[str], limit: float, progress: Reporter) -> Iterator[dic
     )
 
 
-def _robust(values: Array, unit: str, seed: int) -> Estimate:
+def _robust(values: Array, unit: str) -> Estimate:
     """The median of positive values (sessions, rounds) with a 95 % interval.
 
     A two-stage bootstrap: sessions are drawn with replacement, then rounds within them, so that what
@@ -222,7 +228,7 @@ def _robust(values: Array, unit: str, seed: int) -> Estimate:
     """
     logs = np.log(values)
     sessions, rounds = logs.shape
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     drawn = random.integers(sessions, size=(_RESAMPLES, sessions, 1))
     medians = np.median(logs[drawn, random.integers(rounds, size=(_RESAMPLES, sessions, rounds))], axis=(1, 2))
     middle = float(np.median(logs))

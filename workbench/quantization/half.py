@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Container
 
 import onnx
 
 
-def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that stores and computes in float16; inputs and outputs stay float32.
+def to_float16(model: onnx.ModelProto, exclude: Container[str] = ()) -> onnx.ModelProto:
+    """A copy that stores and computes in float16; inputs, outputs and nodes of `exclude` stay float32.
 
     Values beyond float16's range become its largest ones (65504), subnormal ones its least (6e-8).
     """
@@ -18,5 +19,9 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one warning a weight that is clipped
-        converted: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+        converted: onnx.ModelProto = convert_float_to_float16(
+            copy,
+            keep_io_types=True,
+            node_block_list=[node.name for node in model.graph.node if node.name in exclude],
+        )
     return converted

@@ -23,7 +23,7 @@ BINS = 2048
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts (BINS,) of a tensor's values over equal bins between `low` and `high`, its extreme values."""
+    """Counts (BINS,) of a tensor's values in equal bins between its extreme values `low` and `high`."""
 
     low: float
     high: float
@@ -38,7 +38,7 @@ class Histogram:
 
 
 def extremes(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dict[str, tuple[float, float]]:
-    """The least and the greatest value of every float activation over inputs (N, ...).
+    """The least and the greatest value of every tensor of `to_observe` and the input over inputs (N, ...).
 
     Raises: `StepFailed` naming the first layer whose output is not finite; `Cancelled`.
     """
@@ -57,7 +57,7 @@ def extremes(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dict[
 
 
 def histograms(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dict[str, Histogram]:
-    """The distribution of every float activation over inputs (N, ...); runs the network twice."""
+    """The distribution of the tensors that `extremes` looks at; runs the network twice."""
     ranges = extremes(model, inputs, progress.part(0.0, 0.4))
     counts = {name: np.zeros(BINS, dtype=np.int64) for name in ranges}
     for values in _activations(model, inputs, progress.part(0.4, 1.0)):
@@ -70,14 +70,38 @@ def histograms(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dic
 
 
 def _activations(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> Iterator[dict[str, Array]]:
-    """Every float activation, the input among them, for one batch after the other."""
-    names = float_activations(model)
+    """The input and every tensor of `to_observe` for one batch after the other."""
+    names = to_observe(model)
     session = open_session(with_outputs(model, names).SerializeToString())
     entry = model.graph.input[0].name
     for start in range(0, len(inputs), BATCH):
         progress(start / len(inputs), "calibrating")
         batch = np.ascontiguousarray(inputs[start : start + BATCH], np.float32)
         yield {entry: batch, **dict(zip(names, session.run(names, {entry: batch}), strict=True))}
+
+
+def clipped(model: onnx.ModelProto) -> dict[str, str]:
+    """Tensors that only a ReLU or Clip reads, with what that makes of them.
+
+    Quantization clips to its range anyway, so such a pair of tensors shares the range of the second.
+    """
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    returned = {one.name for one in model.graph.output}
+    return {
+        name: found[0].output[0]
+        for name, found in readers.items()
+        if len(found) == 1 and found[0].op_type in {"Relu", "Clip"} and found[0].input[0] == name
+        if name not in returned
+    }
+
+
+def to_observe(model: onnx.ModelProto) -> list[str]:
+    """The float tensors whose ranges matter, in execution order."""
+    skipped = clipped(model)
+    return [name for name in float_activations(model) if name not in skipped]
 
 
 def float_activations(model: onnx.ModelProto) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +23,9 @@ class Types:
     activation: str = "uint8"
     weight: str = "int8"
 
-    def __str__(self) -> str:
-        return f"{self.activation} activations, {self.weight} weights"
+
+#: What may be asked for, the usual winner first. Which is fastest depends on the CPU's instructions.
+TYPES = {"u8s8": Types(), "s8s8": Types("int8", "int8"), "u8u8": Types("uint8", "uint8")}
 
 
 def quantize_graph(
@@ -34,7 +35,7 @@ def quantize_graph(
     *,
     per_channel: bool = True,
     symmetric: bool = False,
-    exclude: tuple[str, ...] = (),
+    exclude: Container[str] = (),
 ) -> onnx.ModelProto:
     """A copy in QDQ form: activations by the ranges given, weights by their own extremes.
 
@@ -54,7 +55,7 @@ def quantize_graph(
         kinds[types.activation],
         TensorsData(CalibrationMethod.MinMax, data),
         [],
-        list(exclude),
+        [node.name for node in model.graph.node if node.name in exclude],
         INTEGER_OPERATORS,
         {"ActivationSymmetric": symmetric, "WeightSymmetric": types.weight == "int8"},
     )

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy.typing as npt
 import onnx
 
 from workbench.cost.network import Layer, Network
-from workbench.errors import StepFailed
+from workbench.errors import BadValue, StepFailed
+from workbench.jobs import Reporter
+from workbench.measure.latency import fastest
+from workbench.measure.machine import machine
+from workbench.onnx_file import save_onnx
+from workbench.onnx_graph import WEIGHTED, attribute, tidy
+from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.half import to_float16
-from workbench.quantization.observe import extremes
-from workbench.quantization.qdq import quantize_graph
-from workbench.steps.base import Context, Lower, Row, Sketch, setting
+from workbench.quantization.qdq import TYPES, quantize_graph
+from workbench.quantization.ranges import METHODS, Range, activation_ranges
+from workbench.quantization.repair import compensate, correct_bias, equalize
+from workbench.quantization.sensitivity import Quantizer, keep_accuracy
+from workbench.steps.base import Context, Lower, Row, Sketch, select, setting
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
 
-#: Bits of weights and activations.
-BITS = {"fp16": 16, "int8": 8}
-#: Kinds of operations that have integer kernels.
-INTEGER = frozenset({"conv", "linear", "activation", "add", "pool", "reshape"})
+#: Bits of weights and activations, and the kinds of operations that have kernels for them.
+BITS = {"int8": 8, "fp16": 16, "int8-dynamic": 8}
+KINDS = {
+    "int8": frozenset({"conv", "linear", "matmul", "activation", "norm", "add", "pool", "reshape"}),
+    "int8-dynamic": frozenset({"linear"}),
+}
+#: Fewer calibration images than this may miss the range of an activation.
+ENOUGH = 50
+#: The fastest types by machine and operators: measured once a process.
+_FASTEST: dict[tuple[str, frozenset[str], int], str] = {}
 
 
 @dataclass(frozen=True)
 class Quantize(Lower):
     """Store and compute in fewer bits.
 
-    "int8" calibrates the range of every activation on the calibration split and writes a QDQ graph
-    that ONNX Runtime fuses into integer kernels (Jacob et al. 2018). "fp16" halves the file; a CPU
-    without float16 kernels converts back and forth, and is slower.
+    "int8" finds the range of every activation on calibration images and writes a QDQ graph that ONNX
+    Runtime fuses into integer kernels (Jacob et al. 2018). "int8-dynamic" does so for linear layers
+    alone, while the network runs, without calibration. "fp16" halves the file; a CPU without float16
+    kernels converts back and forth, and is no faster or slower.
     """
 
     title: ClassVar[str] = "Quantize"
@@ -39,44 +58,189 @@ class Quantize(Lower):
     )
     family: ClassVar[str] = "precision"
 
-    precision: str = setting("int8", "choice", "What to compute in.", choices=tuple(BITS))
+    precision: str = setting("int8", "choice", "What to store and compute in.", choices=tuple(BITS))
+    calibration: str = setting(
+        "minmax", "choice", "How the range of an activation follows from what was seen.", choices=tuple(METHODS)
+    )
+    types: str = setting(
+        "auto",
+        "choice",
+        "Signed (s8) or unsigned (u8) activations and weights; 'auto' measures which is fastest here.",
+        choices=("auto", *TYPES),
+    )
+    per_channel: bool = setting(True, "flag", "One scale for each output channel of a weight, instead of one in all.")
+    symmetric: bool = setting(False, "flag", "Ranges of activations reach as far below zero as above.")
+    exclude: str | tuple[str, ...] = setting("", "text", "Layers to leave in float: names or globs.")
+    max_drop: float = setting(
+        1.0,
+        "fraction",
+        "Largest loss of accuracy on the validation split; the most sensitive layers go back to float until it "
+        "is met. 1 means that any loss will do.",
+        low=0.0,
+        high=1.0,
+    )
+    equalize: bool = setting(False, "flag", "First even out the ranges of neighbouring layers' channels.")
+    bias_correction: bool = setting(False, "flag", "Afterwards correct the mean error of every output channel.")
+    rounding: str = setting(
+        "nearest",
+        "choice",
+        "Round weights to the nearest step, or so that their errors cancel on the calibration images.",
+        choices=("nearest", "compensated"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rounding == "compensated" and self.types == "u8u8":
+            raise BadValue(
+                "Quantize(rounding='compensated', types='u8u8'): it rounds signed weights. Use 's8' weights."
+            )
 
     @property
     def brief(self) -> str:
-        """`int8` says it all."""
-        return self.precision
+        """`int8`, and what differs from the defaults."""
+        more = [f"{k}={v}" for k, v in self.options().items() if k != "precision"]
+        return " ".join([self.precision, *more])
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Shapes stay; the element size shrinks for every operation that has a kernel in this precision."""
-        kinds = None if self.precision == "fp16" else INTEGER | {"norm"}
-        rows = tuple(self._row(ops[0]) for ops in network.by_module.values() if ops[0].kind != "norm")
-        return Sketch(network.with_bits(BITS[self.precision], kinds), rows)
+        excluded = self._excluded(list(network.by_module))
+        layers: list[Layer] = []
+        bits: dict[int, int] = {}  # of each tensor
+        for layer in network.layers:
+            fits = self._why_float(layer, excluded) == ""
+            own = bits.get(layer.reads[0], 32) if layer.fused and layer.reads else BITS[self.precision] if fits else 32
+            bits[layer.writes] = own
+            layers.append(layer._replace(bits=own))
+        rows = [self._row(ops[0], excluded) for ops in network.by_module.values() if not ops[0].fused]
+        return Sketch(Network(tuple(layers)), tuple(rows))
 
     def lower(self, source: Path, target: Path, context: Context) -> None:
-        """Quantize an ONNX file. Raises: `StepFailed` without calibration images, or when they give NaN."""
-        model = onnx.load(str(source))
-        onnx.save_model(to_float16(model) if self.precision == "fp16" else self._int8(model, context), str(target))
+        """Quantize an ONNX file.
 
-    def _int8(self, model: onnx.ModelProto, context: Context) -> onnx.ModelProto:
-        if context.calibration is None or len(context.calibration) == 0:
+        Raises: `StepFailed` without calibration images, or when they give NaN; `UnknownName` for a layer in
+        `exclude` that the file does not have; `Cancelled`.
+        """
+        model = tidy(onnx.load(str(source)))
+        excluded = self._excluded([node.name for node in model.graph.node if node.op_type in WEIGHTED])
+        if self.precision == "fp16":
+            result = to_float16(model, exclude=excluded)
+        elif self.precision == "int8-dynamic":
+            result = quantize_dynamically(model, per_channel=self.per_channel, exclude=excluded)
+        else:
+            result = self._int8(model, excluded, context)
+        save_onnx(result, target)
+
+    def _int8(self, model: onnx.ModelProto, excluded: frozenset[str], context: Context) -> onnx.ModelProto:
+        inputs, report = self._calibration(context), context.progress
+        if self.equalize:
+            model = equalize(model)
+        if self.rounding == "compensated":
+            model = compensate(model, inputs, report.part(0.0, 0.3), per_channel=self.per_channel)
+        ranges = activation_ranges(model, inputs, self.calibration, report.part(0.3, 0.4))
+        types = TYPES[self._types(model, ranges, report.part(0.4, 0.6))]
+
+        def quantize(kept: frozenset[str]) -> onnx.ModelProto:
+            return quantize_graph(
+                model,
+                ranges,
+                types,
+                per_channel=self.per_channel,
+                symmetric=self.symmetric,
+                exclude=excluded | kept,
+            )
+
+        if self.bias_correction:
+            model = correct_bias(model, quantize(frozenset()), inputs, report.part(0.6, 0.7))
+        if self.max_drop == 1.0:
+            return quantize(frozenset())
+        return self._mixed(model, quantize, excluded, context)
+
+    def _mixed(
+        self, model: onnx.ModelProto, quantize: Quantizer, excluded: frozenset[str], context: Context
+    ) -> onnx.ModelProto:
+        """Some layers back in float, chosen on the validation split."""
+        split = context.validation
+        if split is None:
+            raise StepFailed(
+                f"{self.expression()} chooses on the validation split, and the data have none. "
+                "Add one, or name the layers yourself with exclude=[...]."
+            )
+        layers = [n.name for n in model.graph.node if n.op_type in WEIGHTED and n.name not in excluded]
+        labelled = (split.inputs.numpy(), split.labels.numpy())
+        found = keep_accuracy(model, layers, quantize, labelled, self.max_drop, context.progress.part(0.7, 1.0))
+        if found.drop.value > self.max_drop:
+            warnings.warn(
+                f"{self.brief}: even with every layer but the cheapest in float, {found.drop.value:.2%} of accuracy "
+                f"is lost on the validation split, more than {self.max_drop:.2%}.",
+                stacklevel=2,
+            )
+        return found.model
+
+    def _types(self, model: onnx.ModelProto, ranges: Mapping[str, Range], report: Reporter) -> str:
+        """The types asked for, or those that are fastest on this machine for networks of such operators."""
+        if self.types != "auto":
+            return self.types
+        names = [name for name in TYPES if self.rounding == "nearest" or name.endswith("s8")]
+        key = (machine().fingerprint, frozenset(_operators(model)), len(names))
+        if key not in _FASTEST:
+            with tempfile.TemporaryDirectory() as folder:
+                paths = [Path(folder) / f"{name}.onnx" for name in names]
+                for name, path in zip(names, paths, strict=True):
+                    onnx.save_model(quantize_graph(model, ranges, TYPES[name], per_channel=self.per_channel), str(path))
+                _FASTEST[key] = names[fastest(paths, seconds=0.6, progress=report)]
+        return _FASTEST[key]
+
+    def _calibration(self, context: Context) -> npt.NDArray[Any]:
+        """At most 300 calibration images."""
+        found = context.calibration
+        if found is None or len(found) == 0:
             raise StepFailed(
                 "Quantize('int8') needs calibration images to find the range of each activation, and there are none. "
                 "Use data with a 'calibration' split, or Quantize('int8-dynamic')."
             )
-        inputs = context.calibration.numpy()
-        return quantize_graph(model, extremes(model, inputs, context.progress))
+        if len(found) < ENOUGH:
+            warnings.warn(
+                f"{len(found)} calibration images may miss the range of some activations; {ENOUGH} suffice.",
+                stacklevel=2,
+            )
+        values: npt.NDArray[Any] = found[:300].numpy()
+        return values
 
-    def _row(self, layer: Layer) -> Row:
-        integer = layer.kind in INTEGER or self.precision == "fp16"
-        action = f"{BITS[self.precision]} bits" if integer else f"stays in float32: no integer kernel for {layer.kind}"
+    def _excluded(self, names: Sequence[str]) -> frozenset[str]:
+        """The names that `exclude` matches: a list, or one text with commas."""
+        given = self.exclude.split(",") if isinstance(self.exclude, str) else self.exclude
+        patterns = tuple(one.strip() for one in given if one.strip())
+        return frozenset(select(patterns, names)) if patterns else frozenset()
+
+    def _why_float(self, layer: Layer, excluded: frozenset[str]) -> str:
+        """Why an operation stays in float32; empty where it does not."""
+        if layer.module in excluded:
+            return "left out by `exclude`"
+        if self.precision in KINDS and layer.kind not in KINDS[self.precision]:
+            why = (
+                "dynamic kernels pay for linear layers only"
+                if self.precision == "int8-dynamic"
+                else "no integer kernel"
+            )
+            return f"{why} ({layer.kind})"
+        return ""
+
+    def _row(self, layer: Layer, excluded: frozenset[str]) -> Row:
+        why = self._why_float(layer, excluded)
+        unless = ", unless given back to float to keep accuracy" if self.max_drop < 1.0 else ""
         return Row(
             step=self.brief,
             layer=layer.module,
             kind=layer.kind,
-            applies=integer,
-            action=action,
+            applies=not why,
+            action=f"stays in float32: {why}" if why else f"{BITS[self.precision]} bits{unless}",
             macs=layer.macs,
             macs_after=layer.macs,
             params=layer.params,
             params_after=layer.params,
         )
+
+
+def _operators(model: onnx.ModelProto) -> list[str]:
+    """The operators of a graph; depthwise convolutions, which have kernels of their own, apart."""
+    return [f"{n.op_type}{' grouped' if attribute(n, 'group', 1) > 1 else ''}" for n in model.graph.node]

@@ -1,0 +1,34 @@
+"""Integer weights, with activations quantized while the network runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Container
+from pathlib import Path
+
+import onnx
+
+#: Convolutions have a dynamic kernel too (ConvInteger); it is two to five times slower than float.
+OPERATORS = ("MatMul", "Gemm")
+
+
+def quantize_dynamically(
+    model: onnx.ModelProto, *, per_channel: bool = True, exclude: Container[str] = ()
+) -> onnx.ModelProto:
+    """A copy whose linear layers hold 8-bit weights and take 8-bit activations, scaled input by input."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]  # the quantizer trips over shapes that an exporter left there
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dynamic.onnx"
+        quantize_dynamic(
+            copy,
+            path,
+            op_types_to_quantize=list(OPERATORS),
+            per_channel=per_channel,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[node.name for node in model.graph.node if node.name in exclude],
+        )
+        return onnx.load(str(path))

@@ -1,0 +1,114 @@
+"""Which layers suffer most from quantization, and which to give back to float."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from workbench.estimate import Z95, Estimate
+from workbench.jobs import Reporter
+from workbench.runtimes.onnxruntime import open_session
+
+Array = npt.NDArray[Any]
+#: Makes a quantized copy with the named layers left in float.
+Quantizer = Callable[[frozenset[str]], onnx.ModelProto]
+
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A quantized graph, the layers that it keeps in float, and the accuracy that it costs (negative: gains)."""
+
+    model: onnx.ModelProto
+    kept: tuple[str, ...]
+    drop: Estimate
+
+
+def logits(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> Array:
+    """The graph's outputs (N, classes)."""
+    session = open_session(model.SerializeToString())
+    entry = model.graph.input[0].name
+    parts = []
+    for start in range(0, len(inputs), _BATCH):
+        progress.check()
+        parts.append(session.run(None, {entry: np.ascontiguousarray(inputs[start : start + _BATCH], np.float32)})[0])
+    return np.concatenate(parts)
+
+
+def rank(
+    model: onnx.ModelProto, layers: Sequence[str], quantize: Quantizer, inputs: Array, progress: Reporter
+) -> list[str]:
+    """The layers by the harm that quantizing each one alone does, worst first.
+
+    Harm is the mean Kullback-Leibler divergence of the class probabilities from the float network's.
+    """
+    exact = _log_softmax(logits(model, inputs, progress))
+    every = frozenset(node.name for node in model.graph.node)
+    harm = {}
+    for index, layer in enumerate(layers):
+        progress(index / len(layers), f"sensitivity of {layer}")
+        found = _log_softmax(logits(quantize(every - {layer}), inputs, progress))
+        harm[layer] = float(np.mean(np.sum(np.exp(exact) * (exact - found), axis=1)))
+    return sorted(layers, key=lambda layer: -harm[layer])
+
+
+def keep_accuracy(
+    model: onnx.ModelProto,
+    layers: Sequence[str],
+    quantize: Quantizer,
+    split: tuple[Array, Array],
+    max_drop: float,
+    progress: Reporter,
+) -> Mixed:
+    """Quantize, and give back float to as few of the most sensitive layers as keep the loss within `max_drop`.
+
+    `split` holds inputs (N, ...) and labels (N,) to choose on. The ranking looks at its first 256 inputs.
+    Layers are given back one after the other on a fifth of the split while the loss there is surely too
+    large (its 95 % interval lies above the bound), and from then on until the whole split confirms it.
+    """
+    inputs, labels = split
+    right = logits(model, inputs, progress).argmax(1) == labels
+    subset = max(1, len(labels) // 5)
+
+    def trial(kept: Sequence[str], count: int) -> Mixed:
+        graph = quantize(frozenset(kept))
+        now = logits(graph, inputs[:count], progress).argmax(1) == labels[:count]
+        return Mixed(graph, tuple(kept), paired_drop(right[:count], now))
+
+    found = trial((), len(labels))
+    if found.drop.value <= max_drop:
+        return found
+    order = rank(model, layers, quantize, inputs[:256], progress.part(0.0, 0.6))
+    for count in range(1, len(order) + 1):
+        progress(0.6 + 0.4 * count / len(order), f"{count} layers back in float")
+        if trial(order[:count], subset).drop.low > max_drop and count < len(order):
+            continue
+        found = trial(order[:count], len(labels))
+        if found.drop.value <= max_drop:
+            break
+    return found
+
+
+def paired_drop(before: Array, after: Array) -> Estimate:
+    """How much accuracy is lost from `before` to `after`, right or wrong on the same inputs, with a 95 % interval.
+
+    Inputs that both get right, or both wrong, carry no information about the difference (McNemar 1947).
+    """
+    n = len(before)
+    lost, gained = int(np.sum(before & ~after)), int(np.sum(~before & after))
+    drop = (lost - gained) / n
+    half = Z95 * math.sqrt(max(lost + gained - (lost - gained) ** 2 / n, 1.0)) / n
+    return Estimate(drop, drop - half, drop + half, n)
+
+
+def _log_softmax(values: Array) -> Array:
+    shifted: Array = values - values.max(axis=1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
