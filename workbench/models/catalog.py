@@ -40,8 +40,10 @@ def _bundled() -> list[dict[str, Any]]:
 
 
 def _torchvision() -> list[dict[str, Any]]:
-    from torchvision import models  # an optional extra
-
+    try:
+        from torchvision import models  # an optional extra
+    except (ImportError, RuntimeError):  # built for another torch: it is as good as not installed
+        return []
     rows = []
     for name in models.list_models(module=models):
         meta = models.get_model_weights(name).DEFAULT.meta

@@ -119,6 +119,8 @@ def _import_zoo(zoo: str) -> ModuleType:
         return importlib.import_module(zoo)
     except ImportError as error:
         raise UnknownName(f"{zoo} is not installed. Install it to load its networks: pip install {zoo}.") from error
+    except RuntimeError as error:
+        raise UnknownName(f"{zoo} does not fit the installed torch: {error}. Install a {zoo} built for it.") from error
 
 
 def _torchvision(package: Any, name: str, weights: str | None) -> nn.Module:

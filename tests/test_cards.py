@@ -1,0 +1,27 @@
+"""What a model card says is what the network in the package is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import workbench as wb
+
+MODELS = Path(wb.__file__).parent / "models"
+NAMES = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_states_the_figures_of_the_file(name: str) -> None:
+    card = (MODELS / "cards" / f"{name}.md").read_text()
+    row = wb.catalog().set_index("name").loc[name]
+    stated = {label.strip(): value for label, value in re.findall(r"^\| ([^|]+) \| (.+) \|$", card, re.MULTILINE)}
+    assert stated["MACs, parameters"] == f"{row.macs:,} and {row.params:,}"
+    assert stated["test accuracy"].startswith(f"{100 * row.accuracy:.2f} %")
+    assert stated["file"].startswith(f"{row.file_bytes:,} bytes")
+
+
+def test_the_three_files_weigh_under_10_mb_together() -> None:
+    assert sum((MODELS / f"{name}.safetensors").stat().st_size for name in NAMES) < 10e6
