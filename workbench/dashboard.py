@@ -23,6 +23,8 @@ HOST = "127.0.0.1"
 SOURCE = "import workbench as wb\n\nwb.app()"
 #: The largest upload that the page accepts, with room for the base64 of it; tornado's own limit is 10 MB.
 MAX_MESSAGE_BYTES = 256 * 1024**2
+#: The page's frame, in workbench_widgets/static: Voilà's own fetches icon fonts from outside.
+TEMPLATE = "workbench"
 PING_MS = 30_000
 START_SECONDS = 60.0
 
@@ -107,6 +109,16 @@ def _jupyter_path() -> str:
     folders = screen.submodule_search_locations if screen else None
     ours = [str(Path(folder) / "static") for folder in folders or ()]
     return os.pathsep.join([*ours, *filter(None, [os.environ.get("JUPYTER_PATH")])])
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the folder where Voilà finds the page's template."""
+    screen = importlib.util.find_spec("workbench_widgets")
+    if screen is None or not screen.submodule_search_locations:
+        raise WorkbenchError("The screen, workbench_widgets, is not installed. Install nn-workbench with pip.")
+    paths = [str(Path(screen.submodule_search_locations[0]) / "static"), os.environ.get("JUPYTER_PATH", "")]
+    # Idle threads of torch and of ONNX Runtime would spin against each other.
+    return {**os.environ, "JUPYTER_PATH": os.pathsep.join(filter(None, paths)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @contextlib.contextmanager
