@@ -77,7 +77,7 @@ def trace(module: nn.Module, example: torch.Tensor) -> Network:
         ) from error
     finally:
         module.train(was_training)
-    return Network(_mark_fused(recorder.layers))
+    return Network(mark_fused(recorder.layers))
 
 
 class _Recorder(TorchDispatchMode):
@@ -158,7 +158,7 @@ def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
     return layer
 
 
-def _mark_fused(layers: list[Layer]) -> tuple[Layer, ...]:
+def mark_fused(layers: list[Layer]) -> tuple[Layer, ...]:
     """Norms and activations that follow a convolution or linear layer are folded into it by a runtime."""
     foldable: set[int] = set()
     marked = []

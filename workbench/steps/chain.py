@@ -1,0 +1,136 @@
+"""Chains of layers that take the place of one: their shapes as values, and the torch modules made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from workbench.cost.network import Layer, Shape
+from workbench.models.structure import register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Chain = tuple[Layer, ...]
+
+
+def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: int = 1, bias: bool = False) -> Layer:
+    """A convolution on a map of shape `before` that takes over the taps of `layer` along the chosen axes.
+
+    Along the others it is pointwise: kernel, stride and dilation 1, no padding.
+    """
+    kernel, stride, dilation = (_pick(axes, part, 1) for part in (layer.kernel, layer.stride, layer.dilation))
+    padding = _pick(axes, layer.padding, 0)
+    after = tuple(
+        (size + 2 * p - d * (k - 1) - 1) // s + 1
+        for size, k, s, p, d in zip(before[1:], kernel, stride, padding, dilation, strict=True)
+    )
+    return Layer(
+        layer.name, "conv", before, (c_out, *after), layer.module, kernel, stride, padding, dilation, groups, bias,
+        bits=layer.bits,
+    )  # fmt: skip
+
+
+def pointwise(layer: Layer, before: Shape, c_out: int, groups: int = 1, bias: bool = False) -> Layer:
+    """A 1 x 1 convolution, or a linear layer where `layer` is one."""
+    if layer.kind == "linear":
+        after = (*before[:-1], c_out)
+        return Layer(layer.name, "linear", before, after, layer.module, bias=bias, bits=layer.bits)
+    return link(layer, before, c_out, [False] * len(layer.kernel), groups, bias)
+
+
+def reorder(layer: Layer, before: Shape) -> Layer:
+    """A change of the order of channels: no arithmetic, one pass over the map."""
+    return Layer(layer.name, "other", before, before, bits=layer.bits)
+
+
+def spatial(layer: Layer) -> list[bool]:
+    """All spatial axes of a convolution; none of a linear layer."""
+    return [True] * len(layer.kernel)
+
+
+def macs(chain: Iterable[Layer]) -> int:
+    """Multiply-accumulates of a chain."""
+    return sum(one.macs for one in chain)
+
+
+def params(chain: Iterable[Layer]) -> int:
+    """Parameters of a chain."""
+    return sum(one.params for one in chain)
+
+
+class Reorder(nn.Module):
+    """Channels in another order: output channel i is input channel `order[i]`."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        super().__init__()
+        self.order = tuple(order)
+        self.register_buffer("index", torch.tensor(self.order), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, ...) -> (N, C, ...)."""
+        index = self.index
+        assert isinstance(index, torch.Tensor)
+        return x.index_select(1, index)
+
+
+register(Reorder, ("order",))
+
+
+def build(chain: Chain, weights: Sequence[torch.Tensor], bias: torch.Tensor | None) -> nn.Sequential:
+    """The torch layers of a chain; `weights` holds one a link (an order for a `Reorder`), `bias` is the last one's."""
+    if chain[-1].kind == "other" and bias is not None:
+        bias = bias[weights[-1].argsort()]  # added before the channels are put in order
+    layers: list[nn.Module] = []
+    for one, weight in zip(chain, weights, strict=True):
+        if one.kind == "other":
+            layers.append(Reorder(weight.tolist()))
+            continue
+        layer = _empty(one)
+        with torch.no_grad():
+            layer.weight.copy_(weight.reshape(layer.weight.shape))
+            if layer.bias is not None and bias is not None:
+                layer.bias.copy_(bias)
+        layers.append(layer)
+    return nn.Sequential(*layers)
+
+
+def respond(chain: Chain, weights: Sequence[torch.Tensor], patch: torch.Tensor) -> torch.Tensor:
+    """What a chain without its bias answers to one input patch (c_in, *kernel) or vector: (c_out,)."""
+    x = patch[None]
+    for one, weight in zip(chain, weights, strict=True):
+        weight = weight.to(patch.dtype) if weight.is_floating_point() else weight
+        if one.kind == "linear":
+            x = functional.linear(x, weight)
+        elif one.kind == "other":
+            x = x.index_select(1, weight)
+        else:
+            shaped = weight.reshape(one.output[0], one.input[0] // one.groups, *one.kernel)
+            x = (functional.conv1d if len(one.kernel) == 1 else functional.conv2d)(x, shaped, groups=one.groups)
+    return x.reshape(-1)
+
+
+def _empty(one: Layer) -> nn.Linear | nn.Conv1d | nn.Conv2d:
+    if one.kind == "linear":
+        linear: nn.Linear = nn.utils.skip_init(nn.Linear, one.c_in, one.c_out, bias=one.bias)
+        return linear
+    kind = nn.Conv1d if len(one.kernel) == 1 else nn.Conv2d
+    conv: nn.Conv1d | nn.Conv2d = nn.utils.skip_init(
+        kind, one.c_in, one.c_out, one.kernel, stride=one.stride, padding=one.padding, dilation=one.dilation,
+        groups=one.groups, bias=one.bias,
+    )  # fmt: skip
+    return conv
+
+
+def taps(layer: Layer) -> int:
+    """Positions of the kernel; 1 for a linear layer."""
+    return prod(layer.kernel)
+
+
+def _pick(axes: Sequence[bool], values: Shape, otherwise: int) -> Shape:
+    return tuple(value if own else otherwise for own, value in zip(axes, values, strict=True))
