@@ -50,7 +50,7 @@ class Panel(anywidget.AnyWidget):
     def __init__(self, panel: str, view: View, act: Action) -> None:
         super().__init__(panel=panel, view=view)
         self._act = act
-        self.add_class(f"t-{panel}")
+        self.add_class(f"t-panel-{panel}")
         self.on_msg(self._receive)
 
     def _receive(self, _widget: Any, content: dict[str, Any], _buffers: list[memoryview]) -> None:

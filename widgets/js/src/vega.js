@@ -26,9 +26,10 @@ export class Plot {
   async draw(again) {
     const { spec, rows, selected, summary } = this.wanted ?? {};
     if (!spec) return;
+    if (!rows.length) return this.clear(); // axes without a value would only mislead
     const text = JSON.stringify(spec);
-    if (again || text !== this.drawn) await this.embed(spec, text);
-    this.view.change("variants", changeset().remove(() => true).insert(structuredClone(rows)));
+    if (again || text !== this.drawn) await this.embed(spec, rows, text);
+    else this.view.change(spec.data.name, changeset().remove(() => true).insert(structuredClone(rows)));
     this.view.signal("selected", selected ?? "");
     await this.view.runAsync();
     const svg = this.element.querySelector("svg");
@@ -37,10 +38,16 @@ export class Plot {
     svg?.querySelector("g")?.setAttribute("aria-hidden", "true");
   }
 
-  async embed(spec, text) {
+  clear() {
+    this.result?.finalize();
+    this.element.replaceChildren();
+    this.drawn = null;
+  }
+
+  async embed(spec, rows, text) {
     this.result?.finalize();
     const options = { actions: false, renderer: "svg", mode: "vega-lite", config: vegaConfig(this.element) };
-    this.result = await embed(this.element, structuredClone(spec), options);
+    this.result = await embed(this.element, structuredClone({ ...spec, data: { ...spec.data, values: rows } }), options);
     this.view = this.result.view;
     this.drawn = text;
     this.view.addEventListener("click", (_, item) => item?.datum?.id && this.onPick(item.datum.id));
