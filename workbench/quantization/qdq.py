@@ -62,6 +62,7 @@ def quantize_graph(
     level = logging.getLogger().level
     quantizer.quantize_model()
     logging.getLogger().setLevel(level)
+    quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     _free_outputs(quantized)
     return quantized

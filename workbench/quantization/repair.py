@@ -238,6 +238,8 @@ def _as_patches(layer: _Layer, weight: Array) -> Array:
 def _from_patches(layer: _Layer, patches: Array, like: Array) -> Array:
     """The inverse of `_as_patches`."""
     if layer.node.op_type == "Conv":
-        return patches.reshape(like.shape)
+        shaped: Array = patches.reshape(like.shape)
+        return shaped
     transposed = layer.node.op_type == "Gemm" and attribute(layer.node, "transB", 0)
-    return patches[0] if transposed else patches[0].T
+    matrix: Array = patches[0] if transposed else patches[0].T
+    return matrix

@@ -38,6 +38,8 @@ KINDS = {
 }
 #: Fewer calibration images than this may miss the range of an activation.
 ENOUGH = 50
+#: More do not help: the ranges of the bundled networks have settled well before.
+MOST = 300
 #: The fastest types by machine and operators: measured once a process.
 _FASTEST: dict[tuple[str, frozenset[str], int], str] = {}
 
@@ -131,7 +133,7 @@ class Quantize(Lower):
         save_onnx(result, target)
 
     def _int8(self, model: onnx.ModelProto, excluded: frozenset[str], context: Context) -> onnx.ModelProto:
-        inputs, report = self._calibration(context), context.progress
+        inputs, report = calibration_inputs(context, self.expression()), context.progress
         if self.equalize:
             model = equalize(model)
         if self.rounding == "compensated":
@@ -190,22 +192,6 @@ class Quantize(Lower):
                 _FASTEST[key] = names[fastest(paths, seconds=0.6, progress=report)]
         return _FASTEST[key]
 
-    def _calibration(self, context: Context) -> npt.NDArray[Any]:
-        """At most 300 calibration images."""
-        found = context.calibration
-        if found is None or len(found) == 0:
-            raise StepFailed(
-                "Quantize('int8') needs calibration images to find the range of each activation, and there are none. "
-                "Use data with a 'calibration' split, or Quantize('int8-dynamic')."
-            )
-        if len(found) < ENOUGH:
-            warnings.warn(
-                f"{len(found)} calibration images may miss the range of some activations; {ENOUGH} suffice.",
-                stacklevel=2,
-            )
-        values: npt.NDArray[Any] = found[:300].numpy()
-        return values
-
     def _excluded(self, names: Sequence[str]) -> frozenset[str]:
         """The names that `exclude` matches: a list, or one text with commas."""
         given = self.exclude.split(",") if isinstance(self.exclude, str) else self.exclude
@@ -244,3 +230,19 @@ class Quantize(Lower):
 def _operators(model: onnx.ModelProto) -> list[str]:
     """The operators of a graph; depthwise convolutions, which have kernels of their own, apart."""
     return [f"{n.op_type}{' grouped' if attribute(n, 'group', 1) > 1 else ''}" for n in model.graph.node]
+
+
+def calibration_inputs(context: Context, who: str) -> npt.NDArray[Any]:
+    """At most 300 calibration images (N, ...). Warns when they are few; raises `StepFailed` when there are none."""
+    found = context.calibration
+    if found is None or len(found) == 0:
+        raise StepFailed(
+            f"{who} needs calibration images to find the range of each activation, and there are none. "
+            "Use data with a 'calibration' split, or Quantize('int8-dynamic')."
+        )
+    if len(found) < ENOUGH:
+        warnings.warn(
+            f"{len(found)} calibration images may miss the range of some activations; {ENOUGH} suffice.", stacklevel=2
+        )
+    values: npt.NDArray[Any] = found[:MOST].numpy()
+    return values
