@@ -31,7 +31,7 @@ START_SECONDS = 60.0
 
 def notebook(source: str = SOURCE) -> dict[str, Any]:
     """A notebook of one cell (nbformat 4)."""
-    cell = {"cell_type": "code", "id": "workbench", "metadata": {}, "source": source}
+    cell: dict[str, Any] = {"cell_type": "code", "id": "workbench", "metadata": {}, "source": source}
     cell |= {"outputs": [], "execution_count": None}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, "title": "workbench"}
