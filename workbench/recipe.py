@@ -38,8 +38,8 @@ class Recipe:
         if lowering != sorted(lowering):
             late = self.steps[lowering.index(True) :]
             raise BadValue(
-                f"{late[0].expression()} works on the exported artefact, so it must come after every step that rewrites "
-                f"the network. Move it behind {late[-1].expression()}."
+                f"{late[0].expression()} works on the exported artefact, so it must come after every step that "
+                f"rewrites the network. Move it behind {late[-1].expression()}."
             )
 
     def __or__(self, other: Recipe | Step) -> Recipe:
