@@ -35,6 +35,7 @@ class Session:
         self._studies: dict[str, Study] = {}
         self._given = study
         self._reported = 0.0
+        self._unasked: Job[Variant] | None = None  # the first measurement of the original, which starts by itself
         self._forecasts = Latest(self._predict)
         self._actions: dict[str, Callable[..., None]] = {
             "choose": self.choose, "add": self.add, "remove": self.remove, "move": self.move, "set": self.set,
@@ -54,7 +55,9 @@ class Session:
     # --- models
 
     def choose(self, name: str) -> None:
-        """Show a model's study; the one before keeps its variants and its running jobs."""
+        """Show a model's study; the one before keeps its variants, and its jobs but for what nobody asked for."""
+        if self._unasked is not None:
+            self._unasked.cancel()
         self.store.edit(lambda s: replace(_emptied(s), model=name, message=Message(f"Loading {name}.", "busy")))
         self._spawn(lambda: self._load(name))
 
@@ -84,8 +87,9 @@ class Session:
             study = self._studies.setdefault(name, Study(wb.load(name), wb.data(DATA)))
         ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
         shown = self.store.edit(lambda s: _showing(s, study, ready) if s.model == name else s)
-        if shown.study is study and not study.variants and not _busy(shown, study):
-            self._submit(Recipe(), "Measuring the original, which everything else is compared with.")
+        if shown.study is study and not study.variants:
+            sentence = "Measuring the original, which everything else is compared with."
+            self._unasked = self._submit(study, Recipe(), sentence)
 
     # --- recipe
 
@@ -149,8 +153,10 @@ class Session:
 
     def run(self) -> None:
         """Apply the recipe and measure the variant, in the background."""
-        recipe = self.store.state.recipe
-        self._spawn(lambda: self._submit(recipe, f"Running {recipe.name}."))
+        study, recipe = self.store.state.study, self.store.state.recipe
+        if study is None or not recipe.steps:
+            raise BadValue("There is nothing to run yet. Choose a model and add a step.")
+        self._spawn(lambda: self._submit(study, recipe, f"Running {recipe.name}."))
 
     def cancel(self, job: int) -> None:
         """Ask a job to stop; finished variants are kept."""
@@ -159,13 +165,11 @@ class Session:
                 one.cancel()
                 self.store.say(f"Stopping {one.name}.", "busy")
 
-    def _submit(self, recipe: Recipe, sentence: str) -> None:
-        study = self.store.state.study
-        if study is None:
-            return
+    def _submit(self, study: Study, recipe: Recipe, sentence: str) -> Job[Variant]:
         job = study.submit(recipe)
         self.store.edit(lambda s: replace(s, jobs=(*_active(s), job), message=Message(sentence, "busy")))
         job.on_change(lambda changed: self._guarded(lambda: self._report(study, changed)))
+        return job
 
     def _report(self, study: Study, job: Job[Variant]) -> None:
         """On the job's thread: pass progress on, a few times a second, and the end in any case."""
@@ -259,10 +263,6 @@ def _active(state: State) -> tuple[Job[Any], ...]:
     return tuple(job for job in state.jobs if not job.done)
 
 
-def _busy(state: State, study: Study) -> bool:
-    return any(not job.done for job in state.jobs) and state.study is study
-
-
 def _emptied(state: State) -> State:
     """Without anything that belongs to the study shown before."""
     return replace(state, study=None, forecast=None, frame=state.frame.iloc[:0], selected="")
@@ -280,13 +280,19 @@ def _reported(state: State, study: Study, job: Job[Variant]) -> State:
     if not job.done:
         return state
     if job.error is not None:
-        kind = "info" if isinstance(job.error, Cancelled) else "error"
-        return replace(state, message=Message(_reason(job), kind))
+        return _failed(state, study, job)
     variant = job.result()
     message = Message(arrived(variant, study.find(Recipe())))
     if state.study is not study:
         return replace(state, message=message)
     return replace(state, frame=study.frame(), selected=variant.id, message=message)
+
+
+def _failed(state: State, study: Study, job: Job[Variant]) -> State:
+    cancelled = isinstance(job.error, Cancelled)
+    if cancelled and state.study is not study:  # the visitor has moved on; it says nothing about what is shown
+        return replace(state, jobs=tuple(one for one in state.jobs if one is not job))
+    return replace(state, message=Message(_reason(job), "info" if cancelled else "error"))
 
 
 def _reason(job: Job[Variant]) -> str:

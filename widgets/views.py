@@ -178,7 +178,7 @@ def _job(job: Job[Any]) -> dict[str, Any]:
         "state": job.state,
         "active": not job.done,
         "percent": 100 if job.state == "done" else round(100 * progress.fraction),
-        "stage": ended.get(job.state, progress.stage.capitalize()),
+        "stage": ended.get(job.state, progress.stage[:1].upper() + progress.stage[1:]),
         "seconds": progress.seconds,
     }
 

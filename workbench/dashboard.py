@@ -25,7 +25,6 @@ SOURCE = "import workbench as wb\n\nwb.app()"
 MAX_MESSAGE_BYTES = 256 * 1024**2
 #: The page's frame, in workbench_widgets/static: Voilà's own fetches icon fonts from outside.
 TEMPLATE = "workbench"
-PING_MS = 30_000
 START_SECONDS = 60.0
 
 
@@ -52,8 +51,9 @@ def configuration(port: int, preheat: bool = True) -> dict[str, Any]:
             "log_level": "ERROR",
             "tornado_settings": {
                 "websocket_max_message_size": MAX_MESSAGE_BYTES,
-                "ws_ping_timeout": PING_MS,  # the server's own default is longer than its interval: tornado warns
-                "ws_ping_interval": PING_MS,
+                # No pings: with a timeout as long as the interval, which tornado asks for, the server's check
+                # closes a healthy connection at every ping; and on this machine no router forgets a connection.
+                "ws_ping_interval": 0,
             },
         },
         "VoilaConfiguration": {"preheat_kernel": preheat, "template": "workbench"},
