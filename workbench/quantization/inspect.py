@@ -18,6 +18,7 @@ _MOVES = frozenset(
     "ReorderOutput QuantizeLinear DequantizeLinear DynamicQuantizeLinear Constant".split()
 )
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
+_ABSORBED = frozenset({"Relu", "Clip", "Sigmoid", "LeakyRelu", "Add", "QuantizeLinear", "DequantizeLinear"})
 _MAKES_INTEGERS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 
 
@@ -41,6 +42,8 @@ def float_nodes(artefact: Path) -> tuple[FloatNode, ...]:
     found = []
     for node in _optimized(artefact):
         before = written_as.get(node.name.removesuffix("_nchwc"))  # a blocked convolution is named after its output
+        while before is not None and before.op_type in _ABSORBED and node.op_type.endswith(("Conv", "Gemm", "MatMul")):
+            before = written_as.get(before.input[0])  # what follows the layer was fused into it
         operator, name = (before.op_type, before.name) if before is not None else (node.op_type, node.name)
         found.append(FloatNode(name, operator, _reason(operator, before, quantized)))
     return tuple(found)
@@ -59,7 +62,7 @@ def _optimized(artefact: Path) -> list[onnx.NodeProto]:
         takes = bool(node.input) and is_float.get(node.input[0], False)
         for name in node.output:
             is_float[name] = _returns_float(node, takes)
-        if takes and node.op_type not in _MOVES:
+        if takes and node.op_type not in _MOVES and not node.name.endswith(" stays in float"):
             found.append(node)
     return found
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
+
+from workbench.onnx_graph import WEIGHTED
 
 #: Operators with integer kernels on ONNX Runtime's CPU provider; all others would run in float between casts.
 INTEGER_OPERATORS = (
@@ -65,7 +68,32 @@ def quantize_graph(
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     _free_outputs(quantized)
+    _shield(quantized, exclude)
     return quantized
+
+
+def _shield(model: onnx.ModelProto, exclude: Container[str]) -> None:
+    """Keep ONNX Runtime from quantizing what was left in float.
+
+    It turns dequantize -> Conv -> quantize into an integer convolution and rounds the float weight by
+    itself, one scale for all of it. A Clip without bounds in front of the layer breaks that pattern.
+    """
+    writers = {name: node for node in model.graph.node for name in node.output}
+    shielded = []
+    for node in list(model.graph.node):
+        before = writers.get(node.input[0]) if node.op_type in WEIGHTED and node.name in exclude else None
+        if before is not None and before.op_type == "DequantizeLinear":
+            inputs = [node.input[0], "float32_lowest", "float32_largest"]
+            clip = helper.make_node("Clip", inputs, [f"{node.name}_float_input"], name=f"{node.name} stays in float")
+            node.input[0] = clip.output[0]
+            shielded.append((node, clip))
+    if not shielded:
+        return
+    for node, clip in shielded:
+        model.graph.node.insert(list(model.graph.node).index(node), clip)
+    limits = np.finfo(np.float32)
+    for name, value in (("float32_lowest", limits.min), ("float32_largest", limits.max)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
 
 
 def _free_outputs(model: onnx.ModelProto) -> None:

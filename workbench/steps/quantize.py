@@ -172,8 +172,8 @@ class Quantize(Lower):
         found = keep_accuracy(model, layers, quantize, labelled, self.max_drop, context.progress.part(0.7, 1.0))
         if found.drop.value > self.max_drop:
             warnings.warn(
-                f"{self.brief}: even with every layer but the cheapest in float, {found.drop.value:.2%} of accuracy "
-                f"is lost on the validation split, more than {self.max_drop:.2%}.",
+                f"{self.brief}: {found.drop.value:.2%} of accuracy is lost on the validation split, more than "
+                f"{self.max_drop:.2%}, even with {len(found.kept)} layers in float. Try calibration='mse' or QAT.",
                 stacklevel=2,
             )
         return found.model

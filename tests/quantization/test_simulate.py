@@ -1,0 +1,146 @@
+"""The simulation computes what ONNX Runtime computes, and training it trains the artefact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto
+from small_nets import SHAPE, graph, images, net
+
+from workbench.cost.trace import trace
+from workbench.cost.weights import Weights
+from workbench.data.dataset import Split
+from workbench.errors import StepFailed
+from workbench.jobs import Reporter
+from workbench.measure.accuracy import evaluate, outputs
+from workbench.models.architectures import ARCHITECTURES
+from workbench.onnx_file import write_onnx
+from workbench.quantization.qdq import quantize_graph
+from workbench.quantization.ranges import activation_ranges
+from workbench.quantization.sensitivity import logits
+from workbench.quantization.simulate import Simulated
+from workbench.steps.base import Context
+from workbench.steps.qat import QAT
+from workbench.steps.quantize import Quantize
+
+
+def both(model: onnx.ModelProto, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with torch.no_grad():
+        return Simulated(model)(torch.from_numpy(inputs)).numpy(), logits(model, inputs, Reporter())
+
+
+def quantized(model: onnx.ModelProto, inputs: np.ndarray) -> onnx.ModelProto:
+    return quantize_graph(model, activation_ranges(model, inputs, "minmax", Reporter()))
+
+
+def test_float_graph_is_the_same(tmp_path: Path) -> None:
+    simulated, real = both(graph(net(), tmp_path), images(30))
+    np.testing.assert_allclose(simulated, real, atol=1e-5)
+
+
+def test_logits_agree_within_one_step_on_1000_images(tmp_path: Path) -> None:
+    """One step of the last layer's input moves the logits by its scale times a weight, no more."""
+    model = quantized(graph(net(), tmp_path), images(100))
+    constants = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    last = next(node for node in model.graph.node if node.op_type == "Gemm")
+    makers = {name: node for node in model.graph.node for name in node.output}
+    step = float(constants[makers[last.input[0]].input[1]])
+    weight = constants["8.weight_quantized"] * constants["8.weight_scale"].reshape(-1, 1)
+    simulated, real = both(model, images(1000, 5))
+    assert np.abs(simulated - real).max() <= step * np.abs(weight).sum(1).max()
+    assert np.mean(np.abs(simulated - real) > 1e-5) < 0.2  # ties may round either way; most do not differ at all
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_bundled_architectures_are_known(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = write_onnx(ARCHITECTURES[name](), torch.zeros(1, 1, 28, 28), tmp_path / "net.onnx")
+    inputs = np.random.default_rng(0).standard_normal((20, 1, 28, 28)).astype(np.float32)
+    simulated, real = both(quantized(onnx.load(str(path)), inputs), inputs)
+    np.testing.assert_allclose(simulated, real, atol=0.1 * np.std(real))
+
+
+def test_without_training_nothing_changes(tmp_path: Path) -> None:
+    model = quantized(graph(net(), tmp_path), images(50))
+    assert Simulated(model).write_back() == model
+
+
+def test_gradients_pass_through_rounding_and_stop_at_saturation(tmp_path: Path) -> None:
+    student = Simulated(quantized(graph(net(), tmp_path), images(50)))
+    x = torch.from_numpy(images(4)).requires_grad_()
+    student(x).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in student.masters.parameters())
+    far = (torch.ones(1, *SHAPE) * 1e3).requires_grad_()  # beyond the range that was calibrated
+    student(far).sum().backward()
+    assert far.grad is not None
+    assert far.grad.abs().sum() == 0
+
+
+def test_an_operator_that_is_not_known(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match="does not know the operator Gelu"):
+        Simulated(graph(net(gelu=True), tmp_path))
+
+
+@dataclass
+class Task:
+    source: Path
+    context: Context
+    test: Split
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """A network that has learnt nothing yet, and a task that it can learn: which quadrant is brightest."""
+    source = write_onnx(net(), torch.zeros(1, *SHAPE), tmp_path_factory.mktemp("task") / "net.onnx")
+
+    def split(name: str, n: int, seed: int) -> Split:
+        inputs = torch.from_numpy(images(n, seed))
+        labels = torch.arange(n) % 5
+        for k in range(4):
+            inputs[labels == k, k % 2] += 1.5 if k < 2 else -1.5
+        return Split(name, lambda: (inputs, labels))
+
+    train, validation, test = split("train", 320, 1), split("validation", 100, 2), split("test", 300, 3)
+    context = Context(train.inputs[:1], calibration=train.inputs[:100], train=train, validation=validation)
+    return Task(source, context, test)
+
+
+def test_qat_trains_the_artefact(task: Task) -> None:
+    before, after = task.source.with_name("ptq.onnx"), task.source.with_name("qat.onnx")
+    Quantize("int8", types="u8s8").lower(task.source, before, task.context)
+    QAT(epochs=5, distill=0.0, rate=0.03).lower(task.source, after, task.context)
+    gained = evaluate(after, task.test).accuracy.value - evaluate(before, task.test).accuracy.value
+    assert gained > 0.25
+    constants = {one.name: one.data_type for one in onnx.load(str(after)).graph.initializer}
+    assert constants["0.weight_quantized"] == TensorProto.INT8
+
+
+def test_qat_keeps_the_start_where_training_harms(task: Task) -> None:
+    """At an absurd learning rate the best on validation is the start: the post-training artefact."""
+    before, after = task.source.with_name("ptq.onnx"), task.source.with_name("harmed.onnx")
+    Quantize("int8", types="u8s8").lower(task.source, before, task.context)
+    exact = outputs(task.source, task.context.validation.inputs).argmax(1)  # type: ignore[union-attr]
+    own = Split("validation", lambda: (task.context.validation.inputs, torch.from_numpy(exact)))  # type: ignore[union-attr]
+    context = Context(
+        task.context.example, calibration=task.context.calibration, train=task.context.train, validation=own
+    )
+    QAT(epochs=1, rate=0.1).lower(task.source, after, context)
+    np.testing.assert_array_equal(outputs(after, task.test.inputs), outputs(before, task.test.inputs))
+
+
+def test_qat_needs_images_to_train_on(task: Task) -> None:
+    with pytest.raises(StepFailed, match="no split 'train'"):
+        QAT().lower(task.source, task.source.with_name("x.onnx"), Context(task.context.example))
+
+
+def test_qat_costs_what_int8_costs() -> None:
+    module = net()
+    network = trace(module, torch.zeros(1, *SHAPE))
+    sketch, plain = (step.sketch(network, Weights(module)) for step in (QAT(), Quantize("int8")))
+    assert sketch.network == plain.network
+    assert all(row.action == "8 bits, trained" for row in sketch.rows)
