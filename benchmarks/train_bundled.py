@@ -77,10 +77,10 @@ def accuracy(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> floa
 
 def store(net: nn.Module, path: Path, **facts: str) -> dict[str, torch.Tensor]:
     """Write the weights as float16, batch norm in float32 (its variances can leave float16's range)."""
-    norms = tuple(n for n, m in net.named_modules() if isinstance(m, nn.BatchNorm2d))
+    norms = {n for n, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)}
     stored = {
         name: value.detach().contiguous()
-        if name.startswith(norms) or not value.is_floating_point()
+        if name.rpartition(".")[0] in norms or not value.is_floating_point()
         else value.detach().half().contiguous()
         for name, value in net.state_dict().items()
     }
