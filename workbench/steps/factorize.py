@@ -85,6 +85,7 @@ class Factorize(Rewrite, abstract=True):
     rule_field: ClassVar[str] = "rank"
     rules: ClassVar[frozenset[str]] = frozenset({"fraction", "explicit", "energy", "evbmf", "macs", "params"})
     modes: ClassVar[int] = 1  # how many ranks a layer has
+    bounded: ClassVar[bool] = True  # whether the full rank is the most that may be asked for
     exact_error: ClassVar[bool] = True  # whether the spectrum's error is that of the plain factors
 
     layers: str | tuple[str, ...]
@@ -158,6 +159,7 @@ class Factorize(Rewrite, abstract=True):
         rule = parse(getattr(self, self.rule_field))
         refused = {name: self._refusal(uses[name], weights) for name in names}
         edges = _edges(network)
+        self._refuse_beyond(rule, [uses[name][0] for name in names if not refused[name]])
         if rule.is_budget:
             fit = {name: uses[name] for name in names if not refused[name]}
             chosen = self._share(rule, network, fit, weights, edges)
@@ -357,6 +359,23 @@ class Factorize(Rewrite, abstract=True):
                     f"{type(self).__name__}({self.rule_field}={one.ranks!r}): give one number, or {self.modes} "
                     f"for the {self.modes} ranks of a layer."
                 )
+
+    def _refuse_beyond(self, rule: Rule, layers: Sequence[Layer]) -> None:
+        """Raise `BadValue` for a rank above the full rank of every layer it is meant for: surely a slip."""
+        for name, own in rule.each:
+            self._refuse_beyond(own, [layer for layer in layers if layer.module == name])
+        if rule.kind != "explicit" or not layers or not self.bounded:
+            return
+        fulls = {layer.module: self.full(layer) for layer in layers}
+        every = all if len(rule.ranks) == 1 else any  # one number for both modes may exceed the smaller
+        asks = {name: zip(self._explicit(rule, full), full, strict=True) for name, full in fulls.items()}
+        if all(every(rank > most for rank, most in pairs) for pairs in asks.values()):
+            name, full = max(fulls.items(), key=lambda item: item[1])
+            asked = rule.ranks[0] if len(rule.ranks) == 1 else rule.ranks
+            raise BadValue(
+                f"{type(self).__name__}({self.rule_field}={asked}): above the full rank of every layer it is for; "
+                f"the largest is {', '.join(map(str, full))}, of {name!r}. Give that at most, or a fraction."
+            )
 
     def _refusal(self, ops: list[Layer], weights: Weights) -> str:
         """Why a layer cannot be treated at all, or ""."""
