@@ -168,16 +168,17 @@ class Session:
     def _submit(self, study: Study, recipe: Recipe, sentence: str) -> Job[Variant]:
         job = study.submit(recipe)
         self.store.edit(lambda s: replace(s, jobs=(*_active(s), job), message=Message(sentence, "busy")))
-        job.on_change(lambda changed: self._guarded(lambda: self._report(study, changed)))
+        job.on_change(lambda changed: self._guarded(lambda: self._report(study, recipe, changed)))
         return job
 
-    def _report(self, study: Study, job: Job[Variant]) -> None:
+    def _report(self, study: Study, recipe: Recipe, job: Job[Variant]) -> None:
         """On the job's thread: pass progress on, a few times a second, and the end in any case."""
         now = time.monotonic()
         if not job.done and now - self._reported < REPORTS_EVERY:
             return
         self._reported = now
-        self.store.edit(lambda s: _reported(s, study, job))
+        variant = study.find(recipe) if job.state == "done" else None  # its own thread must not wait for its result
+        self.store.edit(lambda s: _reported(s, study, job, variant))
 
     # --- results
 
@@ -274,14 +275,13 @@ def _showing(state: State, study: Study, message: Message) -> State:
     return replace(state, study=study, frame=frame, selected=selected, message=message)
 
 
-def _reported(state: State, study: Study, job: Job[Variant]) -> State:
+def _reported(state: State, study: Study, job: Job[Variant], variant: Variant | None) -> State:
     """With a job's progress; at its end with its variant, or with the reason why there is none."""
     state = replace(state, tick=state.tick + 1)
     if not job.done:
         return state
-    if job.error is not None:
+    if variant is None:
         return _failed(state, study, job)
-    variant = job.result()
     message = Message(arrived(variant, study.find(Recipe())))
     if state.study is not study:
         return replace(state, message=message)

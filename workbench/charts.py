@@ -45,6 +45,7 @@ class Column:
 #: The columns of a frame that a chart can show, in the order of a menu.
 COLUMNS: dict[str, Column] = {
     "accuracy": Column("Accuracy", "%", 0.01),
+    "validation_accuracy": Column("Validation accuracy", "%", 0.01),
     "latency_ms": Column("Latency", "ms, batch 1", 1.0, ",.3f"),
     "macs": Column("MACs", "M", 1e6),
     "params": Column("Parameters", "k", 1e3, ",.1f"),
@@ -223,7 +224,7 @@ def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups:
     named = base.transform_filter(f"datum.id == selected || datum.role == '{ORIGINAL}'")
     ring = chosen.mark_point(shape="circle", size=900, strokeWidth=2, filled=False, color=groups[ORIGINAL][0])
     area = alt.Size("params:Q", scale=alt.Scale(range=[70, 420], zero=True), legend=None)
-    marks = base.mark_point(filled=True, opacity=0.95, cursor="pointer")
+    marks = base.mark_point(filled=True, opacity=0.95, cursor="pointer").properties(name="points")
     layers = [
         below,
         bars.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=up, color=colour),

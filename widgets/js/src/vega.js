@@ -1,6 +1,6 @@
 // One Vega view in an element: draws a specification once and patches its data and parameters after that.
 import embed from "vega-embed";
-import { changeset } from "vega";
+import { changeset, Error as ERROR } from "vega";
 import { onTheme, vegaConfig } from "./theme.js";
 
 export class Plot {
@@ -46,7 +46,9 @@ export class Plot {
 
   async embed(spec, rows, text) {
     this.result?.finalize();
-    const options = { actions: false, renderer: "svg", mode: "vega-lite", config: vegaConfig(this.element) };
+    // Warnings would tell the console of every group that has no mark yet.
+    const look = { renderer: "svg", config: vegaConfig(this.element), logLevel: ERROR };
+    const options = { actions: false, mode: "vega-lite", ...look };
     this.result = await embed(this.element, structuredClone({ ...spec, data: { ...spec.data, values: rows } }), options);
     this.view = this.result.view;
     this.drawn = text;

@@ -1,0 +1,148 @@
+"""The charts as a reader gets them: drawn by Vega, then looked at mark by mark."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from workbench import charts
+from workbench.errors import UnknownName
+
+
+def row(name: str, accuracy: float, latency: float, **more: Any) -> dict[str, Any]:
+    figures = {"accuracy": accuracy, "accuracy_low": accuracy - 0.005, "accuracy_high": accuracy + 0.005}
+    figures |= {"latency_ms": latency, "latency_ms_low": latency * 0.9, "latency_ms_high": latency * 1.1}
+    speed = {"speedup": 1 / latency, "speedup_low": 0.95 / latency, "speedup_high": 1.05 / latency}
+    base = {"id": name, "name": name, "macs": 8e7, "params": 7e5, "predicted_speedup": 1.0, "is_baseline": False}
+    return base | figures | speed | more
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rows = [
+        row("original", 0.94, 1.0, is_baseline=True),
+        row("Tucker 0.5", 0.93, 0.8, predicted_speedup=2.0),
+        row("int8", 0.938, 0.4, predicted_speedup=2.5),
+        row("slow and wrong", 0.90, 1.2, predicted_speedup=0.5),
+    ]
+    return pd.DataFrame(rows)
+
+
+def spec_rows(chart: Any) -> pd.DataFrame:
+    spec = chart.to_dict()
+    assert spec["data"]["name"] == charts.DATASET
+    return pd.DataFrame(spec["data"]["values"])
+
+
+def draw(chart: Any) -> str:
+    """The SVG that Vega makes of a chart, in a fixed width."""
+    vega = pytest.importorskip("vl_convert", reason="drawing without a browser needs the extra `images`")
+    spec = chart.to_dict() | {"width": 600}
+    svg: str = vega.vegalite_to_svg(json.dumps(spec), vl_version="6.4")
+    return svg
+
+
+def marks(svg: str, layer: str) -> list[dict[str, str]]:
+    """The attributes of each path of one named layer, without the axes and the legend."""
+    groups = [g for g in ElementTree.fromstring(svg).iter() if g.get("class", "").endswith(f" {layer}_marks")]
+    assert len(groups) == 1
+    return [path.attrib for path in groups[0]]
+
+
+def test_each_variant_is_one_mark_and_groups_differ_in_shape_and_colour(frame: pd.DataFrame) -> None:
+    drawn = marks(draw(charts.tradeoff(frame)), "points")
+    assert len(drawn) == 4
+    assert len({mark["fill"] for mark in drawn}) == 3
+    assert len({re.sub(r"[0-9.-]+", "", mark["d"]) for mark in drawn}) == 3
+
+
+def test_front_is_what_no_other_beats(frame: pd.DataFrame) -> None:
+    rows = spec_rows(charts.tradeoff(frame)).set_index("name")
+    assert list(rows.index[rows["on_front"]]) == ["original", "int8"]
+    assert rows.loc["original", "role"] == "Original"
+    assert rows.loc["int8", "role"] == "Pareto front"
+    assert rows.loc["Tucker 0.5", "role"] == "Other variant"
+
+
+def test_more_is_better_where_it_is(frame: pd.DataFrame) -> None:
+    rows = spec_rows(charts.tradeoff(frame, x="speedup")).set_index("name")
+    assert list(rows.index[rows["on_front"]]) == ["original", "int8"]
+
+
+def test_axes_carry_units_and_values_are_in_them(frame: pd.DataFrame) -> None:
+    chart = charts.tradeoff(frame, x="macs")
+    assert "MACs (M)" in draw(chart)
+    rows = spec_rows(chart)
+    assert rows["x"].tolist() == [80.0] * 4
+    assert rows["y"].tolist() == pytest.approx([94.0, 93.0, 93.8, 90.0])
+    assert rows["y_low"].tolist() == pytest.approx([93.5, 92.5, 93.3, 89.5])
+    assert (rows["x_low"] == rows["x"]).all()  # a count has no interval
+
+
+def test_area_grows_with_parameters(frame: pd.DataFrame) -> None:
+    frame.loc[1, "params"] = 7e6
+    drawn = marks(draw(charts.tradeoff(frame)), "points")
+    large, small = (float(re.match(r"M([0-9.]+)", drawn[i]["d"]).group(1)) for i in (1, 3))  # type: ignore[union-attr]
+    assert large > 2 * small  # ten times the area is about three times the radius
+
+
+def test_selected_variant_is_named(frame: pd.DataFrame) -> None:
+    chart = charts.tradeoff(frame)
+    assert ">int8<" not in draw(chart)
+    chart.params[0].value = "int8"
+    assert ">int8<" in draw(chart)
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_few_rows(frame: pd.DataFrame, size: int) -> None:
+    for chart in (charts.tradeoff(frame[:size]), charts.speedup(frame[:size])):
+        assert len(marks(draw(chart), "points")) == size
+
+
+def test_an_empty_frame_without_columns_is_a_chart() -> None:
+    assert charts.tradeoff(pd.DataFrame()).to_dict()["data"]["values"] == []
+
+
+def test_rows_without_a_measurement_are_left_out_and_said(frame: pd.DataFrame) -> None:
+    frame.loc[2, "accuracy"] = float("nan")
+    assert list(spec_rows(charts.tradeoff(frame))["name"]) == ["original", "Tucker 0.5", "slow and wrong"]
+    sentence = charts.summary(frame, "latency_ms", "accuracy")
+    assert "1 without a measurement is not drawn" in sentence
+    assert "int8" not in sentence
+
+
+def test_speedup_says_whether_the_prediction_held(frame: pd.DataFrame) -> None:
+    rows = spec_rows(charts.speedup(frame)).set_index("name")
+    # measured 1.25 against 2 predicted; 2.5 against 2.5; 0.83 against 0.5
+    assert rows["role"].to_dict() == {
+        "original": "Original",
+        "Tucker 0.5": "Slower than predicted",
+        "int8": "As predicted",
+        "slow and wrong": "Faster than predicted",
+    }
+
+
+def test_summary_says_ranges_and_front(frame: pd.DataFrame) -> None:
+    assert charts.summary(frame, "latency_ms", "accuracy") == (
+        "Accuracy against latency of 4 variants: accuracy 90.00 to 94.00 % and latency 0.400 to 1.200 ms. "
+        "On the Pareto front: int8, original."
+    )
+    assert charts.summary(frame[:0], "macs", "accuracy") == "Accuracy against MACs: nothing measured yet."
+
+
+def test_unknown_columns_are_named(frame: pd.DataFrame) -> None:
+    with pytest.raises(UnknownName, match=r"no column named 'latency'.*latency_ms"):
+        charts.tradeoff(frame, x="latency")
+    with pytest.raises(UnknownName, match="no column named 'speedup'"):
+        charts.speedup(frame.drop(columns="speedup"))
+
+
+def test_every_column_of_a_study_with_a_number_can_be_shown() -> None:
+    from workbench.frame import EXACT, MEASURED
+
+    assert {*EXACT, *MEASURED} <= set(charts.COLUMNS)

@@ -1,0 +1,44 @@
+"""The committed JavaScript is what its sources make, stands alone, and carries its notices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import altair as alt
+
+WIDGETS = Path(__file__).parents[2] / "widgets"
+STATIC, SOURCES = WIDGETS / "static", WIDGETS / "js"
+
+
+def test_bundle_is_built_from_these_sources() -> None:
+    files = [p.relative_to(SOURCES).as_posix() for p in (SOURCES / "src").rglob("*") if p.is_file()]
+    digest = hashlib.sha256()
+    for path in sorted([*files, "package-lock.json"]):
+        digest.update(f"{path}\0{(SOURCES / path).read_text(encoding='utf-8')}\0".encode())
+    built = re.match(r"/\* sources (\w+)", (STATIC / "screen.js").read_text(encoding="utf-8"))
+    assert built is not None
+    assert built.group(1) == digest.hexdigest()[:16], "run `make bundle`"
+    assert (STATIC / "screen.css").read_bytes() == (SOURCES / "src" / "screen.css").read_bytes()
+
+
+def test_vega_lite_is_the_one_that_altair_writes_for() -> None:
+    wanted = json.loads((SOURCES / "package.json").read_text())["dependencies"]["vega-lite"]
+    assert wanted.split(".")[0] == alt.SCHEMA_VERSION.lstrip("v").split(".")[0]
+
+
+def test_every_bundled_package_has_its_notice() -> None:
+    notices = (STATIC / "THIRD-PARTY.txt").read_text(encoding="utf-8")
+    direct = json.loads((SOURCES / "package.json").read_text())["dependencies"]
+    for name, version in direct.items():
+        assert f"{name} {version} (" in notices
+    assert notices.count("Copyright") + notices.count("copyright") >= notices.count("-" * 80)
+
+
+def test_nothing_is_fetched_from_outside() -> None:
+    """The page's template links to nothing but the server that serves it."""
+    template = (STATIC / "voila" / "templates" / "workbench" / "index.html.j2").read_text()
+    assert "//" not in re.sub(r"{#.*?#}", "", template, flags=re.S)
+    assert not re.search(r"@import|url\(\s*['\"]?https?:", (STATIC / "screen.css").read_text())

@@ -1,0 +1,198 @@
+"""The screen without a browser: the real engine on a tiny network, driven as panels drive it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tiny import tiny_data, tiny_model
+
+import workbench as wb
+from workbench.recipe import Recipe
+from workbench.study import Study
+from workbench_widgets.screen import Screen
+
+SECONDS = 60
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {SECONDS} s: {what}")
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    made = Study(tiny_model(), tiny_data())
+    made.run(Recipe(), progress=False)
+    made.run(wb.Quantize("fp16"), progress=False)
+    return made
+
+
+@pytest.fixture
+def screen(study: Study) -> Iterator[Screen]:
+    made = Screen(study)
+    until(lambda: made.store.state.forecast, "the study is shown")
+    yield made
+    for job in made.store.state.jobs:
+        job.cancel()
+
+
+def act(screen: Screen, panel: str, action: str, **detail: Any) -> None:
+    """As the page does: a message to a panel's widget."""
+    screen.panels[panel]._receive(None, {"action": action, **detail}, [])
+
+
+def view(screen: Screen, panel: str) -> dict[str, Any]:
+    found: dict[str, Any] = screen.panels[panel].view
+    return found
+
+
+def test_a_study_given_is_shown_with_all_its_variants(screen: Screen, study: Study) -> None:
+    assert [row["name"] for row in view(screen, "table")["rows"]] == ["original", "fp16"]
+    assert [row["id"] for row in view(screen, "chart")["rows"]] == [v.id for v in study.variants]
+    assert view(screen, "variant")["name"] == "fp16"  # the newest
+
+
+def test_every_view_is_plain_json(screen: Screen) -> None:
+    for panel in screen.panels.values():
+        json.dumps(panel.view, allow_nan=False)
+
+
+def test_a_step_moves_the_prediction_before_anything_runs(screen: Screen) -> None:
+    act(screen, "recipe", "add", name="SVD")
+    until(lambda: view(screen, "prediction")["rows"] and screen.store.state.forecast.recipe.steps, "the prediction")  # type: ignore[union-attr]
+    forecast = screen.store.state.forecast
+    assert forecast is not None
+    assert forecast.after == screen.store.state.recipe.predict(screen.store.state.study.model)  # type: ignore[union-attr]
+    assert len(view(screen, "plan")["rows"]) == len(forecast.plan)
+    assert view(screen, "recipe")["code"] == screen.store.state.recipe.code()
+
+
+def test_a_run_arrives_in_table_and_chart(screen: Screen, study: Study) -> None:
+    before = len(study.variants)
+    act(screen, "recipe", "add", name="Prune")
+    act(screen, "run", "run")
+    until(lambda: len(view(screen, "table")["rows"]) == before + 1, view(screen, "status"))
+    newest = study.variants[-1]
+    assert view(screen, "chart")["rows"][-1]["id"] == newest.id
+    assert view(screen, "chart")["selected"] == view(screen, "table")["selected"] == newest.id
+    assert newest.name in view(screen, "status")["text"]
+
+
+def test_rows_change_but_the_specification_stays(screen: Screen) -> None:
+    before = view(screen, "chart")["spec"]
+    act(screen, "chart", "select", id=screen.store.state.study.variants[0].id)  # type: ignore[union-attr]
+    assert view(screen, "chart")["spec"] == before
+    act(screen, "chart", "axis", axis="x", column="macs")
+    assert view(screen, "chart")["spec"] != before
+
+
+def test_cancel_stops_within_half_a_second_and_loses_nothing(
+    screen: Screen, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = threading.Event()
+
+    def slow(recipe: Recipe, report: Any) -> None:  # stands for long work: it only reports, as steps do
+        for n in range(1000):
+            report(n / 1000, f"layer {n} of 1000")
+            started.set()
+            time.sleep(0.02)
+
+    monkeypatch.setattr(study, "_make", slow)
+    act(screen, "recipe", "add", name="Quantize")
+    act(screen, "run", "run")
+    assert started.wait(SECONDS)
+    job = until(lambda: [j for j in view(screen, "run")["jobs"] if j["active"]], "the job is shown")[0]
+    begun = time.monotonic()
+    act(screen, "run", "cancel", job=job["id"])
+    until(lambda: view(screen, "run")["jobs"][0]["state"] == "cancelled", "the job stops")
+    assert time.monotonic() - begun < 0.5
+    assert "cancelled" in view(screen, "status")["text"]
+    assert len(view(screen, "table")["rows"]) == len(study.variants)
+
+
+def test_a_bad_value_is_a_sentence_and_the_recipe_stays(screen: Screen) -> None:
+    act(screen, "recipe", "add", name="Prune")
+    before = screen.store.state.recipe
+    act(screen, "recipe", "set", index=0, name="ratio", value="50", final=True)
+    assert screen.store.state.recipe == before
+    status = view(screen, "status")
+    assert status["kind"] == "error"
+    assert "0.5" in status["text"]
+    assert view(screen, "recipe")["steps"][0]["main"][0]["problem"] == status["text"]
+    act(screen, "recipe", "set", index=0, name="ratio", value="0.7", final=True)
+    assert view(screen, "recipe")["steps"][0]["main"][0]["problem"] == ""
+
+
+def test_an_unknown_layer_is_said_and_cannot_run(screen: Screen) -> None:
+    act(screen, "recipe", "add", name="SVD")
+    act(screen, "recipe", "set", index=0, name="layers", value="conv9", final=True)
+    until(lambda: screen.store.state.forecast.problem, "the prediction says why")  # type: ignore[union-attr]
+    assert "conv9" in view(screen, "prediction")["note"]
+    assert not view(screen, "run")["enabled"]
+
+
+@pytest.mark.parametrize(("panel", "action", "detail"), [
+    ("recipe", "add", {"name": "Tuker"}),
+    ("recipe", "remove", {}),
+    ("variant", "no such action", {}),
+    ("table", "axis", {"axis": "x", "column": "nonsense"}),
+])  # fmt: skip
+def test_whatever_goes_wrong_is_said(screen: Screen, panel: str, action: str, detail: dict[str, Any]) -> None:
+    act(screen, panel, action, **detail)
+    status = view(screen, "status")
+    assert status["kind"] == "error"
+    assert "Traceback" not in status["text"]
+
+
+def test_an_export_is_verified_and_downloads_are_its_files_only(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act(screen, "variant", "export", format="onnx")
+    done = until(lambda: view(screen, "variant").get("exported"), view(screen, "status"))
+    assert "read back" in done["sentence"]
+    sent: list[tuple[dict[str, Any], Any]] = []
+    monkeypatch.setattr(screen.panels["variant"], "send", lambda content, buffers=(): sent.append((content, buffers)))
+    file = next(one for one in done["files"] if one["name"] == "model.onnx")
+    for offset in range(0, file["bytes"], 1000):
+        act(screen, "variant", "piece", file="model.onnx", offset=offset, length=1000)
+    manifest = dict(screen.store.state.exported)[screen.store.state.selected]
+    assert b"".join(buffers[0] for _, buffers in sent) == (manifest.path / "model.onnx").read_bytes()
+    act(screen, "variant", "piece", file="../../../etc/passwd", offset=0, length=1000)
+    assert "not among the exported files" in sent[-1][0]["error"]
+    assert not sent[-1][1]
+
+
+def test_two_screens_share_nothing(study: Study) -> None:
+    one, two = Screen(study), Screen(study)
+    until(lambda: one.store.state.forecast and two.store.state.forecast, "both are shown")
+    act(one, "recipe", "add", name="Prune")
+    assert len(one.store.state.recipe) == 1
+    assert len(two.store.state.recipe) == 0
+
+
+def test_progress_is_said_in_words_and_percent(screen: Screen, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def work(recipe: Recipe, report: Any) -> None:
+        report(0.25, "reading ONNX")
+        gate.wait(SECONDS)
+        report.check()
+
+    monkeypatch.setattr(study, "_make", work)
+    act(screen, "recipe", "add", name="Quantize")
+    act(screen, "run", "run")
+    job = until(lambda: [j for j in view(screen, "run")["jobs"] if j["percent"] == 25], "the progress")[0]
+    assert job["stage"] == "Reading ONNX"
+    act(screen, "run", "cancel", job=job["id"])
+    gate.set()
+    until(lambda: not any(j["active"] for j in view(screen, "run")["jobs"]), "the end")
