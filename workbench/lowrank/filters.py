@@ -140,20 +140,41 @@ def grouped(weight: Tensor, groups: int, *, moment: Tensor | None = None) -> Gro
 def assign(energy: Tensor, groups: int, rounds: int = 20) -> tuple[Tensor, Tensor]:
     """A group of equal size for every row and column of (out, in) that keeps much energy inside blocks.
 
-    Rows and columns are reassigned in turn, each greedily by regret under the size limit.
+    Rows and columns are reassigned in turn, each greedily by regret under the size limit, from two starts:
+    the order given, and columns gathered by the likeness of their energies over the rows.
     """
+    starts = (torch.arange(energy.shape[1]) * groups // energy.shape[1], _alike(energy, groups))
+    found = [_reassign(energy, columns, groups, rounds) for columns in starts]
+    return max(found, key=lambda pair: _inside(energy, *pair))
+
+
+def _reassign(energy: Tensor, columns: Tensor, groups: int, rounds: int) -> tuple[Tensor, Tensor]:
     out, inp = energy.shape
-    columns = torch.arange(inp) * groups // inp
-    rows = torch.arange(out) * groups // out
+    rows = _balanced(_sums(energy, columns, groups), out // groups)
     best, kept = (rows, columns), _inside(energy, rows, columns)
     for _ in range(rounds):
-        rows = _balanced(_sums(energy, columns, groups), out // groups)
         columns = _balanced(_sums(energy.T, rows, groups), inp // groups)
+        rows = _balanced(_sums(energy, columns, groups), out // groups)
         now = _inside(energy, rows, columns)
         if now <= kept * (1 + 1e-9):
             break
         best, kept = (rows, columns), now
     return best
+
+
+def _alike(energy: Tensor, groups: int) -> Tensor:
+    """Groups of columns: the strongest free one and those most like it, again and again."""
+    unit = functional.normalize(energy, dim=0)
+    likeness = unit.T @ unit
+    strength = energy.sum(0)
+    chosen = torch.full((energy.shape[1],), -1)
+    for group in range(groups):
+        free = chosen < 0
+        seed = int(torch.where(free, strength, torch.full_like(strength, -1.0)).argmax())
+        near = torch.where(free, likeness[seed], torch.full_like(strength, -1.0))
+        near[seed] = 2.0
+        chosen[near.topk(len(chosen) // groups).indices] = group
+    return chosen
 
 
 def _inside(energy: Tensor, rows: Tensor, columns: Tensor) -> float:

@@ -26,7 +26,7 @@ class Projected:
 
 
 def regularised(moment: Tensor, samples: int) -> Tensor:
-    """A symmetric positive definite moment (..., d, d) from an estimate over `samples` patches.
+    """A symmetric positive definite moment (..., d, d) of unit scale from an estimate over `samples` patches.
 
     The ridge grows when there are few samples a dimension (a fixed-target shrinkage). Where nothing was
     ever seen (all zero) it becomes the identity: the fit is then the plain one.
@@ -35,10 +35,10 @@ def regularised(moment: Tensor, samples: int) -> Tensor:
     share = RIDGE + 0.1 * size / (size + samples)
     mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)
     dead = mean <= 0
-    diagonal = torch.where(dead, torch.ones_like(mean), share * mean)
-    eye = torch.eye(size, dtype=moment.dtype)
-    symmetric = (moment + moment.mT) / 2
-    shifted: Tensor = symmetric + diagonal[..., None, None] * eye
+    scale = torch.where(dead, torch.ones_like(mean), mean)[..., None, None]
+    diagonal = torch.where(dead, torch.ones_like(mean), share * torch.ones_like(mean))
+    symmetric = (moment + moment.mT) / (2 * scale)
+    shifted: Tensor = symmetric + diagonal[..., None, None] * torch.eye(size, dtype=moment.dtype)
     return shifted
 
 

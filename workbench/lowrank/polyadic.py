@@ -207,7 +207,8 @@ def _least_sensitive(modes: _Modes, factors: list[Tensor], mode: int, bound: flo
     norms = torch.stack([factor.double().square().sum(0) for factor in factors])
     others = [n for n in range(len(factors)) if n != mode]
     cost = sum(len(factors[n]) * torch.stack([norms[m] for m in others if m != n]).prod(0) for n in others)
-    scale = torch.as_tensor(cost).clamp_min(1e-300).rsqrt()
+    price = torch.as_tensor(cost)
+    scale = price.clamp_min(1e-12 * float(price.max()) + 1e-100).rsqrt()  # terms may vanish
     values, vectors = torch.linalg.eigh(_gram(factors, mode) * scale[:, None] * scale)
     values = values.clamp_min(0)
     seen = (modes.mttkrp(factors, mode).double() * scale) @ vectors

@@ -33,6 +33,7 @@ class Grouped(Factorize):
     title: ClassVar[str] = "Grouped"
     summary: ClassVar[str] = "Convolutions in channel groups, chosen to keep the most energy."
     rule_field: ClassVar[str] = "groups"
+    bounded: ClassVar[bool] = False  # more groups are fewer weights
     rules: ClassVar[frozenset[str]] = frozenset({"explicit", "energy", "macs", "params"})
 
     groups: Any = setting(2, help="Number of channel groups: a number, 'energy:0.9', or a budget.", **RANK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ Tensor = torch.Tensor
 BATCH = 100
 #: Patches a dimension of the moment that are enough: more hardly change it.
 SAMPLES_A_DIMENSION = 8
+#: Numbers that are looked at in any case, so that small layers are known well at no cost.
+SAMPLED_ELEMENTS = 1 << 24
 #: Bytes of moments that are collected in one pass over the images; larger networks take more passes.
 PASS_BYTES = 256 << 20
 
@@ -39,7 +42,15 @@ class Moments:
     def moment(self, *, centred: bool) -> Tensor:
         """E[x x^T] of every group (groups, d, d); the covariance when `centred`."""
         second = self.second / max(self.count, 1)
-        return second - self.mean[:, :, None] * self.mean[:, None, :] if centred else second
+        if not centred:
+            return second
+        spread = second - self.mean[:, :, None] * self.mean[:, None, :]
+        constant = _mean_square(spread) <= 1e-9 * _mean_square(second)  # what is left is rounding
+        return torch.where(constant[:, None, None], torch.zeros_like(spread), spread)
+
+
+def _mean_square(second: Tensor) -> Tensor:
+    return second.diagonal(dim1=1, dim2=2).mean(1)
 
 
 def collect(
@@ -58,18 +69,38 @@ def collect(
     return found
 
 
-def patches(layer: Layer, x: Tensor) -> Tensor:
-    """The patches that a layer reads of inputs (N, ...): (samples, c_in * taps), channel by channel."""
+def patches(layer: Layer, x: Tensor, positions: Tensor | None = None) -> Tensor:
+    """The patches that a layer reads of inputs (N, ...): (samples, c_in * taps), channel by channel.
+
+    `positions` are flat indices into the output map (or the tokens); None takes all of them.
+    """
     if layer.kind == "linear":
-        return x.reshape(-1, x.shape[-1])
-    one_dimensional = len(layer.kernel) == 1
-    kernel, dilation, padding, stride = (
-        (1, *part) if one_dimensional else part for part in (layer.kernel, layer.dilation, layer.padding, layer.stride)
+        rows = x.reshape(len(x), -1, x.shape[-1])
+        return (rows if positions is None else rows[:, positions]).reshape(-1, x.shape[-1])
+    kernel, dilation, padding, stride, out = (
+        (*empty, *part)
+        for empty, part in (
+            (_missing(layer, 1), layer.kernel),
+            (_missing(layer, 1), layer.dilation),
+            (_missing(layer, 0), layer.padding),
+            (_missing(layer, 1), layer.stride),
+            (_missing(layer, 1), layer.output[1:]),
+        )
     )
-    x = x.unsqueeze(2) if one_dimensional else x
-    padding = (0, *layer.padding) if one_dimensional else padding
-    columns = functional.unfold(x, kernel, dilation, padding, stride)
-    return columns.transpose(1, 2).reshape(-1, columns.shape[1])
+    x = functional.pad(
+        x.unsqueeze(2) if len(layer.kernel) == 1 else x, (padding[1], padding[1], padding[0], padding[0])
+    )
+    place = torch.arange(out[0] * out[1]) if positions is None else positions
+    rows, columns = place // out[1] * stride[0], place % out[1] * stride[1]
+    down = rows[:, None, None] + torch.arange(kernel[0])[None, :, None] * dilation[0]
+    across = columns[:, None, None] + torch.arange(kernel[1])[None, None, :] * dilation[1]
+    seen = x.permute(0, 2, 3, 1)[:, down, across]  # (N, positions, k_h, k_w, c_in)
+    return seen.permute(0, 1, 4, 2, 3).reshape(len(x) * len(place), -1)
+
+
+def _missing(layer: Layer, value: int) -> tuple[int, ...]:
+    """What a one-dimensional convolution lacks to be a two-dimensional one."""
+    return (value,) if len(layer.kernel) == 1 else ()
 
 
 def _parts(layers: Mapping[str, Layer]) -> list[list[str]]:
@@ -86,10 +117,7 @@ def _parts(layers: Mapping[str, Layer]) -> list[list[str]]:
 
 
 def _dimension(layer: Layer) -> int:
-    taps = 1
-    for k in layer.kernel:
-        taps *= k
-    return layer.c_in // layer.groups * taps
+    return layer.c_in // layer.groups * prod(layer.kernel)
 
 
 def _one_pass(
@@ -121,21 +149,22 @@ class _Observer:
 
     def __init__(self, name: str, layer: Layer, sums: Moments, images: int, seed: int) -> None:
         self.name, self.layer, self.sums = name, layer, sums
-        wanted = SAMPLES_A_DIMENSION * _dimension(layer) + 2048
-        self.per_image = -(-wanted // images)
+        self.places = prod(layer.output[1:]) if layer.kind == "conv" else prod(layer.output[:-1])
+        wanted = max(SAMPLES_A_DIMENSION * _dimension(layer), SAMPLED_ELEMENTS // _dimension(layer))
+        self.per_image = min(-(-wanted // images), self.places)
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, _: nn.Module, args: Sequence[Any]) -> None:
         x = args[0]
-        if not torch.isfinite(x).all():
+        if not torch.isfinite(x.sum()):
             raise StepFailed(
                 f"On calibration images the layer {self.name!r} reads NaN or infinite values. "
                 "Check the images' normalisation, or use data_aware=False."
             )
-        found = patches(self.layer, x)
-        limit = self.per_image * len(x)
-        if len(found) > limit:
-            found = found[torch.randint(len(found), (limit,), generator=self.generator)]
+        positions = None
+        if self.per_image < self.places:
+            positions = torch.randperm(self.places, generator=self.generator)[: self.per_image]
+        found = patches(self.layer, x, positions)
         split = found.reshape(len(found), self.layer.groups, -1).transpose(0, 1)
         self.sums.first += split.double().sum(1)
         self.sums.second += (split.mT @ split).double()

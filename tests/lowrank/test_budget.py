@@ -1,0 +1,50 @@
+"""Sharing a budget out, against exhaustive search."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.lowrank.budget import Option, cheapest, hull, share_out
+
+layers_of_options = st.lists(
+    st.lists(st.tuples(st.integers(1, 30).map(float), st.integers(0, 30).map(float)), min_size=1, max_size=5),
+    min_size=1,
+    max_size=4,
+)
+
+
+def loss(layers: list[list[Option]], chosen: tuple[int, ...]) -> float:
+    return sum(options[index][1] for options, index in zip(layers, chosen, strict=True))
+
+
+@settings(max_examples=150, deadline=None)
+@given(layers=layers_of_options, share=st.floats(0, 1))
+def test_close_to_the_best_choice(layers: list[list[Option]], share: float) -> None:
+    dearest = sum(max(cost for cost, _ in options) for options in layers)
+    least = cheapest(layers)
+    budget = least + share * (dearest - least)
+    found = share_out(layers, budget)
+    assert found.cost <= budget + 1e-9
+    fits = [
+        chosen
+        for chosen in itertools.product(*[range(len(options)) for options in layers])
+        if sum(options[i][0] for options, i in zip(layers, chosen, strict=True)) <= budget
+    ]
+    best = min(loss(layers, chosen) for chosen in fits)
+    widest = max(max(x for _, x in options) for options in layers)
+    assert loss(layers, found.chosen) <= best + widest  # at most one segment from the optimum
+
+
+def test_the_hull_is_convex() -> None:
+    options = [(1.0, 10.0), (2.0, 9.0), (3.0, 2.0), (4.0, 1.5), (5.0, 0.0), (6.0, 1.0)]
+    assert hull(options) == [0, 2, 4]
+
+
+def test_a_layer_that_gains_more_gets_more() -> None:
+    steep = [(float(c), 100.0 / c) for c in range(1, 20)]
+    flat = [(float(c), 1.0 / c) for c in range(1, 20)]
+    chosen = share_out([steep, flat], 20.0).chosen
+    assert chosen[0] > chosen[1]
