@@ -29,7 +29,7 @@ from torch import nn
 import workbench as wb
 from workbench.build import context, rewrite
 from workbench.jobs import Reporter
-from workbench.measure.accuracy import evaluate
+from workbench.measure.accuracy import Evaluation, evaluate
 from workbench.measure.latency import Timings, interleave
 from workbench.measure.machine import machine
 from workbench.models.architectures import BasicBlock, conv_bn
@@ -133,22 +133,27 @@ def compare(source: Path, makers: Iterator[tuple[str, Maker]], test: Any, second
     print(f"{'float':40} {shown} {'':13} {file_bytes(source) / 1024:6.0f}")
     for name, make in makers:
         target = source.with_name(f"{len(paths)}.onnx")
-        started = time.perf_counter()
         try:
-            make(source, target)
+            row = describe(make, source, target, test, exact)
         except Exception as error:  # noqa: BLE001  # a tool that fails is a result too
-            print(f"{name:40} failed: {type(error).__name__}: {str(error).splitlines()[0][:70] if str(error) else ''}")
+            print(f"{name:40} failed: {type(error).__name__}: {str(error).strip()[:70]}")
             continue
-        took = time.perf_counter() - started
-        accuracy = evaluate(target, test).accuracy.value if test is not None else float("nan")
-        lost = 100 * (exact.accuracy.value - accuracy) if exact else float("nan")
-        row = (
-            f"{accuracy:8.2%} {lost:+13.2f} {file_bytes(target) / 1024:6.0f} {len(float_nodes(target)):9} {took:16.1f}"
-        )
         print(f"{name:40} {row}", flush=True)
         names.append(name)
         paths.append(target)
     speeds(names, paths, seconds)
+
+
+def describe(make: Maker, source: Path, target: Path, test: Any, exact: Evaluation | None) -> str:
+    """Make one artefact; its accuracy, what that loses, its size, the operations left in float, the time to make it."""
+    started = time.perf_counter()
+    make(source, target)
+    took = time.perf_counter() - started
+    size, left = file_bytes(target) / 1024, len(float_nodes(target))
+    if exact is None:
+        return f"{'':8} {'':13} {size:6.0f} {left:9} {took:16.1f}"
+    accuracy = evaluate(target, test).accuracy.value
+    return f"{accuracy:8.2%} {100 * (exact.accuracy.value - accuracy):+13.2f} {size:6.0f} {left:9} {took:16.1f}"
 
 
 def speeds(names: list[str], paths: list[Path], seconds: float) -> None:

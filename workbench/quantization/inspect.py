@@ -54,7 +54,7 @@ def _optimized(artefact: Path) -> list[onnx.NodeProto]:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "optimized.onnx")
         open_session(str(artefact), optimized=path)
-        graph = onnx.load(path).graph
+        graph = onnx.load(path, load_external_data=False).graph  # types are enough
     is_float = {one.name: one.type.tensor_type.elem_type in _FLOATS for one in graph.input}
     is_float |= {one.name: one.data_type in _FLOATS for one in graph.initializer}
     found = []
