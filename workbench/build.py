@@ -63,15 +63,16 @@ def rewrite(
 ) -> nn.Module:
     """A new module, in evaluation mode, with every rewriting step applied in turn.
 
-    Batch-norm statistics are re-estimated after the last rewrite, unless the recipe says `Recalibrate`
-    itself, `recalibrate` is off, or there are no calibration images.
+    Batch-norm statistics are re-estimated after the last rewrite, unless no layer was changed, the recipe
+    says `Recalibrate` itself, `recalibrate` is off, or there are no calibration images.
 
     Raises: `StepFailed` when the outputs are no longer finite; whatever the steps raise; `Cancelled`.
     """
     progress = progress or Reporter()
-    recipe.sketches(model)  # what a plan refuses is refused before any work
+    sketches = recipe.sketches(model)  # what a plan refuses is refused before any work
     steps: list[Rewrite] = [step for step in recipe if isinstance(step, Rewrite)]
-    if steps and recalibrate and data is not None and not any(isinstance(s, Recalibrate) for s in steps):
+    changed = any(row.applies for sketch in sketches[: len(steps)] for row in sketch.rows)
+    if changed and recalibrate and data is not None and not any(isinstance(s, Recalibrate) for s in steps):
         steps.append(Recalibrate())
     module = model.module
     for index, step in enumerate(steps):

@@ -136,7 +136,10 @@ class Study:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             recipe=recipe.to_json(),
             estimates=estimates,
-            notes=notes(estimates, original.estimates if original else None, len(self.data.classes)),
+            notes=(
+                *_idle(recipe, self.model),
+                *notes(estimates, original.estimates if original else None, len(self.data.classes)),
+            ),
             onnx=self._storage.adopt(artefact),
             state=self._storage.adopt(state),
         )
@@ -160,6 +163,16 @@ class Study:
             notes=record.notes,
             created=record.created,
         )
+
+
+def _idle(recipe: Recipe, model: Model) -> list[str]:
+    """A sentence for each step that found nothing to do: never a silent no-op."""
+    pairs = zip(recipe, recipe.sketches(model), strict=True)
+    return [
+        f"{step.brief} changed no layer of this model; recipe.plan(model) says why."
+        for step, sketch in pairs
+        if not any(row.applies for row in sketch.rows)
+    ]
 
 
 def _check_fit(model: Model, data: Data) -> None:

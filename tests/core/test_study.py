@@ -213,6 +213,13 @@ def test_int8_is_refused_as_safetensors(study: wb.Study, tmp_path: Path) -> None
     assert manifest.verified["largest_relative_difference"] == 0
 
 
+def test_a_step_that_finds_nothing_to_do_says_so_and_changes_nothing(study: wb.Study) -> None:
+    variant = study.run(wb.Prune(ratio=0.0), progress=False)
+    assert "Prune 0.0 changed no layer" in variant.notes[0]
+    for name, value in variant.module.state_dict().items():
+        assert torch.equal(value, study.model.module.state_dict()[name]), name
+
+
 def test_compress_without_a_study() -> None:
     small = wb.compress(tiny_model(), PRUNED)
     assert int((small.module.conv2.weight == 0).sum()) > 0

@@ -36,7 +36,7 @@ def tiny_model(seed: int = 0) -> Model:
     return wb.load(TinyNet(), example=torch.zeros(1, *SHAPE))
 
 
-def tiny_data(n: int = 60) -> Data:
+def tiny_data(n: int = 100) -> Data:
     """Labels are what the tiny network itself says, so that the original is always right."""
     model = tiny_model()
     generator = torch.Generator().manual_seed(1)
