@@ -15,7 +15,7 @@ from torch import nn
 
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.errors import BadValue, StepFailed, UnknownName
+from workbench.errors import BadValue, MeasurementFailed, StepFailed, UnknownName
 from workbench.estimate import Estimate
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
@@ -200,6 +200,18 @@ def test_types_are_measured_once(nets: dict[str, Path], monkeypatch: pytest.Monk
     assert asked == [3]
     lowered(Quantize("int8", types="u8s8"), nets["fashion-vgg"], images(50))
     assert asked == [3]
+
+
+def test_where_types_cannot_be_measured_the_usual_winner_is_taken(
+    nets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(paths: list[Path], **_: object) -> int:
+        raise MeasurementFailed("too busy")
+
+    monkeypatch.setattr(quantize, "fastest", fail)
+    model = onnx.load(str(lowered(Quantize("int8"), nets["fashion-mobilenet"], images(50))))
+    constants = {one.name: one.data_type for one in model.graph.initializer}
+    assert constants["input_zero_point"] == onnx.TensorProto.UINT8
 
 
 def test_few_calibration_images_are_warned_about(nets: dict[str, Path]) -> None:
