@@ -31,7 +31,7 @@ class Estimate:
     def __str__(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
         if self.low == self.high:
-            return f"{self.value:g}{unit}"
+            return (f"{self.value:,.0f}" if float(self.value).is_integer() else f"{self.value:g}") + unit
         return f"{self.value:.4g}{unit} [{self.low:.4g}, {self.high:.4g}]"
 
 

@@ -21,4 +21,6 @@ def test_overlapping_intervals_are_not_distinguishable() -> None:
 
 def test_an_exact_figure_prints_without_an_interval() -> None:
     assert str(exact(12, "bytes")) == "12 bytes"
+    assert str(exact(51_607_296)) == "51,607,296"
+    assert str(exact(0.25)) == "0.25"
     assert str(Estimate(1.5, 1.4, 1.6, 9, "ms")) == "1.5 ms [1.4, 1.6]"
