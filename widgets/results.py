@@ -129,7 +129,8 @@ def _fact(name: str, chosen: Variant, original: Variant | None) -> dict[str, str
         "change": "",
         "trend": "",
     }
-    if original is None or original.id == chosen.id or name in {"speedup", "predicted_speedup"}:
+    # Milliseconds of two separate runs do not compare: the speed-up, measured in turns, is their comparison.
+    if original is None or original.id == chosen.id or name in {"latency_ms", "speedup", "predicted_speedup"}:
         return fact
     if name == "accuracy":
         return fact | {"change": f"{signed(100 * (estimate.value - original[name].value))} points"}

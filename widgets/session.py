@@ -64,7 +64,7 @@ class Session:
     def _open(self) -> None:
         table = wb.catalog()
         bundled = table[table["source"] == "bundled"]
-        columns = ("name", "accuracy", "macs", "params", "file_bytes")
+        columns = ("name", "accuracy", "macs", "params")
         cards = tuple(Card(*row) for row in bundled[list(columns)].itertuples(index=False))
         self.store.update(cards=cards, menu=True)
         if not self.store.state.model:
@@ -75,9 +75,9 @@ class Session:
         assert study is not None
         totals = study.model.network.totals
         name, baseline = study.model.name, study.find(Recipe())
-        accuracy, size = (baseline[key].value if baseline else None for key in ("accuracy", "file_bytes"))
+        accuracy = baseline["accuracy"].value if baseline else None
         self._studies[name] = study
-        card = Card(name, accuracy, totals.macs, totals.params, size)
+        card = Card(name, accuracy, totals.macs, totals.params)
         self.store.update(cards=(card,), menu=True, model=name)
         self._load(name)
 

@@ -32,7 +32,6 @@ class Card:
     accuracy: float | None
     macs: float
     params: float
-    file_bytes: float | None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from workbench.steps.base import REGISTRY, Step
 from workbench_widgets.controls import controls
 from workbench_widgets.page import View
 from workbench_widgets.store import Card, Forecast, State
-from workbench_widgets.words import count, times
+from workbench_widgets.words import compact, count, times
 
 TITLE = "Workbench"
 SUBTITLE = "Make a trained network small and fast, and see what that really costs."
@@ -36,13 +36,10 @@ def models(state: State) -> View:
 
 
 def _card(card: Card) -> list[dict[str, str]]:
-    known = {"accuracy": card.accuracy, "macs": card.macs, "params": card.params, "file_bytes": card.file_bytes}
-    labels = {"accuracy": "accuracy", "macs": "MACs", "params": "parameters", "file_bytes": "file"}
-    return [
-        {"label": labels[name], "text": COLUMNS[name].text(value)}
-        for name, value in known.items()
-        if value is not None and not pd.isna(value)
-    ]
+    accuracy = card.accuracy is not None and not pd.isna(card.accuracy)
+    known = {"accuracy": COLUMNS["accuracy"].text(card.accuracy)} if accuracy and card.accuracy else {}
+    known |= {"MACs": compact(card.macs), "parameters": compact(card.params)}
+    return [{"label": label, "text": text} for label, text in known.items()]
 
 
 def _data(state: State) -> str:

@@ -58,6 +58,14 @@ def times(before: float, after: float) -> tuple[str, str]:
     return f"{after / before:.2f}× more", "wb-worse"
 
 
+def compact(number: float) -> str:
+    """Three digits and a letter for thousands, millions or billions: `658 k`, `2.16 M`."""
+    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"
+
+
 def count(number: int, one: str, many: str) -> str:
     """`1 layer`, `3 layers`."""
     return f"{number} {one if number == 1 else many}"

@@ -15,7 +15,7 @@ export const Prediction = ({ view }) => html`
   <${Section} title="Predicted, before anything runs">
     <table class="wb-prediction t-prediction">
       <thead>
-        <tr><th scope="col">Cost of one image</th><th scope="col">Original</th><th scope="col">Recipe</th><th scope="col">Change</th></tr>
+        <tr><th scope="col">Per image</th><th scope="col">Original</th><th scope="col">Recipe</th><th scope="col">Change</th></tr>
       </thead>
       <tbody>${view.rows.map((row) => html`<${Line} key=${row.label} row=${row} />`)}</tbody>
     </table>
