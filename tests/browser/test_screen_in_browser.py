@@ -24,7 +24,8 @@ def test_jupyterlab(page: Any, seen: Any, lab: str, tmp_path: Path) -> None:
     page.goto(lab)
     page.wait_for_function("window.jupyterapp && document.querySelector('.jp-NotebookPanel .jp-CodeCell')")
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    # Not returned: the command's promise would be waited for.
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     story.whole(page, tmp_path)
     assert seen.errors == []
     assert seen.outside == []
