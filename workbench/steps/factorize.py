@@ -34,6 +34,8 @@ Old = tuple[Tensor, Tensor | None, _BatchNorm | None]  # weight, bias, the norm 
 STEM_INPUTS = 3
 #: Share of the squared norm that a rule must leave to a stem and to the last layer.
 EDGE_ENERGY = 0.99
+#: Outputs that a batch norm nearly switches off still weigh this share of the strongest in a fit.
+LEAST_GAIN = 1e-2
 KINDS = frozenset({"conv", "conv_transpose", "linear"})
 PLAIN = (nn.Conv1d, nn.Conv2d, nn.Linear)
 
@@ -315,7 +317,10 @@ class Factorize(Rewrite, abstract=True):
         moments = None
         if data is not None:
             moments = regularised(data.moment(centred=movable), data.count)
-        weights = self._links(decision, weight, moments)
+        gain = _gain(norm) if data is not None else None
+        weights = self._links(decision, weight if gain is None else _rows(weight, gain), moments)
+        if gain is not None:
+            weights = _undo_gain(chain, weights, gain)
         if data is not None and movable:
             bias = self._move_mean(decision, (weight, bias, norm), weights, data)
         if not all(bool(torch.isfinite(w).all()) for w in weights if w.is_floating_point()):
@@ -413,6 +418,31 @@ def _health(weight: Tensor) -> str:
     if not torch.isfinite(weight).all():
         return "its weights hold NaN or infinite values"
     return "" if weight.any() else "its weights are all zero"
+
+
+def _gain(norm: _BatchNorm | None) -> Tensor | None:
+    """What the batch norm behind a layer multiplies each of its outputs by: what an error there weighs.
+
+    Without it the fit would serve the outputs of large variance, which the norm then makes equal to the others.
+    """
+    if norm is None or norm.running_var is None:
+        return None
+    gain = (norm.running_var.float() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        gain = gain * norm.weight.detach().float().abs()
+    return gain.clamp_min(LEAST_GAIN * float(gain.max()))
+
+
+def _rows(weight: Tensor, factor: Tensor) -> Tensor:
+    return weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+def _undo_gain(chain: Chain, weights: list[Tensor], gain: Tensor) -> list[Tensor]:
+    """Divide the outputs of the last link that has weights by the gain they were fitted with."""
+    last = max(index for index, one in enumerate(chain) if one.kind != "other")
+    if last < len(chain) - 1:
+        gain = gain[weights[-1].argsort()]  # the outputs are put in order only afterwards
+    return [*weights[:last], _rows(weights[last], 1 / gain), *weights[last + 1 :]]
 
 
 def _refuse_broken(decisions: Sequence[Decision], step: str) -> None:

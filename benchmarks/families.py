@@ -1,0 +1,131 @@
+"""Accuracy of every factorization family at 0.25, 0.35 and 0.5 of the MACs, before and after batch-norm re-estimation.
+
+    python benchmarks/families.py [--models fashion-resnet] [--split test]
+
+One row a variant, as a Markdown table. The first family is the rival: TensorLy's `partial_tucker` on the raw
+weights at one fraction of the rank for all layers. Input statistics are collected once a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorly
+import torch
+from tensorly.decomposition import partial_tucker
+from torch import nn
+
+import workbench as wb
+from workbench.build import context, rewrite
+from workbench.errors import BadValue
+from workbench.estimate import Estimate, wilson
+from workbench.jobs import Reporter
+from workbench.models import Model
+from workbench.steps import factorize
+from workbench.steps.factorize import Factorize
+from workbench.steps.tucker import Tucker
+
+BATCH = 100
+
+
+@dataclass(frozen=True)
+class TensorlyTucker(Tucker):
+    """The same chains with TensorLy's factors of the raw weights."""
+
+    def factors(self, layer: Any, weight: torch.Tensor, ranks: Any, moment: Any) -> list[torch.Tensor]:
+        """As `Tucker.factors`, computed by `partial_tucker`."""
+        (core, (u, v)), _ = partial_tucker(weight, rank=list(ranks), modes=[0, 1], init="svd")
+        project, expand = self._sides(layer, ranks)
+        core = core if project else torch.einsum("pq...,iq->pi...", core, v)
+        core = core if expand else torch.einsum("op,pq...->oq...", u, core)
+        return [*([v.T] if project else []), core, *([u] if expand else [])]
+
+
+@torch.no_grad()
+def accuracy(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> Estimate:
+    batches = zip(inputs.split(BATCH), labels.split(BATCH), strict=True)
+    return wilson(sum(int((module(x).argmax(1) == y).sum()) for x, y in batches), len(labels))
+
+
+def uniform(kind: type[Tucker], model: Model, share: float) -> Factorize:
+    """The largest fraction of the rank, alike for all layers, that fits the budget (no stem, no head)."""
+    low, high = 0.02, 1.0
+    for _ in range(14):
+        middle = (low + high) / 2
+        fits = kind(middle, data_aware=False).predict(model).macs <= share * model.network.totals.macs
+        low, high = (middle, high) if fits else (low, middle)
+    return kind(low, data_aware=False)
+
+
+def remember_moments(model: Model, data: wb.Data) -> None:
+    """Collect every layer's input statistics once, and let the steps read them."""
+    layers = {name: ops[0] for name, ops in model.network.by_module.items() if ops[0].kind in {"conv", "linear"}}
+    found = factorize.collect(model.module, layers, data.get("calibration").inputs, Reporter())
+
+    def recall(_: nn.Module, wanted: Mapping[str, Any], *_args: Any) -> dict[str, Any]:
+        return {name: found[name] for name in wanted}
+
+    factorize.collect = recall
+
+
+def families(model: Model, share: float) -> list[tuple[str, Factorize]]:
+    budget = f"macs:{share}"
+    return [
+        ("TensorLy Tucker, uniform", uniform(TensorlyTucker, model, share)),
+        ("Tucker, uniform, data-aware", Tucker(uniform(Tucker, model, share).rank)),
+        ("Tucker, plain", Tucker(budget, data_aware=False)),
+        ("Tucker", Tucker(budget)),
+        ("CP", wb.CP(budget)),
+        ("SVD", wb.SVD(budget)),
+        ("SpatialSVD", wb.SpatialSVD(budget)),
+        ("Separable", wb.Separable(budget)),
+        ("Grouped", wb.Grouped(budget)),
+    ]
+
+
+def row(name: str, step: Factorize, model: Model, data: wb.Data, split: str) -> str:
+    start = time.perf_counter()
+    recipe = step.recipe()
+    try:
+        share = recipe.predict(model).macs / model.network.totals.macs
+        raw = rewrite(model, recipe, data, recalibrate=False)
+    except BadValue as error:
+        return f"| {model.name} | {name} | – | {str(error).split(': ', 1)[1].split('.  ')[0]} | | |"
+    seconds = time.perf_counter() - start
+    again = wb.Recalibrate().apply(raw, context(model, data, Reporter()))
+    images = data.get(split)
+    before, after = (accuracy(m, images.inputs, images.labels) for m in (raw, again))
+    figures = " | ".join(f"{100 * x.value:.2f} ({100 * x.low:.1f} to {100 * x.high:.1f})" for x in (before, after))
+    return f"| {model.name} | {name} | {share:.3f} | {figures} | {seconds:.1f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ("fashion-resnet", "fashion-vgg", "fashion-mobilenet")
+    parser.add_argument("--models", nargs="+", choices=names, default=names)
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--budgets", nargs="+", type=float, default=(0.25, 0.35, 0.5))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    tensorly.set_backend("pytorch")
+    data = wb.data("fashion-mnist")
+    collect = factorize.collect
+    print(f"| network | family | MACs | accuracy on {args.split} (95 %) | after Recalibrate | s |\n|" + " --- |" * 6)
+    for name in args.models:
+        model = wb.load(name)
+        images = data.get(args.split)
+        original = accuracy(model.module, images.inputs, images.labels)
+        print(f"| {name} | original | 1 | {100 * original.value:.2f} | | |", flush=True)
+        factorize.collect = collect
+        remember_moments(model, data)
+        for share in args.budgets:
+            for label, step in families(model, share):
+                print(row(label, step, model, data, args.split), flush=True)
+
+
+if __name__ == "__main__":
+    main()
