@@ -233,10 +233,10 @@ class Session:
 
     # --- threads
 
-    def _spawn(self, work: Callable[[], None]) -> None:
+    def _spawn(self, work: Callable[[], object]) -> None:
         threading.Thread(target=self._guarded, args=(work,), name="workbench-screen", daemon=True).start()
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[], object]) -> None:
         try:
             work()
         except WorkbenchError as error:
