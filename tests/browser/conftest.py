@@ -37,6 +37,7 @@ class Seen:
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    playwright.expect.set_options(timeout=30_000)  # two shared cores, a network being measured beside
     with playwright.sync_playwright() as running:
         opened = running.chromium.launch(executable_path=chromium, headless=True, args=list(ARGUMENTS))
         yield opened

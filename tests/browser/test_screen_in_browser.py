@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 import story
 
+# The notebook is the one in front, and its kernel answers: before that the command does nothing.
+KERNEL_READY = """() => {
+  const panel = window.jupyterapp?.shell.currentWidget;
+  return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === "idle";
+}"""
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -22,8 +28,7 @@ def test_voila(page: Any, seen: Any, dashboard: str, tmp_path: Path) -> None:
 
 def test_jupyterlab(page: Any, seen: Any, lab: str, tmp_path: Path) -> None:
     page.goto(lab)
-    page.wait_for_function("window.jupyterapp && document.querySelector('.jp-NotebookPanel .jp-CodeCell')")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    page.wait_for_function(KERNEL_READY)
     # Not returned: the command's promise would be waited for.
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     story.whole(page, tmp_path)
