@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,10 @@ def compress(
             f"{lowering[0].expression()} works on the exported artefact, and compress() gives back a torch network. "
             "Use Study.run(recipe), then wb.export(variant, folder)."
         )
-    module = rewrite(model, recipe, data)
+    report = Reporter()
+    module = rewrite(model, recipe, data, report)
+    for note in report.notes:
+        warnings.warn(note, stacklevel=2)
     return Model(module, model.example, f"{model.name}, {recipe.name}", model.source)
 
 

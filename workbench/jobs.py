@@ -29,6 +29,7 @@ class Reporter:
 
     def __init__(self, publish: Callable[[float, str], None] | None = None) -> None:
         self._publish = publish
+        self.notes: list[str] = []  # what the user should be told about the result
         self.cancelled = threading.Event()
 
     def __call__(self, fraction: float, stage: str) -> None:
@@ -42,10 +43,14 @@ class Reporter:
         if self.cancelled.is_set():
             raise Cancelled("The job was cancelled. Variants finished before it are kept.")
 
+    def note(self, sentence: str) -> None:
+        """Keep a sentence for whoever gets the result; a study puts it among the variant's notes."""
+        self.notes.append(sentence)
+
     def part(self, start: float, end: float) -> Reporter:
-        """A reporter for a part of the work: its 0..1 is this one's start..end; the cancel is shared."""
+        """A reporter for a part of the work: its 0..1 is this one's start..end; cancel and notes are shared."""
         part = Reporter(lambda fraction, stage: self(start + fraction * (end - start), stage))
-        part.cancelled = self.cancelled
+        part.cancelled, part.notes = self.cancelled, self.notes
         return part
 
 

@@ -138,6 +138,7 @@ class Study:
             estimates=estimates,
             notes=(
                 *_idle(recipe, self.model),
+                *report.notes,
                 *notes(estimates, original.estimates if original else None, len(self.data.classes)),
             ),
             onnx=self._storage.adopt(artefact),

@@ -75,6 +75,12 @@ def test_a_part_reports_its_share() -> None:
     assert seen == [0.75]
 
 
+def test_notes_of_every_part_reach_the_whole() -> None:
+    whole = Reporter()
+    whole.part(0.0, 0.5).part(0.2, 0.4).note("few images")
+    assert whole.notes == ["few images"]
+
+
 def test_a_job_cannot_wait_for_itself() -> None:
     box: list[Job[None]] = []
     ready = threading.Event()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,10 +170,9 @@ class Quantize(Lower):
         labelled = (split.inputs.numpy(), split.labels.numpy())
         found = keep_accuracy(model, layers, quantize, labelled, self.max_drop, context.progress.part(0.7, 1.0))
         if found.drop.value > self.max_drop:
-            warnings.warn(
+            context.progress.note(
                 f"{self.brief}: {found.drop.value:.2%} of accuracy is lost on the validation split, more than "
-                f"{self.max_drop:.2%}, even with {len(found.kept)} layers in float. Try calibration='mse' or QAT.",
-                stacklevel=2,
+                f"{self.max_drop:.2%}, even with {len(found.kept)} layers in float. Try calibration='mse' or QAT."
             )
         return found.model
 
@@ -236,7 +234,7 @@ def _operators(model: onnx.ModelProto) -> list[str]:
 
 
 def calibration_inputs(context: Context, who: str) -> npt.NDArray[Any]:
-    """At most 300 calibration images (N, ...). Warns when they are few; raises `StepFailed` when there are none."""
+    """At most 300 calibration images (N, ...). Notes when they are few; raises `StepFailed` when there are none."""
     found = context.calibration
     if found is None or len(found) == 0:
         raise StepFailed(
@@ -244,8 +242,8 @@ def calibration_inputs(context: Context, who: str) -> npt.NDArray[Any]:
             "Use data with a 'calibration' split, or Quantize('int8-dynamic')."
         )
     if len(found) < ENOUGH:
-        warnings.warn(
-            f"{len(found)} calibration images may miss the range of some activations; {ENOUGH} suffice.", stacklevel=2
+        context.progress.note(
+            f"{len(found)} calibration images may miss the range of some activations; {ENOUGH} suffice."
         )
     values: npt.NDArray[Any] = found[:MOST].numpy()
     return values
