@@ -231,3 +231,25 @@ def test_after_an_earlier_step_the_plan_still_meets_the_budget() -> None:
     recipe = wb.Tucker(0.5) | wb.SVD("macs:0.8")
     assert recipe.predict(model).macs <= 0.8 * wb.Tucker(0.5).predict(model).macs
     assert math.isfinite(sum(wb.compress(model, recipe).module(images()).flatten().tolist()))
+
+
+@pytest.mark.parametrize("family", RULED)
+@pytest.mark.parametrize("round_to", [1, 4])
+def test_the_outlook_is_the_sketch(family: type[Factorize], round_to: int) -> None:
+    net = small_net()
+    network, weights = trace(net, images(1)), Weights(net)
+    for percent in range(3, 101, 4):
+        step = family(percent / 100, round_to=round_to)
+        sketch, outlook = step.sketch(network, weights), step.outlook(network, weights)
+        totals = sketch.network.totals
+        assert outlook is not None
+        assert (outlook.macs, outlook.params) == (totals.macs, totals.params), percent
+        assert outlook.memory_access_bytes == totals.memory_access_bytes
+        assert outlook.relative_error == {row.layer: row.relative_error for row in sketch.rows if row.applies}
+
+
+def test_only_fractions_have_an_outlook() -> None:
+    net = small_net()
+    network, weights = trace(net, images(1)), Weights(net)
+    assert wb.Tucker("macs:0.7").outlook(network, weights) is None
+    assert wb.Grouped(2).outlook(network, weights) is None

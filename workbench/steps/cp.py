@@ -85,6 +85,10 @@ class CP(Factorize):
         ]
         return [inputs.T, *middle, out]
 
+    def form_key(self) -> str:
+        """The form decides the number of links."""
+        return self.form
+
     def _directions(self, layer: Layer) -> list[list[bool]]:
         """The spatial axes that each depthwise link takes over."""
         if self.form == "3-way" or sum(k > 1 for k in layer.kernel) < 2:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +26,7 @@ from workbench.lowrank.spectra import Ranks, Spectrum
 from workbench.steps.base import Context, Rewrite, Row, Sketch, select
 from workbench.steps.chain import Chain, build, macs, params, respond
 from workbench.steps.moments import Moments, collect
+from workbench.steps.outlook import Outlook, outlook
 
 Tensor = torch.Tensor
 Old = tuple[Tensor, Tensor | None, _BatchNorm | None]  # weight, bias, the norm that follows
@@ -88,6 +89,7 @@ class Factorize(Rewrite, abstract=True):
     rules: ClassVar[frozenset[str]] = frozenset({"fraction", "explicit", "energy", "evbmf", "macs", "params"})
     modes: ClassVar[int] = 1  # how many ranks a layer has
     bounded: ClassVar[bool] = True  # whether the full rank is the most that may be asked for
+    affine: ClassVar[bool] = True  # whether costs are affine in every rank, and fractions are of the full rank
     exact_error: ClassVar[bool] = True  # whether the spectrum's error is that of the plain factors
 
     layers: str | tuple[str, ...]
@@ -234,6 +236,34 @@ class Factorize(Rewrite, abstract=True):
 
         found = weights.analysed(layer.module, f"spectrum {type(self).__name__}", compute)
         return self.assumed(layer) if found is None else found
+
+    # What a slider asks, again and again.
+
+    def outlook(self, network: Network, weights: Weights) -> Outlook | None:
+        """The totals and errors that `sketch` would give, in well under a millisecond; None: sketch it."""
+        return outlook(self, network, weights)
+
+    def treated(self, network: Network, weights: Weights) -> list[tuple[Layer, int, bool]]:
+        """The layers that this family can treat, how often each runs, and whether it is a stem or a head."""
+        uses, edges = _uses(network), _edges(network)
+        names = [name for name in select(self.layers, uses) if not self._refusal(uses[name], weights)]
+        return [(uses[name][0], len(uses[name]), name in edges) for name in names]
+
+    def least(self, layer: Layer, edge: bool, weights: Weights) -> Ranks:
+        """Ranks that no rule goes below."""
+        return self._spectrum(layer, weights).energy(EDGE_ENERGY) if edge else (1,) * self.modes
+
+    def inner_chain(self, layer: Layer, ranks: Ranks) -> Chain:
+        """The chain with every link, also where these ranks are a side's full one."""
+        return replace(self, allow_growth=True).chain(layer, ranks)
+
+    def known_spectrum(self, layer: Layer, weights: Weights) -> Spectrum | None:
+        """The spectrum, where its error is that of the plain factors."""
+        return self._spectrum(layer, weights) if self.exact_error else None
+
+    def form_key(self) -> str:
+        """Settings other than the rank that shape the chain."""
+        return ""
 
     # Budgets.
 

@@ -33,6 +33,7 @@ class Grouped(Factorize):
     title: ClassVar[str] = "Grouped"
     summary: ClassVar[str] = "Convolutions in channel groups, chosen to keep the most energy."
     rule_field: ClassVar[str] = "groups"
+    affine: ClassVar[bool] = False
     bounded: ClassVar[bool] = False  # more groups are fewer weights
     rules: ClassVar[frozenset[str]] = frozenset({"explicit", "energy", "macs", "params"})
 

@@ -32,6 +32,7 @@ class Stack3x3(Factorize):
     summary: ClassVar[str] = "5 x 5 and 7 x 7 convolutions as two or three 3 x 3."
     rule_field: ClassVar[str] = "width"
     rules: ClassVar[frozenset[str]] = frozenset({"fraction", "explicit"})
+    affine: ClassVar[bool] = False
     exact_error: ClassVar[bool] = False  # known only after the fit
 
     width: Any = setting(1.0, help="Channels between, as a fraction of the smaller channel count, or a number.", **RANK)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from workbench.cost.network import Layer
+from workbench.cost.weights import Weights
 from workbench.lowrank.ranks import Rule, rounded
 from workbench.lowrank.spectra import Ranks, Spectrum, TwoRanks, assumed_two, tucker_spectrum
 from workbench.lowrank.tucker import full_rank, tucker2
@@ -103,6 +104,11 @@ class Tucker(Factorize):
         if rule.kind != "explicit" and layer.c_in // layer.groups <= STEM_INPUTS:
             return self.limit(layer, (ranks[0], self.full(layer)[1]))
         return ranks
+
+    def least(self, layer: Layer, edge: bool, weights: Weights) -> Ranks:
+        """As for all, and a stem keeps all its inputs."""
+        p, q = super().least(layer, edge, weights)
+        return (p, self.full(layer)[1]) if layer.c_in // layer.groups <= STEM_INPUTS else (p, q)
 
     def _sides(self, layer: Layer, ranks: Ranks) -> tuple[bool, bool]:
         """Whether the inputs are projected, and the outputs expanded."""
