@@ -18,9 +18,9 @@ def test_the_card_states_the_figures_of_the_file(name: str) -> None:
     card = (MODELS / "cards" / f"{name}.md").read_text()
     row = wb.catalog().set_index("name").loc[name]
     stated = {label.strip(): value for label, value in re.findall(r"^\| ([^|]+) \| (.+) \|$", card, re.MULTILINE)}
-    assert stated["MACs, parameters"] == f"{row.macs:,} and {row.params:,}"
+    assert stated["MACs, parameters"] == f"{int(row.macs):,} and {int(row.params):,}"
     assert stated["test accuracy"].startswith(f"{100 * row.accuracy:.2f} %")
-    assert stated["file"].startswith(f"{row.file_bytes:,} bytes")
+    assert stated["file"].startswith(f"{int(row.file_bytes):,} bytes")
 
 
 def test_the_three_files_weigh_under_10_mb_together() -> None:
