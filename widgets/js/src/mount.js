@@ -27,8 +27,9 @@ const PANELS = {
 export function mount(model, el) {
   const name = model.get("panel");
   el.classList.add("wb-panel", `wb-p-${name}`);
-  // Else JupyterLab takes arrow keys, letters and Enter from a focused slider or button as its own commands.
-  el.setAttribute("data-lm-suppress-shortcuts", "true");
+  // Else JupyterLab takes arrow keys, letters and Enter from a focused control as its own commands. It looks
+  // at the focused element first, so the mark must be on that one.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   const send = (action, detail = {}) => model.send({ action, ...detail });
   const draw = () => render(html`<${PANELS[name]} view=${model.get("view")} send=${send} model=${model} />`, el);
   model.on("change:view", draw);
