@@ -255,7 +255,8 @@ class Factorize(Rewrite, abstract=True):
 
     def inner_chain(self, layer: Layer, ranks: Ranks) -> Chain:
         """The chain with every link, also where these ranks are a side's full one."""
-        return replace(self, allow_growth=True).chain(layer, ranks)
+        grown: Factorize = replace(self, allow_growth=True)  # type: ignore[type-var]  # every family is a dataclass
+        return grown.chain(layer, ranks)
 
     def known_spectrum(self, layer: Layer, weights: Weights) -> Spectrum | None:
         """The spectrum, where its error is that of the plain factors."""
