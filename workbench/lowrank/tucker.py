@@ -27,6 +27,8 @@ GAIN = 1e-3
 #: Mean dropped over mean kept eigenvalue below which half a sweep from the start does nearly all there is to
 #: gain. Trained kernels lie far below; on noise without structure (above) gains shrink slowly.
 STEEP = 0.2
+#: Kernels of up to this many values are swept in any case: it costs next to nothing.
+SMALL = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def tucker2(
     w = weight.flatten(2)
     total = float(w.square().sum())
     u, v, kept = _start(w, (p, q), start)
-    steep = _steep(total - kept, kept, (w.shape[0] * w.shape[1], p * q))
+    steep = w.numel() > SMALL and _steep(total - kept, kept, (w.shape[0] * w.shape[1], p * q))
     error = relative(total - kept, total)
     for _ in range(sweeps):
         v, _ = _leading(_project_out(w, u).transpose(0, 1).flatten(1), q)

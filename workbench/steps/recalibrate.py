@@ -24,7 +24,7 @@ class Recalibrate(Rewrite):
     """Set every batch norm's mean and variance to those of the calibration images, as they arrive there now.
 
     A rewritten layer gives outputs of another spread; the stored statistics then normalise wrongly.
-    Nothing is trained. Batches are averaged with equal weight (cumulative moving average).
+    Nothing is trained. Mean and variance are those of all images together, not averages over batches.
     """
 
     title: ClassVar[str] = "Recalibrate batch norm"
@@ -49,17 +49,49 @@ class Recalibrate(Rewrite):
         if not norms or context.calibration is None:
             return module
         module.eval()  # dropout stays off
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # torch's cumulative average
-            norm.train()
+        sums = {norm: _Sums() for norm in norms}
+        handles = [norm.register_forward_pre_hook(total.add) for norm, total in sums.items()]
         inputs = context.calibration[: self.images]
-        with torch.no_grad():
-            for index, batch in enumerate(inputs.split(BATCH)):
-                context.progress(index * BATCH / len(inputs), self.title)
-                if len(batch) > 1:  # one value has no variance
-                    module(batch)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        try:
+            for norm in norms:
+                norm.train()  # normalise by the batch, so that the layers behind see what they will see
+                norm.track_running_stats = False
+            with torch.no_grad():
+                for index, batch in enumerate(inputs.split(BATCH)):
+                    context.progress(index * BATCH / len(inputs), self.title)
+                    if len(batch) > 1:  # one value has no variance
+                        module(batch)
+        finally:
+            for handle in handles:
+                handle.remove()
+            for norm in norms:
+                norm.track_running_stats = True
+        for norm, total in sums.items():
+            total.store(norm)
         return module.eval()
+
+
+class _Sums:
+    """The exact mean and variance of everything that a norm reads, over all batches."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: torch.Tensor | None = None
+        self.second: torch.Tensor | None = None
+
+    def add(self, _: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        x = args[0].double()
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        self.count += x.numel() // x.shape[1]
+        first, second = x.sum(axes), x.square().sum(axes)
+        self.first = first if self.first is None else self.first + first
+        self.second = second if self.second is None else self.second + second
+
+    def store(self, norm: _BatchNorm) -> None:
+        """Write them to a norm; one that nothing reached keeps what it had."""
+        if self.first is None or self.second is None or norm.running_mean is None or norm.running_var is None:
+            return
+        mean = self.first / self.count
+        variance = (self.second / self.count - mean.square()).clamp_min(0) * self.count / max(self.count - 1, 1)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
