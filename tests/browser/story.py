@@ -32,6 +32,7 @@ def add_a_step_and_slide(page: Any) -> None:
     page.locator(".t-step input[type=range]").first.focus()
     for _ in range(10):
         page.keyboard.press("ArrowLeft")
+    expect(page.locator(".t-run")).to_have_text("Run SVD 0.4")  # ten steps of 0.01, and all of them have arrived
     expect(predicted).not_to_have_text(before)
     expect(page.locator(".t-prediction tbody tr:first-child td:nth-child(4)")).to_contain_text("less")
     expect(page.locator(".t-plan tbody tr").first).to_be_visible()
@@ -41,6 +42,7 @@ def a_wrong_value_is_a_sentence(page: Any) -> None:
     from playwright.sync_api import expect
 
     typed = page.locator(".t-step .wb-number").first
+    expect(typed).to_have_value("0.4")
     right = typed.input_value()
     typed.fill("-3")
     typed.press("Enter")

@@ -1,17 +1,25 @@
 // One control a kind of setting, as widgets/controls.py describes them; none knows a technique.
-import { html, throttle, useEffect, useId, useMemo, useState } from "../ui.js";
+import { html, throttle, useId, useMemo, useRef, useState } from "../ui.js";
 
-// The value being typed or dragged, until the page's own value has caught up with it.
+// What is being typed or dragged stands until a second after it was passed on: by then the page's own value
+// has caught up with it, and echoes of a drag under way cannot pull the slider back.
 function useDraft(control, send) {
   const [draft, setDraft] = useState(null);
+  const timer = useRef(null);
   const pass = useMemo(() => throttle(send, 30), []);
-  useEffect(() => setDraft(null), [control.text, control.problem]);
-  const edit = (value) => {
+  const keep = (value) => {
+    clearTimeout(timer.current);
     setDraft(String(value));
-    pass(value, false);
   };
-  return [draft ?? control.text, edit, (value) => pass(value, true), setDraft];
+  const passOn = (value, final) => {
+    keep(value);
+    timer.current = setTimeout(() => setDraft(null), 1000);
+    pass(value, final);
+  };
+  return [draft ?? control.text, (value) => passOn(value, false), (value) => passOn(value, true), keep];
 }
+
+const onEnter = (commit) => (event) => event.key === "Enter" && commit(event.target.value);
 
 const described = (control, id) => ({
   id,
@@ -20,7 +28,7 @@ const described = (control, id) => ({
 });
 
 const Slider = ({ control, id, send }) => {
-  const [shown, edit, commit, setDraft] = useDraft(control, send);
+  const [shown, edit, commit, keep] = useDraft(control, send);
   const numeric = Number(shown);
   const inside = shown !== "" && numeric >= control.low && numeric <= control.high;
   return html`
@@ -43,23 +51,25 @@ const Slider = ({ control, id, send }) => {
         aria-invalid=${control.problem ? "true" : undefined}
         inputmode=${control.free ? "text" : "decimal"}
         value=${shown}
-        onInput=${(e) => setDraft(e.target.value)}
+        onInput=${(e) => keep(e.target.value)}
         onChange=${(e) => commit(e.target.value)}
+        onKeyDown=${onEnter(commit)}
       />
       ${control.unit && html`<span class="wb-muted">${control.unit}</span>`}
     </div>`;
 };
 
 const Text = ({ control, id, send }) => {
-  const [shown, , commit, setDraft] = useDraft(control, send);
+  const [shown, , commit, keep] = useDraft(control, send);
   return html`
     <input
       type="text"
       ...${described(control, id)}
       list=${control.suggestions.length ? `${id}-list` : undefined}
       value=${shown}
-      onInput=${(e) => setDraft(e.target.value)}
+      onInput=${(e) => keep(e.target.value)}
       onChange=${(e) => commit(e.target.value)}
+      onKeyDown=${onEnter(commit)}
     />
     ${control.suggestions.length > 0 &&
     html`<datalist id="${id}-list">${control.suggestions.map((s) => html`<option value=${s} />`)}</datalist>`}`;
