@@ -71,7 +71,7 @@ def installed() -> dict[str, set[str]]:
 
 def distributions(module: str) -> set[str]:
     """The distributions that hold a module; for one that is not installed, its own name."""
-    return installed().get(module, {module})
+    return installed().get(module, {str(canonicalize_name(module))})
 
 
 def closure(names: set[str]) -> set[str]:
@@ -107,7 +107,8 @@ def test_every_import_is_a_declared_dependency(folder: str) -> None:
 
 def test_every_import_of_the_tests_and_benchmarks_is_declared() -> None:
     test_extra = {canonicalize_name(Requirement(r).name) for r in EXTRAS["test"]}
-    optional = {canonicalize_name(Requirement(r).name) for r in EXTRAS["zoo"]}  # skipped where it is missing
+    # skipped where they are missing
+    optional = {canonicalize_name(Requirement(r).name) for r in EXTRAS["zoo"] + EXTRAS["peers"]}
     needed = third_party("tests") | third_party("benchmarks")
     missing = {n: files for n, files in needed.items() if not distributions(n) & (BASE | test_extra | optional)}
     assert not missing
