@@ -29,10 +29,12 @@ def follow(job: Job[T], progress: Callable[[float, str], None] | bool) -> T:
 
 
 def _bar(job: Job[T]) -> T:
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[stage]}"), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as bar:
+    # Rich's own notebook display is an Output widget, which loses messages beside threads and stalls nbclient.
+    with Progress(*columns, transient=True, console=Console(force_jupyter=False)) as bar:
         task = bar.add_task(job.name, total=1.0, stage="")
         while not job.done:
             bar.update(task, completed=job.progress.fraction, stage=job.progress.stage)
