@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -54,10 +55,34 @@ class Reporter:
         return part
 
 
-class Job(Generic[T]):
-    """One unit of long work, started at once on a thread of its own (or when `gate` is free)."""
+class Gate:
+    """Lets jobs through one at a time, in the order in which they came."""
 
-    def __init__(self, work: Callable[[Reporter], T], *, name: str = "job", gate: threading.Lock | None = None) -> None:
+    def __init__(self) -> None:
+        self._line: deque[object] = deque()
+        self._moved = threading.Condition()
+
+    def enter(self, ticket: object) -> None:
+        """Join the end of the line."""
+        with self._moved:
+            self._line.append(ticket)
+
+    def wait(self, ticket: object, timeout: float) -> bool:
+        """Whether it is this ticket's turn, waiting for it for up to `timeout` seconds."""
+        with self._moved:
+            return self._moved.wait_for(lambda: self._line[0] is ticket, timeout)
+
+    def leave(self, ticket: object) -> None:
+        """Let the next one through, or give up one's place in the line."""
+        with self._moved:
+            self._line.remove(ticket)
+            self._moved.notify_all()
+
+
+class Job(Generic[T]):
+    """One unit of long work, started at once on a thread of its own (or when its turn at `gate` has come)."""
+
+    def __init__(self, work: Callable[[Reporter], T], *, name: str = "job", gate: Gate | None = None) -> None:
         self.name = name
         self.state: State = "waiting"
         self.error: BaseException | None = None
@@ -68,6 +93,8 @@ class Job(Generic[T]):
         self._reporter = Reporter(self._report)
         self._ended = threading.Event()
         self._work, self._gate = work, gate
+        if gate is not None:
+            gate.enter(self)  # here, not on the thread: threads start in any order
         self._thread = threading.Thread(target=self._run, name=f"workbench-{name}", daemon=True)
         self._thread.start()
 
@@ -130,13 +157,13 @@ class Job(Generic[T]):
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Hold the gate while working; stay cancellable while waiting for it."""
+        """Be the one at the gate while working; stay cancellable while waiting for it."""
         if self._gate is None:
             yield
             return
-        while not self._gate.acquire(timeout=0.1):
-            self._reporter.check()
         try:
+            while not self._gate.wait(self, timeout=0.1):
+                self._reporter.check()
             yield
         finally:
-            self._gate.release()
+            self._gate.leave(self)

@@ -15,7 +15,7 @@ from workbench import build
 from workbench.data import Data
 from workbench.errors import BadValue, unknown
 from workbench.frame import to_frame, where_rows
-from workbench.jobs import Job, Reporter
+from workbench.jobs import Gate, Job, Reporter
 from workbench.measure.variant import measure, notes, predict
 from workbench.models import Model
 from workbench.models.structure import save_variant
@@ -50,7 +50,7 @@ class Study:
         self._storage.claim(model=model.hash, data=data.hash)
         self._variants: dict[str, Variant] = {}
         self._lock = threading.Lock()
-        self._gate = threading.Lock()  # one recipe at a time: two would disturb each other's measurements
+        self._gate = Gate()  # one recipe at a time: two would disturb each other's measurements
         self._restore()
 
     @property

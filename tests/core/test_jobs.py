@@ -1,11 +1,12 @@
 """Jobs: progress, cancel, errors, and waiting for a turn."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from workbench.errors import BadValue, Cancelled
-from workbench.jobs import Job, Reporter
+from workbench.jobs import Gate, Job, Reporter
 
 
 def test_a_job_gives_its_result_and_its_progress() -> None:
@@ -53,7 +54,7 @@ def test_an_error_is_raised_again_where_the_result_is_asked_for() -> None:
 
 
 def test_jobs_at_one_gate_run_one_at_a_time_and_can_be_cancelled_while_waiting() -> None:
-    gate, go, running = threading.Lock(), threading.Event(), []
+    gate, go, running = Gate(), threading.Event(), []
 
     def work(report: Reporter) -> None:
         running.append(1)
@@ -66,6 +67,26 @@ def test_jobs_at_one_gate_run_one_at_a_time_and_can_be_cancelled_while_waiting()
     go.set()
     first.result(5)
     assert len(running) == 1
+
+
+def test_jobs_at_one_gate_run_in_the_order_of_submission_also_past_a_cancelled_one() -> None:
+    gate, go, order = Gate(), threading.Event(), []
+
+    def work(number: int) -> Callable[[Reporter], None]:
+        def run(_: Reporter) -> None:
+            go.wait(5)
+            order.append(number)
+
+        return run
+
+    jobs = [Job(work(number), gate=gate) for number in range(12)]
+    jobs[5].cancel()
+    with pytest.raises(Cancelled):
+        jobs[5].result(5)
+    go.set()
+    for job in jobs[:5] + jobs[6:]:
+        job.result(5)
+    assert order == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
 
 
 def test_a_part_reports_its_share() -> None:
