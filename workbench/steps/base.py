@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +103,7 @@ class Context:
     seed: int = 0
 
 
-class Step:
+class Step(ABC):
     """One technique with its settings. Subclasses are frozen dataclasses and register themselves."""
 
     title: ClassVar[str] = ""
@@ -130,9 +131,9 @@ class Step:
             for f in dataclasses.fields(cls)  # type: ignore[arg-type]  # every concrete step is a dataclass
         )
 
+    @abstractmethod
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """What this step will do to `network`; computes nothing but closed forms and cached spectra."""
-        raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
         """The settings that differ from their defaults."""
@@ -179,17 +180,17 @@ class Step:
 class Rewrite(Step, abstract=True):
     """A step that rewrites the torch module."""
 
+    @abstractmethod
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A new module; the one given is left as it was. Raises `StepFailed`, `Cancelled`."""
-        raise NotImplementedError
 
 
 class Lower(Step, abstract=True):
     """A step that turns one ONNX artefact into another, such as a quantized one."""
 
+    @abstractmethod
     def lower(self, source: Path, target: Path, context: Context) -> None:
         """Read the ONNX file `source`, write `target`. Raises `StepFailed`, `Cancelled`."""
-        raise NotImplementedError
 
 
 def select(pattern: Layers, names: Iterable[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ spectrum tells of every rank, and how to compute the factors. Everything else is
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -105,29 +106,29 @@ class Factorize(Rewrite, abstract=True):
 
     # What a family says.
 
+    @abstractmethod
     def unfit(self, layer: Layer) -> str:
         """Why this family cannot treat a layer of this shape, or "" where it can."""
-        raise NotImplementedError
 
+    @abstractmethod
     def full(self, layer: Layer) -> Ranks:
         """The ranks at which the chain is exact."""
-        raise NotImplementedError
 
+    @abstractmethod
     def chain(self, layer: Layer, ranks: Ranks) -> Chain:
         """The layers in the place of one. With `allow_growth` also those that a full rank makes needless."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spectrum(self, layer: Layer, weights: Sequence[Tensor]) -> Spectrum:
         """What the weight, one tensor (out, in, *kernel) a group, tells of every rank."""
-        raise NotImplementedError
 
+    @abstractmethod
     def assumed(self, layer: Layer) -> Spectrum:
         """The spectrum to plan with while the weight is not known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def factors(self, layer: Layer, weight: Tensor, ranks: Ranks, moment: Tensor | None) -> list[Tensor]:
         """The weights of the chain's links, for one group."""
-        raise NotImplementedError
 
     def describe(self, ranks: Ranks) -> str:
         """The ranks in words, for the plan."""
