@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import os
 import re
 import tempfile
 import threading
@@ -142,7 +141,7 @@ def _silence() -> Iterator[None]:
     level, disabled = logger.level, logger.disabled
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        with warnings.catch_warnings():  # stdout stays: it is the whole process's, and other threads print too
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -33,8 +33,10 @@ def _bar(job: Job[T]) -> T:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[stage]}"), TimeElapsedColumn())
-    # Rich's own notebook display is an Output widget, which loses messages beside threads and stalls nbclient.
-    with Progress(*columns, transient=True, console=Console(force_jupyter=False)) as bar:
+    # Rich's own notebook display is an Output widget, which loses messages beside threads; and stdout stays in
+    # place, since other threads print too.
+    console = Console(force_jupyter=False)
+    with Progress(*columns, transient=True, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(job.name, total=1.0, stage="")
         while not job.done:
             bar.update(task, completed=job.progress.fraction, stage=job.progress.stage)
