@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,13 @@ Array = npt.NDArray[np.float64]
 PLACEMENT = 0.01
 _RESAMPLES = 1000
 _START_S = 20.0  # the worker may take this long to import and load before it is given up
+
+
+class Subject(NamedTuple):
+    """An artefact in a runtime other than the default one, by the runtime's name."""
+
+    path: Path
+    runtime: str
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def measure_latency(
 
 
 def interleave(
-    artefacts: Sequence[Path],
+    artefacts: Sequence[Path | Subject],
     *,
     batch: int = 1,
     threads: int = 1,
@@ -104,8 +111,10 @@ def interleave(
     runtime refuses an artefact or the time limit is over; `Cancelled`.
     """
     _check(artefacts, batch, threads, seconds)
+    subjects = [one if isinstance(one, Subject) else Subject(one, "onnxruntime") for one in artefacts]
     request = Request(
-        tuple(str(Path(one).resolve()) for one in artefacts),
+        tuple(str(Path(one.path).resolve()) for one in subjects),
+        tuple(one.runtime for one in subjects),
         batch=batch,
         threads=threads,
         seconds=seconds,
@@ -130,7 +139,7 @@ def fastest(artefacts: Sequence[Path], *, seconds: float = 1.0, progress: Report
     return max(faster, key=lambda i: timings.speedup(i).value, default=0)
 
 
-def _check(artefacts: Sequence[Path], batch: int, threads: int, seconds: float) -> None:
+def _check(artefacts: Sequence[Path | Subject], batch: int, threads: int, seconds: float) -> None:
     if not artefacts:
         raise BadValue("There is nothing to time. Give at least one artefact.")
     most = os.cpu_count() or 1

@@ -32,16 +32,16 @@ WARM_UP_S = 0.6
 
 @dataclass(frozen=True)
 class Request:
-    """What to time: files of a runtime, `batch` inputs at a time, on `threads` threads, for about `seconds`."""
+    """What to time: files, each in its runtime, `batch` inputs at a time, on `threads` threads, for about `seconds`."""
 
     artefacts: tuple[str, ...]
+    runtimes: tuple[str, ...]
     batch: int = 1
     threads: int = 1
     seconds: float = 3.0
     limit: float = 60.0
     sessions: int = 3
     seed: int = 0
-    runtime: str = "onnxruntime"
 
 
 def measure(request: Request, report: Callable[[float], None]) -> list[list[list[float]]]:
@@ -54,7 +54,7 @@ def measure(request: Request, report: Callable[[float], None]) -> list[list[list
     times: list[list[list[float]]] = [[] for _ in request.artefacts]
     started = time.perf_counter()
     for index in range(request.sessions):
-        runs = [_prepare(path, request) for path in request.artefacts]
+        runs = [_prepare(*one, request) for one in zip(request.artefacts, request.runtimes, strict=True)]
         counts = [_warm_up(run, WARM_UP_S / (index + 1)) for run in runs]
         for found in times:
             found.append([])
@@ -104,9 +104,9 @@ def _ticks() -> dict[int, float]:
     return found
 
 
-def _prepare(path: str, request: Request) -> Callable[[], Any]:
+def _prepare(path: str, name: str, request: Request) -> Callable[[], Any]:
     """A function that runs the artefact once on fixed random inputs."""
-    session = runtime(request.runtime).load(Path(path), request.threads)
+    session = runtime(name).load(Path(path), request.threads)
     noise = np.random.default_rng(request.seed)
     inputs = noise.standard_normal((request.batch, *session.shape)).astype(np.float32)
     return lambda: session.run(inputs)
@@ -136,7 +136,7 @@ def _block(run: Callable[[], Any], count: int) -> float:
 def main() -> None:
     """Serve one request."""
     request = json.loads(sys.stdin.readline())
-    request["artefacts"] = tuple(request["artefacts"])
+    request |= {name: tuple(request[name]) for name in ("artefacts", "runtimes")}
     last = [0.0]
 
     def report(share: float) -> None:
