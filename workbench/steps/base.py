@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -101,6 +101,8 @@ class Context:
     original: nn.Module | None = None  # the unmodified network, as a teacher or a reference
     cache: dict[tuple[str, str], Any] = field(default_factory=dict)  # as in `Weights`, for unchanged layers
     seed: int = 0
+    folder: Path | None = None  # where this step may keep what a killed process needs to go on
+    keep: Callable[[nn.Module, str], Path] | None = None  # writes a network to a file that `wb.load` reads
 
 
 class Step(ABC):
