@@ -25,7 +25,7 @@ from workbench.errors import BadValue
 from workbench.estimate import Estimate, wilson
 from workbench.jobs import Reporter
 from workbench.models import Model
-from workbench.steps import factorize
+from workbench.steps import fitting
 from workbench.steps.factorize import Factorize
 from workbench.steps.tucker import Tucker
 
@@ -64,12 +64,12 @@ def uniform(kind: type[Tucker], model: Model, share: float) -> Factorize:
 def remember_moments(model: Model, data: wb.Data) -> None:
     """Collect every layer's input statistics once, and let the steps read them."""
     layers = {name: ops[0] for name, ops in model.network.by_module.items() if ops[0].kind in {"conv", "linear"}}
-    found = factorize.collect(model.module, layers, data.get("calibration").inputs, Reporter())
+    found = fitting.collect(model.module, layers, data.get("calibration").inputs, Reporter())
 
     def recall(_: nn.Module, wanted: Mapping[str, Any], *_args: Any) -> dict[str, Any]:
         return {name: found[name] for name in wanted}
 
-    factorize.collect = recall
+    fitting.collect = recall
 
 
 def families(model: Model, share: float) -> list[tuple[str, Factorize]]:
@@ -113,14 +113,14 @@ def main() -> None:
     torch.set_num_threads(1)
     tensorly.set_backend("pytorch")
     data = wb.data("fashion-mnist")
-    collect = factorize.collect
+    collect = fitting.collect
     print(f"| network | family | MACs | accuracy on {args.split} (95 %) | after Recalibrate | s |\n|" + " --- |" * 6)
     for name in args.models:
         model = wb.load(name)
         images = data.get(args.split)
         original = accuracy(model.module, images.inputs, images.labels)
         print(f"| {name} | original | 1 | {100 * original.value:.2f} | | |", flush=True)
-        factorize.collect = collect
+        fitting.collect = collect
         remember_moments(model, data)
         for share in args.budgets:
             for label, step in families(model, share):

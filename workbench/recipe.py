@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from workbench.cost.network import Network, Totals
+from workbench.cost.network import Network
 from workbench.errors import BadFile, BadValue, unknown
-from workbench.steps.base import REGISTRY, Lower, Row, Sketch, Step
+from workbench.steps.base import REGISTRY, Lower, Prediction, Row, Sketch, Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,9 +72,22 @@ class Recipe:
         rows = [asdict(row) for s in self.sketches(model) for row in s.rows]
         return pd.DataFrame(rows, columns=list(Row.__dataclass_fields__))
 
-    def predict(self, model: Model) -> Totals:
-        """MACs, parameters, memory access and peak activations as they will be, from closed forms."""
-        return self.network(model).totals
+    def predict(self, model: Model) -> Prediction:
+        """MACs, parameters, memory access and peak activations as they will be, and the weights' relative errors.
+
+        From closed forms and spectra that are computed once; a factorization at another rank, alone or before
+        steps that keep shapes, takes well under a millisecond. Raises as `plan`.
+        """
+        first, *rest = self.steps or (None,)
+        if first is not None and all(step.keeps_shapes for step in rest):
+            found = first.outlook(model.network, model.weights, rest)
+            if found is not None:
+                return found
+        sketches = self.sketches(model)
+        totals = (sketches[-1].network if sketches else model.network).totals
+        rows = [row for sketch in sketches for row in sketch.rows if row.applies]
+        errors = {row.layer: row.relative_error for row in rows if row.relative_error is not None}
+        return Prediction(**asdict(totals), relative_error=errors)
 
     def network(self, model: Model) -> Network:
         """The network as it will be after every step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import workbench as wb
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, StepFailed, UnknownName
-from workbench.steps.base import Context, Row
+from workbench.steps.base import REGISTRY, Context, Lower, Prediction, Rewrite, Row, Step
 from workbench.steps.factorize import Factorize
 
 FAMILIES = [wb.Tucker, wb.CP, wb.SVD, wb.SpatialSVD, wb.Separable, wb.Grouped, wb.Stack3x3]
@@ -233,23 +234,83 @@ def test_after_an_earlier_step_the_plan_still_meets_the_budget() -> None:
     assert math.isfinite(sum(wb.compress(model, recipe).module(images()).flatten().tolist()))
 
 
+def sketched(recipe: wb.Recipe, model: wb.models.Model) -> Prediction:
+    """The prediction from the built network and the plan's rows, the long way."""
+    sketches = recipe.sketches(model)
+    rows = [row for sketch in sketches for row in sketch.rows]
+    errors = {row.layer: row.relative_error for row in rows if row.applies and row.relative_error is not None}
+    return Prediction(**asdict(sketches[-1].network.totals), relative_error=errors)
+
+
+@pytest.fixture(scope="module")
+def model() -> wb.models.Model:
+    return wb.load(small_net(), example=images(1))
+
+
 @pytest.mark.parametrize("family", RULED)
-@pytest.mark.parametrize("round_to", [1, 4])
-def test_the_outlook_is_the_sketch(family: type[Factorize], round_to: int) -> None:
-    net = small_net()
-    network, weights = trace(net, images(1)), Weights(net)
-    for percent in range(3, 101, 4):
-        step = family(percent / 100, round_to=round_to)
-        sketch, outlook = step.sketch(network, weights), step.outlook(network, weights)
-        totals = sketch.network.totals
-        assert outlook is not None
-        assert (outlook.macs, outlook.params) == (totals.macs, totals.params), percent
-        assert outlook.memory_access_bytes == totals.memory_access_bytes
-        assert outlook.relative_error == {row.layer: row.relative_error for row in sketch.rows if row.applies}
+@pytest.mark.parametrize("settings", [{}, {"round_to": 4}, {"allow_growth": True}])
+def test_a_fast_prediction_is_that_of_the_built_network(
+    family: type[Factorize], settings: dict[str, Any], model: wb.models.Model
+) -> None:
+    ranks: list[Any] = [percent / 100 for percent in range(3, 101, 4)]
+    ranks += [1, 2, 6, "energy:0.6", "evbmf", "macs:0.8", {"0": 2, "3": 0.4}]
+    for rank in ranks:
+        step = family(rank, **settings)
+        found = step.outlook(model.network, model.weights)
+        assert found is not None
+        assert found == sketched(step.recipe(), model) == step.predict(model), rank
 
 
-def test_only_fractions_have_an_outlook() -> None:
-    net = small_net()
-    network, weights = trace(net, images(1)), Weights(net)
-    assert wb.Tucker("macs:0.7").outlook(network, weights) is None
-    assert wb.Grouped(2).outlook(network, weights) is None
+@pytest.mark.parametrize("family", RULED)
+@pytest.mark.parametrize(
+    "after",
+    [
+        wb.Quantize("int8").recipe(),
+        wb.Quantize("int8-dynamic").recipe(),
+        wb.Recalibrate() | wb.Quantize("fp16", exclude="5*"),
+        wb.Prune(0.5).recipe(),
+    ],
+    ids=lambda recipe: recipe.name,
+)
+def test_steps_that_keep_shapes_do_not_slow_a_prediction(
+    family: type[Factorize], after: wb.Recipe, model: wb.models.Model
+) -> None:
+    for rank in (0.2, 0.5, 0.9, 1.0):
+        step = family(rank)
+        found = step.outlook(model.network, model.weights, after.steps)
+        assert found is not None
+        assert found == sketched(step | after, model) == (step | after).predict(model)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        wb.Grouped(2).recipe(),  # not affine
+        wb.Tucker(0.5) | wb.SVD(0.5),  # the second changes shapes too
+        wb.Tucker(0.5) | wb.Quantize("fp16", exclude="3.0"),  # only the chain has such a layer
+        wb.Tucker(0.5) | wb.Ternary(),  # errors of its own
+    ],
+    ids=lambda recipe: recipe.name,
+)
+def test_what_has_no_short_way_is_sketched(recipe: wb.Recipe, model: wb.models.Model) -> None:
+    first, *rest = recipe
+    assert not all(step.keeps_shapes for step in rest) or first.outlook(model.network, model.weights, rest) is None
+    assert recipe.predict(model) == sketched(recipe, model)
+
+
+def test_a_prediction_refuses_what_a_plan_refuses(model: wb.models.Model) -> None:
+    with pytest.raises(BadValue, match="above the full rank of every layer"):
+        wb.Tucker(500).predict(model)
+    with pytest.raises(BadValue, match="cannot be reached"):
+        wb.Tucker("macs:0.02").predict(model)
+    with pytest.raises(UnknownName):
+        wb.Tucker(layers="conv9").predict(model)
+    with pytest.raises(UnknownName):
+        (wb.Tucker() | wb.Quantize(exclude="conv9")).predict(model)
+
+
+@pytest.mark.parametrize("base", [Step, Rewrite, Lower, Factorize])
+def test_base_classes_cannot_be_made(base: type[Step]) -> None:
+    assert base.__name__ not in REGISTRY
+    with pytest.raises(TypeError, match="abstract"):
+        base()

@@ -91,6 +91,14 @@ class Totals:
     peak_activation_bytes: int
 
 
+class Occupancy(NamedTuple):
+    """Bytes of activations around one operation."""
+
+    held: int  # while it works, beside its output
+    freed: int  # of these, not needed afterwards
+    written: int  # its output; 0 where it works in place
+
+
 @dataclass(frozen=True)
 class Network:
     """Operations in execution order; tensor ids in `reads` and `writes` give the data flow."""
@@ -115,7 +123,7 @@ class Network:
             macs=sum(layer.macs for layer in self.layers),
             params=params,
             memory_access_bytes=sum(layer.memory_access_bytes for layer in self.layers),
-            peak_activation_bytes=self._peak(),
+            peak_activation_bytes=max((one.held + one.written for one in self.occupancy), default=0),
         )
 
     def replace(self, replacements: Mapping[str, Sequence[Layer]]) -> Network:
@@ -147,8 +155,9 @@ class Network:
         wanted = None if kinds is None else frozenset(kinds)
         return Network(tuple(x._replace(bits=bits) if wanted is None or x.kind in wanted else x for x in self.layers))
 
-    def _peak(self) -> int:
-        """The most bytes of activations alive at once, executing in order and freeing after the last use.
+    @cached_property
+    def occupancy(self) -> tuple[Occupancy, ...]:
+        """Bytes of activations around each operation, executing in order and freeing after the last use.
 
         Fused operations and reshapes work in place, as in a microcontroller's arena.
         """
@@ -160,12 +169,14 @@ class Network:
             alias.get(tensor, tensor): index for index, layer in enumerate(self.layers) for tensor in layer.reads
         }
         alive: dict[int, int] = {}
-        peak = 0
+        found = []
         for index, layer in enumerate(self.layers):
             for tensor in layer.reads:
                 alive.setdefault(alias.get(tensor, tensor), prod(layer.input) * layer.bits // 8)
-            written = alias.get(layer.writes, layer.writes)
-            alive.setdefault(written, prod(layer.output) * layer.bits // 8)
-            peak = max(peak, sum(alive.values()))
-            alive = {t: size for t, size in alive.items() if last_use.get(t, -1) > index or t == written}
-        return peak
+            output = alias.get(layer.writes, layer.writes)
+            written = 0 if output in alive else prod(layer.output) * layer.bits // 8
+            held = sum(alive.values())
+            alive.setdefault(output, written)
+            alive = {t: size for t, size in alive.items() if last_use.get(t, -1) > index or t == output}
+            found.append(Occupancy(held, held + written - sum(alive.values()), written))
+        return tuple(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,7 +57,7 @@ class OneRank:
     def energy(self, share: float) -> Ranks:
         """The smallest ranks that keep this share of the energy."""
         limit = max(1 - share, 0.0) ** 0.5 + 1e-9
-        return (max(1, next(rank for rank, error in enumerate(self.errors) if error <= limit)),)
+        return (max(1, bisect_left(self.errors, -limit, key=operator.neg)),)  # errors fall
 
     def evbmf(self) -> Ranks:
         """The ranks above the noise, with a floor."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from workbench.cost.network import Network
+from workbench.cost.network import Network, Totals
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, unknown
 from workbench.jobs import Reporter
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from workbench.cost.network import Totals
     from workbench.data import Split
     from workbench.models import Model
     from workbench.recipe import Recipe
@@ -35,7 +34,7 @@ Layers = str | tuple[str, ...]
 REGISTRY: dict[str, type[Step]] = {}
 
 __all__ = [
-    "REGISTRY", "Context", "Layers", "Lower", "Rewrite", "Row", "Setting", "Sketch", "Step", "Weights",
+    "REGISTRY", "Context", "Layers", "Lower", "Prediction", "Rewrite", "Row", "Setting", "Sketch", "Step", "Weights",
     "check", "layers_setting", "select", "setting",
 ]  # fmt: skip
 
@@ -90,6 +89,16 @@ class Sketch:
 
 
 @dataclass(frozen=True)
+class Prediction(Totals):
+    """Costs as they will be, and the relative error of the weights that a step approximates.
+
+    Layers are missing where the error is not known in closed form.
+    """
+
+    relative_error: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
 class Context:
     """What a step may use while it works. It never sees the test split."""
 
@@ -111,6 +120,8 @@ class Step(ABC):
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     family: ClassVar[str] = ""  # the heading that it stands under: low-rank, pruning, precision, ...
+    #: True where `sketch` changes nothing of a layer but its bits, and these follow from its kind and name alone.
+    keeps_shapes: ClassVar[bool] = False
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -127,15 +138,23 @@ class Step(ABC):
 
     @classmethod
     def settings(cls) -> tuple[Setting, ...]:
-        """The description of every field, in order."""
+        """The description of every field: a technique's own first, then those that its kind has in common."""
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every concrete step is a dataclass
         return tuple(
             Setting(name=f.name, default=f.default, **{"label": f.name.replace("_", " "), **f.metadata["setting"]})
-            for f in dataclasses.fields(cls)  # type: ignore[arg-type]  # every concrete step is a dataclass
+            for f in sorted(fields, key=lambda f: f.kw_only is True)
         )
 
     @abstractmethod
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """What this step will do to `network`; computes nothing but closed forms and cached spectra."""
+
+    def outlook(self, network: Network, weights: Weights, after: Sequence[Step] = ()) -> Prediction | None:
+        """What `sketch`, and those of the steps `after` it that all keep shapes, come to, in well under a millisecond.
+
+        None where there is no shorter way than to sketch. Raises as `sketch`.
+        """
+        return None
 
     def options(self) -> dict[str, Any]:
         """The settings that differ from their defaults."""
@@ -166,7 +185,7 @@ class Step(ABC):
         """As `Recipe.plan`."""
         return self.recipe().plan(model)
 
-    def predict(self, model: Model) -> Totals:
+    def predict(self, model: Model) -> Prediction:
         """As `Recipe.predict`."""
         return self.recipe().predict(model)
 

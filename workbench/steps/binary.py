@@ -30,6 +30,7 @@ class Binary(Rewrite):
     title: ClassVar[str] = "Binary weights"
     summary: ClassVar[str] = "Weights of -1 and 1 with one scale a channel: stored in a thirtieth, no faster."
     family: ClassVar[str] = "precision"
+    keeps_shapes: ClassVar[bool] = True
 
     keep_ends: bool = setting(True, "flag", "Leave the first and the last layer as they are; they suffer most.")
     layers: Layers = layers_setting()

@@ -12,9 +12,9 @@ from workbench.cost.network import Layer
 from workbench.errors import StepFailed
 from workbench.lowrank.polyadic import cp, full_rank
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, triplet_spectrum
-from workbench.steps.base import layers_setting, setting
+from workbench.steps.base import setting
 from workbench.steps.chain import Chain, link, pointwise, spatial, taps
-from workbench.steps.factorize import ALLOW_GROWTH, DATA_AWARE, RANK, ROUND_TO, Factorize
+from workbench.steps.factorize import RANK, Factorize
 
 Tensor = torch.Tensor
 
@@ -31,14 +31,15 @@ class CP(Factorize):
     exact_error: ClassVar[bool] = False  # known only after the fit
 
     rank: Any = setting(0.25, help="Number of rank-one terms: a fraction, a number, a rule or a budget.", **RANK)
-    layers: str | tuple[str, ...] = layers_setting()
-    data_aware: bool = setting(True, **DATA_AWARE)
-    allow_growth: bool = setting(False, **ALLOW_GROWTH)
-    round_to: int = setting(1, **ROUND_TO)
     form: str = setting(
         "4-way", "choice", "4-way splits the taps into two directions, 3-way keeps them together.",
         choices=("4-way", "3-way"),
     )  # fmt: skip
+
+    @property
+    def variety(self) -> str:
+        """The form decides the number of links."""
+        return f"CP {self.form}"
 
     def unfit(self, layer: Layer) -> str:
         """CP needs taps and more than one channel a group."""
@@ -84,10 +85,6 @@ class CP(Factorize):
             for factor, axes in zip(directions, self._directions(layer), strict=True)
         ]
         return [inputs.T, *middle, out]
-
-    def form_key(self) -> str:
-        """The form decides the number of links."""
-        return self.form
 
     def _directions(self, layer: Layer) -> list[list[bool]]:
         """The spatial axes that each depthwise link takes over."""

@@ -15,9 +15,9 @@ from workbench.cost.weights import Weights
 from workbench.lowrank.filters import grouped
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import GroupErrors, Ranks, Spectrum, group_errors
-from workbench.steps.base import Sketch, layers_setting, setting
+from workbench.steps.base import Sketch, setting
 from workbench.steps.chain import Chain, link, reorder, spatial
-from workbench.steps.factorize import ALLOW_GROWTH, DATA_AWARE, RANK, ROUND_TO, Factorize
+from workbench.steps.factorize import RANK, Factorize
 
 Tensor = torch.Tensor
 
@@ -38,10 +38,6 @@ class Grouped(Factorize):
     rules: ClassVar[frozenset[str]] = frozenset({"explicit", "energy", "macs", "params"})
 
     groups: Any = setting(2, help="Number of channel groups: a number, 'energy:0.9', or a budget.", **RANK)
-    layers: str | tuple[str, ...] = layers_setting()
-    data_aware: bool = setting(True, **DATA_AWARE)
-    allow_growth: bool = setting(False, **ALLOW_GROWTH)
-    round_to: int = setting(1, **ROUND_TO)
 
     def unfit(self, layer: Layer) -> str:
         """Groups need channels that they divide."""
@@ -92,12 +88,14 @@ class Grouped(Factorize):
         found = super().sketch(network, weights)
         return Sketch(Network(mark_fused(list(found.network.layers))), found.rows)
 
-    def _ranks(self, rule: Rule, layer: Layer, weights: Weights) -> Ranks:
+    def ranks(self, rule: Rule, layer: Layer, weights: Weights) -> Ranks:
+        """The number of groups, brought to one that divides the channels."""
         if rule.kind == "energy":
-            return self._spectrum(layer, weights).energy(rule.value)
+            return self.known(layer, weights).energy(rule.value)
         return self.limit(layer, (round(rule.ranks[0]),))
 
-    def _stronger(self, ranks: Ranks, enough: Ranks) -> Ranks:
+    def stronger(self, ranks: Ranks, enough: Ranks) -> Ranks:
+        """Fewer groups keep more."""
         return tuple(map(min, ranks, enough))
 
 

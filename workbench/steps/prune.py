@@ -29,6 +29,7 @@ class Prune(Rewrite):
     title: ClassVar[str] = "Prune weights"
     summary: ClassVar[str] = "Set the smallest weights to zero: a smaller compressed file, the same latency."
     family: ClassVar[str] = "pruning"
+    keeps_shapes: ClassVar[bool] = True
 
     ratio: float = setting(0.5, "fraction", "Share of the weights that become zero.", low=0.0, high=0.99)
     scope: str = setting(

@@ -58,6 +58,7 @@ class Quantize(Lower):
         "Fewer bits for weights and activations: a smaller file, and integer kernels where they exist."
     )
     family: ClassVar[str] = "precision"
+    keeps_shapes: ClassVar[bool] = True
 
     precision: str = setting("int8", "choice", "What to store and compute in.", choices=tuple(BITS))
     calibration: str = setting(

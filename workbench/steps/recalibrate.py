@@ -30,6 +30,7 @@ class Recalibrate(Rewrite):
     title: ClassVar[str] = "Recalibrate batch norm"
     summary: ClassVar[str] = "Re-estimate batch-norm statistics on calibration images; nothing is trained."
     family: ClassVar[str] = "recovery"
+    keeps_shapes: ClassVar[bool] = True
 
     images: int = setting(1000, "integer", "Calibration images to use, at most.", low=2, high=100_000)
 

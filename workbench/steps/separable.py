@@ -11,9 +11,9 @@ import torch
 from workbench.cost.network import Layer
 from workbench.lowrank.filters import separable, separable_values
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed
-from workbench.steps.base import layers_setting, setting
+from workbench.steps.base import setting
 from workbench.steps.chain import Chain, link, pointwise, spatial, taps
-from workbench.steps.factorize import ALLOW_GROWTH, DATA_AWARE, RANK, ROUND_TO, Factorize
+from workbench.steps.factorize import RANK, Factorize
 
 Tensor = torch.Tensor
 
@@ -30,10 +30,6 @@ class Separable(Factorize):
     rule_field: ClassVar[str] = "terms"
 
     terms: Any = setting(2, help="Depthwise filters a channel: a number, a fraction of k x k, or a rule.", **RANK)
-    layers: str | tuple[str, ...] = layers_setting()
-    data_aware: bool = setting(True, **DATA_AWARE)
-    allow_growth: bool = setting(False, **ALLOW_GROWTH)
-    round_to: int = setting(1, **ROUND_TO)
 
     def unfit(self, layer: Layer) -> str:
         """Separable terms need taps and channels to mix."""

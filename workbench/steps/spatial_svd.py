@@ -11,9 +11,9 @@ import torch
 from workbench.cost.network import Layer
 from workbench.lowrank.matrices import spatial, spatial_unfolding
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, matrix_spectrum
-from workbench.steps.base import layers_setting, setting
+from workbench.steps.base import setting
 from workbench.steps.chain import Chain, link
-from workbench.steps.factorize import ALLOW_GROWTH, DATA_AWARE, RANK, ROUND_TO, Factorize
+from workbench.steps.factorize import RANK, Factorize
 
 Tensor = torch.Tensor
 
@@ -26,10 +26,6 @@ class SpatialSVD(Factorize):
     summary: ClassVar[str] = "k x k convolutions as k x 1 and 1 x k."
 
     rank: Any = setting(0.25, help="Channels between the two: a fraction, a number, a rule or a budget.", **RANK)
-    layers: str | tuple[str, ...] = layers_setting()
-    data_aware: bool = setting(True, **DATA_AWARE)
-    allow_growth: bool = setting(False, **ALLOW_GROWTH)
-    round_to: int = setting(1, **ROUND_TO)
 
     def unfit(self, layer: Layer) -> str:
         """Two directions with more than one tap each are needed."""

@@ -13,9 +13,9 @@ from workbench.cost.weights import Weights
 from workbench.lowrank.filters import stack3
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import Ranks, Spectrum, assumed
-from workbench.steps.base import layers_setting, setting
+from workbench.steps.base import setting
 from workbench.steps.chain import Chain, link, spatial
-from workbench.steps.factorize import ALLOW_GROWTH, DATA_AWARE, RANK, ROUND_TO, Factorize
+from workbench.steps.factorize import RANK, Factorize
 
 Tensor = torch.Tensor
 
@@ -36,10 +36,6 @@ class Stack3x3(Factorize):
     exact_error: ClassVar[bool] = False  # known only after the fit
 
     width: Any = setting(1.0, help="Channels between, as a fraction of the smaller channel count, or a number.", **RANK)
-    layers: str | tuple[str, ...] = layers_setting()
-    data_aware: bool = setting(True, **DATA_AWARE)
-    allow_growth: bool = setting(False, **ALLOW_GROWTH)
-    round_to: int = setting(1, **ROUND_TO)
 
     def unfit(self, layer: Layer) -> str:
         """Only 5 x 5 and 7 x 7 kernels are stacks of 3 x 3."""
@@ -85,11 +81,13 @@ class Stack3x3(Factorize):
         """The kernels, first to last."""
         return stack3(weight, ranks[0], moment=moment)
 
-    def _ranks(self, rule: Rule, layer: Layer, weights: Weights) -> Ranks:
+    def ranks(self, rule: Rule, layer: Layer, weights: Weights) -> Ranks:
+        """A fraction is of the smaller channel count, not of the width that is exact."""
         if rule.kind == "explicit":
-            return super()._ranks(rule, layer, weights)
+            return super().ranks(rule, layer, weights)
         smaller = min(layer.c_in, layer.c_out) // layer.groups
         return self.limit(layer, (max(1, round(rule.value * smaller)),))
 
-    def _stronger(self, ranks: Ranks, enough: Ranks) -> Ranks:
+    def stronger(self, ranks: Ranks, enough: Ranks) -> Ranks:
+        """A stem's stack has no energy to keep: the width asked for."""
         return ranks

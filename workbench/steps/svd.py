@@ -11,9 +11,9 @@ import torch
 from workbench.cost.network import Layer
 from workbench.lowrank.matrices import two_layers
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, matrix_spectrum
-from workbench.steps.base import layers_setting, setting
+from workbench.steps.base import setting
 from workbench.steps.chain import Chain, link, pointwise, spatial, taps
-from workbench.steps.factorize import ALLOW_GROWTH, DATA_AWARE, RANK, ROUND_TO, Factorize
+from workbench.steps.factorize import RANK, Factorize
 
 Tensor = torch.Tensor
 
@@ -29,10 +29,6 @@ class SVD(Factorize):
     summary: ClassVar[str] = "Linear layers and convolutions as a thinner one and a pointwise one."
 
     rank: Any = setting(0.5, help="Channels between the two layers: a fraction, a number, a rule or a budget.", **RANK)
-    layers: str | tuple[str, ...] = layers_setting()
-    data_aware: bool = setting(True, **DATA_AWARE)
-    allow_growth: bool = setting(False, **ALLOW_GROWTH)
-    round_to: int = setting(1, **ROUND_TO)
 
     def unfit(self, layer: Layer) -> str:
         """A layer of rank one a group has nothing to factorize."""

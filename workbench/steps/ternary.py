@@ -30,6 +30,7 @@ class Ternary(Rewrite):
     title: ClassVar[str] = "Ternary weights"
     summary: ClassVar[str] = "Weights of -1, 0 and 1 with one scale a channel: stored in a twentieth, no faster."
     family: ClassVar[str] = "precision"
+    keeps_shapes: ClassVar[bool] = True
 
     keep_ends: bool = setting(True, "flag", "Leave the first and the last layer as they are; they suffer most.")
     layers: Layers = layers_setting()

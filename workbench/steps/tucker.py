@@ -13,9 +13,10 @@ from workbench.cost.weights import Weights
 from workbench.lowrank.ranks import Rule, rounded
 from workbench.lowrank.spectra import Ranks, Spectrum, TwoRanks, assumed_two, tucker_spectrum
 from workbench.lowrank.tucker import full_rank, tucker2
-from workbench.steps.base import layers_setting, setting
+from workbench.steps.base import setting
 from workbench.steps.chain import Chain, link, pointwise, spatial, taps
-from workbench.steps.factorize import ALLOW_GROWTH, DATA_AWARE, RANK, ROUND_TO, STEM_INPUTS, Factorize
+from workbench.steps.factorize import RANK, Factorize
+from workbench.steps.ranking import STEM_INPUTS
 
 Tensor = torch.Tensor
 
@@ -32,10 +33,6 @@ class Tucker(Factorize):
     modes: ClassVar[int] = 2
 
     rank: Any = setting(0.5, help="Ranks (outputs, inputs): a fraction, numbers, a rule or a budget.", **RANK)
-    layers: str | tuple[str, ...] = layers_setting()
-    data_aware: bool = setting(True, **DATA_AWARE)
-    allow_growth: bool = setting(False, **ALLOW_GROWTH)
-    round_to: int = setting(1, **ROUND_TO)
 
     def unfit(self, layer: Layer) -> str:
         """Tucker-2 needs taps and more than one input channel a group."""
@@ -99,16 +96,12 @@ class Tucker(Factorize):
             core = torch.einsum("op,pq...->oq...", u, core)
         return [*([v.T] if project else []), core, *([u] if expand else [])]
 
-    def _ranks(self, rule: Rule, layer: Layer, weights: Any) -> Ranks:
-        ranks = super()._ranks(rule, layer, weights)
+    def ranks(self, rule: Rule, layer: Layer, weights: Weights) -> Ranks:
+        """As for all, and a stem keeps all its inputs."""
+        ranks = super().ranks(rule, layer, weights)
         if rule.kind != "explicit" and layer.c_in // layer.groups <= STEM_INPUTS:
             return self.limit(layer, (ranks[0], self.full(layer)[1]))
         return ranks
-
-    def least(self, layer: Layer, edge: bool, weights: Weights) -> Ranks:
-        """As for all, and a stem keeps all its inputs."""
-        p, q = super().least(layer, edge, weights)
-        return (p, self.full(layer)[1]) if layer.c_in // layer.groups <= STEM_INPUTS else (p, q)
 
     def _sides(self, layer: Layer, ranks: Ranks) -> tuple[bool, bool]:
         """Whether the inputs are projected, and the outputs expanded."""

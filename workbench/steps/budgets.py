@@ -1,0 +1,85 @@
+"""One budget of MACs or parameters shared out over the layers that a factorization treats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from workbench.cost.network import Layer, Network
+from workbench.cost.weights import Weights
+from workbench.errors import BadValue
+from workbench.lowrank.budget import Option, cheapest, share_out
+from workbench.lowrank.ranks import Rule
+from workbench.lowrank.spectra import Ranks, Spectrum
+from workbench.steps.chain import Chain, macs, params
+
+if TYPE_CHECKING:
+    from workbench.steps.factorize import Factorize
+
+#: Share of the squared norm that a rule must leave to a stem and to the last layer.
+EDGE_ENERGY = 0.99
+Priced = tuple[Option, Ranks | None]  # (cost, loss) of a choice of ranks; None is the layer as it is
+
+
+@dataclass(frozen=True)
+class Treated:
+    """A layer that a family can treat, how often it runs, and whether it is a stem or a head."""
+
+    layer: Layer
+    uses: int
+    edge: bool
+
+
+def share(
+    step: Factorize, rule: Rule, network: Network, treated: Sequence[Treated], weights: Weights
+) -> dict[str, Ranks | None]:
+    """Ranks for every layer under one budget; None where the layer stays as it is.
+
+    Raises: `BadValue` naming the least when the budget is out of reach.
+    """
+    total = network.totals.macs if rule.kind == "macs" else network.totals.params
+    layers = [_options(step, one, rule.kind, weights) for one in treated]
+    priced = [[price for price, _ in options] for options in layers]
+    fixed = total - sum(prices[-1][0] for prices in priced)
+    budget = rule.value * total - fixed
+    if priced and cheapest(priced) > budget * (1 + 1e-9):
+        least = (fixed + cheapest(priced)) / total
+        raise BadValue(
+            f"{step.brief}: {rule.value:g} of the {rule.kind} cannot be reached, the least is {least:.3g} "
+            f"with the layers that {type(step).__name__} can treat. Raise the budget or add a step of another kind."
+        )
+    chosen = share_out(priced, budget).chosen
+    return {
+        one.layer.module: options[index][1] for one, options, index in zip(treated, layers, chosen, strict=True)
+    }
+
+
+def _options(step: Factorize, one: Treated, cost: str, weights: Weights) -> list[Priced]:
+    """Every candidate that is smaller than the layer, the layer itself last."""
+    layer = one.layer
+    what = f"options {step.variety} {step.round_to} {cost} {one.edge} {layer.input} {layer.output} {one.uses}"
+
+    def compute(_: torch.Tensor) -> list[Priced]:
+        return _price(step, one, cost, step.known(layer, weights))
+
+    found = weights.analysed(layer.module, what, compute)
+    return _price(step, one, cost, step.assumed(layer)) if found is None else found
+
+
+def _price(step: Factorize, one: Treated, cost: str, spectrum: Spectrum) -> list[Priced]:
+    layer = one.layer
+    found: list[Priced] = []
+    for ranks in step.candidates(layer):
+        chain = step.chain(layer, ranks)
+        loss = spectrum.error(ranks) ** 2
+        smaller = macs(chain) < layer.macs and params(chain) < layer.params
+        if smaller and not (one.edge and loss > 1 - EDGE_ENERGY):
+            found.append(((_cost(chain, cost) * (one.uses if cost == "macs" else 1), loss), ranks))
+    return [*found, ((_cost((layer,), cost) * (one.uses if cost == "macs" else 1), 0.0), None)]
+
+
+def _cost(chain: Chain, cost: str) -> int:
+    return macs(chain) if cost == "macs" else params(chain)
