@@ -1,0 +1,170 @@
+"""How many channels every group of layers keeps, and the network that results: closed forms on shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.cost.network import Layer, Network, Shape
+from workbench.errors import BadValue
+from workbench.pruning.channels import Channels, Group, Units, depthwise
+
+Mask = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float64]
+
+#: A group keeps at least this share of its channels when one threshold cuts all groups.
+LEAST_SHARE = 0.125
+STEPS = 16  # of the bisection: the share is known to 1 / 65,536
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The groups that are cut, and how many units each keeps."""
+
+    channels: Channels
+    groups: tuple[Group, ...]
+    kept: tuple[int, ...]
+
+    def mask(self, chosen: Sequence[Units] | None = None) -> Mask:
+        """True for every unit that stays: `chosen` ones of each group, or just as many."""
+        mask = np.ones(int(max((u.max() for u in self.channels.writes if len(u)), default=0)) + 1, dtype=bool)
+        for group, count in zip(self.groups, self.kept, strict=True):
+            mask[group.units] = False
+            mask[group.units[:count]] = chosen is None
+        for units in chosen or ():
+            mask[units] = True
+        return mask
+
+    @property
+    def network(self) -> Network:
+        """The network with that many channels."""
+        return shrink(self.channels, self.mask())
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What to reach: a share of the channels to remove, or of the MACs to keep."""
+
+    ratio: float | None
+    macs: float | None
+    round_to: int
+
+    def widths(self, channels: Channels, groups: tuple[Group, ...], scores: Sequence[Scores] | None) -> Widths:
+        """The widths that reach the goal; `scores` (one array a group) set one threshold for all, None one share.
+
+        Raises: `BadValue` when a layer would be left empty, or the MACs cannot fall that far.
+        """
+        if not groups:
+            return Widths(channels, (), ())
+        share = _shares(groups, scores)
+        if self.macs is None:
+            assert self.ratio is not None
+            self._refuse_empty(groups, share(self.ratio))
+            return self._rounded(channels, groups, share(self.ratio))
+        return self._to_macs(channels, groups, share)
+
+    def _to_macs(self, channels: Channels, groups: tuple[Group, ...], share: Callable[[float], list[float]]) -> Widths:
+        assert self.macs is not None
+        limit = self.macs * channels.network.totals.macs
+        low, high = 0.0, 1.0
+        best = self._rounded(channels, groups, share(high))
+        if best.network.totals.macs > limit:
+            least = best.network.totals.macs / channels.network.totals.macs
+            raise BadValue(
+                f"'macs:{self.macs:g}' cannot be reached by removing channels: at least {least:.1%} of the MACs remain "
+                f"(groups keep {self.round_to} channels or more). Ask for more MACs, choose more layers, or lower round_to."
+            )
+        for _ in range(STEPS):
+            middle = (low + high) / 2
+            found = self._rounded(channels, groups, share(middle))
+            if found.network.totals.macs <= limit:
+                high, best = middle, found
+            else:
+                low = middle
+        return self._give_back(best, limit)
+
+    def _give_back(self, widths: Widths, limit: float) -> Widths:
+        """Widen group by group what rounding cut too far, as long as the limit holds."""
+        for index, group in enumerate(widths.groups):
+            wider = min(widths.kept[index] + _grain(widths.channels, group, self.round_to), len(group.units))
+            kept = (*widths.kept[:index], wider, *widths.kept[index + 1 :])
+            tried = Widths(widths.channels, widths.groups, kept)
+            if tried.network.totals.macs <= limit:
+                widths = tried
+        return widths
+
+    def _rounded(self, channels: Channels, groups: tuple[Group, ...], shares: Sequence[float]) -> Widths:
+        kept = []
+        for group, wanted in zip(groups, shares, strict=True):
+            grain, count = _grain(channels, group, self.round_to), len(group.units)
+            kept.append(min(count, max(grain, round(wanted * count / grain) * grain)))
+        return Widths(channels, groups, tuple(kept))
+
+    def _refuse_empty(self, groups: tuple[Group, ...], shares: Sequence[float]) -> None:
+        for group, wanted in zip(groups, shares, strict=True):
+            if wanted * len(group.units) < 0.5:
+                raise BadValue(
+                    f"ratio={self.ratio:g} would leave {group.layers[0]!r} without channels: it has {len(group.units)}. "
+                    "Use a smaller ratio, or leave the layer out with layers=."
+                )
+
+
+def shrink(channels: Channels, kept: Mask) -> Network:
+    """The network with the units of `kept` alone; every shape follows."""
+    written: dict[int, tuple[Shape, Shape]] = {}  # the shapes of every tensor, before and after
+    layers = []
+    for layer, reads, writes in zip(channels.network.layers, channels.reads, channels.writes, strict=True):
+        new = _shrunk(layer, (_sized(layer.input, reads, kept), _sized(layer.output, writes, kept)), written)
+        written[layer.writes] = (layer.output, new.output)
+        layers.append(new)
+    return Network(tuple(layers))
+
+
+def _shrunk(layer: Layer, shapes: tuple[Shape, Shape], written: dict[int, tuple[Shape, Shape]]) -> Layer:
+    before, after = shapes
+    if before == layer.input and after == layer.output:
+        return layer
+    others = layer.others
+    if others:
+        pairs = [written[tensor] for tensor in layer.reads[1:] if tensor in written]
+        others += sum(prod(new) - prod(old) for old, new in pairs)
+    new = layer._replace(
+        input=before, output=after, groups=before[0] if depthwise(layer) else layer.groups, others=others
+    )
+    if not layer.module:
+        return new
+    if layer.kind == "norm":
+        return new._replace(weights=layer.weights * after[0] // layer.output[0])
+    return new._replace(weights=new.weight_elements)
+
+
+def _sized(shape: Shape, units: Units, kept: Mask) -> Shape:
+    axis = len(shape) - 1 if len(shape) == 2 else 0
+    if not shape or len(units) != shape[axis]:
+        return shape
+    return (*shape[:axis], int(kept[units].sum()), *shape[axis + 1 :])
+
+
+def _shares(groups: tuple[Group, ...], scores: Sequence[Scores] | None) -> Callable[[float], list[float]]:
+    """A function from the share removed over all groups to the share that each group keeps."""
+    if scores is None:
+        return lambda removed: [1 - removed] * len(groups)
+    ranked = np.sort(np.concatenate(list(scores)))
+
+    def by_threshold(removed: float) -> list[float]:
+        cut = min(int(removed * len(ranked)), len(ranked) - 1)
+        threshold = ranked[cut] if cut else -np.inf
+        return [max(float((one >= threshold).mean()), LEAST_SHARE) for one in scores]
+
+    return by_threshold
+
+
+def _grain(channels: Channels, group: Group, round_to: int) -> int:
+    """Units that make `round_to` channels of a layer; all of them where the group has no more."""
+    own = channels.made[group.layers[0]]
+    each = max(1, int(np.isin(own, group.units).sum()) // len(group.units))
+    return min(max(1, round_to // each), len(group.units))

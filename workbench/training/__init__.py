@@ -1,0 +1,1 @@
+"""Training: one loop, its schedules and checkpoints, the losses of distillation, mild augmentation."""

@@ -1,0 +1,182 @@
+"""What a student can learn from its teacher: losses on logits and on feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from workbench.errors import StepFailed
+
+Tensor = torch.Tensor
+
+#: The terms that `Distillation` knows, and "none".
+METHODS = ("none", "logits", "soft", "hints", "attention", "relational")
+ANGLE_WEIGHT = 2.0  # of the angles against the distances, as in Park et al. 2019
+
+
+def logits(student: Tensor, teacher: Tensor) -> Tensor:
+    """Half the mean squared difference of two (N, classes) logits (Ba & Caruana 2014, eq. 1)."""
+    return functional.mse_loss(student, teacher) / 2
+
+
+def soft(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL divergence of the softened outputs times the squared temperature (Hinton et al. 2015)."""
+    wanted = (teacher / temperature).log_softmax(1)
+    given = (student / temperature).log_softmax(1)
+    return functional.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
+
+
+def hint(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared difference of two maps (N, C, ...), relative to the teacher's (Romero et al. 2015, eq. 3)."""
+    return functional.mse_loss(student, teacher) / teacher.square().mean().clamp_min(1e-12)
+
+
+def attention(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared distance of the normalised maps of mean squared channels (Zagoruyko & Komodakis 2017, eq. 2)."""
+    pair = [functional.normalize(x.square().mean(1).flatten(1), dim=1) for x in (student, teacher)]
+    return (pair[0] - pair[1]).square().sum(1).mean()
+
+
+def relational(student: Tensor, teacher: Tensor) -> Tensor:
+    """Huber loss on the distances and angles among a batch's vectors (N, D) (Park et al. 2019, eqs. 5 to 8)."""
+    apart = functional.smooth_l1_loss(_distances(student), _distances(teacher))
+    turned = functional.smooth_l1_loss(_angles(student), _angles(teacher))
+    return apart + ANGLE_WEIGHT * turned
+
+
+def _distances(x: Tensor) -> Tensor:
+    squared = (x[:, None] - x[None]).square().sum(2)
+    away = squared.clamp_min(1e-12).sqrt() * (1 - torch.eye(len(x), device=x.device))
+    return away / (away.sum() / max(len(x) * (len(x) - 1), 1)).clamp_min(1e-12)
+
+
+def _angles(x: Tensor) -> Tensor:
+    towards = functional.normalize(x[None] - x[:, None], dim=2)  # [j, i]: from j to i
+    return towards @ towards.mT
+
+
+class Distillation(nn.Module):
+    """One term between a student and its teacher, on logits or on the outputs of layers that both have.
+
+    Its parameters are the regressors of "hints": 1 x 1 convolutions from the student's channels to the teacher's.
+
+    Args:
+        method: one of `METHODS` but "none".
+        student, teacher: the networks; the teacher is used in evaluation mode and not changed.
+        layers: the layers whose outputs are compared, for "hints" and "attention"; for "relational" the last one's.
+        example: one input (1, ...), which tells the layers' shapes.
+    """
+
+    def __init__(
+        self, method: str, student: nn.Module, teacher: nn.Module, layers: Sequence[str], example: Tensor
+    ) -> None:
+        super().__init__()
+        self.method, self.names = method, tuple(layers)
+        self.pair = (student, teacher)  # in a tuple, so that they are no submodules
+        self.regressors = nn.ModuleList()
+        if method == "hints":
+            widths = zip(shapes(student, self.names, example), shapes(teacher, self.names, example), strict=True)
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                self.regressors.extend(_regressor(mine, its) for mine, its in widths)
+
+    def forward(self, x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """The student's logits for inputs (N, ...) and the term."""
+        student, teacher = self.pair
+        with outputs_of(student, self.names) as mine:
+            answer = student(x).float()
+        with torch.no_grad(), outputs_of(teacher, self.names) as its:
+            wanted = teacher(x).float()
+        return answer, self._term((answer, wanted), (mine, its), temperature)
+
+    def _term(
+        self, ends: tuple[Tensor, Tensor], maps: tuple[dict[str, Tensor], dict[str, Tensor]], temperature: float
+    ) -> Tensor:
+        if self.method == "logits":
+            return logits(*ends)
+        if self.method == "soft":
+            return soft(*ends, temperature)
+        pairs = [(maps[0][name].float(), maps[1][name].float()) for name in self.names]
+        if self.method == "relational":
+            return relational(*(vectors(one) for one in pairs[-1]))
+        if self.method == "hints":
+            pairs = [(fit(a), b) for fit, (a, b) in zip(self.regressors, pairs, strict=True)]
+            return torch.stack([hint(a, b) for a, b in pairs]).mean()
+        return torch.stack([attention(a, b) for a, b in pairs]).mean()
+
+
+@contextmanager
+def outputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """The outputs of the named layers, filled in while the module runs; a layer used twice gives its last."""
+    found: dict[str, Tensor] = {}
+    handles = [
+        module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: found.__setitem__(n, out))
+        for name in names
+    ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def shapes(module: nn.Module, names: Sequence[str], example: Tensor) -> list[tuple[int, ...]]:
+    """The shapes (without the batch) of the named layers' outputs."""
+    with outputs_of(module.eval(), names) as found:
+        module(example)
+    missing = [name for name in names if not isinstance(found.get(name), Tensor)]
+    if missing:
+        raise StepFailed(f"The layer {missing[0]!r} gives no tensor to compare. Name others to learn from.")
+    return [tuple(found[name].shape[1:]) for name in names]
+
+
+def common_layers(student: nn.Module, teacher: nn.Module, example: Tensor) -> tuple[str, ...]:
+    """The last layer of each map size that both networks have, in execution order: the ends of the stages."""
+    both = {name for name, m in teacher.named_modules() if not any(m.children())}
+    both &= {name for name, m in student.named_modules() if not any(m.children())}
+    sizes = [_map_sizes(net, both, example) for net in (student, teacher)]
+    last: dict[tuple[int, ...], str] = {}
+    for name, size in sizes[1].items():
+        if sizes[0].get(name) == size:
+            last.pop(size, None)
+            last[size] = name
+    return tuple(last.values())
+
+
+def vectors(x: Tensor) -> Tensor:
+    """One vector for each input: the means of a map's channels."""
+    return x.flatten(2).mean(2) if x.dim() > 2 else x
+
+
+@torch.no_grad()
+def _map_sizes(module: nn.Module, names: set[str], example: Tensor) -> dict[str, tuple[int, ...]]:
+    """The layers that give maps (N, C, H, W) and their H, W, in the order of their last use."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, out: object) -> None:
+        if isinstance(out, Tensor) and out.dim() == 4:
+            found.pop(name, None)
+            found[name] = tuple(out.shape[2:])
+
+    handles = [
+        module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: note(n, out)) for name in names
+    ]
+    try:
+        module.eval()(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _regressor(mine: tuple[int, ...], its: tuple[int, ...]) -> nn.Module:
+    if mine[1:] != its[1:]:
+        raise StepFailed(f"The layer gives maps of {mine[1:]} in the student and {its[1:]} in the teacher.")
+    if len(its) == 1:
+        return nn.Linear(mine[0], its[0])
+    return nn.Conv2d(mine[0], its[0], 1)

@@ -1,0 +1,265 @@
+"""The training loop: one for every step that trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from workbench.errors import Cancelled, StepFailed
+from workbench.jobs import Reporter
+from workbench.training.augment import augment
+from workbench.training.checkpoint import Checkpoint, Tensors, nested, unnested
+from workbench.training.schedule import rate
+
+if TYPE_CHECKING:
+    from workbench.data import Split
+
+Tensor = torch.Tensor
+#: A loss of the inputs and labels of a batch; it runs the student itself.
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+SAVE_SECONDS = 60.0  # between two checkpoints inside an epoch
+SCORE_BATCH = 100  # feature maps stay in the cache
+CLIP = 5.0  # the largest norm of a step's gradient
+
+
+class Diverged(StepFailed):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. Equal settings on equal data give the same batches in the same order."""
+
+    epochs: int
+    lr: float
+    batch: int = 64
+    optimizer: str = "sgd"  # sgd (Nesterov, momentum 0.9), adam
+    schedule: str = "one-cycle"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    patience: int = 0  # epochs without a better validation score before it stops; 0 never stops early
+    augmentation: str = "none"
+    precision: str = "auto"  # auto, float32, bfloat16
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy on a split and the mean cross entropy, which decides where accuracies are equal."""
+
+    accuracy: float
+    loss: float
+
+    def beats(self, other: Score) -> bool:
+        """True when it is the better one."""
+        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+@dataclass
+class History:
+    """The score on validation at the start and after each epoch, and which of them is the best."""
+
+    scores: list[Score] = field(default_factory=list)
+    best: int = 0
+
+    @property
+    def stale(self) -> int:
+        """Epochs since the best."""
+        return len(self.scores) - 1 - self.best
+
+
+@dataclass
+class Trainer:
+    """What is trained, on what, towards what. `fit` does it.
+
+    `extra` holds further parameters of the loss, such as regressors. `after_step()` and `after_epoch(rate)`
+    put the weights back where they must lie.
+    """
+
+    student: nn.Module
+    loss: Loss
+    split: Split
+    validation: Split | None
+    settings: Settings
+    checkpoint: Checkpoint | None = None
+    extra: nn.Module = field(default_factory=nn.Module)
+    after_step: Callable[[], None] = lambda: None
+    after_epoch: Callable[[float], None] = lambda rate: None
+
+    def fit(self, progress: Reporter) -> History:
+        """Train the student in place; leave it with its best weights on validation, the start's included.
+
+        With a checkpoint, a run that was killed or cancelled goes on where it was, with the result that it
+        would have had without the break. Without a validation split the last weights count as the best.
+
+        Raises: `Diverged` when the loss is not finite, `Cancelled`. Then too the student has its best weights.
+        """
+        self._begin()
+        try:
+            while not self._finished:
+                self._epoch(progress)
+        except Cancelled:
+            self._save()
+            raise
+        finally:
+            self.student.load_state_dict(self._best)
+            self.student.eval()
+        if self.checkpoint is not None:
+            self.checkpoint.remove()
+        return self.history
+
+    # The state of a run.
+
+    def _begin(self) -> None:
+        parameters = [p for part in (self.student, self.extra) for p in part.parameters() if p.requires_grad]
+        self.history, self._step, self._saved = History(), 0, time.monotonic()
+        self._optimizer = _optimizer(self.settings, parameters)
+        if not self._resume():
+            self._best = _copy(self.student)
+            self.history.scores.append(self._score())
+
+    @cached_property
+    def _steps_an_epoch(self) -> int:
+        return -(-len(self.split) // self.settings.batch)
+
+    @property
+    def _finished(self) -> bool:
+        if self._step >= self.settings.epochs * self._steps_an_epoch:
+            return True
+        return 0 < self.settings.patience <= self.history.stale and self._step % self._steps_an_epoch == 0
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        momenta = {
+            f"{index}.{name}": value
+            for index, state in self._optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+            if isinstance(value, Tensor)
+        }
+        parts = {"student": _copy(self.student), "best": self._best, "extra": _copy(self.extra), "optimizer": momenta}
+        tensors = {key: value for name, part in parts.items() for key, value in nested(name, part).items()}
+        scores = [[one.accuracy, one.loss] for one in self.history.scores]
+        self.checkpoint.save(tensors, {"step": self._step, "scores": scores, "best": self.history.best})
+        self._saved = time.monotonic()
+
+    def _resume(self) -> bool:
+        found = self.checkpoint.load() if self.checkpoint is not None else None
+        if found is None:
+            return False
+        tensors, facts = found
+        self.student.load_state_dict(unnested("student", tensors))
+        self.extra.load_state_dict(unnested("extra", tensors))
+        self._best, self._step = unnested("best", tensors), facts["step"]
+        self.history = History([Score(*one) for one in facts["scores"]], facts["best"])
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in unnested("optimizer", tensors).items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        return True
+
+    # The work.
+
+    def _epoch(self, progress: Reporter) -> None:
+        """The rest of the current epoch, then the score."""
+        each, batch = self._steps_an_epoch, self.settings.batch
+        epoch, done = divmod(self._step, each)
+        order = torch.randperm(len(self.split), generator=_generator(self.settings.seed, epoch))
+        self.student.train()
+        for chosen in order.split(batch)[done:]:
+            self._train(self.split.inputs[chosen], self.split.labels[chosen])
+            self._report(progress)
+            if time.monotonic() - self._saved > SAVE_SECONDS:
+                self._save()
+        self.after_epoch(self._rate)
+        self.history.scores.append(self._score())
+        if self.validation is None or self.history.scores[-1].beats(self.history.scores[self.history.best]):
+            self._best, self.history.best = _copy(self.student), len(self.history.scores) - 1
+        self._save()
+
+    @property
+    def _rate(self) -> float:
+        how, steps = self.settings, self.settings.epochs * self._steps_an_epoch
+        return how.lr * rate(how.schedule, self._step, steps, how.warmup)
+
+    def _train(self, inputs: Tensor, labels: Tensor) -> None:
+        """One step of the optimizer."""
+        x = augment(inputs, self.settings.augmentation, _generator(self.settings.seed, self._step, 1))
+        with autocast(self.settings.precision):
+            loss = self.loss(x, labels)
+        self._last = float(loss.detach())
+        if not self._last - self._last == 0:  # NaN or infinite
+            raise Diverged(self._divergence())
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate
+        self._optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._optimizer.param_groups[0]["params"], CLIP)
+        self._optimizer.step()
+        self.after_step()
+        self._step += 1
+
+    def _report(self, progress: Reporter) -> None:
+        epochs, latest = self.settings.epochs, self.history.scores[-1]
+        words = f"epoch {(self._step - 1) // self._steps_an_epoch + 1} of {epochs}, loss {self._last:.3f}"
+        if self.validation is not None:
+            words += f", validation {latest.accuracy:.2%}"
+        progress(self._step / (epochs * self._steps_an_epoch), words)
+
+    def _divergence(self) -> str:
+        epoch, step = divmod(self._step, self._steps_an_epoch)
+        return (
+            f"the loss became {self._last} at step {step + 1} of {self._steps_an_epoch} in epoch {epoch + 1} of "
+            f"{self.settings.epochs}, at a learning rate of {self._rate:.2g}. Use a lower lr"
+        )
+
+    def _score(self) -> Score:
+        return Score(0.0, 0.0) if self.validation is None else score(self.student, self.validation)
+
+
+@torch.no_grad()
+def score(module: nn.Module, split: Split) -> Score:
+    """Accuracy and mean cross entropy of a module in evaluation mode, in float32."""
+    module.eval()
+    right, loss = 0, 0.0
+    for inputs, labels in split.batches(SCORE_BATCH):
+        logits = module(inputs)
+        right += int((logits.argmax(1) == labels).sum())
+        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+    return Score(right / len(split), loss / len(split))
+
+
+def autocast(precision: str) -> torch.autocast:
+    """bfloat16 where it is asked for, or pays ("auto"): on CUDA and on processors with instructions for it."""
+    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    enabled = precision == "bfloat16" or (precision == "auto" and bool(fast()))
+    return torch.autocast("cpu", torch.bfloat16, enabled=enabled)
+
+
+def _optimizer(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay
+    )
+
+
+def _generator(*numbers: int) -> torch.Generator:
+    """Random numbers that depend on nothing but these, so that a resumed run draws the same."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 1) % (1 << 62)
+    return torch.Generator().manual_seed(seed)
+
+
+def _copy(module: nn.Module) -> Tensors:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
