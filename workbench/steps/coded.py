@@ -1,0 +1,79 @@
+"""`Coded`, what weights of one or two bits have in common: a few values times a scale for each output channel."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from workbench.cost.network import Layer, Network
+from workbench.cost.trace import trace
+from workbench.quantization.codes import codable, error, replaced, stored_bits
+from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.cost.weights import Weights
+
+
+@dataclass(frozen=True)
+class Coded(Rewrite, abstract=True):
+    """A step that replaces weights by coded ones.
+
+    No runtime here has kernels for such weights: the artefact holds them as float32 and is no faster;
+    what shrinks is the compressed file. Without training much accuracy is lost; the statistics of batch
+    norms, estimated anew afterwards, regain part of it.
+    """
+
+    family: ClassVar[str] = "precision"
+    keeps_shapes: ClassVar[bool] = True
+    values: ClassVar[str]  # in words
+    bits: ClassVar[float]  # a weight
+
+    _: KW_ONLY
+    keep_ends: bool = setting(True, "flag", "Leave the first and the last layer as they are; they suffer most.")
+    layers: Layers = layers_setting()
+
+    @staticmethod
+    @abstractmethod
+    def code(weight: torch.Tensor) -> torch.Tensor:
+        """The coded weight, (outputs, ...) as the original."""
+
+    @property
+    def brief(self) -> str:
+        """The name says it all, but for a choice of layers."""
+        return " ".join([type(self).__name__, *(f"{k}={v}" for k, v in self.options().items())])
+
+    def sketch(self, network: Network, weights: Weights) -> Sketch:
+        """Shapes and costs stay; the rows say the error, and the bits that the weights need once compressed."""
+        every, inner = codable(network, keep_ends=False), codable(network, keep_ends=self.keep_ends)
+        chosen = set(select(self.layers, every)) & set(inner)
+        rows = [self._row(network.by_module[name][0], name in chosen, name in inner, weights) for name in every]
+        return Sketch(network, tuple(rows))
+
+    def apply(self, module: nn.Module, context: Context) -> nn.Module:
+        """A copy with coded weights."""
+        network = trace(module, context.example)
+        inner = set(codable(network, keep_ends=self.keep_ends))
+        names = [name for name in select(self.layers, codable(network, keep_ends=False)) if name in inner]
+        return replaced(module, names, self.code)
+
+    def _row(self, layer: Layer, chosen: bool, inner: bool, weights: Weights) -> Row:
+        share = 1 - stored_bits(layer, self.bits) / (32 * layer.params)
+        why = "not among the chosen layers" if inner else "the first and the last layer are kept"
+        what = f"{type(self).__name__} error"
+        return Row(
+            step=self.brief,
+            layer=layer.module,
+            kind=layer.kind,
+            applies=chosen,
+            action=f"weights of {self.values}: {share:.0%} less to store, the same speed" if chosen else why,
+            macs=layer.macs,
+            macs_after=layer.macs,
+            params=layer.params,
+            params_after=layer.params,
+            relative_error=weights.analysed(layer.module, what, lambda w: error(w, self.code)) if chosen else None,
+        )
