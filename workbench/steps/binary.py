@@ -24,6 +24,6 @@ class Binary(Coded):
     bits: ClassVar[float] = 1
 
     @staticmethod
-    def code(weight: torch.Tensor) -> torch.Tensor:
+    def coded(weight: torch.Tensor) -> torch.Tensor:
         """Signs times the mean magnitude of each output's weights."""
         return binary(weight)

@@ -39,7 +39,7 @@ class Coded(Rewrite, abstract=True):
 
     @staticmethod
     @abstractmethod
-    def code(weight: torch.Tensor) -> torch.Tensor:
+    def coded(weight: torch.Tensor) -> torch.Tensor:
         """The coded weight, (outputs, ...) as the original."""
 
     @property
@@ -59,7 +59,7 @@ class Coded(Rewrite, abstract=True):
         network = trace(module, context.example)
         inner = set(codable(network, keep_ends=self.keep_ends))
         names = [name for name in select(self.layers, codable(network, keep_ends=False)) if name in inner]
-        return replaced(module, names, self.code)
+        return replaced(module, names, self.coded)
 
     def _row(self, layer: Layer, chosen: bool, inner: bool, weights: Weights) -> Row:
         share = 1 - stored_bits(layer, self.bits) / (32 * layer.params)
@@ -75,5 +75,5 @@ class Coded(Rewrite, abstract=True):
             macs_after=layer.macs,
             params=layer.params,
             params_after=layer.params,
-            relative_error=weights.analysed(layer.module, what, lambda w: error(w, self.code)) if chosen else None,
+            relative_error=weights.analysed(layer.module, what, lambda w: error(w, self.coded)) if chosen else None,
         )

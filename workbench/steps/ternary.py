@@ -24,6 +24,6 @@ class Ternary(Coded):
     bits: ClassVar[float] = 1.58
 
     @staticmethod
-    def code(weight: torch.Tensor) -> torch.Tensor:
+    def coded(weight: torch.Tensor) -> torch.Tensor:
         """Signs of the larger weights times their mean magnitude, zero for the others."""
         return ternary(weight)
