@@ -6,14 +6,19 @@ import shutil
 import tempfile
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from workbench.cost.network import Network
+from workbench.cost.trace import trace
+from workbench.cost.weights import Weights
 from workbench.errors import BadValue, StepFailed, WorkbenchError
 from workbench.jobs import Reporter
 from workbench.models import Model
+from workbench.models.structure import save_variant
 from workbench.onnx_file import write_onnx
 from workbench.recipe import Recipe, as_recipe
 from workbench.steps.base import Context, Lower, Rewrite, Step
@@ -64,8 +69,11 @@ def rewrite(
     progress: Reporter | None = None,
     *,
     recalibrate: bool = True,
+    folder: Path | None = None,
 ) -> nn.Module:
     """A new module, in evaluation mode, with every rewriting step applied in turn.
+
+    `folder` is where steps that train keep what a killed process needs to go on.
 
     Batch-norm statistics are re-estimated after the last rewrite, unless no layer was changed, the recipe
     says `Recalibrate` itself, `recalibrate` is off, or there are no calibration images.
@@ -83,7 +91,7 @@ def rewrite(
         part = progress.part(index / len(steps), (index + 1) / len(steps))
         part(0.0, step.title or step.brief)
         try:
-            scene = context(model, data, part)
+            scene = context(model, data, part, folder / str(index) if folder else None)
             # What was computed from the original weights holds only as long as no step has changed them.
             scene = scene if index == 0 else replace(scene, cache={})
             module = step.apply(module, scene).eval()
@@ -112,7 +120,16 @@ def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, ta
     return target
 
 
-def context(model: Model, data: Data | None, progress: Reporter) -> Context:
+def network_of(module: nn.Module, model: Model, recipe: Recipe) -> Network:
+    """The network of a finished module as it became, with what the recipe's lowering steps make of it."""
+    network = trace(module, model.example)
+    for step in recipe:
+        if isinstance(step, Lower):
+            network = step.sketch(network, Weights(module)).network
+    return network
+
+
+def context(model: Model, data: Data | None, progress: Reporter, folder: Path | None = None) -> Context:
     """What the steps may see: every split but the test split."""
     calibration = data.get("calibration") if data is not None else None
     return Context(
@@ -123,7 +140,16 @@ def context(model: Model, data: Data | None, progress: Reporter) -> Context:
         validation=data.get("validation") if data is not None else None,
         original=model.module,
         cache=model.weights.cache,
+        folder=folder,
+        keep=None if folder is None else partial(_keep, model, folder),
     )
+
+
+def _keep(model: Model, folder: Path, module: nn.Module, name: str) -> Path:
+    """Write a network so that `wb.load` reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_variant(module, model, folder / name)
+    return folder / name
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -123,14 +124,17 @@ class Study:
             return self._variants.setdefault(variant.id, variant)
 
     def _work(self, recipe: Recipe, folder: Path, report: Reporter) -> Variant:
-        module = build.rewrite(self.model, recipe, self.data, report.part(0.0, 0.4), recalibrate=self.recalibrate)
+        unfinished = self.path / "unfinished" / self.id_of(recipe)
+        module = build.rewrite(
+            self.model, recipe, self.data, report.part(0.0, 0.4), recalibrate=self.recalibrate, folder=unfinished
+        )
         artefact = build.lower(module, self.model, recipe, self.data, folder / "model.onnx", report.part(0.4, 0.55))
         state = folder / "model.safetensors"
         save_variant(module, self.model, state, recipe=recipe.to_json())
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
         estimates = measure(artefact, baseline, self.data, report.part(0.55, 1.0))
-        estimates |= predict(recipe.network(self.model), self.model.network)
+        estimates |= predict(build.network_of(module, self.model, recipe), self.model.network)
         record = Record(
             id=self.id_of(recipe),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -145,6 +149,7 @@ class Study:
             state=self._storage.adopt(state),
         )
         self._storage.put(record)
+        shutil.rmtree(unfinished, ignore_errors=True)
         return self._variant(record)
 
     def _restore(self) -> None:

@@ -58,9 +58,11 @@ class Variant:
         """
         import pandas as pd
 
+        from workbench.build import network_of
+
         rows = [
             (x.name, x.kind, x.input, x.output, x.macs, x.params, x.memory_access_bytes, x.bits)
-            for x in self.recipe.network(self.model).layers
+            for x in network_of(self.module, self.model, self.recipe).layers
         ]
         columns = ["layer", "kind", "input", "output", "macs", "params", "memory_access_bytes", "bits"]
         return pd.DataFrame(rows, columns=columns)

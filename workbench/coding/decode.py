@@ -1,4 +1,6 @@
-"""Unpack a compressed bundle: python decode.py model.wbz model.onnx
+"""Unpack a compressed bundle.
+
+    python decode.py model.wbz model.onnx
 
 Needs Python and numpy alone, so that a bundle can be unpacked where workbench is not installed. What
 comes out is the packed ONNX file, byte for byte; its SHA-256 is checked.

@@ -39,7 +39,8 @@ def _touched(channels: Channels, kept: Mask) -> Iterator[tuple[str, bool, Tensor
     """Layers with weights that lose channels: path, depthwise, indices kept of the inputs and of the outputs."""
     for layer, reads, writes in zip(channels.network.layers, channels.reads, channels.writes, strict=True):
         if layer.module and not (kept[reads].all() and kept[writes].all()):
-            yield layer.module, depthwise(layer), *(torch.from_numpy(kept[u]).nonzero()[:, 0] for u in (reads, writes))
+            stay = [torch.from_numpy(kept[units]).nonzero()[:, 0] for units in (reads, writes)]
+            yield layer.module, depthwise(layer), stay[0], stay[1]
 
 
 def _cut_norm(norm: _BatchNorm, kept: Tensor) -> None:

@@ -18,6 +18,8 @@ Scores = npt.NDArray[np.float64]
 
 #: A group keeps at least this share of its channels when one threshold cuts all groups.
 LEAST_SHARE = 0.125
+#: A layer of fewer than four times `round_to` channels is rounded more finely.
+LEAST_GRAINS = 4
 STEPS = 16  # of the bisection: the share is known to 1 / 65,536
 
 
@@ -75,8 +77,8 @@ class Goal:
         if best.network.totals.macs > limit:
             least = best.network.totals.macs / channels.network.totals.macs
             raise BadValue(
-                f"'macs:{self.macs:g}' cannot be reached by removing channels: at least {least:.1%} of the MACs remain "
-                f"(groups keep {self.round_to} channels or more). Ask for more MACs, choose more layers, or lower round_to."
+                f"'macs:{self.macs:g}' cannot be reached by removing channels: {least:.1%} of the MACs remain at least "
+                f"(layers keep up to {self.round_to} channels). Ask for more MACs, choose more layers, or lower round_to."
             )
         for _ in range(STEPS):
             middle = (low + high) / 2
@@ -108,8 +110,8 @@ class Goal:
         for group, wanted in zip(groups, shares, strict=True):
             if wanted * len(group.units) < 0.5:
                 raise BadValue(
-                    f"ratio={self.ratio:g} would leave {group.layers[0]!r} without channels: it has {len(group.units)}. "
-                    "Use a smaller ratio, or leave the layer out with layers=."
+                    f"ratio={self.ratio:g} would leave {group.layers[0]!r} without channels: it has "
+                    f"{len(group.units)}. Use a smaller ratio, or leave the layer out with layers=."
                 )
 
 
@@ -164,7 +166,10 @@ def _shares(groups: tuple[Group, ...], scores: Sequence[Scores] | None) -> Calla
 
 
 def _grain(channels: Channels, group: Group, round_to: int) -> int:
-    """Units that make `round_to` channels of a layer; all of them where the group has no more."""
+    """Units that make `round_to` channels of a layer; half or a quarter of them and so on in a narrow layer."""
     own = channels.made[group.layers[0]]
     each = max(1, int(np.isin(own, group.units).sum()) // len(group.units))
-    return min(max(1, round_to // each), len(group.units))
+    grain = max(1, round_to // each)
+    while grain > 1 and len(group.units) < LEAST_GRAINS * grain:
+        grain //= 2
+    return grain

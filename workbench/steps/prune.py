@@ -1,29 +1,32 @@
-"""`Prune`: single weights set to zero by magnitude (Han et al. 2015). Saves storage, not time."""
+"""`Prune`: single weights set to zero. Saves storage, not time."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.network import Network
 from workbench.cost.weights import Weights
-from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
+from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
+from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, chosen_weights, prunable, row, saliency
 
 if TYPE_CHECKING:
     from torch import nn
 
-PRUNABLE = frozenset({"conv", "conv_transpose", "linear"})
+Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)
 class Prune(Rewrite):
-    """Set the smallest weights to zero, over all chosen layers together or layer by layer.
+    """Set the weights that matter least to zero, over all chosen layers together or layer by layer.
 
     The shapes stay, so MACs and latency stay: dense kernels multiply by the zeros. What shrinks is
-    the compressed file. Source: Han et al. 2015, "Learning both Weights and Connections".
+    the compressed file. Sources: Han et al. 2015, "Learning both Weights and Connections"; Sun et al.
+    2024, "A Simple and Effective Pruning Approach" (Wanda) for `importance="activation"`.
     """
 
     title: ClassVar[str] = "Prune weights"
@@ -38,49 +41,48 @@ class Prune(Rewrite):
         "One threshold over all layers, or the same share in every layer.",
         choices=("global", "layer"),
     )
+    importance: str = setting(
+        "magnitude",
+        "choice",
+        "What makes a weight matter: its size, or its size times that of the inputs it meets.",
+        choices=IMPORTANCES,
+    )
     layers: Layers = layers_setting()
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Every convolution and linear layer keeps its shape; the rows say what share becomes zero."""
-        prunable = {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in PRUNABLE}
-        chosen = set(select(self.layers, prunable))
-        rows = tuple(self._row(layer, name in chosen) for name, layer in prunable.items())
-        return Sketch(network, rows)
+        layers = prunable(network)
+        chosen = set(select(self.layers, layers))
+        of = "all chosen layers' weights together" if self.scope == "global" else "its weights"
+        action = f"{self.ratio:.0%} of {of} become zero; the shape stays"
+        rows = (
+            row(self, layer, action, self.ratio > 0)
+            if name in chosen
+            else row(self, layer, "not among the chosen layers", False)
+            for name, layer in layers.items()
+        )
+        return Sketch(network, tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros. At a ratio of 0 nothing changes."""
         pruned = copy.deepcopy(module)
-        named = {n: m for n, m in pruned.named_modules() if isinstance(getattr(m, "weight", None), torch.Tensor)}
-        names = select(self.layers, [n for n, m in named.items() if m.weight.dim() > 1])
-        tensors = [named[name].weight.data for name in names]
-        groups = [tensors] if self.scope == "global" else [[t] for t in tensors]
-        for group in groups:
-            _zero_smallest(group, self.ratio)
+        weights = chosen_weights(pruned, self.layers)
+        scores = saliency(self.importance, pruned, weights, context)
+        pairs = [(weights[name].data, scores[name]) for name in weights]
+        for part in [pairs] if self.scope == "global" else [[pair] for pair in pairs]:
+            _zero_least(part, self.ratio)
+        if self.ratio > 0:
+            context.progress.note(f"{self.brief}: {NO_FASTER}.")
         return pruned
 
-    def _row(self, layer: Layer, chosen: bool) -> Row:
-        of = "all chosen layers' weights together" if self.scope == "global" else "its weights"
-        action = f"{self.ratio:.0%} of {of} become zero; the shape stays" if chosen else "not among the chosen layers"
-        return Row(
-            step=self.brief,
-            layer=layer.module,
-            kind=layer.kind,
-            applies=chosen and self.ratio > 0,
-            action=action,
-            macs=layer.macs,
-            macs_after=layer.macs,
-            params=layer.params,
-            params_after=layer.params,
-        )
 
-
-def _zero_smallest(tensors: list[torch.Tensor], ratio: float) -> None:
-    """Zero the `ratio` smallest magnitudes among all tensors together, in place; exact also with ties."""
-    magnitudes = torch.cat([t.abs().flatten() for t in tensors])
-    count = round(ratio * magnitudes.numel())
+def _zero_least(pairs: Sequence[tuple[Tensor, Tensor]], ratio: float) -> None:
+    """Zero the `ratio` weights of the lowest scores among all pairs (weight, score), in place; exact also with ties."""
+    scores = torch.cat([score.flatten() for _, score in pairs])
+    count = round(ratio * scores.numel())
     if count == 0:
         return
-    mask = torch.ones_like(magnitudes)
-    mask[magnitudes.topk(count, largest=False).indices] = 0
-    for tensor, part in zip(tensors, mask.split([t.numel() for t in tensors]), strict=True):
-        tensor.mul_(part.view_as(tensor))
+    mask = torch.ones_like(scores)
+    mask[scores.topk(count, largest=False).indices] = 0
+    for (weight, _), part in zip(pairs, mask.split([weight.numel() for weight, _ in pairs]), strict=True):
+        weight.mul_(part.view_as(weight))

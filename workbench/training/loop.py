@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ Tensor = torch.Tensor
 #: A loss of the inputs and labels of a batch; it runs the student itself.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+OPTIMIZERS = ("sgd", "adam")
 SAVE_SECONDS = 60.0  # between two checkpoints inside an epoch
 SCORE_BATCH = 100  # feature maps stay in the cache
 CLIP = 5.0  # the largest norm of a step's gradient

@@ -1,0 +1,181 @@
+"""How much each channel matters, by its weights, its batch norm, its gradients or its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from workbench.jobs import Reporter
+from workbench.lowrank.moments import regularised
+from workbench.pruning.channels import MAKERS, Channels, Group, Units, makes
+from workbench.pruning.widths import Scores
+from workbench.steps.moments import Moments
+
+if TYPE_CHECKING:
+    from workbench.cost.network import Layer
+
+Tensor = torch.Tensor
+
+KINDS = ("magnitude", "bn-scale", "taylor", "activation")
+#: Kinds that need nothing but the weights.
+FROM_WEIGHTS = ("magnitude", "bn-scale")
+BATCH = 100
+
+
+def from_weights(kind: str, module: nn.Module, channels: Channels, groups: Sequence[Group]) -> list[Scores]:
+    """Scores of every group's units: the norm of the filters (Li et al. 2017) or |gamma| (Liu et al. 2017).
+
+    Relative to the layer's mean, averaged over the layers of a group. Where a layer has no batch norm,
+    "bn-scale" falls back on the norm of its filters.
+    """
+    norms = norms_after(channels, module) if kind == "bn-scale" else {}
+    values = {}
+    for name in {name for group in groups for name in group.layers}:
+        norm = norms.get(name)
+        scale = norm.weight.detach().abs() if norm is not None and norm.weight is not None else _filters(module, name)
+        values[name] = (scale / scale.mean().clamp_min(1e-12)).double().numpy()
+    return [_by_unit(group, channels, values) for group in groups]
+
+
+def by_gradient(
+    module: nn.Module, channels: Channels, groups: Sequence[Group], images: tuple[Tensor, Tensor], report: Reporter
+) -> list[Scores]:
+    """The mean squared first-order change of the loss when a channel becomes zero (Molchanov et al. 2017, eq. 8).
+
+    `images` are inputs (N, ...) and labels (N,). A channel's activation times its gradient is summed over its
+    positions for each image, over the layers of a group, and squared.
+    """
+    norms = norms_after(channels, module)
+    paths = {m: n for n, m in module.named_modules()}
+    names = [name for group in groups for name in group.layers]
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    for start in range(0, len(images[0]), BATCH):
+        report(start / len(images[0]), "Reading gradients")
+        seen: dict[str, Tensor] = {}
+        handles = [
+            module.get_submodule(paths[norms[name]] if name in norms else name).register_forward_hook(
+                lambda _, __, out, n=name, to=seen: to.__setitem__(n, out)
+            )
+            for name in names
+        ]
+        logits = module(images[0][start : start + BATCH].requires_grad_())
+        for handle in handles:
+            handle.remove()
+        loss = functional.cross_entropy(logits, images[1][start : start + BATCH], reduction="sum")
+        grads = torch.autograd.grad(loss, [seen[name] for name in names])
+        for name, grad in zip(names, grads, strict=True):
+            product = seen[name].detach() * grad
+            found[name].append(product.flatten(2).sum(2) if product.dim() > 2 else product)
+    effect = {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
+    return [_squared_by_unit(group, channels, effect) for group in groups]
+
+
+def by_readers(
+    module: nn.Module, channels: Channels, groups: Sequence[Group], moments: Mapping[str, Moments]
+) -> list[Scores]:
+    """What the layers that read a channel lose when it goes and the other channels stand in for it.
+
+    For a reader with weight W and input moment S, removing the columns j costs tr(W_j (S^-1_jj)^-1 W_j^T) of
+    the output's energy tr(W S W^T) once the rest is refitted: the layer-wise optimal brain surgeon
+    (Hassibi & Stork 1993), for whole channels. Outputs count as much as the norm behind them lets through.
+    """
+    total = np.zeros(max((int(u.max()) for u in (*channels.reads, *channels.writes) if len(u)), default=0) + 1)
+    gains = norms_after(channels, module)
+    for layer, reads in zip(channels.network.layers, channels.reads, strict=True):
+        data = moments.get(layer.module)
+        if data is not None and data.count and makes(layer):
+            _add_reader(total, module, layer, reads, (data, gains.get(layer.module)))
+    return [total[group.units] for group in groups]
+
+
+def norms_after(channels: Channels, module: nn.Module, *, depthwise_too: bool = False) -> dict[str, _BatchNorm]:
+    """The batch norm that alone reads a layer's output, by the layer's path."""
+    readers: dict[int, list[Layer]] = {}
+    for layer in channels.network.layers:
+        for tensor in set(layer.reads):
+            readers.setdefault(tensor, []).append(layer)
+    found = {}
+    for layer in channels.network.layers:
+        after = readers.get(layer.writes, [])
+        wanted = layer.kind in MAKERS if depthwise_too else makes(layer)
+        if wanted and layer.module and len(after) == 1 and after[0].kind == "norm" and after[0].module:
+            norm = module.get_submodule(after[0].module)
+            if isinstance(norm, _BatchNorm):
+                found[layer.module] = norm
+    return found
+
+
+def gain(norm: _BatchNorm | None) -> Tensor | None:
+    """What a norm multiplies each channel by; None where there is none."""
+    if norm is None or norm.running_var is None:
+        return None
+    scale = (norm.running_var + norm.eps).rsqrt()
+    return scale if norm.weight is None else scale * norm.weight.detach().abs()
+
+
+def flat_weight(module: nn.Module, layer: Layer) -> Tensor:
+    """A layer's weight as (outputs, inputs * taps), in double precision."""
+    weight: Tensor = module.get_parameter(f"{layer.module}.weight").detach()
+    return weight.flatten(1).double()
+
+
+def _add_reader(
+    total: Scores, module: nn.Module, layer: Layer, reads: Units, known: tuple[Moments, _BatchNorm | None]
+) -> None:
+    data, norm = known
+    if layer.groups > 1 or layer.kind == "conv_transpose":
+        return
+    weight = flat_weight(module, layer)
+    factor = gain(norm)
+    if factor is not None:
+        weight = weight * factor.double()[:, None]
+    moment = regularised(data.moment(centred=True), data.count)[0]
+    inverse = torch.linalg.inv(moment)
+    energy = float(((weight @ moment) * weight).sum())
+    columns = torch.from_numpy(reads).repeat_interleave(weight.shape[1] // len(reads))
+    order = columns.argsort(stable=True)
+    units, counts = columns[order].unique_consecutive(return_counts=True)
+    for size in counts.unique().tolist():  # units that read equally many columns are handled together
+        chosen = counts == size
+        starts = (counts.cumsum(0) - counts)[chosen]
+        places = order[starts[:, None] + torch.arange(size)]  # (units, size)
+        blocks = torch.linalg.inv(inverse[places[:, :, None], places[:, None, :]])
+        parts = weight[:, places].permute(1, 0, 2)  # (units, outputs, size)
+        cost = ((parts @ blocks) * parts).sum((1, 2)) / max(energy, 1e-30)
+        np.add.at(total, units[chosen].numpy(), cost.numpy())
+
+
+def _filters(module: nn.Module, name: str) -> Tensor:
+    weight: Tensor = module.get_parameter(f"{name}.weight").detach()
+    if isinstance(module.get_submodule(name), nn.modules.conv._ConvTransposeNd):
+        weight = weight.transpose(0, 1)
+    return weight.flatten(1).norm(dim=1)
+
+
+def _by_unit(group: Group, channels: Channels, values: Mapping[str, Scores]) -> Scores:
+    """The mean over all channels of each unit."""
+    score, count = np.zeros(len(group.units)), np.zeros(len(group.units))
+    for name in group.layers:
+        own = channels.made[name]
+        inside = np.isin(own, group.units)
+        place = np.searchsorted(group.units, own[inside])
+        np.add.at(score, place, values[name][inside])
+        np.add.at(count, place, 1)
+    return score / np.maximum(count, 1)
+
+
+def _squared_by_unit(group: Group, channels: Channels, effect: Mapping[str, Scores]) -> Scores:
+    """The sums (images, channels) of every layer added up by unit, squared, and averaged over the images."""
+    images = len(effect[group.layers[0]])
+    total = np.zeros((len(group.units), images))
+    for name in group.layers:
+        own = channels.made[name]
+        inside = np.isin(own, group.units)
+        np.add.at(total, np.searchsorted(group.units, own[inside]), effect[name].T[inside])
+    return np.asarray(np.square(total).mean(1))

@@ -1,0 +1,248 @@
+"""`PruneChannels`: whole channels removed for real, through every layer that is tied to them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+
+from workbench.cost.network import Layer, Network
+from workbench.cost.trace import trace
+from workbench.cost.weights import Weights
+from workbench.errors import BadValue
+from workbench.pruning.channels import Channels, Group, Units, follow, makes
+from workbench.pruning.surgery import cut
+from workbench.pruning.widths import Goal, Scores, Widths
+from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
+from workbench.steps.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
+from workbench.steps.moments import Moments, collect
+from workbench.steps.recalibrate import Recalibrate
+from workbench.steps.refit import refit
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.jobs import Reporter
+
+#: Images that scores and fits look at in every round.
+IMAGES = 500
+
+
+@dataclass(frozen=True)
+class PruneChannels(Rewrite):
+    """Remove the channels that matter least, in several small cuts, and fit the layers that read them anew.
+
+    Layers whose channels are added, concatenated or passed on by a depthwise convolution lose the same
+    channels together: the plan shows them as a group. What cannot be followed is left alone, with the reason.
+    The widths come first, in closed form; the importance then says which channels go. Sources: Li et al.
+    2017; Liu et al. 2017; Molchanov et al. 2017; He et al. 2017 for the fit; Fang et al. 2023 for the groups.
+    """
+
+    title: ClassVar[str] = "Prune channels"
+    summary: ClassVar[str] = "Remove whole channels: fewer MACs and a network that is faster on any hardware."
+    family: ClassVar[str] = "pruning"
+
+    ratio: float | str = setting(
+        "macs:0.5",
+        "rank",
+        "Share of the channels to remove, or the MACs to keep: 'macs:0.5' leaves half of the network's MACs.",
+        low=0.05,
+        high=0.95,
+    )
+    importance: str = setting(
+        "activation",
+        "choice",
+        "What makes a channel matter: its weights, its batch-norm scale, the loss's gradient, or what its readers "
+        "would lose.",
+        choices=KINDS,
+    )
+    scope: str = setting(
+        "layer",
+        "choice",
+        "The same share in every layer, or one threshold over all layers.",
+        choices=("layer", "global"),
+    )
+    round_to: int = setting(
+        8, "integer", "Widths become multiples of this, which kernels like; finer in narrow layers.", low=1, high=64
+    )
+    rounds: int = setting(3, "integer", "Cuts that it takes; batch norm is re-estimated after each.", low=1, high=20)
+    refit: bool = setting(True, "flag", "Fit the layers behind anew on calibration images after each cut.")
+    layers: Layers = layers_setting()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._goal()
+
+    # The plan.
+
+    def sketch(self, network: Network, weights: Weights) -> Sketch:
+        """The widths of every group. Exact but for one threshold over scores that only the data tell."""
+        channels = _followed(network, weights)
+        groups = self._groups(channels)
+        widths = self._goal().widths(channels, groups, self._known_scores(channels, groups, weights))
+        after = widths.network
+        rows = [
+            self._row(channels, layer, new, widths)
+            for layer, new in zip(network.layers, after.layers, strict=True)
+            if layer.module and layer.kind in {"conv", "conv_transpose", "linear"}
+        ]
+        return Sketch(after, tuple(rows))
+
+    @property
+    def exact(self) -> bool:
+        """True when the widths follow from shapes and weights alone."""
+        return self.scope == "layer" or self.importance in FROM_WEIGHTS
+
+    def _goal(self) -> Goal:
+        ratio, where = self.ratio, f"PruneChannels(ratio={self.ratio!r})"
+        if isinstance(ratio, str):
+            kind, _, text = ratio.partition(":")
+            try:
+                share = float(text) if kind == "macs" else -1.0
+            except ValueError:
+                share = -1.0
+            if not 0 < share <= 1:
+                raise BadValue(f"{where}: write a share of channels such as 0.5, or the MACs to keep as 'macs:0.5'.")
+            return Goal(None, share, self.round_to)
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio < 1:
+            hint = f" For {ratio:g} % write {ratio / 100:g}." if isinstance(ratio, (int, float)) and ratio > 1 else ""
+            raise BadValue(f"{where}: the ratio must be at least 0 and less than 1, or 'macs:0.5'.{hint}")
+        return Goal(float(ratio), None, self.round_to)
+
+    def _groups(self, channels: Channels) -> tuple[Group, ...]:
+        """The groups all of whose layers are chosen."""
+        chosen = set(select(self.layers, channels.made))
+        return tuple(group for group in channels.groups if chosen.issuperset(group.layers))
+
+    def _known_scores(
+        self, channels: Channels, groups: tuple[Group, ...], weights: Weights
+    ) -> list[Scores] | None:
+        """Scores for one threshold from the weights, where these are known; a stand-in for those from data."""
+        unknown = any(weights.of(name) is None for group in groups for name in group.layers)
+        if self.scope == "layer" or unknown:
+            return None
+        kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"
+        return from_weights(kind, weights.module, channels, groups)
+
+    def _row(self, channels: Channels, layer: Layer, new: Layer, widths: Widths) -> Row:
+        return Row(
+            step=self.brief,
+            layer=layer.module,
+            kind=layer.kind,
+            applies=(layer.input, layer.output) != (new.input, new.output),
+            action=self._action(channels, layer, new, widths),
+            macs=layer.macs,
+            macs_after=new.macs,
+            params=layer.params,
+            params_after=new.params,
+        )
+
+    def _action(self, channels: Channels, layer: Layer, new: Layer, widths: Widths) -> str:
+        name, about = layer.module, "" if self.exact else "about "
+        if not makes(layer):
+            return f"follows its input: {layer.c_out} to {about}{new.c_out} channels"
+        group = next((g for g in channels.groups if name in g.layers), None)
+        if group is None:
+            inputs = "" if layer.c_in == new.c_in else f"inputs {layer.c_in} to {about}{new.c_in}; "
+            return f"{inputs}outputs left alone: {channels.why_frozen(name)}"
+        tied = ", ".join(other for other in group.layers if other != name)
+        if group not in widths.groups:
+            chosen = set(select(self.layers, channels.made))
+            others = ", ".join(other for other in group.layers if other not in chosen and other != name)
+            return "not among the chosen layers" if name not in chosen else f"left alone: tied to {others}, not chosen"
+        if layer.c_out == new.c_out:
+            return f"keeps its {layer.c_out} channels"
+        return f"{layer.c_out} to {about}{new.c_out} channels" + (f", together with {tied}" if tied else "")
+
+    # The work.
+
+    def apply(self, module: nn.Module, context: Context) -> nn.Module:
+        """A copy with fewer channels. Raises: `BadValue`, `StepFailed`, `Cancelled`."""
+        channels = follow(trace(module, context.example), module)
+        groups = self._groups(channels)
+        scores = None if self.scope == "layer" else self._scores(module, channels, groups, context, context.progress)[0]
+        final = self._goal().widths(channels, groups, scores)
+        goal = {group.layers: (len(group.units), kept) for group, kept in zip(final.groups, final.kept, strict=True)}
+        module = copy.deepcopy(module)
+        for index in range(self.rounds):
+            report = context.progress.part(index / self.rounds, (index + 1) / self.rounds)
+            module = self._round(module, _between(goal, (index + 1) / self.rounds), context, report)
+        return module
+
+    def _round(
+        self, module: nn.Module, goal: dict[tuple[str, ...], int], context: Context, report: Reporter
+    ) -> nn.Module:
+        """One cut to the widths of `goal`."""
+        channels = follow(trace(module, context.example), module)
+        groups = tuple(g for g in channels.groups if goal.get(g.layers, len(g.units)) < len(g.units))
+        if not groups:
+            return module
+        scores, moments = self._scores(module, channels, groups, context, report.part(0.0, 0.8))
+        counts = tuple(goal[group.layers] for group in groups)
+        best = [_highest(*one) for one in zip(groups, scores, counts, strict=True)]
+        kept = Widths(channels, groups, counts).mask(best)
+        if self.refit and moments:
+            refit(module, channels, kept, moments)
+        module = cut(module, channels, kept)
+        return Recalibrate().apply(module, replace(context, progress=report.part(0.8, 1.0)))
+
+    def _scores(
+        self, module: nn.Module, channels: Channels, groups: Sequence[Group], context: Context, report: Reporter
+    ) -> tuple[list[Scores], dict[str, Moments]]:
+        """The scores of every group's units, and the moments of their readers where they are needed."""
+        moments: dict[str, Moments] = {}
+        if context.calibration is not None and (self.refit or self.importance == "activation"):
+            moments = collect(module, _readers(channels, groups), context.calibration[:IMAGES], report, context.seed)
+        if self.importance == "taylor" and context.calibration is not None:
+            return by_gradient(module, channels, groups, _labelled(module, context), report), moments
+        if self.importance == "activation" and moments:
+            return by_readers(module, channels, groups, moments), moments
+        kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"
+        return from_weights(kind, module, channels, groups), moments
+
+
+def _followed(network: Network, weights: Weights) -> Channels:
+    """The channels of a network; those of the unchanged model are followed once."""
+    key = ("", "channels")
+    found = weights.cache.get(key)
+    if not isinstance(found, Channels) or found.network is not network:
+        found = follow(network, weights.module)
+        if not weights.changed:
+            weights.cache[key] = found
+    return found
+
+
+def _highest(group: Group, scores: Scores, count: int) -> Units:
+    return np.sort(group.units[np.argsort(-scores, kind="stable")[:count]])
+
+
+def _between(goal: dict[tuple[str, ...], tuple[int, int]], share: float) -> dict[tuple[str, ...], int]:
+    """Widths on the way from the old to the new ones, by equal factors."""
+    return {layers: round(old * (new / old) ** share) for layers, (old, new) in goal.items()}
+
+
+def _readers(channels: Channels, groups: Sequence[Group]) -> dict[str, Layer]:
+    """The layers that read channels of the groups, and can be fitted anew."""
+    units: Units = np.concatenate([group.units for group in groups]) if groups else np.empty(0, dtype=np.int64)
+    return {
+        layer.module: layer
+        for layer, reads in zip(channels.network.layers, channels.reads, strict=True)
+        if makes(layer) and layer.kind != "conv_transpose" and layer.groups == 1 and len(layer.kernel) < 3
+        and layer.module and np.isin(reads, units).any()
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.Tensor]:
+    """Training images and labels; without them calibration images, with what the network itself says."""
+    if context.train is not None:
+        return context.train.inputs[:IMAGES].clone(), context.train.labels[:IMAGES]
+    assert context.calibration is not None
+    inputs = context.calibration[:IMAGES].clone()
+    return inputs, module(inputs).argmax(1)
+
+

@@ -1,0 +1,85 @@
+"""`PruneNM`: of every m neighbouring weights, n stay. The pattern that some hardware can skip."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from workbench.cost.network import Layer, Network
+from workbench.cost.weights import Weights
+from workbench.errors import BadValue
+from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
+from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, chosen_weights, prunable, row, saliency
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class PruneNM(Rewrite):
+    """Keep the n weights that matter most of every m along the input channels; 2 of 4 as in NVIDIA's Ampere.
+
+    The runtime here has no kernels for the pattern: like `Prune` it saves storage, not time. Source: Mishra
+    et al. 2021, "Accelerating Sparse Deep Neural Networks".
+    """
+
+    title: ClassVar[str] = "Prune n of m weights"
+    summary: ClassVar[str] = "Keep n of every m neighbouring weights: a pattern for sparse hardware; no faster here."
+    family: ClassVar[str] = "pruning"
+    keeps_shapes: ClassVar[bool] = True
+
+    n: int = setting(2, "integer", "Weights that stay of every m.", low=1, high=16)
+    m: int = setting(4, "integer", "Neighbouring input channels that make a group.", low=2, high=32)
+    importance: str = setting(
+        "magnitude",
+        "choice",
+        "What makes a weight matter: its size, or its size times that of the inputs it meets.",
+        choices=IMPORTANCES,
+    )
+    layers: Layers = layers_setting()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n >= self.m:
+            raise BadValue(f"PruneNM(n={self.n}, m={self.m}): n must be less than m, or nothing is removed.")
+
+    def sketch(self, network: Network, weights: Weights) -> Sketch:
+        """Every layer keeps its shape; one whose inputs do not divide by m is left alone."""
+        layers = prunable(network)
+        chosen = set(select(self.layers, layers))
+        rows = (row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items())
+        return Sketch(network, tuple(rows))
+
+    def apply(self, module: nn.Module, context: Context) -> nn.Module:
+        """A copy with zeros in the pattern."""
+        pruned = copy.deepcopy(module)
+        weights = {name: w for name, w in chosen_weights(pruned, self.layers).items() if w.shape[1] % self.m == 0}
+        for name, scores in saliency(self.importance, pruned, weights, context).items():
+            weights[name].data.mul_(self._mask(scores))
+        if weights:
+            context.progress.note(f"{self.brief}: {NO_FASTER}.")
+        return pruned
+
+    @property
+    def brief(self) -> str:
+        """As in `PruneNM 2:4`."""
+        return f"PruneNM {self.n}:{self.m}"
+
+    def _action(self, layer: Layer, chosen: bool) -> tuple[str, bool]:
+        inputs = layer.c_in // layer.groups
+        if not chosen:
+            return "not among the chosen layers", False
+        if inputs % self.m or layer.kind == "conv_transpose":
+            return f"left alone: its {inputs} inputs do not divide by {self.m}", False
+        return f"{self.n} of every {self.m} weights stay; the shape stays", True
+
+    def _mask(self, scores: Tensor) -> Tensor:
+        """1 for the n highest scores of every m along axis 1, 0 for the others."""
+        groups = scores.movedim(1, -1).unflatten(-1, (-1, self.m))
+        mask = torch.zeros_like(groups).scatter_(-1, groups.topk(self.n, dim=-1).indices, 1.0)
+        return mask.flatten(-2).movedim(-1, 1)

@@ -1,0 +1,122 @@
+"""`ShareWeights`: every layer's weights take one of few values, found by k-means and then trained."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from workbench.coding.kmeans import kmeans
+from workbench.cost.network import Network
+from workbench.cost.trace import trace
+from workbench.cost.weights import Weights
+from workbench.errors import StepFailed
+from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
+from workbench.steps.finetune import Finetune
+from workbench.steps.folding import fold, folded
+from workbench.steps.sparsity import chosen_weights, prunable, row
+
+if TYPE_CHECKING:
+    from workbench.cost.network import Layer
+
+Tensor = torch.Tensor
+
+#: A codebook pays from so many weights an entry on.
+WEIGHTS_AN_ENTRY = 4
+
+
+@dataclass(frozen=True)
+class ShareWeights(Rewrite):
+    """Give the weights of a layer at most 2^bits different values; zeros stay zero and need no entry.
+
+    Batch norms are folded first, so that the shared values are those of the file that ships. The values are
+    found by k-means from a linear start, and then trained: all weights of one value move together. What
+    shrinks is the compressed bundle (`huffman_bytes`), where a weight costs an index into a codebook.
+    Source: Han et al. 2016, "Deep Compression", sections 3 and 3.3.
+    """
+
+    title: ClassVar[str] = "Share weights"
+    summary: ClassVar[str] = "Few different weights in every layer: a far smaller compressed file, the same latency."
+    family: ClassVar[str] = "storage"
+
+    bits: int = setting(5, "integer", "A layer has at most 2^bits different weights.", low=1, high=10, unit="bits")
+    epochs: int = setting(1, "integer", "Passes over the training images that train the values; 0: none.", low=0, high=50)
+    lr: float = setting(1e-4, "number", "Learning rate of the values, of Adam.", low=1e-7, high=0.1)
+    layers: Layers = layers_setting()
+
+    def sketch(self, network: Network, weights: Weights) -> Sketch:
+        """Batch norms are folded; no other shape changes. Layers with few weights are left alone."""
+        after = folded(network, weights.module)
+        layers = prunable(network)
+        chosen = set(select(self.layers, layers))
+        rows = [row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items()]
+        return Sketch(after, tuple(rows))
+
+    def apply(self, module: nn.Module, context: Context) -> nn.Module:
+        """A copy with shared weights. Raises: `StepFailed` when it cannot train, `Cancelled`."""
+        module = copy.deepcopy(module)
+        network = trace(module, context.example)
+        layers = prunable(network)
+        chosen = [name for name in select(self.layers, layers) if self._pays(layers[name])]
+        fold(module, network)
+        for index, (name, weight) in enumerate(chosen_weights(module, tuple(chosen) or "*").items() if chosen else ()):
+            context.progress(0.2 * index / len(chosen), f"{self.title} {name}")
+            _share(module.get_submodule(name), weight, self.bits)
+        if self.epochs and chosen:
+            module = self._trained(module, context)
+        for name in chosen:
+            parametrize.remove_parametrizations(module.get_submodule(name), "weight")
+        return module.eval()
+
+    def _trained(self, module: nn.Module, context: Context) -> nn.Module:
+        if context.train is None:
+            raise StepFailed(f"{self.expression()} trains the values, and the data have no split 'train'. Use epochs=0.")
+        distill = "none" if context.original is None else "soft"
+        training = Finetune(
+            epochs=self.epochs, lr=self.lr, optimizer="adam", schedule="cosine", distill=distill, weight_decay=0.0
+        )
+        return training.apply(module, context)
+
+    def _pays(self, layer: Layer) -> bool:
+        return layer.params >= WEIGHTS_AN_ENTRY << self.bits
+
+    def _action(self, layer: Layer, chosen: bool) -> tuple[str, bool]:
+        if not chosen:
+            return "not among the chosen layers", False
+        if not self._pays(layer):
+            return f"left alone: a codebook of {1 << self.bits} entries for {layer.params} weights saves nothing", False
+        trained = f", trained for {self.epochs} epoch{'s' * (self.epochs > 1)}" if self.epochs else ""
+        return f"at most {1 << self.bits} different weights{trained}; the shape stays", True
+
+
+class _Shared(nn.Module):
+    """A weight that is made of a codebook: zero where `places` do not reach."""
+
+    def __init__(self, shape: torch.Size, places: Tensor, indexes: Tensor, book: Tensor) -> None:
+        super().__init__()
+        self.shape, self.book = shape, book
+        self.register_buffer("places", places)
+        self.register_buffer("indexes", indexes)
+
+    def forward(self, book: Tensor) -> Tensor:
+        """The weight of a codebook (entries,)."""
+        flat = book.new_zeros(self.shape.numel())
+        return flat.index_copy(0, self.places, book.gather(0, self.indexes)).view(self.shape)  # type: ignore[arg-type]
+
+    def right_inverse(self, _: Tensor) -> Tensor:
+        """The codebook at the start."""
+        return self.book
+
+
+def _share(layer: nn.Module, weight: Tensor, bits: int) -> None:
+    """Make a layer's weight a function of its codebook, which becomes the parameter."""
+    flat = weight.detach().flatten()
+    places = flat.nonzero()[:, 0]
+    book, indexes = kmeans(flat[places], 1 << bits)
+    parametrize.register_parametrization(
+        layer, "weight", _Shared(weight.shape, places, indexes, book), unsafe=True
+    )

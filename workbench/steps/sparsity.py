@@ -1,0 +1,104 @@
+"""What the steps that set single weights to zero have in common: which layers, how much each weight matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from workbench.cost.network import Layer, Network
+from workbench.cost.trace import trace
+from workbench.pruning.channels import follow
+from workbench.steps.base import Context, Layers, Row, select
+from workbench.steps.importance import gain, norms_after
+
+if TYPE_CHECKING:
+    from workbench.steps.base import Step
+
+Tensor = torch.Tensor
+
+PRUNABLE = frozenset({"conv", "conv_transpose", "linear"})
+IMPORTANCES = ("magnitude", "activation")
+BATCH = 100
+#: Images whose activations are looked at.
+IMAGES = 500
+#: The truth about zeros on this runtime, told with every variant that has them.
+NO_FASTER = "zeros make the compressed file smaller; dense kernels multiply by them all the same, so latency stays"
+
+
+def prunable(network: Network) -> dict[str, Layer]:
+    """The first operation of every layer whose single weights can be removed, by its path."""
+    return {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in PRUNABLE}
+
+
+def row(step: Step, layer: Layer, action: str, applies: bool) -> Row:
+    """A plan's row of a layer that keeps its shape."""
+    same = {"macs": layer.macs, "macs_after": layer.macs, "params": layer.params, "params_after": layer.params}
+    return Row(step=step.brief, layer=layer.module, kind=layer.kind, applies=applies, action=action, **same)
+
+
+def chosen_weights(module: nn.Module, layers: Layers) -> dict[str, nn.Parameter]:
+    """The weights of the chosen layers by path; biases and norms have one axis and are left out."""
+    named = {name: m.weight for name, m in module.named_modules() if isinstance(getattr(m, "weight", None), Tensor)}
+    return {name: named[name] for name in select(layers, [n for n, w in named.items() if w.dim() > 1])}
+
+
+def saliency(kind: str, module: nn.Module, weights: Mapping[str, Tensor], context: Context) -> dict[str, Tensor]:
+    """How much every weight matters, in the shape of the weights.
+
+    "magnitude" is |w| (Han et al. 2015); "activation" is |w| times the root mean square of the input that it
+    meets (Wanda, Sun et al. 2024, eq. 1), times what the batch norm behind makes of the output. Without
+    calibration images "activation" is "magnitude".
+    """
+    sizes = {name: weight.detach().abs() for name, weight in weights.items()}
+    if kind == "magnitude" or context.calibration is None:
+        return sizes
+    spread = _input_sizes(module, sizes, context)
+    norms = norms_after(follow(trace(module, context.example), module), module)
+    for name, size in sizes.items():
+        if name in spread:
+            size.mul_(_along_inputs(module.get_submodule(name), spread[name], size.dim()))
+        factor = gain(norms.get(name))
+        if factor is not None:
+            size.mul_(factor.reshape(-1, *[1] * (size.dim() - 1)))
+    return sizes
+
+
+@torch.no_grad()
+def _input_sizes(module: nn.Module, names: Iterable[str], context: Context) -> dict[str, Tensor]:
+    """The root mean square of each layer's input by channel, on calibration images."""
+    assert context.calibration is not None
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def add(name: str, x: Tensor) -> None:
+        linear = isinstance(module.get_submodule(name), nn.Linear)
+        axes = [axis for axis in range(x.dim()) if axis != (x.dim() - 1 if linear else 1)]
+        sums[name] = sums.get(name, torch.zeros(())) + x.double().square().sum(axes)
+        counts[name] = counts.get(name, 0) + x.numel() // sums[name].numel()
+
+    handles = [
+        module.get_submodule(name).register_forward_pre_hook(lambda _, args, n=name: add(n, args[0])) for name in names
+    ]
+    inputs = context.calibration[:IMAGES]
+    try:
+        for index, batch in enumerate(inputs.split(BATCH)):
+            context.progress(index * BATCH / len(inputs), "Reading calibration images")
+            module.eval()(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: (total / counts[name]).sqrt().float() for name, total in sums.items()}
+
+
+def _along_inputs(layer: nn.Module, spread: Tensor, axes: int) -> Tensor:
+    """The inputs' sizes, shaped to meet a layer's weight."""
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        return spread.reshape(-1, *[1] * (axes - 1))
+    groups = getattr(layer, "groups", 1)
+    if groups == 1:
+        return spread.reshape(1, -1, *[1] * (axes - 2))
+    outputs = layer.out_channels // groups  # type: ignore[operator]  # every layer with groups has it
+    return spread.reshape(groups, -1).repeat_interleave(outputs, 0).reshape(outputs * groups, -1, *[1] * (axes - 2))
