@@ -14,15 +14,17 @@ from typing import NamedTuple
 
 Shape = tuple[int, ...]
 
-#: Kinds that a runtime folds into the convolution or linear layer before them.
-FUSIBLE = frozenset({"norm", "activation"})
+#: Kinds that a runtime computes in place once they are folded into the layer before them.
+IN_PLACE = frozenset({"norm", "activation"})
+#: What a product counts as its work, and what only moves or names elements.
+CONVOLUTIONS = frozenset({"conv", "conv_transpose"})
 
 
 class Layer(NamedTuple):
     """One operation. Shapes leave the batch out: (C, H, W) for a feature map, (features,) for a vector."""
 
     name: str
-    kind: str  # conv, conv_transpose, linear, matmul, norm, activation, add, pool, elementwise, reshape, other
+    kind: str  # see `workbench.cost.kinds`; "other" has no rule
     input: Shape
     output: Shape
     module: str = ""  # path of the torch module that holds the weights; "" for a functional operation
@@ -36,49 +38,75 @@ class Layer(NamedTuple):
     bits: int = 32  # precision of weights and activations
     reads: tuple[int, ...] = ()  # ids of the tensors read
     writes: int = -1  # id of the tensor written
-    fused: bool = False  # folded into the layer before it: costs no memory access of its own
+    fused: bool = False  # folded into a layer before it, see `workbench.cost.fusion`
+    op: str = ""  # torch's name of the operator
+    others: int = 0  # elements of the second and further inputs
+    work: int = 0  # multiply-accumulates of kinds whose count does not follow from the shapes
+    shared: bool = False  # its weights were counted with an earlier operation
 
     @property
     def c_in(self) -> int:
         """Input channels or features."""
-        return self.input[0] if self.kind != "linear" else self.input[-1]
+        return self.input[self._channel_axis]
 
     @property
     def c_out(self) -> int:
         """Output channels or features."""
-        return self.output[0] if self.kind != "linear" else self.output[-1]
+        return self.output[self._channel_axis]
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one input."""
         if self.kind == "conv":
-            return prod(self.output) * (self.input[0] // self.groups) * prod(self.kernel)
+            return prod(self.output) * (self.c_in // self.groups) * prod(self.kernel)
         if self.kind == "conv_transpose":
-            return prod(self.input) * (self.output[0] // self.groups) * prod(self.kernel)
-        if self.kind in {"linear", "matmul"}:
+            return prod(self.input) * (self.c_out // self.groups) * prod(self.kernel)
+        if self.kind == "linear":
             return prod(self.output) * self.input[-1]
-        return 0
+        return self.work
 
     @property
     def params(self) -> int:
-        """Weights and biases."""
-        if self.kind in {"conv", "conv_transpose"}:
-            weights = self.input[0] * self.output[0] // self.groups * prod(self.kernel)
-            return weights + self.output[0] * self.bias
+        """Weights and biases that are counted here: 0 where an earlier operation has the same ones."""
+        return 0 if self.shared else self.weight_elements
+
+    @property
+    def weight_elements(self) -> int:
+        """Weights and biases that are read."""
+        if self.kind in CONVOLUTIONS:
+            return self.c_in * self.c_out // self.groups * prod(self.kernel) + self.c_out * self.bias
         if self.kind == "linear":
             return self.input[-1] * self.output[-1] + self.output[-1] * self.bias
         return self.weights
 
     @property
     def memory_access_bytes(self) -> int:
+        """What the runtime moves: as `unfused_memory_access_bytes`, but nothing for what is folded away.
+
+        A residual sum that is folded into a convolution still reads the other summand.
+        """
+        if not self.fused or (self.kind == "add" and self.bits < 32):  # integer kernels do not take sums in
+            return self.unfused_memory_access_bytes
+        return self.others * self.bits // 8 if self.kind == "add" else 0
+
+    @property
+    def unfused_memory_access_bytes(self) -> int:
         """Elements read and written once each, plus the weights, times the element size.
 
         For a 1x1 convolution h*w*(c_in + c_out) + c_in*c_out, as in ShuffleNetV2 (Ma et al. 2018, eq. 1).
         """
-        if self.fused or self.kind == "reshape":
+        if self.kind == "reshape":
             return 0
-        elements = prod(self.input) * max(1, len(self.reads)) + prod(self.output) + self.params
-        return elements * self.bits // 8
+        if self.kind == "copy":  # what is not taken is not read
+            return 2 * prod(self.output) * self.bits // 8
+        return (prod(self.input) + self.others + prod(self.output) + self.weight_elements) * self.bits // 8
+
+    @property
+    def _channel_axis(self) -> int:
+        """Channels come first in a feature map, before the kernel's axes, and last for a linear layer."""
+        if self.kind == "linear":
+            return -1
+        return -1 - len(self.kernel) if self.kind in CONVOLUTIONS else 0
 
 
 @dataclass(frozen=True)
@@ -117,11 +145,9 @@ class Network:
     @cached_property
     def totals(self) -> Totals:
         """The sums over all layers. Weights that two operations share are counted once."""
-        params = sum(ops[0].params for ops in self.by_module.values())
-        params += sum(layer.params for layer in self.layers if not layer.module)
         return Totals(
             macs=sum(layer.macs for layer in self.layers),
-            params=params,
+            params=sum(layer.params for layer in self.layers),
             memory_access_bytes=sum(layer.memory_access_bytes for layer in self.layers),
             peak_activation_bytes=max((one.held + one.written for one in self.occupancy), default=0),
         )
@@ -145,7 +171,13 @@ class Network:
                 module = layer.module if len(chain) == 1 else f"{layer.module}.{index}"
                 reads = layer.reads if index == 0 else (fresh - 1,)
                 layers.append(
-                    new._replace(name=name, module=module, reads=reads, writes=layer.writes if last else fresh)
+                    new._replace(
+                        name=name,
+                        module=module,
+                        reads=reads,
+                        writes=layer.writes if last else fresh,
+                        shared=layer.shared,
+                    )
                 )
                 fresh += not last
         return Network(tuple(layers))
@@ -163,7 +195,7 @@ class Network:
         """
         alias: dict[int, int] = {}
         for layer in self.layers:
-            if (layer.fused or layer.kind == "reshape") and layer.reads:
+            if layer.reads and (layer.kind == "reshape" or (layer.fused and layer.kind in IN_PLACE)):
                 alias[layer.writes] = alias.get(layer.reads[0], layer.reads[0])
         last_use = {
             alias.get(tensor, tensor): index for index, layer in enumerate(self.layers) for tensor in layer.reads

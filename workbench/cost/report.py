@@ -1,4 +1,4 @@
-"""`wb.cost(model)`: the figures of a network, in total and by layer."""
+"""`wb.cost(model)`: the figures of a network, in total, by layer, and on a device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from workbench.cost.network import Network
+from workbench.cost.energy import Energy, energy, layer_energy
+from workbench.cost.network import Layer, Network
+from workbench.cost.on_device import Placement, place
+from workbench.cost.roofline import Device, bundled, device
 from workbench.errors import BadValue
 
 if TYPE_CHECKING:
@@ -15,37 +18,65 @@ if TYPE_CHECKING:
     from torch import nn
 
     from workbench.models import Model
+    from workbench.variant import Variant
+
+#: Columns of `Cost.layers()`. The two intensities and the energy are of one inference at batch 1.
+COLUMNS = (
+    "layer", "kind", "input", "output", "macs", "params", "memory_access_bytes", "unfused_memory_access_bytes",
+    "arithmetic_intensity", "energy_uj", "bits", "fused",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of one inference at batch 1. `unsupported` names operations that have no rule and count nothing."""
+    """Costs of one inference at batch 1. `unsupported` names operations that have no rule and count no MACs."""
 
     macs: int  # multiply-accumulates
     params: int
-    memory_access_bytes: int
+    memory_access_bytes: int  # as ONNX Runtime executes it, with operators folded into others
+    unfused_memory_access_bytes: int  # every operator reads its inputs and writes its output
     peak_activation_bytes: int
+    energy: Energy
     unsupported: tuple[str, ...]
     network: Network = field(repr=False)
 
+    @property
+    def arithmetic_intensity(self) -> float:
+        """Multiply-accumulates for each byte of memory access."""
+        return self.macs / max(1, self.memory_access_bytes)
+
+    @property
+    def energy_uj(self) -> float:
+        """Microjoules by Horowitz's table, every access going to DRAM; `energy` holds the two parts."""
+        return self.energy.total_uj
+
     def layers(self) -> pd.DataFrame:
-        """One row an operation: layer, kind, input, output, macs, params, memory_access_bytes, bits, fused."""
+        """One row an operation, in execution order; `COLUMNS`. Totals are the sums of the columns."""
         return self._layers.copy()
+
+    def on(self, name: str | Device) -> Placement:
+        """The network on a device: latency by the roofline, what bounds each layer, whether it fits, energy.
+
+        `name` is one of `wb.cost.devices()`, or a `Device` of your own.
+        Raises: `UnknownName`; `BadValue` for "this-machine" before `wb.measure.calibrate()`.
+        """
+        return place(self.network, device(name) if isinstance(name, str) else name)
+
+    def devices(self) -> pd.DataFrame:
+        """One row a device: what `on(name)` says, as columns. See `Placement.row`."""
+        import pandas as pd
+
+        return pd.DataFrame([self.on(name).row() for name in bundled()])
 
     @cached_property
     def _layers(self) -> pd.DataFrame:
         import pandas as pd
 
-        rows = [
-            (x.name, x.kind, x.input, x.output, x.macs, x.params, x.memory_access_bytes, x.bits, x.fused)
-            for x in self.network.layers
-        ]
-        columns = ["layer", "kind", "input", "output", "macs", "params", "memory_access_bytes", "bits", "fused"]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame([_row(layer) for layer in self.network.layers], columns=list(COLUMNS))
 
 
-def cost(model: Model | nn.Module, example: torch.Tensor | None = None) -> Cost:
-    """The cost of a `Model`, or of an `nn.Module` with `example`, one input with a batch of 1.
+def cost(model: Model | Variant | nn.Module, example: torch.Tensor | None = None) -> Cost:
+    """The cost of a `Model`, of a `Variant`, or of an `nn.Module` with `example`, one input with a batch of 1.
 
     Raises: `BadValue` without an example, or with one of a shape that the module does not accept.
     """
@@ -59,13 +90,23 @@ def of_network(network: Network) -> Cost:
         macs=totals.macs,
         params=totals.params,
         memory_access_bytes=totals.memory_access_bytes,
+        unfused_memory_access_bytes=sum(layer.unfused_memory_access_bytes for layer in network.layers),
         peak_activation_bytes=totals.peak_activation_bytes,
+        energy=energy(network),
         unsupported=tuple(layer.name for layer in network.layers if layer.kind == "other"),
         network=network,
     )
 
 
-def _network(model: Model | nn.Module, example: torch.Tensor | None) -> Network:
+def _row(x: Layer) -> tuple[object, ...]:
+    moved = x.memory_access_bytes
+    return (
+        x.name, x.kind, x.input, x.output, x.macs, x.params, moved, x.unfused_memory_access_bytes,
+        x.macs / moved if moved else 0.0, layer_energy(x).total_uj, x.bits, x.fused,
+    )  # fmt: skip
+
+
+def _network(model: Model | Variant | nn.Module, example: torch.Tensor | None) -> Network:
     found = getattr(model, "network", None)
     if isinstance(found, Network):
         return found

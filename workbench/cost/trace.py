@@ -11,49 +11,14 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.cost.network import FUSIBLE, Layer, Network, Shape
+from workbench.cost.fusion import mark_fused
+from workbench.cost.kinds import KINDS, MULTIPLE
+from workbench.cost.network import Layer, Network, Shape
 from workbench.errors import BadValue
 
-aten = torch.ops.aten
+__all__ = ["mark_fused", "trace"]
 
-KINDS: dict[Any, str] = {
-    aten.convolution: "conv",
-    aten.addmm: "linear",
-    aten.mm: "linear",
-    aten.linear: "linear",
-    aten.bmm: "matmul",
-    aten.baddbmm: "matmul",
-    aten._scaled_dot_product_flash_attention_for_cpu: "attention",
-    aten.native_batch_norm: "norm",
-    aten._native_batch_norm_legit_no_training: "norm",
-    aten._native_batch_norm_legit: "norm",
-    aten.native_group_norm: "norm",
-    aten.native_layer_norm: "norm",
-    aten.max_pool2d_with_indices: "pool",
-    aten.avg_pool2d: "pool",
-    aten._adaptive_avg_pool2d: "pool",
-    aten.avg_pool1d: "pool",
-    aten.mean: "pool",
-    aten.adaptive_max_pool2d: "pool",
-}
-KINDS |= {
-    getattr(aten, name): "activation"
-    for name in (
-        "relu relu_ hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ sigmoid sigmoid_ silu silu_ "
-        "gelu leaky_relu leaky_relu_ elu elu_ tanh prelu _prelu_kernel clamp clamp_ softplus mish"
-    ).split()
-}
-KINDS |= {getattr(aten, name): "add" for name in "add add_ sub mul mul_ div".split()}
-KINDS |= {
-    getattr(aten, name): "elementwise" for name in "cat _softmax _log_softmax roll constant_pad_nd pow rsqrt".split()
-}
-KINDS |= {
-    getattr(aten, name): "reshape"
-    for name in (
-        "view _unsafe_view reshape flatten permute transpose t expand slice select squeeze unsqueeze clone alias "
-        "detach chunk split unbind contiguous native_dropout dropout split_with_sizes _to_copy"
-    ).split()
-}
+aten = torch.ops.aten
 
 
 def trace(module: nn.Module, example: torch.Tensor) -> Network:
@@ -65,7 +30,7 @@ def trace(module: nn.Module, example: torch.Tensor) -> Network:
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     meta = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
     source = example.to("meta")
-    recorder = _Recorder(source)
+    recorder = _Recorder(source, {name: meta[name] for name, _ in module.named_parameters()})
     module.eval()
     try:
         with torch.no_grad(), _module_names(module, recorder), recorder:
@@ -81,67 +46,86 @@ def trace(module: nn.Module, example: torch.Tensor) -> Network:
 
 
 class _Recorder(TorchDispatchMode):
-    """Turns every aten call into a `Layer`, named after the innermost module that runs."""
+    """Turns every aten call into a `Layer`, named after the innermost module that runs.
 
-    def __init__(self, example: torch.Tensor) -> None:
+    What is computed from the parameters alone is no cost. It is followed, so that every parameter counts
+    where it first meets data, and once.
+    """
+
+    def __init__(self, example: torch.Tensor, parameters: dict[str, torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without types
         self.layers: list[Layer] = []
         self.path: list[tuple[str, nn.Module]] = []
         self._names: Counter[str] = Counter()
-        self._weighed: set[str] = set()  # modules whose weights have been counted
-        self._ids: dict[int, int] = {}  # data tensors only: what is computed from weights alone is no cost
+        self._sizes = {name: tensor.numel() for name, tensor in parameters.items()}
+        self._weights = {id(tensor): frozenset({name}) for name, tensor in parameters.items()}
+        self._weighed: set[str] = set()  # parameters that have been counted
+        self._ids: dict[int, int] = {}  # data tensors
         self._kept: list[torch.Tensor] = []  # keeps the ids of objects unique
+        self._count = 0
         self._new_id(example)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        out = _norm_shapes(args[0]) if packet is aten.native_batch_norm else func(*args, **(kwargs or {}))
         results = list(out) if isinstance(out, (tuple, list)) else [out]
-        if KINDS.get(func.overloadpacket) != "reshape":
-            results = results[:1]  # the rest are indices and statistics; a split gives several data tensors
-        for result in results:
-            if isinstance(result, torch.Tensor) and result.dim() > 0:
-                self._record(func.overloadpacket, args, result)
+        given = _tensors(args)
+        data = [t for t in given if id(t) in self._ids]
+        names = frozenset().union(*(self._weights.get(id(t), ()) for t in given))
+        for result in results if packet.__name__ in MULTIPLE else results[:1]:
+            if not isinstance(result, torch.Tensor):
+                continue
+            if not data:
+                self._follow(result, names)
+            elif result.dim() > 0:
+                self._record(packet, args, data, names, result)
         return out
 
-    def _record(self, packet: Any, args: Any, result: torch.Tensor) -> None:
-        inputs = [t for t in _tensors(args) if id(t) in self._ids]
-        if not inputs:
-            return
+    def _record(
+        self, packet: Any, args: Any, data: list[torch.Tensor], names: frozenset[str], result: torch.Tensor
+    ) -> None:
         kind = KINDS.get(packet, "other")
+        if kind == "linear" and len(data) > 1 and not names:
+            kind = "matmul"  # a product of two activations
         owner, module = self.path[-1] if self.path else ("", None)
-        holds = module is not None and kind not in {"reshape", "activation"} and _holds_weights(module)
+        holds = module is not None and kind not in {"reshape", "copy", "activation"} and _holds_weights(module)
+        new = names - self._weighed
+        self._weighed |= names
         layer = Layer(
             name=self._name(owner, module, packet, kind),
             kind=kind,
-            input=_shape(inputs[0], kind),
-            output=_shape(result, kind),
+            input=_shape(data[0]),
+            output=_shape(result),
             module=owner if holds else "",
-            weights=self._weigh(owner, module) if holds and module is not None else 0,
-            reads=tuple(self._ids[id(t)] for t in inputs),
+            weights=sum(self._sizes[one] for one in new),
+            reads=tuple(self._ids[id(t)] for t in data),
             writes=self._new_id(result),
+            op=packet.__name__,
+            others=sum(t.numel() for t in data[1:]),
+            shared=bool(names) and not new,
         )
         self.layers.append(_with_geometry(layer, packet, args))
 
     def _name(self, owner: str, module: nn.Module | None, packet: Any, kind: str) -> str:
-        leaf = module is not None and not any(module.children()) and kind != "reshape"
+        leaf = module is not None and not any(module.children()) and kind not in {"reshape", "copy"}
         name = owner if leaf else f"{owner}.{packet.__name__}".lstrip(".")
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}#{self._names[name]}"
 
-    def _weigh(self, owner: str, module: nn.Module) -> int:
-        if owner in self._weighed:
-            return 0
-        self._weighed.add(owner)
-        return sum(p.numel() for p in module.parameters(recurse=False))
+    def _follow(self, result: torch.Tensor, names: frozenset[str]) -> None:
+        """Remember what is computed from weights alone."""
+        self._kept.append(result)
+        self._weights[id(result)] = names
 
     def _new_id(self, tensor: torch.Tensor) -> int:
-        self._ids[id(tensor)] = len(self._kept)
         self._kept.append(tensor)
-        return self._ids[id(tensor)]
+        self._ids[id(tensor)] = self._count
+        self._count += 1
+        return self._count - 1
 
 
 def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
-    """Fill in what only the call's arguments tell: kernel, stride, padding, dilation, groups, bias."""
+    """Fill in what only the call's arguments tell: kernel, stride, padding, dilation, groups, bias, work."""
     if packet is aten.convolution:
         weight = args[1]
         return layer._replace(
@@ -155,19 +139,20 @@ def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
         )
     if layer.kind == "linear":
         return layer._replace(bias=packet is aten.addmm or (packet is aten.linear and len(args) > 2))
-    return layer
+    if layer.kind == "matmul":
+        left, right = [one for one in args if isinstance(one, torch.Tensor)][-2:]
+        return layer._replace(work=left.numel() * (right.shape[-1] if right.dim() > 1 else 1))
+    return _attention(layer, *args[:3]) if layer.kind == "attention" else layer
 
 
-def mark_fused(layers: list[Layer]) -> tuple[Layer, ...]:
-    """Norms and activations that follow a convolution or linear layer are folded into it by a runtime."""
-    foldable: set[int] = set()
-    marked = []
-    for layer in layers:
-        fused = layer.kind in FUSIBLE and bool(layer.reads) and layer.reads[0] in foldable
-        if fused or layer.kind in {"conv", "conv_transpose", "linear"}:
-            foldable.add(layer.writes)
-        marked.append(layer._replace(fused=fused))
-    return tuple(marked)
+def _attention(layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Layer:
+    """Queries times keys and scores times values. The exported file keeps the scores: written, read by the
+    softmax, written and read again.
+    """
+    scores = query.shape[:-1].numel() * key.shape[-2]
+    return layer._replace(
+        work=scores * (query.shape[-1] + value.shape[-1]), others=key.numel() + value.numel() + 4 * scores
+    )
 
 
 @contextlib.contextmanager
@@ -184,6 +169,13 @@ def _module_names(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
             handle.remove()
 
 
+def _norm_shapes(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What a batch norm in evaluation mode returns. torch would compose it of ten operators, which takes
+    longer than all the rest of a network.
+    """
+    return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
+
+
 def _tensors(args: Any) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     for arg in args:
@@ -194,12 +186,10 @@ def _tensors(args: Any) -> list[torch.Tensor]:
     return found
 
 
-def _shape(tensor: torch.Tensor, kind: str) -> Shape:
-    """The shape without the batch; a linear layer over tokens keeps them, (tokens, features)."""
+def _shape(tensor: torch.Tensor) -> Shape:
+    """The shape without the batch. A first dimension that is not 1 holds heads, windows or tokens and stays."""
     shape = tuple(tensor.shape)
-    if kind == "linear" and len(shape) == 2 and shape[0] > 1:
-        return shape
-    return shape[1:] if len(shape) > 1 else shape
+    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
 
 
 def _holds_weights(module: nn.Module) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: Bits of weights and activations, and the kinds of operations that have kernels for them.
 BITS = {"int8": 8, "fp16": 16, "int8-dynamic": 8}
 KINDS = {
-    "int8": frozenset({"conv", "linear", "matmul", "activation", "norm", "add", "pool", "reshape"}),
+    "int8": frozenset({"conv", "linear", "matmul", "activation", "norm", "add", "pool", "copy", "reshape"}),
     "int8-dynamic": frozenset({"linear"}),
 }
 #: Fewer calibration images than this may miss the range of an activation.
