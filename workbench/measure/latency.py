@@ -33,7 +33,7 @@ Array = npt.NDArray[np.float64]
 #: data happen to lie in memory. It widens every interval; without it, noise would be taken for a difference.
 PLACEMENT = 0.01
 _RESAMPLES = 1000
-_START_S = 20.0  # the worker may take this long to import and load before it is given up
+_START_S = 120.0  # the worker may take this long to import, load and compile before it is given up
 
 
 class Subject(NamedTuple):

@@ -52,22 +52,24 @@ def measure(request: Request, report: Callable[[float], None]) -> list[list[list
     """
     chosen = random.Random(request.seed)
     times: list[list[list[float]]] = [[] for _ in request.artefacts]
-    started = time.perf_counter()
+    share = 1 / request.sessions
     for index in range(request.sessions):
         runs = [_prepare(*one, request) for one in zip(request.artefacts, request.runtimes, strict=True)]
         counts = [_warm_up(run, WARM_UP_S / (index + 1)) for run in runs]
         for found in times:
             found.append([])
-        ends = started + request.seconds * (index + 1) / request.sessions
-        limit = started + request.limit * (index + 1) / request.sessions
+        # The clock starts here: a runtime that compiles while it loads must not lose its rounds to that.
+        started = time.perf_counter()
         rounds = 0
-        while time.perf_counter() < ends or (rounds < MIN_ROUNDS and time.perf_counter() < limit):
+        while (spent := time.perf_counter() - started) < request.seconds * share or (
+            rounds < MIN_ROUNDS and spent < request.limit * share
+        ):
             order = list(range(len(runs)))
             chosen.shuffle(order)
             for which in order:
                 times[which][-1].append(_block(runs[which], counts[which]))
             rounds += 1
-            report(min(1.0, (time.perf_counter() - started) / request.seconds))
+            report(min(1.0, (index + spent / (request.seconds * share)) * share))
     return times
 
 
