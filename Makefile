@@ -31,7 +31,7 @@ test: lint chromium unit
 
 # The notebooks run in a pytest of their own: the browser tests keep an event loop that nbmake would wait in.
 unit: $(VENV)/tested-with
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks/dashboard.ipynb
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
 	$(BIN)/python -m pytest $(PYTEST)
 
 lint: $(VENV)/tested-with

@@ -47,6 +47,7 @@ RECIPES = {
     "fp16": lambda: wb.Quantize("fp16"),
     "int8": lambda: wb.Quantize("int8"),
     "int8-dynamic": lambda: wb.Quantize("int8-dynamic"),
+    "int4": lambda: wb.Quantize("int4"),
 }
 MORE = {
     "int8 s8s8": lambda: wb.Quantize("int8", types="s8s8"),
@@ -57,6 +58,9 @@ MORE = {
     "int8 per tensor, equalized": lambda: wb.Quantize("int8", per_channel=False, equalize=True),
     "int8 bias corrected": lambda: wb.Quantize("int8", bias_correction=True),
     "int8 compensated": lambda: wb.Quantize("int8", rounding="compensated"),
+    "int8 learned": lambda: wb.Quantize("int8", rounding="learned"),
+    "int4 nearest": lambda: wb.Quantize("int4", rounding="nearest"),
+    "int4 learned": lambda: wb.Quantize("int4", rounding="learned"),
     "int8 max_drop 0.002": lambda: wb.Quantize("int8", max_drop=0.002),
     "QAT 1": lambda: wb.QAT(epochs=1),
     "Tucker macs:0.35 + int8": lambda: wb.Tucker("macs:0.35") | wb.Quantize("int8"),

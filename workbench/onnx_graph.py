@@ -77,6 +77,13 @@ class Graph:
         self.model.graph.initializer.extend(one for name, one in self.constants.items() if name in used)
 
 
+def drop_unread(model: onnx.ModelProto) -> None:
+    """Remove the initialisers that no node reads; ONNX Runtime warns of each."""
+    read = {name for node in model.graph.node for name in node.input}
+    for one in [one for one in model.graph.initializer if one.name not in read]:
+        model.graph.initializer.remove(one)
+
+
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     """Constants folded into initialisers, batch norms into the layer before, nodes named; in place."""
     graph = Graph(model)

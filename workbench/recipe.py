@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Steps in order: those that rewrite the module first, those that lower it to the artefact last."""
+    """Steps in order: those that rewrite the module first, then at most one that lowers it to the artefact."""
 
     steps: tuple[Step, ...] = ()
 
@@ -40,6 +40,13 @@ class Recipe:
             raise BadValue(
                 f"{late[0].expression()} works on the exported artefact, so it must come after every step that "
                 f"rewrites the network. Move it behind {late[-1].expression()}."
+            )
+
+        precise = [step for step in self.steps if isinstance(step, Lower)]
+        if len(precise) > 1:
+            raise BadValue(
+                f"{precise[0].expression()} and {precise[1].expression()} both set the precision of the artefact. "
+                "Keep one of them; QAT quantizes by itself."
             )
 
     def __or__(self, other: Recipe | Step) -> Recipe:

@@ -53,6 +53,11 @@ def test_lowering_comes_last() -> None:
         wb.Quantize("int8") | wb.Prune(0.5)
 
 
+def test_one_step_sets_the_precision() -> None:
+    with pytest.raises(BadValue, match=r"wb.QAT\(\) and wb.Quantize\(precision='fp16'\) both set the precision"):
+        wb.QAT() | wb.Quantize("fp16")
+
+
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [

@@ -14,12 +14,16 @@ from torch import nn
 
 from workbench.jobs import Reporter
 from workbench.onnx_file import write_onnx
+from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
+from workbench.quantization.equalize import equalize
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import activation_ranges
-from workbench.quantization.repair import compensate, correct_bias, equalize
+from workbench.quantization.rounding import METHODS, Grid, compensated, learned, nearest, round_weights
 from workbench.quantization.sensitivity import keep_accuracy, logits, paired_drop, rank
+from workbench.quantization.weights_only import to_int4
+from workbench.runtimes.onnxruntime import open_session
 
 
 def run(model: onnx.ModelProto, inputs: np.ndarray) -> np.ndarray:
@@ -69,6 +73,12 @@ def test_types_are_as_asked(types: str, tmp_path: Path) -> None:
     assert str(constants["input_zero_point"].dtype) == TYPES[types].activation
     exact, found = run(graph(net(), tmp_path), images(50, 1)), run(model, images(50, 1))
     assert np.std(found - exact) < 0.1 * np.std(exact - exact.mean(0))
+
+
+def test_every_stored_tensor_is_read(tmp_path: Path) -> None:
+    model = quantized(graph(net(), tmp_path))
+    read = {name for node in model.graph.node for name in node.input}
+    assert {one.name for one in model.graph.initializer} <= read  # ONNX Runtime warns of others
 
 
 def test_the_graph_is_valid_and_in_order(tmp_path: Path) -> None:
@@ -124,26 +134,82 @@ def test_equalization_evens_out_channels_and_helps(uneven: onnx.ModelProto) -> N
 # Rounding and biases
 
 
-def test_compensated_weights_lie_on_the_grid_and_fit_better(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["compensated", "learned"])
+@pytest.mark.parametrize("largest", [7, 127])
+def test_rounded_weights_lie_on_the_grid_and_fit_better(method: str, largest: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     mixing = 1 + 0.1 * torch.randn(2, 2)  # correlated inputs: there errors can cancel
     module = nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.Conv2d(2, 16, 3))
     module[0].weight.data = mixing.reshape(2, 2, 1, 1)
     model = graph(nn.Sequential(*module, nn.Flatten()), tmp_path)
-    solved = compensate(model, images(100), Reporter())
+    solved, scales = round_weights(model, images(100), Reporter(), Grid(largest), METHODS[method])
 
     def weights(m: onnx.ModelProto) -> np.ndarray:
         return next(numpy_helper.to_array(one) for one in m.graph.initializer if one.name == "1.weight").reshape(16, -1)
 
     before, after = weights(model), weights(solved)
-    scale = np.abs(before).max(axis=1, keepdims=True) / 127
+    scale = np.abs(before).max(axis=1, keepdims=True) / largest
+    np.testing.assert_allclose(scales["1.weight"], scale[:, 0], rtol=1e-6)
     np.testing.assert_allclose(after / scale, np.rint(after / scale), atol=1e-3)
-    np.testing.assert_allclose(np.abs(after).max(axis=1), np.abs(before).max(axis=1), rtol=1e-6)
+    if method == "compensated":
+        np.testing.assert_allclose(np.abs(after).max(axis=1), np.abs(before).max(axis=1), rtol=1e-6)
     with torch.no_grad():
         hidden = module[0](torch.from_numpy(images(200, 3)))
     patches = nn.functional.unfold(hidden, 3).transpose(1, 2).reshape(-1, 18).numpy()
-    nearest = np.rint(before / scale) * scale
-    assert np.mean((patches @ (before - after).T) ** 2) < 0.7 * np.mean((patches @ (before - nearest).T) ** 2)
+    plain = np.rint(before / scale) * scale
+    assert np.mean((patches @ (before - after).T) ** 2) < 0.7 * np.mean((patches @ (before - plain).T) ** 2)
+
+
+def test_learned_rounding_finds_nearly_the_best_of_all_choices() -> None:
+    """Every choice of up or down for ten weights, tried one after the other."""
+    random = np.random.default_rng(0)
+    seen = np.maximum(random.standard_normal((500, 4)) @ random.standard_normal((4, 10)) + 0.5, 0)
+    second, scale = seen.T @ seen / 500 + 0.01 * np.eye(10), np.array([[0.2]])
+    weight = random.uniform(-1, 1, (1, 10))
+
+    def loss(steps: np.ndarray) -> np.ndarray:
+        error = steps * scale - weight
+        return np.einsum("ni,ij,nj->n", error, second, error)
+
+    choices = np.floor(weight / scale) + np.array(np.meshgrid(*[[0, 1]] * 10)).reshape(10, -1).T
+    every = np.sort(loss(choices))
+    found = float(loss(learned(weight, scale, second, 7))[0])
+    assert found <= every[20]  # among the best 2 % of 1,024
+    assert found < float(loss(nearest(weight, scale, second, 7))[0])
+
+
+def test_without_correlation_the_nearest_step_is_best() -> None:
+    weight = np.random.default_rng(0).uniform(-1, 1, (3, 8))
+    scale = np.full((3, 1), 1 / 7)
+    for method in (compensated, learned):
+        np.testing.assert_array_equal(method(weight, scale, np.eye(8), 7), nearest(weight, scale, np.eye(8), 7))
+
+
+def test_clipped_scales_are_those_of_least_error_by_hand() -> None:
+    weights = np.concatenate([np.linspace(-1, 1, 101), [4.0]]).reshape(1, 1, -1)
+    fine = np.array([Grid(7, clips=(clip,)).scales(weights).item() for clip in (1.0, 0.5)])
+
+    def error(scale: float) -> float:
+        return float(((np.clip(np.rint(weights / scale), -7, 7) * scale - weights) ** 2).sum())
+
+    best = min(fine, key=error)
+    assert Grid(7, clips=(1.0, 0.5)).scales(weights).item() == pytest.approx(best)
+
+
+def test_int4_weights_come_back_as_stored(tmp_path: Path) -> None:
+    model = graph(net(), tmp_path)
+    rounded, scales = round_weights(model, images(50), Reporter(), Grid(7), nearest)
+    stored = to_int4(rounded, scales)
+    onnx.checker.check_model(stored, full_check=True)
+    assert {one.data_type for one in stored.graph.initializer if one.name.endswith("_int4")} == {onnx.TensorProto.INT4}
+    np.testing.assert_allclose(run(stored, images(20, 1)), run(rounded, images(20, 1)), rtol=1e-4, atol=1e-5)
+
+
+def test_int4_weights_are_unpacked_when_the_file_is_loaded(tmp_path: Path) -> None:
+    rounded, scales = round_weights(graph(net(), tmp_path), images(50), Reporter(), Grid(7), nearest)
+    path = str(tmp_path / "optimized.onnx")
+    open_session(to_int4(rounded, scales).SerializeToString(), optimized=path)
+    assert not {"Cast", "Mul", "DequantizeLinear"} & {node.op_type for node in onnx.load(path).graph.node}
 
 
 def test_bias_correction_removes_the_mean_error(tmp_path: Path) -> None:

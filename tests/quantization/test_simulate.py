@@ -12,12 +12,15 @@ import torch
 from onnx import TensorProto
 from small_nets import SHAPE, graph, images, net
 
+from workbench.build import compress
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data import data as load_data
 from workbench.data.dataset import Split
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import evaluate, outputs
+from workbench.models import load
 from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import write_onnx
 from workbench.quantization.qdq import quantize_graph
@@ -27,11 +30,14 @@ from workbench.quantization.simulate import Simulated
 from workbench.steps.base import Context
 from workbench.steps.qat import QAT
 from workbench.steps.quantize import Quantize
+from workbench.steps.tucker import Tucker
 
 
 def both(model: onnx.ModelProto, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    network = Simulated(model)
     with torch.no_grad():
-        return Simulated(model)(torch.from_numpy(inputs)).numpy(), logits(model, inputs, Reporter())
+        parts = [network(part) for part in torch.from_numpy(inputs).split(100)]
+    return torch.cat(parts).numpy(), logits(model, inputs, Reporter())
 
 
 def quantized(model: onnx.ModelProto, inputs: np.ndarray) -> onnx.ModelProto:
@@ -43,26 +49,31 @@ def test_float_graph_is_the_same(tmp_path: Path) -> None:
     np.testing.assert_allclose(simulated, real, atol=1e-5)
 
 
-def test_logits_agree_within_one_step_on_1000_images(tmp_path: Path) -> None:
-    """One step of the last layer's input moves the logits by its scale times a weight, no more."""
-    model = quantized(graph(net(), tmp_path), images(100))
+def one_step(model: onnx.ModelProto) -> float:
+    """What the logits move at most when every input of the last layer moves by one step."""
     constants = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
-    last = next(node for node in model.graph.node if node.op_type == "Gemm")
     makers = {name: node for node in model.graph.node for name in node.output}
+    last = next(node for node in model.graph.node if node.op_type == "Gemm")
+    weight, scale = (constants[name] for name in makers[last.input[1]].input[:2])
     step = float(constants[makers[last.input[0]].input[1]])
-    weight = constants["8.weight_quantized"] * constants["8.weight_scale"].reshape(-1, 1)
+    return step * float(np.abs(weight.astype(np.float64) * scale.reshape(-1, 1)).sum(1).max())
+
+
+def test_logits_agree_within_one_step(tmp_path: Path) -> None:
+    model = quantized(graph(net(), tmp_path), images(100))
     simulated, real = both(model, images(1000, 5))
-    assert np.abs(simulated - real).max() <= step * np.abs(weight).sum(1).max()
+    assert np.abs(simulated - real).max() <= one_step(model)
     assert np.mean(np.abs(simulated - real) > 1e-5) < 0.2  # ties may round either way; most do not differ at all
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_bundled_architectures_are_known(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    path = write_onnx(ARCHITECTURES[name](), torch.zeros(1, 1, 28, 28), tmp_path / "net.onnx")
-    inputs = np.random.default_rng(0).standard_normal((20, 1, 28, 28)).astype(np.float32)
-    simulated, real = both(quantized(onnx.load(str(path)), inputs), inputs)
-    np.testing.assert_allclose(simulated, real, atol=0.1 * np.std(real))
+def test_logits_of_bundled_networks_agree_within_one_step_on_1000_images(name: str, tmp_path: Path) -> None:
+    net, data = load(name), load_data("fashion-mnist")
+    path = write_onnx(net.module, net.example, tmp_path / "net.onnx")
+    model = quantized(onnx.load(str(path)), data["calibration"].inputs[:100].numpy())
+    simulated, real = both(model, data["test"].inputs[:1000].numpy())
+    assert np.abs(simulated - real).max() <= one_step(model)
+    assert (simulated.argmax(1) == real.argmax(1)).all()
 
 
 def test_without_training_nothing_changes(tmp_path: Path) -> None:
@@ -118,6 +129,17 @@ def test_qat_trains_the_artefact(task: Task) -> None:
     assert gained > 0.25
     constants = {one.name: one.data_type for one in onnx.load(str(after)).graph.initializer}
     assert constants["0.weight_quantized"] == TensorProto.INT8
+
+
+def test_qat_after_a_factorization(task: Task) -> None:
+    """Low rank, then trained with rounding: every factor is among the integers."""
+    small = compress(net(), Tucker(rank=(4, 2), layers="0", data_aware=False), example=task.context.example)
+    source, after = task.source.with_name("small.onnx"), task.source.with_name("small-qat.onnx")
+    write_onnx(small.module, small.example, source)
+    QAT(epochs=3, distill=0.0, rate=0.03).lower(source, after, task.context)
+    assert evaluate(after, task.test).accuracy.value > evaluate(source, task.test).accuracy.value + 0.2
+    weights = [one for one in onnx.load(str(after)).graph.initializer if one.name.endswith("weight_quantized")]
+    assert len(weights) > 4 and {one.data_type for one in weights} == {TensorProto.INT8}
 
 
 def test_qat_keeps_the_start_where_training_harms(task: Task) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from workbench import onnx_file
 from workbench.errors import StepFailed
 from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import file_bytes, write_onnx
@@ -84,6 +87,20 @@ class Shared(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.first(self.conv(x))
         return self.second(self.conv(x)).mean((2, 3))
+
+
+
+def test_the_export_leaves_stdout_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to the whole process: a progress bar on another thread once put a closed one back."""
+    seen, export = [], onnx_file._export_script
+
+    def look(*given: Any) -> None:
+        seen.append((sys.stdout, sys.stderr))
+        export(*given)
+
+    monkeypatch.setattr(onnx_file, "_export_script", look)
+    write_onnx(nn.Conv2d(1, 2, 3), torch.zeros(1, 1, 4, 4), tmp_path / "net.onnx")
+    assert seen == [(sys.stdout, sys.stderr)]
 
 
 def test_a_shared_convolution_keeps_two_weights(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize(("precision", "error", "size"), [("fp16", 0.01, 0.53), ("int8", 0.4, 0.5)])
+@pytest.mark.parametrize(("precision", "error", "size"), [("fp16", 0.01, 0.53), ("int8", 0.4, 0.5), ("int4", 0.8, 0.3)])
 def test_outputs_stay_near(nets: dict[str, Path], name: str, precision: str, error: float, size: float) -> None:
     target = lowered(Quantize(precision), nets[name], images(100))
     inputs = images(50, seed=1)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from workbench.onnx_graph import WEIGHTED
+from workbench.onnx_graph import WEIGHTED, drop_unread
 
 #: Operators with integer kernels on ONNX Runtime's CPU provider; all others would run in float between casts.
 INTEGER_OPERATORS = (
@@ -97,7 +97,7 @@ def _shield(model: onnx.ModelProto, exclude: Container[str]) -> None:
 
 
 def _free_outputs(model: onnx.ModelProto) -> None:
-    """Take the last quantization away: the final layer returns float."""
+    """Take the last quantization away, and its scale: the final layer returns float."""
     nodes = {name: node for node in model.graph.node for name in node.output}
     for output in model.graph.output:
         last = nodes.get(output.name)
@@ -110,3 +110,4 @@ def _free_outputs(model: onnx.ModelProto) -> None:
         source.output[list(source.output).index(before.input[0])] = output.name
         model.graph.node.remove(last)
         model.graph.node.remove(before)
+    drop_unread(model)

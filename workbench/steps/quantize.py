@@ -1,4 +1,4 @@
-"""`Quantize`: the artefact in float16 or in 8-bit integers."""
+"""`Quantize`: the artefact in float16, or in 8-bit or 4-bit integers."""
 
 from __future__ import annotations
 
@@ -18,22 +18,35 @@ from workbench.measure.latency import fastest
 from workbench.measure.machine import machine
 from workbench.onnx_file import save_onnx
 from workbench.onnx_graph import WEIGHTED, attribute, tidy
+from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
+from workbench.quantization.equalize import equalize
 from workbench.quantization.half import to_float16
+from workbench.quantization.inspect import float_nodes
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, Range, activation_ranges
-from workbench.quantization.repair import compensate, correct_bias, equalize
+from workbench.quantization.rounding import METHODS as ROUNDINGS
+from workbench.quantization.rounding import Grid, round_weights
 from workbench.quantization.sensitivity import Quantizer, keep_accuracy
+from workbench.quantization.weights_only import CLIPS, to_int4
+from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
 from workbench.steps.base import Context, Lower, Row, Sketch, select, setting
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
 
-#: Bits of weights and activations, and the kinds of operations that have kernels for them.
-BITS = {"int8": 8, "fp16": 16, "int8-dynamic": 8}
+#: Bits that are computed in, and the kinds of operations that have kernels for them; 4 bits are unpacked first.
+BITS = {"int8": 8, "fp16": 16, "int8-dynamic": 8, "int4": 32}
 KINDS = {
     "int8": frozenset({"conv", "linear", "matmul", "activation", "norm", "add", "pool", "copy", "reshape"}),
     "int8-dynamic": frozenset({"linear"}),
+    "int4": frozenset({"conv", "linear", "matmul"}),
+}
+LARGEST_INT8 = 127  # ONNX Runtime leaves -128 unused
+_NO_KERNEL = {
+    "int8": "no integer kernel",
+    "int8-dynamic": "dynamic kernels pay for linear layers only",
+    "int4": "has no weights to store",
 }
 #: Fewer calibration images than this may miss the range of an activation.
 ENOUGH = 50
@@ -50,7 +63,8 @@ class Quantize(Lower):
     "int8" finds the range of every activation on calibration images and writes a QDQ graph that ONNX
     Runtime fuses into integer kernels (Jacob et al. 2018). "int8-dynamic" does so for linear layers
     alone, while the network runs, without calibration. "fp16" halves the file; a CPU without float16
-    kernels converts back and forth, which costs small networks time.
+    kernels converts back and forth, which costs small networks time. "int4" stores weights in 4 bits and
+    computes in float: an eighth of the file at the same speed.
     """
 
     title: ClassVar[str] = "Quantize"
@@ -84,17 +98,18 @@ class Quantize(Lower):
     equalize: bool = setting(False, "flag", "First even out the ranges of neighbouring layers' channels.")
     bias_correction: bool = setting(False, "flag", "Afterwards correct the mean error of every output channel.")
     rounding: str = setting(
-        "nearest",
+        "auto",
         "choice",
-        "Round weights to the nearest step, or so that their errors cancel on the calibration images.",
-        choices=("nearest", "compensated"),
+        "Round weights to the nearest step, or so that their errors cancel on the calibration images: one after "
+        "the other, or learned together, which takes longer. 'auto' compensates below 8 bits.",
+        choices=("auto", *ROUNDINGS),
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rounding == "compensated" and self.types == "u8u8":
+        if self.precision == "int8" and self._method != "nearest" and self.types == "u8u8":
             raise BadValue(
-                "Quantize(rounding='compensated', types='u8u8'): it rounds signed weights. Use 's8' weights."
+                f"Quantize(rounding={self.rounding!r}, types='u8u8'): it rounds signed weights. Use 's8' weights."
             )
 
     @property
@@ -128,16 +143,41 @@ class Quantize(Lower):
             result = to_float16(model, exclude=excluded)
         elif self.precision == "int8-dynamic":
             result = quantize_dynamically(model, per_channel=self.per_channel, exclude=excluded)
+        elif self.precision == "int4":
+            result = self._int4(model, excluded, context)
         else:
             result = self._int8(model, excluded, context)
         save_onnx(result, target)
+        if self.precision == "int8":
+            self._tell_floats(target, excluded, context.progress)
+
+    @property
+    def _method(self) -> str:
+        if self.rounding != "auto":
+            return self.rounding
+        return "compensated" if self.precision == "int4" else "nearest"
+
+    def _int4(self, model: onnx.ModelProto, excluded: frozenset[str], context: Context) -> onnx.ModelProto:
+        inputs = calibration_inputs(context, self.expression())
+        grid = Grid(LARGEST_INT4, self.per_channel, CLIPS)
+        rounded, scales = round_weights(model, inputs, context.progress, grid, ROUNDINGS[self._method], excluded)
+        return to_int4(rounded, scales)
+
+    def _tell_floats(self, artefact: Path, excluded: frozenset[str], report: Reporter) -> None:
+        """A note of what ONNX Runtime computes in float although nobody asked for it."""
+        left = [node for node in float_nodes(artefact) if node.name not in excluded]
+        if left and self.max_drop == 1.0:
+            named = ", ".join(f"{node.name} ({node.operator})" for node in left[:3])
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            report.note(f"In float although the rest is int8: {named}{more}; {left[0].reason}.")
 
     def _int8(self, model: onnx.ModelProto, excluded: frozenset[str], context: Context) -> onnx.ModelProto:
         inputs, report = calibration_inputs(context, self.expression()), context.progress
         if self.equalize:
             model = equalize(model)
-        if self.rounding == "compensated":
-            model = compensate(model, inputs, report.part(0.0, 0.3), per_channel=self.per_channel)
+        if self._method != "nearest":
+            grid = Grid(LARGEST_INT8, self.per_channel)
+            model, _ = round_weights(model, inputs, report.part(0.0, 0.3), grid, ROUNDINGS[self._method], excluded)
         ranges = activation_ranges(model, inputs, self.calibration, report.part(0.3, 0.4))
         types = TYPES[self._types(model, ranges, report.part(0.4, 0.6))]
 
@@ -181,7 +221,7 @@ class Quantize(Lower):
         """The types asked for, or those that are fastest on this machine for networks of such operators."""
         if self.types != "auto":
             return self.types
-        names = [name for name in TYPES if self.rounding == "nearest" or name.endswith("s8")]
+        names = [name for name in TYPES if self._method == "nearest" or name.endswith("s8")]
         key = (machine().fingerprint, frozenset(_operators(model)), len(names))
         if key not in _FASTEST:
             with tempfile.TemporaryDirectory() as folder:
@@ -205,13 +245,13 @@ class Quantize(Lower):
         if layer.module in excluded:
             return "left out by `exclude`"
         if self.precision in KINDS and layer.kind not in KINDS[self.precision]:
-            why = (
-                "dynamic kernels pay for linear layers only"
-                if self.precision == "int8-dynamic"
-                else "no integer kernel"
-            )
-            return f"{why} ({layer.kind})"
+            return f"{_NO_KERNEL[self.precision]} ({layer.kind})"
         return ""
+
+    @property
+    def _said(self) -> str:
+        stored = self.precision == "int4"
+        return "stored in 4 bits, computed in float32" if stored else f"{BITS[self.precision]} bits"
 
     def _row(self, layer: Layer, excluded: frozenset[str]) -> Row:
         why = self._why_float(layer, excluded)
@@ -221,7 +261,7 @@ class Quantize(Lower):
             layer=layer.module,
             kind=layer.kind,
             applies=not why,
-            action=f"stays in float32: {why}" if why else f"{BITS[self.precision]} bits{unless}",
+            action=f"stays in float32: {why}" if why else f"{self._said}{unless}",
             macs=layer.macs,
             macs_after=layer.macs,
             params=layer.params,

@@ -1,0 +1,150 @@
+"""Put weights on an integer grid: to the nearest step, or so that the errors of rounding cancel in the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from workbench.jobs import Reporter
+from workbench.onnx_graph import Graph
+from workbench.quantization.patches import as_patches, from_patches, observe_layers
+
+Array = npt.NDArray[Any]
+
+#: Share of the mean curvature added to the diagonal, so that directions never seen do not blow up.
+_DAMPING = 0.01
+#: Of learned rounding: steps of Adam, its rate, the weight of the pull towards a whole step, and its exponents.
+_STEPS, _RATE, _PULL, _BLUNT, _SHARP = 300, 5e-2, 1.0, 20.0, 2.0
+_WARM = 0.2  # share of the steps without the pull
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The whole steps -largest .. largest, with a scale for each output channel or for the whole weight."""
+
+    largest: int  # 127 for 8 bits: ONNX Runtime leaves -128 unused
+    per_channel: bool = True
+    clips: tuple[float, ...] = (1.0,)  # shares of the largest weight that the last step may stand for
+
+    def scales(self, patches: Array) -> Array:
+        """(groups, outputs, 1) of weights (groups, outputs, patch); of several clips the one of least squared error."""
+        axis = 2 if self.per_channel else None
+        most = np.maximum(np.abs(patches).max(axis=axis, keepdims=True), 1e-12) / self.largest
+        best = np.broadcast_to(most * self.clips[0], (*patches.shape[:2], 1))
+        least = self._loss(patches, best, axis)
+        for clip in self.clips[1:]:
+            loss = self._loss(patches, most * clip, axis)
+            best = np.where(loss < least, most * clip, best)
+            least = np.minimum(loss, least)
+        return np.asarray(best)
+
+    def _loss(self, patches: Array, scales: Array, axis: int | None) -> Array:
+        steps = np.clip(np.rint(patches / scales), -self.largest, self.largest)
+        return np.asarray(((steps * scales - patches) ** 2).sum(axis=axis, keepdims=True))
+
+
+#: Weights (outputs, patch), scales (outputs, 1), second moment (patch, patch), largest step -> whole steps.
+Method = Callable[[Array, Array, Array, int], Array]
+
+
+def round_weights(
+    model: onnx.ModelProto,
+    inputs: Array,
+    progress: Reporter,
+    grid: Grid,
+    method: Method,
+    exclude: Container[str] = (),
+) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """A copy whose weights lie on the grid, and each weight's scales (outputs,).
+
+    `inputs` (N, ...) are calibration images; nodes named in `exclude` stay as they are. Raises: `Cancelled`.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = Graph(copy)
+    found: dict[str, Array] = {}
+    layers = observe_layers(graph, inputs, progress.part(0.0, 0.3), second=True)
+    for index, layer in enumerate(layers):
+        progress(0.3 + 0.7 * index / len(layers), f"rounding {layer.node.name}")
+        name = layer.node.input[1]
+        if layer.second is None or layer.node.name in exclude:
+            continue
+        weight = graph.array(name)
+        patches = as_patches(layer, weight).astype(np.float64)
+        found[name] = scales = grid.scales(patches)
+        solved = [
+            method(w, s, damped(h), grid.largest) * s for w, s, h in zip(patches, scales, layer.second, strict=True)
+        ]
+        graph.put(name, from_patches(layer, np.stack(solved), weight).astype(weight.dtype))
+    graph.store()
+    return copy, {name: scales.ravel() for name, scales in found.items()}
+
+
+def damped(second: Array) -> Array:
+    """A second moment (patch, patch) that can be inverted."""
+    size = len(second)
+    return np.asarray(second + np.eye(size) * (_DAMPING * np.trace(second) / size + 1e-12))
+
+
+def nearest(weight: Array, scale: Array, second: Array, largest: int) -> Array:
+    """To the nearest step, whatever the inputs."""
+    return np.asarray(np.clip(np.rint(weight / scale), -largest, largest))
+
+
+def compensated(weight: Array, scale: Array, second: Array, largest: int) -> Array:
+    """Weight by weight, and what rounding one loses those not yet rounded make up for.
+
+    Minimises |(W - W_q) x|^2 greedily. The largest weight of each channel stays where it is, so that the
+    scale that follows from it does. Source: Frantar et al. 2023, "GPTQ", eq. 2-3.
+    """
+    inverse = np.linalg.cholesky(np.linalg.inv(second)).T  # upper triangular, as GPTQ needs it
+    left = weight.astype(np.float64)
+    fixed = np.abs(weight) >= largest * scale * (1 - 1e-6)
+    result = np.empty_like(left)
+    for index in range(len(second)):
+        column = np.where(fixed[:, index], weight[:, index], left[:, index])
+        result[:, index] = np.clip(np.rint(column / scale[:, 0]), -largest, largest)
+        error = (left[:, index] - result[:, index] * scale[:, 0]) / inverse[index, index]
+        left[:, index + 1 :] -= error[:, None] * inverse[index, index + 1 :]
+    return result
+
+
+def learned(weight: Array, scale: Array, second: Array, largest: int) -> Array:
+    """Up or down, decided for all weights together by gradient descent on |(W - W_q) x|^2.
+
+    Source: Nagel et al. 2020, "Up or down? Adaptive rounding" (AdaRound), eq. 21-24, on the second moment of the
+    inputs instead of the inputs themselves. Deterministic.
+    """
+    steps = torch.from_numpy(weight / scale).float()
+    moment = torch.from_numpy(second / (np.trace(second) / len(second))).float()
+    down = steps.floor().clamp(-largest, largest - 1)
+    share = (steps - down).clamp(0.01, 0.99)
+    choice = torch.special.logit((share + 0.1) / 1.2).requires_grad_()
+    optimizer = torch.optim.Adam([choice], lr=_RATE)
+    for step in range(_STEPS):
+        up = _stretched(choice)
+        error = down + up - steps
+        loss = ((error @ moment) * error).sum()
+        late = (step / _STEPS - _WARM) / (1 - _WARM)
+        if late > 0:
+            exponent = _SHARP + (_BLUNT - _SHARP) * 0.5 * (1 + np.cos(np.pi * late))
+            loss = loss + _PULL * (1 - (2 * up - 1).abs() ** exponent).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        return np.asarray((down + (_stretched(choice) >= 0.5)).clamp(-largest, largest).numpy(), dtype=np.float64)
+
+
+def _stretched(choice: torch.Tensor) -> torch.Tensor:
+    """The rectified sigmoid of eq. 23: reaches 0 and 1."""
+    return (choice.sigmoid() * 1.2 - 0.1).clamp(0, 1)
+
+
+METHODS: dict[str, Method] = {"nearest": nearest, "compensated": compensated, "learned": learned}
