@@ -16,7 +16,8 @@ LAYERS = (
     {"callable_module", "errors", "estimate", "jobs", "pareto", "progress"},
     {"onnx_file", "onnx_graph", "lowrank", "quantization", "cost", "runtimes", "models", "data"}
     | {"coding", "pruning", "training"},
-    {"steps", "measure", "recipe", "build", "variant", "frame", "storage", "export", "charts"},
+    {"steps", "measure", "recipe", "build", "variant", "frame", "storage", "export", "charts"}
+    | {"portability", "diagnosis"},
     {"study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )

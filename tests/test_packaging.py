@@ -32,6 +32,8 @@ NOT_IMPORTED = {
     "ipykernel": "the kernel of every notebook and of the dashboard",
     "voila": "started as a program by `workbench dashboard`",
 }
+# Extras whose packages a file of the engine or the screen imports once they are asked for.
+OPTIONAL = ("lab", "zoo", "openvino", "ncnn", "litert", "executorch")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)$")
 
 
@@ -100,7 +102,7 @@ def megabytes(name: str) -> float:
 
 @pytest.mark.parametrize("folder", ["workbench", "widgets"])
 def test_every_import_is_a_declared_dependency(folder: str) -> None:
-    declared = BASE | {canonicalize_name(Requirement(r).name) for n in ("lab", "zoo") for r in EXTRAS[n]}
+    declared = BASE | {canonicalize_name(Requirement(r).name) for n in OPTIONAL for r in EXTRAS[n]}
     missing = {name: files for name, files in third_party(folder).items() if not distributions(name) & declared}
     assert not missing
 
@@ -141,13 +143,14 @@ def test_an_installed_torch_is_never_moved() -> None:
 
 
 def test_the_constraints_pin_everything_that_is_installed_by_make() -> None:
-    wanted = closure(set(BASE) | set(EXTRAS["lab"]) | {r for r in EXTRAS["test"] if "[" not in r})
+    extras = {line for name in ("lab", "openvino", "test") for line in EXTRAS[name] if "[" not in line}
+    wanted = closure(set(BASE) | extras)
     assert wanted - pins().keys() - {"nn-workbench"} == set()
 
 
 def test_the_pins_satisfy_what_is_declared() -> None:
     pinned = pins()
-    lines = [line for extra in ("lab", "test") for line in EXTRAS[extra] if "[" not in line]
+    lines = [line for extra in ("lab", "openvino", "test") for line in EXTRAS[extra] if "[" not in line]
     for line in [*PROJECT["dependencies"], *lines]:
         need = Requirement(line)
         assert need.specifier.contains(pinned[canonicalize_name(need.name)]), line

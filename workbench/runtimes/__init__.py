@@ -1,25 +1,33 @@
-"""The runtimes that can run an artefact; ONNX Runtime is the default."""
+"""The runtimes that can run an artefact, one file each; ONNX Runtime is the default."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 from workbench.errors import BadValue, unknown
-from workbench.runtimes.base import Runtime, Session
-from workbench.runtimes.onnxruntime import OnnxRuntime
+from workbench.runtimes.base import REGISTRY, Runtime, Session
 
-__all__ = ["Runtime", "Session", "available", "runtime"]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
-RUNTIMES: dict[str, Runtime] = {one.name: one for one in (OnnxRuntime(),)}
+__all__ = ["DEFAULT", "REGISTRY", "Runtime", "Session", "available", "runtime"]
+
+#: The runtime in which accuracy and latency are measured.
+DEFAULT = "onnxruntime"
 
 
 def available() -> dict[str, Runtime]:
-    """The installed runtimes by name."""
-    return {name: one for name, one in RUNTIMES.items() if one.available()}
+    """The installed runtimes by name, the default one first."""
+    return {name: one for name, one in sorted(REGISTRY.items(), key=lambda item: item[0] != DEFAULT) if one.available()}
 
 
-def runtime(name: str = "onnxruntime") -> Runtime:
+def runtime(name: str = DEFAULT) -> Runtime:
     """The runtime of this name. Raises: `UnknownName`; `BadValue` when it is not installed."""
-    if name not in RUNTIMES:
-        raise unknown("runtime", name, RUNTIMES)
-    if not RUNTIMES[name].available():
-        raise BadValue(f"The runtime {name!r} is not installed. Install it with pip, or use 'onnxruntime'.")
-    return RUNTIMES[name]
+    if name not in REGISTRY:
+        raise unknown("runtime", name, REGISTRY)
+    found = REGISTRY[name]
+    if not found.available():
+        how = f"pip install 'nn-workbench[{found.extra}]'" if found.extra else "a build of its package that has it"
+        raise BadValue(f"The runtime {name!r} is not installed. Install it with {how}, or use {DEFAULT!r}.")
+    return found

@@ -1,13 +1,22 @@
-"""What runs an artefact."""
+"""What runs an artefact. A runtime is one file here that registers itself; nothing else knows it by name."""
 
 from __future__ import annotations
 
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy.typing as npt
 
+from workbench.errors import BadFile, WorkbenchError
+
 Array = npt.NDArray[Any]
+T = TypeVar("T")
+
+#: Every runtime by the name that users select it by, whether it is installed or not.
+REGISTRY: dict[str, Runtime] = {}
 
 
 class Session(Protocol):
@@ -23,18 +32,61 @@ class Session(Protocol):
         ...
 
 
-class Runtime(Protocol):
-    """Something that runs an artefact, such as ONNX Runtime."""
+class Runtime(ABC):
+    """Something that runs an artefact, such as ONNX Runtime.
 
-    @property
-    def name(self) -> str:
-        """The name that users select it by."""
-        ...
+    `source` is the kind of file that it starts from: ".onnx", the artefact of a variant, or ".pt2", the
+    rewritten torch network as `torch.export` writes it, which does not hold steps such as `Quantize`.
+    """
+
+    name: str
+    title: str
+    source: ClassVar[str] = ".onnx"
+    packages: ClassVar[tuple[str, ...]] = ()  # what must be importable
+    extra: ClassVar[str] = ""  # the extra of this distribution that installs them
 
     def available(self) -> bool:
-        """True when the runtime is installed."""
-        ...
+        """True when everything that the runtime needs is installed."""
+        return all(importlib.util.find_spec(package) is not None for package in self.packages)
+
+    def convert(self, source: Path, folder: Path) -> Path:
+        """The file that `load` takes, made in `folder`; the source itself where no conversion is needed.
+
+        Raises: `BadFile` when the runtime refuses the source.
+        """
+        return self._guarded(source, lambda: self._convert(source, folder))
 
     def load(self, path: Path, threads: int = 1) -> Session:
-        """Make an artefact ready to run. Raises `BadFile` when the runtime refuses it."""
-        ...
+        """Make a file ready to run. Raises: `BadFile` when it is missing or the runtime refuses it."""
+        return self._guarded(Path(path), lambda: self._load(Path(path), threads))
+
+    def _convert(self, source: Path, folder: Path) -> Path:
+        return source
+
+    @abstractmethod
+    def _load(self, path: Path, threads: int) -> Session:
+        """As `load`; may raise anything."""
+
+    def _guarded(self, path: Path, work: Callable[[], T]) -> T:
+        if not path.is_file():
+            raise BadFile(f"There is no artefact at {str(path)!r}. Run the recipe again to make it.")
+        try:
+            return work()
+        except WorkbenchError:
+            raise
+        except Exception as error:
+            raise BadFile(
+                f"{self.title} refuses the artefact {path.name!r} because {self.reason(error)} "
+                "Check that the file is complete and that its operators are supported."
+            ) from error
+
+    def reason(self, error: Exception) -> str:
+        """What the runtime said: its first line, as a sentence."""
+        line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        return line if line.endswith(".") else f"{line}."
+
+
+def register(runtime: Runtime) -> Runtime:
+    """Add a runtime to `REGISTRY`."""
+    REGISTRY[runtime.name] = runtime
+    return runtime

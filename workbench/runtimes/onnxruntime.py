@@ -1,26 +1,42 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime, once for each execution provider that is built into the installed package."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from workbench.errors import BadFile, BadValue
-from workbench.runtimes.base import Array
+from workbench.runtimes.base import Array, Runtime, register
 
 #: Severity of ONNX Runtime's log: errors only. What it refuses comes back as an exception anyway.
 _ERRORS_ONLY = 3
 _CODES = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? ?failed: ?|/\S*onnxruntime\S*\.cc:\d+ .*?&\) "
 )
+CPU = "CPUExecutionProvider"
+#: The providers that compute on this machine. Azure's is left out: it sends the inputs to a remote service.
+PROVIDERS = {
+    "onnxruntime": CPU,
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+    "onnxruntime-migraphx": "MIGraphXExecutionProvider",
+    "onnxruntime-openvino": "OpenVINOExecutionProvider",
+    "onnxruntime-dnnl": "DnnlExecutionProvider",
+    "onnxruntime-xnnpack": "XnnpackExecutionProvider",
+    "onnxruntime-directml": "DmlExecutionProvider",
+    "onnxruntime-coreml": "CoreMLExecutionProvider",
+    "onnxruntime-qnn": "QNNExecutionProvider",
+    "onnxruntime-webgpu": "WebGpuExecutionProvider",
+}
 
 
-def open_session(source: str | bytes, threads: int = 1, optimized: str = "") -> Any:
+def open_session(source: str | bytes, threads: int = 1, optimized: str = "", provider: str = CPU) -> Any:
     """An `onnxruntime.InferenceSession` whose idle threads do not burn the CPU.
 
     `optimized` is a path where the optimised graph is written too.
@@ -35,7 +51,7 @@ def open_session(source: str | bytes, threads: int = 1, optimized: str = "") -> 
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if optimized:
         options.optimized_model_filepath = optimized
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(source, options, providers=[provider])
 
 
 @dataclass(frozen=True)
@@ -64,31 +80,49 @@ class OnnxSession:
 
 
 @dataclass(frozen=True)
-class OnnxRuntime:
-    """The default runtime: the CPU provider of ONNX Runtime."""
+class OnnxRuntime(Runtime):
+    """ONNX Runtime with one execution provider; what that cannot run falls back to the CPU's, as it does for users."""
+
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     name: str = "onnxruntime"
+    title: str = "ONNX Runtime"
+    provider: str = CPU
 
     def available(self) -> bool:
-        """True when the package `onnxruntime` is installed."""
-        return importlib.util.find_spec("onnxruntime") is not None
+        """True when `onnxruntime` is installed, in a build that has the provider."""
+        return super().available() and (self.provider == CPU or self.provider in _built_in())
 
-    def load(self, path: Path, threads: int = 1) -> OnnxSession:
-        """Open an ONNX file. Raises: `BadFile` when it is missing or ONNX Runtime refuses it."""
-        if not Path(path).is_file():
-            raise BadFile(f"There is no artefact at {str(path)!r}. Run the recipe again to make it.")
-        try:
-            session = open_session(str(path), threads)
-        except Exception as error:
+    def _load(self, path: Path, threads: int) -> OnnxSession:
+        session = open_session(str(path), threads, provider=self.provider)
+        used = session.get_providers()
+        if self.provider not in used:  # it only warns, and would be measured under a wrong name
             raise BadFile(
-                f"ONNX Runtime refuses the artefact {Path(path).name!r} because {_first_line(error)} "
-                "Check that the file is complete and that its operators are supported."
-            ) from error
+                f"{self.title} cannot be started on this machine and fell back to {', '.join(used)}. "
+                "Install the provider's libraries and driver."
+            )
         return OnnxSession(session, session.get_inputs()[0].name)
+
+    def reason(self, error: Exception) -> str:
+        """What the runtime said, without its error codes and the places in its source."""
+        return _first_line(error)
+
+
+@functools.cache
+def _built_in() -> tuple[str, ...]:
+    if importlib.util.find_spec("onnxruntime") is None:
+        return ()
+    import onnxruntime
+
+    return tuple(onnxruntime.get_available_providers())
 
 
 def _first_line(error: Exception) -> str:
-    """What the runtime said, without its error codes and the places in its source."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     line = _CODES.sub("", line).strip()
     return line if line.endswith(".") else f"{line}."
+
+
+for _name, _provider in PROVIDERS.items():
+    _label = "" if _provider == CPU else f" ({_provider.removesuffix('ExecutionProvider')})"
+    register(OnnxRuntime(_name, f"ONNX Runtime{_label}", _provider))

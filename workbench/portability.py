@@ -1,0 +1,189 @@
+"""The portability matrix: one variant in every runtime that is installed, at several thread counts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.errors import BadValue, Cancelled, StepFailed, WorkbenchError
+from workbench.estimate import Estimate, wilson
+from workbench.jobs import Reporter
+from workbench.measure.accuracy import in_batches
+from workbench.measure.latency import Subject, interleave
+from workbench.runtimes import DEFAULT, Runtime, available, runtime
+from workbench.steps.base import Lower
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.variant import Variant
+
+Array = npt.NDArray[Any]
+MEASURED = ("accuracy", "disagreement", "latency_ms", "speedup")
+COLUMNS = (
+    "runtime", "threads",
+    *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
+    "largest_logit_difference", "note",
+)  # fmt: skip
+#: Runtimes that plan their memory beforehand plan for this many inputs.
+LARGEST_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What to run: test images (N, ...), their labels (N,) or None, seconds of timing a cell, thread counts."""
+
+    inputs: Any
+    labels: Array | None
+    seconds: float
+    threads: tuple[int, ...]
+
+
+def portability(
+    variant: Variant,
+    runtimes: Sequence[str] | None = None,
+    threads: Sequence[int] = (1,),
+    *,
+    images: int = 2000,
+    seconds: float = 2.0,
+    progress: Reporter | None = None,
+) -> pd.DataFrame:
+    """One row a runtime and thread count, the default runtime first.
+
+    `runtimes`: names; None takes every installed one. `images`: of the test split, at most. Columns:
+    `accuracy`; `disagreement`, the share of images whose answer is not the default runtime's;
+    `latency_ms` at batch 1; `speedup` over the default runtime at the same threads, taken in turns with
+    it (each with `_low` and `_high`); `largest_logit_difference` from the default runtime at one
+    thread; `note`, why a runtime refused. Numbers that were not taken are NaN.
+
+    Raises: `UnknownName` or `BadValue` for a runtime that does not exist or is not installed, `BadValue`
+    for thread counts or images that make no sense, `Cancelled`.
+    """
+    import pandas as pd
+
+    chosen = list(available()) if runtimes is None else [runtime(name).name for name in runtimes]
+    names = [DEFAULT, *(name for name in dict.fromkeys(chosen) if name != DEFAULT)]
+    counts = tuple(threads)
+    if not counts or min(counts) < 1 or images < 1:
+        raise BadValue(f"threads={counts}, images={images}: give at least one thread count, and one image.")
+    test = variant.data["test"]
+    labels = np.asarray(test.labels[:images]) if test.labels.dim() == 1 else None
+    matrix = Matrix(variant, Ask(test.inputs[:images], labels, seconds, counts), progress or Reporter())
+    with tempfile.TemporaryDirectory() as folder:
+        rows = matrix.rows([runtime(name) for name in names], Path(folder))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@dataclass
+class Matrix:
+    """The work on one variant."""
+
+    variant: Variant
+    ask: Ask
+    progress: Reporter
+    reference: Array = field(default_factory=lambda: np.zeros(0))  # outputs of the default runtime at one thread
+
+    def rows(self, runtimes: Sequence[Runtime], folder: Path) -> list[dict[str, Any]]:
+        """One a runtime and thread count."""
+        found = []
+        for index, one in enumerate(runtimes):
+            report = self.progress.part(index / len(runtimes), (index + 1) / len(runtimes))
+            report(0.0, one.title)
+            place = folder / one.name
+            place.mkdir()
+            try:
+                file = one.convert(self._source(one, folder), place)
+            except Exception as error:  # noqa: BLE001  # converters raise anything; the others go on
+                found += [self._refused(one, count, error) for count in self.ask.threads]
+                continue
+            for number, count in enumerate(self.ask.threads):
+                share = len(self.ask.threads)
+                found.append(self._row(one, file, count, report.part(number / share, (number + 1) / share)))
+        return found
+
+    def _source(self, one: Runtime, folder: Path) -> Path:
+        if one.source == ".onnx":
+            return self.variant.onnx
+        path = folder / "network.pt2"
+        if not path.exists():
+            write_exported(self.variant, path)
+        return path
+
+    def _row(self, one: Runtime, file: Path, threads: int, report: Reporter) -> dict[str, Any]:
+        row: dict[str, Any] = {"runtime": one.name, "threads": threads, "note": ""}
+        try:
+            values = self._outputs(one, file, threads, report.part(0.0, 0.5))
+            if one.name == DEFAULT and self.reference.size == 0:
+                self.reference = values
+            row |= self._compare(values)
+            row |= self._time(one, file, threads, report.part(0.5, 1.0))
+        except Cancelled:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a foreign runtime raises; the others go on
+            row |= self._refused(one, threads, error)
+        return row
+
+    def _refused(self, one: Runtime, threads: int, error: Exception) -> dict[str, Any]:
+        if isinstance(error, Cancelled) or one.name == DEFAULT:
+            raise error  # there is nothing to compare with
+        why = str(error) if isinstance(error, WorkbenchError) else f"{one.title}: {one.reason(error)}"
+        return {"runtime": one.name, "threads": threads, "note": why}
+
+    def _outputs(self, one: Runtime, file: Path, threads: int, report: Reporter) -> Array:
+        session = one.load(file, threads)
+        # A runtime that compiles for each batch size does it here, where time does not count, and keeps the result.
+        session.run(np.asarray(self.ask.inputs[:1]))
+        return in_batches(session.run, self.ask.inputs, report)
+
+    def _compare(self, values: Array) -> dict[str, Any]:
+        if values.shape != self.reference.shape:
+            raise BadValue(f"It returns shape {values.shape}; the default runtime returns {self.reference.shape}.")
+        answers, expected = values.argmax(1), self.reference.argmax(1)
+        row = _ends("disagreement", wilson(int((answers != expected).sum()), answers.size))
+        row["largest_logit_difference"] = float(np.abs(values - self.reference).max())
+        if self.ask.labels is not None and values.ndim == 2:
+            row |= _ends("accuracy", wilson(int((answers == self.ask.labels).sum()), len(answers)))
+        return row
+
+    def _time(self, one: Runtime, file: Path, threads: int, report: Reporter) -> dict[str, Any]:
+        """In turns with the default runtime, in a process of the pair's own: one that crashes there fails alone."""
+        pair: list[Path | Subject] = [self.variant.onnx]
+        if one.name != DEFAULT:
+            pair.append(Subject(file, one.name))
+        timings = interleave(pair, threads=threads, seconds=self.ask.seconds, progress=report)
+        return _ends("latency_ms", timings.latency(len(pair) - 1)) | _ends("speedup", timings.speedup(len(pair) - 1))
+
+
+def write_exported(variant: Variant, path: Path) -> None:
+    """Write a variant's torch network with `torch.export`, for batches of any size.
+
+    Raises: `StepFailed` for a recipe whose result is not in the torch network, or where torch cannot export it.
+    """
+    import torch
+
+    lowering = [step for step in variant.recipe if isinstance(step, Lower)]
+    if lowering:
+        raise StepFailed(
+            f"{lowering[0].expression()} exists only in the ONNX artefact, and this runtime starts from the torch "
+            "network, which does not hold it."
+        )
+    example = variant.model.example
+    pair = torch.cat([example, example])  # a batch of one would be taken for a constant
+    sizes = ({0: torch.export.Dim.AUTO(max=LARGEST_BATCH)},)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(variant.module, (pair,), dynamic_shapes=sizes)
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise StepFailed(f"torch.export cannot export this network: {first}") from error
+    torch.export.save(program, path)
+
+
+def _ends(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -1,0 +1,70 @@
+"""ExecuTorch with its XNNPACK kernels, PyTorch's runtime for phones and small boards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from workbench.errors import BadValue
+from workbench.runtimes.base import Array, Runtime, register
+
+
+@dataclass(frozen=True)
+class ExecuTorchSession:
+    """A loaded program. The program must live as long as its method."""
+
+    program: Any
+    method: Any
+    shape: tuple[int, ...]
+
+    def run(self, inputs: Array) -> Array:
+        """Logits (N, ...) of float32 inputs (N, ...)."""
+        import torch
+
+        batch = torch.from_numpy(np.ascontiguousarray(inputs, np.float32))
+        values: Array = self.method.execute([batch])[0].numpy().copy()  # its memory is used again by the next run
+        return values
+
+
+@dataclass(frozen=True)
+class ExecuTorch(Runtime):
+    """ExecuTorch on the CPU, from the variant's torch network."""
+
+    source: ClassVar[str] = ".pt2"
+    packages: ClassVar[tuple[str, ...]] = ("executorch",)
+    extra: ClassVar[str] = "executorch"
+
+    name: str = "executorch"
+    title: str = "ExecuTorch"
+
+    def _convert(self, source: Path, folder: Path) -> Path:
+        import torch
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        program = torch.export.load(source)
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+        target = folder / "executorch.pte"
+        target.write_bytes(lowered.buffer)
+        (example,) = program.example_inputs[0]
+        target.with_suffix(".shape").write_text(",".join(map(str, example.shape[1:])))
+        return target
+
+    def _load(self, path: Path, threads: int) -> ExecuTorchSession:
+        from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count as running
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool as restart
+        from executorch.runtime import Runtime as Loader
+
+        if running() != threads:
+            restart(threads)
+        if running() != threads:
+            raise BadValue(f"ExecuTorch runs on {running()} threads here and cannot be set to {threads}.")
+        program = Loader.get().load_program(path)
+        sizes = path.with_suffix(".shape").read_text().split(",")
+        return ExecuTorchSession(program, program.load_method("forward"), tuple(int(size) for size in sizes))
+
+
+register(ExecuTorch())
