@@ -53,6 +53,7 @@ COLUMNS: dict[str, Column] = {
     "peak_activation_bytes": Column("Peak activations", "kB", 1e3, ",.1f"),
     "file_bytes": Column("File size", "MB", 1e6, ",.3f"),
     "compressed_bytes": Column("Compressed size", "MB", 1e6, ",.3f"),
+    "huffman_bytes": Column("Bundle size", "MB", 1e6, ",.3f"),
     "speedup": Column("Measured speed-up", "×"),
     "predicted_speedup": Column("Predicted speed-up", "×"),
     "energy_uj": Column("Energy, estimated", "µJ", 1.0, ",.1f"),

@@ -6,6 +6,8 @@ import hashlib
 import json
 import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.callable_module import make_callable
+from workbench.coding import decode, pack
 from workbench.errors import BadValue, ExportFailed, unknown
 from workbench.estimate import Estimate
 from workbench.measure.accuracy import BATCH, outputs
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("nn-workbench", "torch", "onnx", "onnxruntime", "numpy")
 MANIFEST = "manifest.json"
+DECODER = "decode.py"
 SAMPLE = 64  # inputs on which the outputs are compared, one by one
 TOLERANCE = 1e-3  # relative to the largest output; float32 kernels may order their sums differently
 
@@ -64,8 +68,9 @@ def export(variant: Variant, folder: str | Path, format: str = "onnx") -> Manife
     """Write a variant to `folder` and verify it there; nothing is left behind when that fails.
 
     `format`: `"onnx"`, the artefact that was measured; `"safetensors"`, the torch weights with the
-    structure to load them (`wb.load(folder)`), for recipes without a step such as `Quantize`. What was
-    written is read back: its outputs must equal the measured artefact's, and its accuracy on the test
+    structure to load them (`wb.load(folder)`), for recipes without a step such as `Quantize`; `"bundle"`,
+    the artefact with its weights in sparse and Huffman codes, beside the decoder that gives back the same
+    file (`python decode.py model.wbz model.onnx`; it needs numpy alone). What was written is read back: its outputs must equal the measured artefact's, and its accuracy on the test
     split must lie within the measured interval.
 
     Raises: `UnknownName` for a format, `BadValue` when it cannot hold the variant, `ExportFailed`.
@@ -102,7 +107,16 @@ def _write_safetensors(variant: Variant, folder: Path) -> Path:
     return Path(shutil.copy2(variant.state, folder / "model.safetensors"))
 
 
-WRITERS: dict[str, Callable[[Variant, Path], Path]] = {"onnx": _write_onnx, "safetensors": _write_safetensors}
+def _write_bundle(variant: Variant, folder: Path) -> Path:
+    shutil.copy2(decode.__file__, folder / DECODER)
+    written = folder / "model.wbz"
+    written.write_bytes(pack(variant.onnx))
+    return written
+
+
+WRITERS: dict[str, Callable[[Variant, Path], Path]] = {
+    "onnx": _write_onnx, "safetensors": _write_safetensors, "bundle": _write_bundle,
+}  # fmt: skip
 
 
 def _verify(variant: Variant, written: Path) -> dict[str, float]:
@@ -132,11 +146,23 @@ def _verify_accuracy(variant: Variant, written: Path) -> float:
 def _outputs(variant: Variant, written: Path, inputs: torch.Tensor) -> np.ndarray[Any, Any]:
     if written.suffix == ".onnx":
         return outputs(written, inputs)
+    if written.suffix == ".wbz":
+        with tempfile.TemporaryDirectory() as folder:
+            return outputs(_decoded(written, Path(folder) / "model.onnx"), inputs)
     import torch
 
     module = restore(variant.model, written)
     with torch.no_grad():
         return torch.cat([module(part) for part in inputs.split(BATCH)]).numpy()
+
+
+def _decoded(bundle: Path, target: Path) -> Path:
+    """Unpack a bundle with the decoder that ships beside it. Raises `ExportFailed`."""
+    command = [sys.executable, bundle.with_name(DECODER), bundle, target]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ExportFailed(f"{bundle.name} could not be unpacked: {done.stderr.strip()} Nothing was exported.")
+    return target
 
 
 def _manifest(variant: Variant, folder: Path, format: str, staging: Path, verified: dict[str, float]) -> Manifest:  # noqa: A002

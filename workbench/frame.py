@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MEASURED = ("accuracy", "validation_accuracy", "latency_ms", "speedup")
 #: Counted or computed columns.
 EXACT = (
-    "macs", "params", "memory_access_bytes", "peak_activation_bytes", "file_bytes", "compressed_bytes",
+    "macs", "params", "memory_access_bytes", "peak_activation_bytes", "file_bytes", "compressed_bytes", "huffman_bytes",
     "predicted_speedup",
 )  # fmt: skip
 COMPARISONS = {

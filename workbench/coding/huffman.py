@@ -52,7 +52,8 @@ def _bits(flat: Array, lengths: Array, starts: Array) -> bytes:
 
 
 def _unlimited(counts: Array) -> npt.NDArray[np.uint8]:
-    heap: list[tuple[int, int, tuple[int, ...]]] = [(int(count), symbol, (symbol,)) for symbol, count in enumerate(counts) if count]
+    heap: list[tuple[int, int, tuple[int, ...]]]
+    heap = [(int(count), symbol, (symbol,)) for symbol, count in enumerate(counts) if count]
     lengths = np.zeros(len(counts), np.int64)
     if len(heap) == 1:
         lengths[heap[0][1]] = 1

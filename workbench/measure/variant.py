@@ -7,6 +7,7 @@ from pathlib import Path
 
 import zstandard
 
+from workbench.coding import pack
 from workbench.cost.network import Network
 from workbench.cost.roofline import device
 from workbench.data import Data
@@ -36,6 +37,7 @@ def measure(artefact: Path, baseline: Path, data: Data, report: Reporter) -> dic
         "speedup": timing.speedup,
         "file_bytes": exact(file_bytes(artefact), "bytes"),
         "compressed_bytes": exact(len(zstandard.compress(content, ZSTD_LEVEL)), "bytes"),
+        "huffman_bytes": exact(len(pack(artefact)), "bytes"),
     }
 
 

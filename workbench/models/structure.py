@@ -29,6 +29,7 @@ LAYER_TYPES: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     for t, arguments in (
         (nn.Conv1d, CONV),
         (nn.Conv2d, CONV),
+        (nn.ConvTranspose2d, (*CONV[:-1], "output_padding", "padding_mode")),
         (nn.Linear, ("in_features", "out_features")),
         (nn.BatchNorm1d, NORM),
         (nn.BatchNorm2d, NORM),
@@ -38,13 +39,14 @@ LAYER_TYPES: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
         (nn.SiLU, ()),
         (nn.Identity, ()),
         (nn.Flatten, ("start_dim", "end_dim")),
+        (nn.Unflatten, ("dim", "unflattened_size")),
         (nn.Dropout, ("p",)),
         (nn.AdaptiveAvgPool2d, ("output_size",)),
         (nn.AvgPool2d, POOL),
         (nn.MaxPool2d, POOL),
     )
 }
-WITH_BIAS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+WITH_BIAS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def register(layer: type[nn.Module], arguments: tuple[str, ...]) -> type[nn.Module]:

@@ -78,7 +78,7 @@ class Goal:
             least = best.network.totals.macs / channels.network.totals.macs
             raise BadValue(
                 f"'macs:{self.macs:g}' cannot be reached by removing channels: {least:.1%} of the MACs remain at least "
-                f"(layers keep up to {self.round_to} channels). Ask for more MACs, choose more layers, or lower round_to."
+                f"(layers keep up to {self.round_to} channels). Ask for more, choose more layers, or lower round_to."
             )
         for _ in range(STEPS):
             middle = (low + high) / 2

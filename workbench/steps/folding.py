@@ -33,7 +33,7 @@ def fold(module: nn.Module, network: Network) -> nn.Module:
         scale = (norm.running_var + norm.eps).rsqrt()
         scale = scale if norm.weight is None else scale * norm.weight
         weight = module.get_parameter(f"{name}.weight")
-        bias = torch.zeros(len(scale)) if layer.bias is None else layer.bias
+        bias = layer.bias if isinstance(layer.bias, torch.Tensor) else torch.zeros(len(scale))
         shift = (bias - norm.running_mean) * scale + (0 if norm.bias is None else norm.bias)
         weight.mul_(scale.reshape(-1, *[1] * (weight.dim() - 1)))
         layer.bias = nn.Parameter(shift.detach().clone())

@@ -155,7 +155,8 @@ def _filters(module: nn.Module, name: str) -> Tensor:
     weight: Tensor = module.get_parameter(f"{name}.weight").detach()
     if isinstance(module.get_submodule(name), nn.modules.conv._ConvTransposeNd):
         weight = weight.transpose(0, 1)
-    return weight.flatten(1).norm(dim=1)
+    norms: Tensor = torch.linalg.vector_norm(weight.flatten(1), dim=1)
+    return norms
 
 
 def _by_unit(group: Group, channels: Channels, values: Mapping[str, Scores]) -> Scores:

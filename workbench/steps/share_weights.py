@@ -44,7 +44,9 @@ class ShareWeights(Rewrite):
     family: ClassVar[str] = "storage"
 
     bits: int = setting(5, "integer", "A layer has at most 2^bits different weights.", low=1, high=10, unit="bits")
-    epochs: int = setting(1, "integer", "Passes over the training images that train the values; 0: none.", low=0, high=50)
+    epochs: int = setting(
+        1, "integer", "Passes over the training images that train the values; 0: none.", low=0, high=50
+    )
     lr: float = setting(1e-4, "number", "Learning rate of the values, of Adam.", low=1e-7, high=0.1)
     layers: Layers = layers_setting()
 
@@ -74,7 +76,7 @@ class ShareWeights(Rewrite):
 
     def _trained(self, module: nn.Module, context: Context) -> nn.Module:
         if context.train is None:
-            raise StepFailed(f"{self.expression()} trains the values, and the data have no split 'train'. Use epochs=0.")
+            raise StepFailed(f"{self.expression()} trains the values, and there is no split 'train'. Use epochs=0.")
         distill = "none" if context.original is None else "soft"
         training = Finetune(
             epochs=self.epochs, lr=self.lr, optimizer="adam", schedule="cosine", distill=distill, weight_decay=0.0

@@ -97,8 +97,9 @@ def _along_inputs(layer: nn.Module, spread: Tensor, axes: int) -> Tensor:
     """The inputs' sizes, shaped to meet a layer's weight."""
     if isinstance(layer, nn.modules.conv._ConvTransposeNd):
         return spread.reshape(-1, *[1] * (axes - 1))
-    groups = getattr(layer, "groups", 1)
+    groups: int = getattr(layer, "groups", 1)
     if groups == 1:
         return spread.reshape(1, -1, *[1] * (axes - 2))
-    outputs = layer.out_channels // groups  # type: ignore[operator]  # every layer with groups has it
-    return spread.reshape(groups, -1).repeat_interleave(outputs, 0).reshape(outputs * groups, -1, *[1] * (axes - 2))
+    outputs: int = layer.get_parameter("weight").shape[0]
+    each = spread.reshape(groups, -1).repeat_interleave(outputs // groups, 0)
+    return each.reshape(outputs, -1, *[1] * (axes - 2))

@@ -1,0 +1,166 @@
+"""`GlobalPool`: a fully connected head on whole maps becomes global average pooling and one linear layer."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from workbench.cost.network import Layer, Network
+from workbench.cost.trace import trace
+from workbench.cost.weights import Weights
+from workbench.errors import StepFailed
+from workbench.lowrank.moments import regularised, solve
+from workbench.steps.base import Context, Rewrite, Row, Sketch
+
+BATCH = 100
+
+
+@dataclass(frozen=True)
+class Head:
+    """The layers from a flattened map to the output."""
+
+    flat: Layer  # the linear layer that reads the flattened map
+    flatten: Layer  # what flattens it
+    shape: tuple[int, ...]  # of the map, (C, H, W)
+    behind: tuple[Layer, ...]  # every operation after it
+    classes: int
+
+
+@dataclass(frozen=True)
+class GlobalPool(Rewrite):
+    """Average every channel over the map, and read the classes from the averages by one linear layer.
+
+    The new layer is fitted to the old head's logits on calibration images by least squares; fine-tuning with
+    distillation should follow. Source: Lin et al. 2014, "Network in Network", section 3.2.
+    """
+
+    title: ClassVar[str] = "Global pooling"
+    summary: ClassVar[str] = "Replace a fully connected head by global average pooling: most parameters go."
+    family: ClassVar[str] = "rewrite"
+
+    def sketch(self, network: Network, weights: Weights) -> Sketch:
+        """A row for the head's linear layers, or for the last layer when there is no head to replace."""
+        head = find_head(network)
+        if head is None:
+            last = network.layers[-1]
+            why = "left alone: no fully connected head reads a flattened map of more than one position"
+            return Sketch(network, (Row(self.brief, last.module or last.name, last.kind, False, why),))
+        own = _flatten_path(head, weights.module) is not None
+        after = network.replace({head.flat.module: _chain(head, own)})
+        gone = {layer.writes for layer in head.behind} | ({head.flatten.writes} if own else set())
+        kept = (layer for layer in after.layers if layer.writes not in gone)
+        if own:  # the map itself is read
+            kept = (layer._replace(reads=tuple(_instead(t, head.flatten) for t in layer.reads)) for layer in kept)
+        return Sketch(Network(tuple(kept)), self._rows(head))
+
+    def apply(self, module: nn.Module, context: Context) -> nn.Module:
+        """A copy with the new head; as it was when there is none to replace. Raises: `StepFailed`, `Cancelled`."""
+        module = copy.deepcopy(module)
+        head = find_head(trace(module, context.example))
+        if head is None:
+            return module
+        if context.calibration is None:
+            raise StepFailed("GlobalPool() fits its new layer on calibration images, and there are none. Give data=.")
+        linear = self._fitted(module, head, context)
+        flatten = _flatten_path(head, module)
+        unflatten = [] if flatten else [nn.Unflatten(1, head.shape)]
+        new: dict[str, nn.Module] = {x.name: nn.Identity() for x in head.behind}
+        new[head.flat.module] = nn.Sequential(*unflatten, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+        if flatten:
+            new[flatten] = nn.Identity()
+        for path, layer in new.items():
+            parent, _, leaf = path.rpartition(".")
+            setattr(module.get_submodule(parent), leaf, layer)
+        return module.eval()
+
+    @torch.no_grad()
+    def _fitted(self, module: nn.Module, head: Head, context: Context) -> nn.Linear:
+        """Ridge regression from the pooled map to the old logits."""
+        assert context.calibration is not None
+        pooled: list[torch.Tensor] = []
+        layer = module.get_submodule(head.flat.module)
+        handle = layer.register_forward_pre_hook(
+            lambda _, args: pooled.append(args[0].unflatten(1, head.shape).flatten(2).mean(2))
+        )
+        logits = []
+        try:
+            for done, batch in enumerate(context.calibration.split(BATCH)):
+                context.progress(done * BATCH / len(context.calibration), self.title)
+                logits.append(module.eval()(batch))
+        finally:
+            handle.remove()
+        x, y = torch.cat(pooled).double(), torch.cat(logits).double()
+        centre, mean = x - x.mean(0), y.mean(0)
+        spread = regularised(centre.T @ centre / len(x), len(x))
+        scale = (centre.square().sum() / len(x) / x.shape[1]).clamp_min(1e-12)  # what `regularised` divides by
+        weight = solve(spread, centre.T @ (y - mean) / len(x) / scale).T
+        linear = nn.Linear(x.shape[1], head.classes)
+        linear.weight.copy_(weight)
+        linear.bias.copy_(mean - weight @ x.mean(0))
+        return linear
+
+    def _rows(self, head: Head) -> tuple[Row, ...]:
+        new = _chain(head, own=True)[-1]
+        area = " x ".join(map(str, head.shape))
+        rows = [
+            Row(self.brief, head.flat.module, "linear", True,
+                f"averages the {area} map, then reads {head.classes} classes from {head.shape[0]} averages",
+                head.flat.macs, new.macs, head.flat.params, new.params)
+        ]  # fmt: skip
+        rows += [
+            Row(self.brief, x.module, x.kind, True, "goes: the head has one layer", x.macs, 0, x.params, 0)
+            for x in head.behind
+            if x.module
+        ]
+        return tuple(rows)
+
+
+def find_head(network: Network) -> Head | None:
+    """The fully connected head on a flattened map, where a network ends in one of plain modules."""
+    flats = {
+        layer.writes: layer
+        for layer in network.layers
+        if layer.kind == "reshape" and len(layer.input) == 3 and len(layer.output) == 1
+    }
+    for index, layer in enumerate(network.layers):
+        flatten = flats.get(layer.reads[0]) if layer.reads else None
+        if layer.kind != "linear" or not layer.module or flatten is None or flatten.input[1:] == (1, 1):
+            continue
+        behind = network.layers[index + 1 :]
+        if all(_removable(one, network) for one in behind):
+            return Head(layer, flatten, flatten.input, behind, network.layers[-1].c_out)
+    return None
+
+
+def _removable(layer: Layer, network: Network) -> bool:
+    """A linear layer or an activation that is a module of its own, used once."""
+    once = layer.module not in network.by_module or len(network.by_module[layer.module]) == 1
+    return once and (layer.kind == "linear" or (layer.kind == "activation" and "." in layer.name))
+
+
+def _flatten_path(head: Head, module: nn.Module) -> str | None:
+    """Where the flattening is a layer of its own, its path: it can go, and the head then takes maps of any size."""
+    path = head.flatten.name.rpartition(".")[0]
+    return path if type(dict(module.named_modules()).get(path)) is nn.Flatten else None
+
+
+def _instead(tensor: int, flatten: Layer) -> int:
+    return flatten.reads[0] if tensor == flatten.writes else tensor
+
+
+def _chain(head: Head, own: bool) -> tuple[Layer, ...]:
+    """What takes the place of the head's first linear layer; `own`: the flattening before it goes."""
+    channels, flat = head.shape[0], head.flat
+    pool = Layer("", "pool", head.shape, (channels, 1, 1), op="_adaptive_avg_pool2d", bits=flat.bits)
+    linear = flat._replace(input=(channels,), output=(head.classes,), bias=True)
+    unflatten = () if own else (Layer("", "reshape", flat.input, head.shape, op="view", bits=flat.bits),)
+    return (
+        *unflatten,
+        pool,
+        Layer("", "reshape", pool.output, (channels,), op="view", bits=flat.bits),
+        linear._replace(weights=linear.weight_elements),
+    )

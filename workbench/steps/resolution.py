@@ -1,0 +1,155 @@
+"""`Resolution`: the network sees smaller images. The cheapest lever of all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from workbench.cost.network import Layer, Network, Shape
+from workbench.cost.trace import trace
+from workbench.cost.weights import Weights
+from workbench.models.structure import register
+from workbench.steps.base import Context, Rewrite, Row, Sketch, setting
+
+
+class Resize(nn.Module):
+    """Images (N, C, H, W) at another size (height, width), bilinear."""
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = tuple(size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, *size)."""
+        return functional.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
+
+
+register(Resize, ("size",))
+
+
+class Misfit(Exception):
+    """A layer does not take maps of the new size."""
+
+
+@dataclass(frozen=True)
+class Resolution(Rewrite):
+    """Resize the images inside the network, before its first layer: MACs fall with the square of the side.
+
+    The exported file still takes images of the old size, so what is measured includes the resizing.
+    Fine-tuning should follow. Sources: Howard et al. 2017 (MobileNets), section 3.4; Touvron et al. 2019.
+    """
+
+    title: ClassVar[str] = "Resolution"
+    summary: ClassVar[str] = "Let the network see smaller images: MACs fall with the square of the side."
+    family: ClassVar[str] = "rewrite"
+
+    size: int = setting(20, "integer", "Height of the images inside the network.", low=4, high=1024, unit="pixels")
+
+    def sketch(self, network: Network, weights: Weights) -> Sketch:
+        """Every map's new size; a head that takes maps of one size alone rules it out."""
+        first, why = self._entrance(network)
+        after = network
+        if not why:
+            try:
+                after = resized(network, first, self._size(first.input))
+            except Misfit as misfit:
+                why = f"left alone: {misfit}"
+        if why:
+            return Sketch(network, (Row(self.brief, first.module or first.name, first.kind, False, why),))
+        new = {layer.name: layer for layer in after.layers}
+        height, width = self._size(first.input)
+        rows = [
+            Row(self.brief, x.module, x.kind, True, f"sees images of {height} x {width}",
+                x.macs, new[x.name].macs, x.params, x.params)
+            for x in network.layers if x.module and x.macs
+        ]  # fmt: skip
+        return Sketch(after, tuple(rows))
+
+    def apply(self, module: nn.Module, context: Context) -> nn.Module:
+        """A copy that resizes its input; as it was where the plan says so."""
+        network = trace(module, context.example)
+        module = copy.deepcopy(module)
+        if not any(row.applies for row in self.sketch(network, Weights(module)).rows):
+            return module
+        first, _ = self._entrance(network)
+        parent, _, leaf = first.module.rpartition(".")
+        own = module.get_submodule(first.module)
+        setattr(module.get_submodule(parent), leaf, nn.Sequential(Resize(self._size(first.input)), own))
+        return module.eval()
+
+    def _size(self, image: Shape) -> tuple[int, int]:
+        return self.size, max(1, round(self.size * image[2] / image[1]))
+
+    def _entrance(self, network: Network) -> tuple[Layer, str]:
+        """The layer that reads the images, and why it cannot read smaller ones, or ""."""
+        first = network.layers[0]
+        readers = [layer for layer in network.layers if first.reads[0] in layer.reads]
+        if first.kind != "conv" or len(readers) > 1 or not first.module or len(first.input) != 3:
+            return first, "left alone: the images are not read by one convolution alone"
+        if self.size >= first.input[1]:
+            return first, f"left alone: the images have a height of {first.input[1]} already"
+        return first, ""
+
+
+def resized(network: Network, first: Layer, size: tuple[int, int]) -> Network:
+    """The network when its first layer reads images of another size. Raises: `Misfit`."""
+    image, fresh = first.input, 1 + max(layer.writes for layer in network.layers)
+    small = (image[0], *size)
+    resize = Layer(
+        f"{first.name}.0", "elementwise", image, small,
+        reads=first.reads, writes=fresh, op="upsample_bilinear2d", bits=first.bits,
+    )  # fmt: skip
+    shapes: dict[int, tuple[Shape, Shape]] = {fresh: (image, small)}
+    layers = [resize]
+    for layer in network.layers:
+        if layer is first:
+            layer = layer._replace(reads=(fresh,))
+        new = _layer_at(layer, shapes)
+        shapes[layer.writes] = (layer.output, new.output)
+        layers.append(new)
+    return Network(tuple(layers))
+
+
+def _layer_at(layer: Layer, shapes: dict[int, tuple[Shape, Shape]]) -> Layer:
+    old, new = shapes.get(layer.reads[0], (layer.input, layer.input)) if layer.reads else (layer.input, layer.input)
+    before = new if old == layer.input else layer.input
+    if layer.kind == "linear" and before != layer.input:
+        raise Misfit(
+            f"{layer.name!r} takes {layer.input[-1]} inputs, and would get {before[-1]}. "
+            "Put GlobalPool() before this step"
+        )
+    sizes = [size[1] for tensor, size in shapes.items() if tensor in layer.reads[1:]]
+    others = sum(_elements(size) for size in sizes) if layer.others else 0
+    return layer._replace(input=before, output=_output(layer, before), others=others or layer.others)
+
+
+def _output(layer: Layer, before: Shape) -> Shape:
+    if before == layer.input or len(layer.output) not in {1, 3}:
+        return layer.output
+    if layer.kind == "conv":
+        sides = zip(before[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
+        return (layer.output[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides))
+    if len(layer.output) == 1:
+        flat = layer.kind == "reshape"
+        return (_elements(before),) if flat else layer.output
+    if layer.kind == "pool":
+        if "adaptive" in layer.op or layer.op == "mean":
+            return layer.output
+        pooled = zip(before[1:], layer.input[1:], layer.output[1:], strict=True)
+        return (layer.output[0], *(max(1, new // max(1, round(old / out))) for new, old, out in pooled))
+    if layer.input[1:] == layer.output[1:]:
+        return (layer.output[0], *before[1:])
+    raise Misfit(f"{layer.name!r} changes the size of its map in a way that is not followed")
+
+
+def _elements(shape: Shape) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count

@@ -1,0 +1,163 @@
+"""`Shift`: a k x k convolution becomes shifted channels and a 1 x 1 convolution."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from workbench.cost.network import Layer, Network
+from workbench.cost.trace import trace
+from workbench.cost.weights import Weights
+from workbench.lowrank.moments import regularised, solve
+from workbench.models.structure import register
+from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select
+from workbench.steps.moments import Moments, collect
+
+
+class ShiftChannels(nn.Module):
+    """Each channel moved by one offset of a k x k window: channels are dealt out to the offsets in order.
+
+    Reads what a convolution of this kernel, stride, padding and dilation would read, and multiplies nothing.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.kernel, self.stride = tuple(kernel), tuple(stride)
+        self.padding, self.dilation = tuple(padding), tuple(dilation)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H', W') with the size that the convolution's output has."""
+        (k, across), (s, t), (p, q), (d, e) = self.kernel, self.stride, self.padding, self.dilation
+        height = (int(x.shape[2]) + 2 * p - d * (k - 1) - 1) // s + 1
+        width = (int(x.shape[3]) + 2 * q - e * (across - 1) - 1) // t + 1
+        x = functional.pad(x, (q, q, p, p))
+        parts = []
+        for offset, (start, end) in enumerate(dealt(self.channels, k * across)):
+            top, left = offset // across * d, offset % across * e
+            rows, columns = top + (height - 1) * s + 1, left + (width - 1) * t + 1
+            parts.append(x[:, start:end, top:rows:s, left:columns:t])
+        return torch.cat(parts, 1)
+
+
+register(ShiftChannels, ("channels", "kernel", "stride", "padding", "dilation"))
+
+
+@dataclass(frozen=True)
+class Shift(Rewrite):
+    """Replace k x k convolutions by a shift of their input channels and a 1 x 1 convolution: k^2 times fewer MACs.
+
+    The 1 x 1 weights are fitted to the layer's outputs on calibration images by least squares, and
+    fine-tuning with distillation should follow. Moving channels costs memory access, not MACs. Source: Wu
+    et al. 2018, "Shift: A Zero FLOP, Zero Parameter Alternative to Spatial Convolutions".
+    """
+
+    title: ClassVar[str] = "Shift"
+    summary: ClassVar[str] = "k x k convolutions become shifted channels and a 1 x 1 convolution; needs fine-tuning."
+    family: ClassVar[str] = "rewrite"
+
+    layers: Layers = layers_setting()
+
+    def sketch(self, network: Network, weights: Weights) -> Sketch:
+        """A row for each convolution."""
+        convs = {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind == "conv"}
+        chosen = set(select(self.layers, network.by_module))
+        rows, chains = [], {}
+        for name, layer in convs.items():
+            why = "not among the chosen layers" if name not in chosen else _unfit(layer, len(network.by_module[name]))
+            chain = None if why else _chain(layer)
+            if chain:
+                chains[name] = chain
+            new = chain[-1] if chain else layer
+            action = why or f"{layer.c_in} channels shifted, then a 1 x 1 convolution"
+            rows.append(
+                Row(self.brief, name, layer.kind, not why, action, layer.macs, new.macs, layer.params, new.params)
+            )
+        return Sketch(network.replace(chains), tuple(rows))
+
+    def apply(self, module: nn.Module, context: Context) -> nn.Module:
+        """A copy with shifts in place. Raises: `Cancelled`."""
+        network = trace(module, context.example)
+        todo = {
+            row.layer: network.by_module[row.layer][0]
+            for row in self.sketch(network, Weights(module)).rows
+            if row.applies
+        }
+        module = copy.deepcopy(module)
+        moments: Mapping[str, Moments] = {}
+        if context.calibration is not None and todo:
+            moments = collect(module, todo, context.calibration, context.progress, context.seed)
+        for name, layer in todo.items():
+            parent, _, leaf = name.rpartition(".")
+            new = _shifted(module.get_submodule(name), layer, moments.get(name))
+            setattr(module.get_submodule(parent), leaf, new)
+        return module.eval()
+
+
+def dealt(channels: int, offsets: int) -> list[tuple[int, int]]:
+    """The first and the last channel (exclusive) of every offset; as even as whole numbers allow."""
+    ends = [channels * (index + 1) // offsets for index in range(offsets)]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _unfit(layer: Layer, uses: int) -> str:
+    if len(layer.kernel) != 2 or prod(layer.kernel) == 1:
+        return "left alone: it has a single tap already, or other than two axes"
+    if layer.groups > 1:
+        return "left alone: it has groups"
+    if uses > 1:
+        return "left alone: it is used more than once"
+    if layer.c_in < prod(layer.kernel):
+        return f"left alone: {layer.c_in} input channels are fewer than its {prod(layer.kernel)} taps"
+    return ""
+
+
+def _chain(layer: Layer) -> tuple[Layer, Layer]:
+    moved = (layer.c_in, *layer.output[1:])
+    high, wide = (side + 2 * pad for side, pad in zip(layer.input[1:], layer.padding, strict=True))
+    # Padding, three slices for each offset, and the concatenation each read and write what they make.
+    elements = 2 * layer.c_in * (2 * high * wide + moved[1] * wide + 2 * moved[1] * moved[2])
+    others = elements - prod(layer.input) - prod(moved)
+    shift = Layer(layer.name, "copy", layer.input, moved, op="cat", bits=layer.bits, others=others)
+    one = (1,) * len(layer.kernel)
+    pointwise = layer._replace(
+        input=moved, kernel=one, stride=one, dilation=one, padding=(0,) * len(layer.kernel), fused=False
+    )
+    return shift, pointwise._replace(weights=pointwise.weight_elements)
+
+
+@torch.no_grad()
+def _shifted(conv: nn.Module, layer: Layer, data: Moments | None) -> nn.Sequential:
+    """The pair of layers; its weights are the convolution's at each channel's offset, or fitted to the data."""
+    assert isinstance(conv, nn.Conv2d)
+    taps = prod(layer.kernel)
+    offsets = torch.tensor([i for i, (start, end) in enumerate(dealt(layer.c_in, taps)) for _ in range(start, end)])
+    seen = torch.arange(layer.c_in) * taps + offsets  # the places of a patch that the shift keeps
+    weight = conv.weight.detach().flatten(1).double()
+    bias = None if conv.bias is None else conv.bias.detach().double()
+    fitted = weight[:, seen]
+    if data is not None and data.count:
+        moment = regularised(data.moment(centred=bias is not None), data.count)[0]
+        fitted = solve(moment[seen][:, seen], moment[seen] @ weight.T).T
+        if bias is not None:
+            bias = bias + weight @ data.mean[0] - fitted @ data.mean[0][seen]
+    pointwise = nn.Conv2d(layer.c_in, layer.c_out, 1, bias=bias is not None)
+    pointwise.weight.copy_(fitted.reshape(pointwise.weight.shape))
+    if bias is not None and pointwise.bias is not None:
+        pointwise.bias.copy_(bias)
+    shift = ShiftChannels(layer.c_in, layer.kernel, layer.stride, layer.padding, layer.dilation)
+    return nn.Sequential(shift, pointwise)
