@@ -158,7 +158,7 @@ def _outputs(variant: Variant, written: Path, inputs: torch.Tensor) -> np.ndarra
 
 def _decoded(bundle: Path, target: Path) -> Path:
     """Unpack a bundle with the decoder that ships beside it. Raises `ExportFailed`."""
-    command = [sys.executable, bundle.with_name(DECODER), bundle, target]
+    command = [sys.executable, str(bundle.with_name(DECODER)), str(bundle), str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ExportFailed(f"{bundle.name} could not be unpacked: {done.stderr.strip()} Nothing was exported.")

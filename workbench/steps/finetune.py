@@ -19,7 +19,7 @@ from workbench.training.augment import AUGMENTATIONS
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.constraints import KeepZeros, LowRank
 from workbench.training.distill import METHODS, Distillation, common_layers
-from workbench.training.loop import OPTIMIZERS, Diverged, Settings, Trainer
+from workbench.training.loop import OPTIMIZERS, Diverged, Settings, Trainer, move, place
 from workbench.training.schedule import SCHEDULES
 
 if TYPE_CHECKING:
@@ -142,13 +142,16 @@ class Finetune(Rewrite):
             layers = common if self.compare == "auto" else select(self.compare, common_names(student, context.original))
             if not layers:
                 raise StepFailed(f"{self.expression()}: no layer gives maps of one size in both networks to compare.")
-        return Distillation(self.distill, student, copy.deepcopy(context.original), layers, context.example)
+        teacher = copy.deepcopy(context.original)
+        teaching = Distillation(self.distill, student, teacher, layers, context.example)
+        move(teacher, place("auto"), torch.channels_last)
+        return teaching
 
     def _class_weights(self, split: Split, context: Context) -> torch.Tensor | None:
         counts = torch.bincount(split.labels).double()
         present = counts[counts > 0]
         if self.balance:
-            return (present.mean() / counts.clamp_min(1)).float()
+            return (present.mean() / counts.clamp_min(1)).float().to(place("auto"))
         if present.max() > IMBALANCE * present.min():
             context.progress.note(
                 f"The training classes have between {int(present.min())} and {int(present.max())} images: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,10 +22,10 @@ from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated
 from workbench.steps.base import Context, Lower, Sketch, setting
 from workbench.steps.quantize import Quantize, calibration_inputs
+from workbench.training.loop import Settings, Trainer
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
-    from workbench.data import Split
 
 _BATCH = 64
 
@@ -81,27 +82,13 @@ class QAT(Lower):
 
     def _train(self, student: Simulated, teacher: Simulated, context: Context, progress: Reporter) -> None:
         """Train the student in place; leaves it at its best on the validation split."""
-        train, validation = context.train, context.validation
-        assert train is not None  # `lower` refuses otherwise
-        best = _keep(student)
-        score = _score(student, validation) if validation is not None else (-1.0, 0.0)
-        optimizer = torch.optim.Adam(student.parameters(), lr=self.rate)
-        steps = self.epochs * -(-len(train) // _BATCH)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        random = torch.Generator().manual_seed(context.seed)
-        for epoch in range(self.epochs):
-            order = torch.randperm(len(train), generator=random)
-            for index, chosen in enumerate(order.split(_BATCH)):
-                progress((epoch + index * _BATCH / len(train)) / self.epochs, f"epoch {epoch + 1} of {self.epochs}")
-                loss = self._loss(student, teacher, train.inputs[chosen], train.labels[chosen])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-            now = _score(student, validation) if validation is not None else (float(epoch), 0.0)
-            if now > score:
-                best, score = _keep(student), now
-        student.load_state_dict(best)
+        assert context.train is not None  # `lower` refuses otherwise
+        how = Settings(
+            epochs=self.epochs, lr=self.rate, batch=_BATCH, optimizer="adam", schedule="cosine", precision="float32",
+            seed=context.seed, device="cpu",
+        )  # fmt: skip
+        loss = partial(self._loss, student, teacher)
+        Trainer(student, loss, context.train, context.validation, how).fit(progress)
 
     def _loss(self, student: Simulated, teacher: Simulated, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits = student(x)
@@ -109,18 +96,3 @@ class QAT(Lower):
             wanted = teacher(x).softmax(1)
         loss: torch.Tensor = self.distill * functional.cross_entropy(logits, wanted)
         return loss + (1 - self.distill) * functional.cross_entropy(logits, labels)
-
-
-@torch.no_grad()
-def _score(student: Simulated, split: Split) -> tuple[float, float]:
-    """Accuracy on a split, then, where that is equal, minus the cross entropy."""
-    right, loss = 0, 0.0
-    for inputs, labels in split.batches(100):
-        logits = student(inputs)
-        right += int((logits.argmax(1) == labels).sum())
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-    return right / len(split), -loss / len(split)
-
-
-def _keep(student: Simulated) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in student.state_dict().items()}

@@ -50,6 +50,7 @@ class Settings:
     augmentation: str = "none"
     precision: str = "auto"  # auto, float32, bfloat16
     seed: int = 0
+    device: str = "auto"  # auto, cpu
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,15 @@ class Trainer:
             raise
         finally:
             self.student.load_state_dict(self._best)
-            self.student.eval()
-        if self.checkpoint is not None:
-            self.checkpoint.remove()
+            move(self.student, torch.device("cpu"), torch.contiguous_format).eval()
         return self.history
 
     # The state of a run.
 
     def _begin(self) -> None:
+        self._device = place(self.settings.device)
+        for part in (self.student, self.extra):  # channels last: up to twice as fast on processors too
+            move(part, self._device, torch.channels_last)
         parameters = [p for part in (self.student, self.extra) for p in part.parameters() if p.requires_grad]
         self.history, self._step, self._saved = History(), 0, time.monotonic()
         self._optimizer = _optimizer(self.settings, parameters)
@@ -195,8 +197,9 @@ class Trainer:
     def _train(self, inputs: Tensor, labels: Tensor) -> None:
         """One step of the optimizer."""
         x = augment(inputs, self.settings.augmentation, _generator(self.settings.seed, self._step, 1))
-        with autocast(self.settings.precision):
-            loss = self.loss(x, labels)
+        x = x.to(self._device, memory_format=torch.channels_last if x.dim() == 4 else torch.preserve_format)
+        with self._autocast:
+            loss = self.loss(x, labels.to(self._device))
         self._last = float(loss.detach())
         if not self._last - self._last == 0:  # NaN or infinite
             raise Diverged(self._divergence())
@@ -208,6 +211,19 @@ class Trainer:
         self._optimizer.step()
         self.after_step()
         self._step += 1
+
+    @cached_property
+    def _autocast(self) -> torch.autocast:
+        """bfloat16 where it is asked for, or pays: on CUDA, and on processors that compute in it.
+
+        Depthwise convolutions are slower in it there, forwards and backwards.
+        """
+        how = self.settings.precision
+        fast = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        deep = any(getattr(part, "groups", 1) > 1 for part in self.student.modules())
+        pays = self._device.type == "cuda" or (bool(fast) and not deep)
+        enabled = how == "bfloat16" or (how == "auto" and pays)
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
 
     def _report(self, progress: Reporter) -> None:
         epochs, latest = self.settings.epochs, self.history.scores[-1]
@@ -231,19 +247,23 @@ class Trainer:
 def score(module: nn.Module, split: Split) -> Score:
     """Accuracy and mean cross entropy of a module in evaluation mode, in float32."""
     module.eval()
+    where = next((p.device for p in module.parameters()), torch.device("cpu"))
     right, loss = 0, 0.0
     for inputs, labels in split.batches(SCORE_BATCH):
-        logits = module(inputs)
+        logits = module(inputs.to(where)).cpu()
         right += int((logits.argmax(1) == labels).sum())
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
     return Score(right / len(split), loss / len(split))
 
 
-def autocast(precision: str) -> torch.autocast:
-    """bfloat16 where it is asked for, or pays ("auto"): on CUDA and on processors with instructions for it."""
-    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    enabled = precision == "bfloat16" or (precision == "auto" and bool(fast()))
-    return torch.autocast("cpu", torch.bfloat16, enabled=enabled)
+def place(device: str) -> torch.device:
+    """CUDA where torch sees it and nothing else is asked for."""
+    return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
+
+
+def move(module: nn.Module, device: torch.device, layout: torch.memory_format) -> nn.Module:
+    """Move a module in place, and lay out its weights of four axes."""
+    return module.to(device, memory_format=layout)  # type: ignore[call-overload,no-any-return]  # not in torch's stub
 
 
 def _optimizer(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
