@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from workbench.cost.network import Network
+from workbench.cost.weights import Weights
 from workbench.errors import BadFile, BadValue, unknown
-from workbench.steps.base import REGISTRY, Lower, Prediction, Row, Sketch, Step
+from workbench.steps.base import REGISTRY, WITH_WEIGHTS, Layers, Lower, Prediction, Row, Sketch, Step, select
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,12 +106,32 @@ class Recipe:
         """What each step in turn will do to the network that the steps before it leave."""
         network, weights, found = model.network, model.weights, []
         for step in self.steps:
-            sketch = step.sketch(network, weights)
-            found.append(sketch)
-            network = sketch.network
-            changed = weights.changed | {row.layer for row in sketch.rows if row.applies}
-            weights = replace(weights, changed=changed)
+            found.append(step.sketch(network, weights))
+            network, weights = _after(found[-1], weights)
         return found
+
+    def changed(self, model: Model) -> tuple[str, ...]:
+        """The convolutions and linear layers of `model` that a step changes, in execution order."""
+        names = {row.layer for s in self.sketches(model) for row in s.rows if row.applies and row.kind in WITH_WEIGHTS}
+        return tuple(one for one in _with_weights(model) if any(_within(name, one) for name in names))
+
+    def without(self, layers: Layers, model: Model) -> Recipe:
+        """The same recipe leaving these layers of `model` as they are: what "restore this layer" gives.
+
+        `layers`: names of convolutions or linear layers, globs, or a list of these. A step with nothing left
+        to do is gone; one under a budget keeps the ranks that it gave to the other layers.
+
+        Raises: `UnknownName`; `StepFailed` for a step that changes one of them but cannot leave it out.
+        """
+        names = select(layers, _with_weights(model))
+        network, weights, kept = model.network, model.weights, []
+        for step in self.steps:
+            own = [name for name in network.by_module if any(_within(name, one) for one in names)]
+            new = step.without(own, network, weights)
+            if new is not None:
+                kept.append(new)
+                network, weights = _after(new.sketch(network, weights), weights)
+        return Recipe(tuple(kept))
 
     def code(self) -> str:
         """Runnable Python that makes this recipe."""
@@ -167,6 +188,21 @@ class Recipe:
         except (OSError, UnicodeDecodeError) as error:
             raise BadFile(f"The recipe {path} cannot be read: {error}.") from error
         return cls.from_json(text) if Path(path).suffix == ".json" else cls.from_yaml(text)
+
+
+def _after(sketch: Sketch, weights: Weights) -> tuple[Network, Weights]:
+    """The network that a step leaves, and what is known of its weights."""
+    changed = weights.changed | {row.layer for row in sketch.rows if row.applies}
+    return sketch.network, replace(weights, changed=changed)
+
+
+def _with_weights(model: Model) -> list[str]:
+    return [name for name, ops in model.network.by_module.items() if name and ops[0].kind in WITH_WEIGHTS]
+
+
+def _within(name: str, layer: str) -> bool:
+    """Whether a layer of a rewritten network stands in the place of one of the original."""
+    return name == layer or name.startswith(f"{layer}.")
 
 
 def as_recipe(value: Recipe | Step) -> Recipe:

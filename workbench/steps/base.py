@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.cost.network import Network, Totals
 from workbench.cost.weights import Weights
-from workbench.errors import BadValue, unknown
+from workbench.errors import BadValue, StepFailed, unknown
 from workbench.jobs import Reporter
 
 if TYPE_CHECKING:
@@ -30,12 +30,15 @@ if TYPE_CHECKING:
 
 Layers = str | tuple[str, ...]
 
+#: The kinds of operations that can be left out of a step one by one.
+WITH_WEIGHTS = frozenset({"conv", "conv_transpose", "linear"})
+
 #: Every step by its class name, in the order of definition; the menu, the files and the CLI read it.
 REGISTRY: dict[str, type[Step]] = {}
 
 __all__ = [
-    "REGISTRY", "Context", "Layers", "Lower", "Prediction", "Rewrite", "Row", "Setting", "Sketch", "Step", "Weights",
-    "check", "layers_setting", "select", "setting",
+    "REGISTRY", "WITH_WEIGHTS", "Context", "Layers", "Lower", "Prediction", "Rewrite", "Row", "Setting", "Sketch",
+    "Step", "Weights", "check", "layers_setting", "select", "setting",
 ]  # fmt: skip
 
 
@@ -61,7 +64,11 @@ def setting(default: Any, kind: str, help: str, **more: Any) -> Any:  # noqa: A0
 
 def layers_setting() -> Any:
     """The field `layers`, which every step that works on single layers has."""
-    return setting("*", "layers", "Names of the layers to treat: a name, a glob such as 'blocks.*', or a list.")
+    return setting(
+        "*",
+        "layers",
+        "Names of the layers to treat: a name, a glob such as 'blocks.*', or a list; '!name' leaves a layer out.",
+    )
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,36 @@ class Step(ABC):
         """
         return None
 
+    def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
+        """The same step leaving these layers of `network` as they are; None where nothing is left for it to do.
+
+        Raises: `StepFailed` where it would change one of them and cannot leave out single layers.
+        """
+        changed = self.changed(network, weights)
+        todo = [name for name in changed if name in layers]
+        if not todo or len(todo) == len(changed):
+            return None if todo else self
+        kinds = {spec.name: spec.kind for spec in self.settings()}
+        if kinds.get("layers") == "layers":
+            return self._with("layers", [*_listed(getattr(self, "layers")), *(f"!{name}" for name in todo)])  # noqa: B009
+        if "exclude" in kinds:
+            known = list(network.by_module)  # a layer named there may be gone with an earlier step
+            given = [one for one in _listed(getattr(self, "exclude")) if fnmatch.filter(known, one)]  # noqa: B009
+            return self._with("exclude", [*given, *todo])
+        raise StepFailed(
+            f"{self.expression()} works on the network as a whole and cannot leave out {', '.join(todo)}. "
+            "Take the step out of the recipe, or weaken it."
+        )
+
+    def changed(self, network: Network, weights: Weights) -> list[str]:
+        """The convolutions and linear layers of `network` that this step will change, in execution order."""
+        rows = self.sketch(network, weights).rows
+        return list(dict.fromkeys(row.layer for row in rows if row.applies and row.kind in WITH_WEIGHTS))
+
+    def _with(self, name: str, values: Sequence[str]) -> Step:
+        new: Step = replace(self, **{name: tuple(values)})  # type: ignore[type-var]  # every step is a dataclass
+        return new
+
     def options(self) -> dict[str, Any]:
         """The settings that differ from their defaults."""
         return {s.name: getattr(self, s.name) for s in self.settings() if getattr(self, s.name) != s.default}
@@ -217,14 +254,28 @@ class Lower(Step, abstract=True):
 def select(pattern: Layers, names: Iterable[str]) -> tuple[str, ...]:
     """The names that match a name, a glob or a list of these, in the order of `names`.
 
-    Raises: `UnknownName` for a pattern without a wildcard that matches nothing.
+    A pattern that starts with "!" takes out what it matches; of such patterns alone, the rest is chosen.
+
+    Raises: `UnknownName` for a pattern that matches nothing, other than "*".
     """
     patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern)
     known = list(names)
     for one in patterns:
-        if not any(fnmatch.fnmatchcase(name, one) for name in known) and one != "*":
-            raise unknown("layer", one, known)
-    return tuple(name for name in known if any(fnmatch.fnmatchcase(name, one) for one in patterns))
+        if not any(fnmatch.fnmatchcase(name, one.removeprefix("!")) for name in known) and one != "*":
+            raise unknown("layer", one.removeprefix("!"), known)
+    out = [one[1:] for one in patterns if one.startswith("!")]
+    chosen = [one for one in patterns if not one.startswith("!")] or ["*"]
+
+    def matches(name: str, some: Iterable[str]) -> bool:
+        return any(fnmatch.fnmatchcase(name, one) for one in some)
+
+    return tuple(name for name in known if matches(name, chosen) and not matches(name, out))
+
+
+def _listed(value: Layers) -> list[str]:
+    """Patterns given as one text, with commas, or as a list."""
+    given = value.split(",") if isinstance(value, str) else value
+    return [one.strip() for one in given if one.strip()]
 
 
 def check(step: str, spec: Setting, value: object) -> None:

@@ -8,8 +8,8 @@ budget with `budgets`), `outlook` predicts, and `fitting` does the work.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -153,6 +153,16 @@ class Factorize(Rewrite, abstract=True):
         replaced = {one.layer.module: one.chain for one in decisions if one.chain is not None}
         rows = tuple(one.row(self.brief) for one in decisions)
         return Sketch(network.replace(replaced) if replaced else network, rows)
+
+    def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
+        """As for every step; under a budget the other layers keep the ranks that it has given them."""
+        if not rule_of(self).is_budget:
+            return super().without(layers, network, weights)
+        ranks = {one.layer.module: one.ranks for one in decide(self, network, weights) if one.chain is not None}
+        kept = {name: rank for name, rank in ranks.items() if name not in layers}
+        if not kept or len(kept) == len(ranks):
+            return self if kept else None
+        return replace(self, **{self.rule_field: kept, "layers": tuple(kept)})
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with the chains in place. Raises: `StepFailed`, `BadValue`, `Cancelled`."""

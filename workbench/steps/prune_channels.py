@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +17,7 @@ from workbench.errors import BadValue
 from workbench.pruning.channels import Channels, Group, Units, follow, makes
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
-from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
+from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, Step, layers_setting, select, setting
 from workbench.steps.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
 from workbench.steps.moments import Moments, collect
 from workbench.steps.recalibrate import Recalibrate
@@ -91,6 +91,11 @@ class PruneChannels(Rewrite):
             if layer.module and layer.kind in {"conv", "conv_transpose", "linear"}
         ]
         return Sketch(after, tuple(rows))
+
+    def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
+        """As for every step; of the layers that only follow their input none can be named."""
+        made = _followed(network, weights).made
+        return super().without([name for name in layers if name in made], network, weights)
 
     @property
     def exact(self) -> bool:
