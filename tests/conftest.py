@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,3 +48,20 @@ def fashion() -> Data:
     import workbench as wb
 
     return wb.data("fashion-mnist")
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> ModuleType:
+    """Give torchvision beside a CPU build of torch: its binary wheel expects two operators to be declared."""
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
+        if not hasattr(torch.ops.torchvision, operator.partition("(")[0]):
+            library.define(operator)
+    try:
+        module = importlib.import_module("torchvision")
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"torchvision cannot be imported here: {error}")
+    module.workbench_library = library  # declared for as long as the module lives
+    return module

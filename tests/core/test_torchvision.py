@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
 
 import pytest
@@ -16,21 +15,6 @@ NETWORKS = (
     "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x1_0", "mnasnet1_0", "efficientnet_b0",
     "regnet_y_400mf", "convnext_tiny",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def torchvision() -> ModuleType:
-    """Give torchvision beside a CPU build of torch: its binary wheel expects two operators to be declared."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
-        if not hasattr(torch.ops.torchvision, operator.partition("(")[0]):
-            library.define(operator)
-    try:
-        module = importlib.import_module("torchvision")
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"torchvision cannot be imported here: {error}")
-    module.workbench_library = library  # declared for as long as the module lives
-    return module
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -1,0 +1,124 @@
+"""Which channels are tied: by hand, against Torch-Pruning, and by what a cut does to a network."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+import torch_pruning
+from nets import EXAMPLE, NETS, Concatenated, Depthwise, Gated, InGroups, Plain, Residual, Split, make
+from torch import nn
+
+import workbench as wb
+from workbench.cost.trace import trace
+from workbench.pruning.channels import Channels, follow
+from workbench.pruning.surgery import cut
+from workbench.pruning.widths import Goal, shrink
+
+EXPECTED: dict[type[nn.Module], set[frozenset[str]]] = {
+    Plain: {frozenset("a"), frozenset("b"), frozenset("c")},
+    Residual: {frozenset("ac"), frozenset("b")},
+    Concatenated: {frozenset("a"), frozenset("b"), frozenset("ce")},
+    Depthwise: {frozenset("ae"), frozenset("b")},
+    Gated: {frozenset("ae"), frozenset("s"), frozenset("b")},
+    Split: {frozenset("b"), frozenset("c")},
+    InGroups: {frozenset("a"), frozenset("b"), frozenset("c")},
+}
+
+
+def channels_of(module: nn.Module) -> Channels:
+    return follow(trace(module, EXAMPLE), module)
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_groups_are_those_found_by_hand(kind: type[nn.Module]) -> None:
+    assert {frozenset(g.layers) for g in channels_of(make(kind)).groups} == EXPECTED[kind]
+
+
+@pytest.mark.parametrize("kind", [k for k in NETS if k is not Split])
+def test_torch_pruning_ties_the_same_layers(kind: type[nn.Module]) -> None:
+    net = make(kind)
+    graph = torch_pruning.DependencyGraph().build_dependency(net, EXAMPLE)
+    names = {m: n for n, m in net.named_modules()}
+    makers = (torch_pruning.prune_conv_out_channels, torch_pruning.prune_linear_out_channels)
+    for group in channels_of(net).groups:
+        layer = net.get_submodule(group.layers[0])
+        prune = makers[isinstance(layer, nn.Linear)]
+        theirs = graph.get_pruning_group(layer, prune, idxs=[0])
+        tied = {names[dep.target.module] for dep, _ in theirs if dep.handler in makers}
+        assert tied == set(group.layers)
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_channels_that_say_nothing_can_go_without_a_trace(kind: type[nn.Module]) -> None:
+    """A unit whose channels are all zero at every maker is cut: the outputs stay, whatever reads it."""
+    net = make(kind)
+    channels = channels_of(net)
+    for group in channels.groups:
+        silent = _silenced(net, channels, group.units[:2])
+        mask = np.ones(1 + max(int(u.max()) for u in channels.writes), dtype=bool)
+        mask[group.units[:2]] = False
+        x = torch.randn(3, *EXAMPLE.shape[1:], generator=torch.Generator().manual_seed(0))
+        smaller = cut(silent, channels, mask)
+        assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in net.parameters())
+        assert torch.allclose(smaller(x), silent(x), atol=1e-5), group.layers
+
+
+def _silenced(net: nn.Module, channels: Channels, units: np.ndarray) -> nn.Module:
+    """A copy whose channels of these units are zero wherever they are made, scaled or shifted."""
+    net = copy.deepcopy(net)
+    for layer, reads, writes in zip(channels.network.layers, channels.reads, channels.writes, strict=True):
+        if not layer.module:
+            continue
+        part = net.get_submodule(layer.module)
+        gone = torch.from_numpy(np.isin(writes, units))
+        for tensor in (part.weight, part.bias):
+            if tensor is not None:
+                tensor.data[gone] = 0
+        unread = torch.from_numpy(np.isin(reads, units))
+        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1):
+            part.weight.data[:, unread] = 0  # a gate of sigmoid(0) is not zero, so nobody may look at it
+    return net
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_shapes_are_predicted_exactly(kind: type[nn.Module]) -> None:
+    net = make(kind)
+    channels = channels_of(net)
+    for ratio in (0.25, 0.5):
+        widths = Goal(ratio, None, 1).widths(channels, channels.groups, None)
+        assert widths.network.layers == trace(cut(net, channels, widths.mask()), EXAMPLE).layers
+
+
+@pytest.mark.parametrize(("name", "share"), [*itertools.product(["fashion-vgg", "fashion-resnet"], [0.3, 0.7])])
+def test_a_goal_in_macs_is_reached_from_below(name: str, share: float) -> None:
+    model = wb.load(name)
+    channels = follow(model.network, model.module)
+    widths = Goal(None, share, 8).widths(channels, channels.groups, None)
+    reached = widths.network.totals.macs / model.network.totals.macs
+    assert share - 0.03 < reached <= share
+    assert all(kept % 8 == 0 for kept, group in zip(widths.kept, widths.groups, strict=True) if len(group.units) >= 32)
+
+
+def test_what_is_not_followed_is_left_alone_with_its_reason() -> None:
+    channels = channels_of(make(Split))
+    assert "mixes or reorders" in channels.why_frozen("a")
+    assert "network's outputs" in channels.why_frozen("d")
+
+
+def test_torchvision_networks(torchvision: ModuleType) -> None:
+    """Concatenations in DenseNet and GoogLeNet, gates in MobileNetV3, groups in ResNeXt: cut and still run."""
+    x = torch.zeros(1, 3, 64, 64)
+    for name in ("resnet18", "mobilenet_v3_small", "densenet121", "squeezenet1_1", "shufflenet_v2_x0_5"):
+        net = getattr(torchvision.models, name)(weights=None).eval()
+        network = trace(net, x)
+        channels = follow(network, net)
+        assert channels.groups, name
+        widths = Goal(0.3, None, 1).widths(channels, channels.groups, None)
+        smaller = cut(net, channels, widths.mask())
+        assert shrink(channels, widths.mask()).totals == trace(smaller, x).totals, name
+        assert smaller(x).shape == (1, 1000), name
