@@ -1,63 +1,17 @@
-"""Charts as pure functions: a frame of variants in, an `altair.Chart` out. Nothing here draws or measures.
-
-The charts carry no colours of a theme (their background is empty), so that the same chart suits a light
-and a dark page. Colours are Okabe and Ito's (2008), and every group differs in shape as well.
-"""
+"""The trade-off between two figures of variants, and predicted against measured speed-up."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
+from workbench.charts.columns import COLUMNS, column, lower
 from workbench.errors import unknown
 from workbench.pareto import front
-
-
-@dataclass(frozen=True)
-class Column:
-    """How a column of `Study.frame()` is shown: its name, its unit, and how many digits it deserves."""
-
-    label: str
-    unit: str = ""
-    scale: float = 1.0  # what one unit on the axis is in the frame's own unit
-    format: str = ",.2f"  # a format that Python and d3 understand alike
-
-    @property
-    def title(self) -> str:
-        """The title of an axis, such as `MACs (M)`."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-    def number(self, value: float) -> str:
-        """The value in this column's unit, without it: `80.52`."""
-        return format(value / self.scale, self.format)
-
-    def text(self, value: float) -> str:
-        """The value with its unit: `80.52 M`."""
-        unit = self.unit.split(",")[0]
-        return f"{self.number(value)}{'' if unit in {'', '×'} else ' '}{unit}"
-
-
-#: The columns of a frame that a chart can show, in the order of a menu.
-COLUMNS: dict[str, Column] = {
-    "accuracy": Column("Accuracy", "%", 0.01),
-    "validation_accuracy": Column("Validation accuracy", "%", 0.01),
-    "latency_ms": Column("Latency", "ms, batch 1", 1.0, ",.3f"),
-    "macs": Column("MACs", "M", 1e6),
-    "params": Column("Parameters", "k", 1e3, ",.1f"),
-    "memory_access_bytes": Column("Memory access", "MB", 1e6),
-    "peak_activation_bytes": Column("Peak activations", "kB", 1e3, ",.1f"),
-    "file_bytes": Column("File size", "MB", 1e6, ",.3f"),
-    "compressed_bytes": Column("Compressed size", "MB", 1e6, ",.3f"),
-    "huffman_bytes": Column("Bundle size", "MB", 1e6, ",.3f"),
-    "speedup": Column("Measured speed-up", "×"),
-    "predicted_speedup": Column("Predicted speed-up", "×"),
-    "energy_uj": Column("Energy, estimated", "µJ", 1.0, ",.1f"),
-}
 
 DATASET = "variants"
 ORIGINAL = "Original"
@@ -123,7 +77,7 @@ def speedup(frame: pd.DataFrame) -> alt.LayerChart:
 def summary(frame: pd.DataFrame, x: str, y: str) -> str:
     """A chart of `y` against `x` in words, for a reader who cannot see it."""
     rows = _points(frame, x, y)
-    names = f"{column(y).label} against {_lower(column(x).label)}"
+    names = f"{column(y).label} against {lower(column(x).label)}"
     if rows.empty:
         return f"{names}: nothing measured yet."
     count = "one variant" if len(rows) == 1 else f"{len(rows)} variants"
@@ -136,23 +90,11 @@ def summary(frame: pd.DataFrame, x: str, y: str) -> str:
     return text
 
 
-def column(name: str) -> Column:
-    """How the column of this name is shown. Raises `UnknownName`."""
-    if name not in COLUMNS:
-        raise unknown("column", name, COLUMNS)
-    return COLUMNS[name]
-
-
-def _lower(label: str) -> str:
-    """The label within a sentence; abbreviations such as `MACs` stay as they are."""
-    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
-
-
 def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
     shown = column(name)
     low, high = (end * shown.scale for end in (rows[axis].min(), rows[axis].max()))
     values = shown.text(high) if low == high else f"{shown.number(low)} to {shown.text(high)}"
-    return f"{_lower(shown.label)} {values}"
+    return f"{lower(shown.label)} {values}"
 
 
 def _points(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:

@@ -1,0 +1,14 @@
+"""Charts as pure functions: a frame in, an `altair.Chart` out. Nothing here draws or measures.
+
+The charts carry no colours of a theme (their background is empty), so that the same chart suits a light
+and a dark page. Colours are Okabe and Ito's (2008), and every group differs in shape as well.
+"""
+
+from workbench.charts.columns import COLUMNS, Column, column
+from workbench.charts.layers import LAYERS, cost_by_layer, cost_summary
+from workbench.charts.variants import COLOURS, DATASET, speedup, summary, tradeoff
+
+__all__ = [
+    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "Column", "column", "cost_by_layer", "cost_summary", "speedup",
+    "summary", "tradeoff",
+]  # fmt: skip
