@@ -70,8 +70,9 @@ def export(variant: Variant, folder: str | Path, format: str = "onnx") -> Manife
     `format`: `"onnx"`, the artefact that was measured; `"safetensors"`, the torch weights with the
     structure to load them (`wb.load(folder)`), for recipes without a step such as `Quantize`; `"bundle"`,
     the artefact with its weights in sparse and Huffman codes, beside the decoder that gives back the same
-    file (`python decode.py model.wbz model.onnx`; it needs numpy alone). What was written is read back: its outputs must equal the measured artefact's, and its accuracy on the test
-    split must lie within the measured interval.
+    file (`python decode.py model.wbz model.onnx`; it needs numpy alone). What was written is read back:
+    its outputs must equal the measured artefact's, and its accuracy on the test split must lie within the
+    measured interval.
 
     Raises: `UnknownName` for a format, `BadValue` when it cannot hold the variant, `ExportFailed`.
     """

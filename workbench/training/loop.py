@@ -135,9 +135,7 @@ class Trainer:
 
     @property
     def _finished(self) -> bool:
-        if self._step >= self.settings.epochs * self._steps_an_epoch:
-            return True
-        return 0 < self.settings.patience <= self.history.stale and self._step % self._steps_an_epoch == 0
+        return len(self.history.scores) > self.settings.epochs or 0 < self.settings.patience <= self.history.stale
 
     def _save(self) -> None:
         if self.checkpoint is None:
@@ -174,11 +172,11 @@ class Trainer:
 
     def _epoch(self, progress: Reporter) -> None:
         """The rest of the current epoch, then the score."""
-        each, batch = self._steps_an_epoch, self.settings.batch
-        epoch, done = divmod(self._step, each)
+        epoch = len(self.history.scores) - 1
+        done = self._step - epoch * self._steps_an_epoch
         order = torch.randperm(len(self.split), generator=_generator(self.settings.seed, epoch))
         self.student.train()
-        for chosen in order.split(batch)[done:]:
+        for chosen in order.split(self.settings.batch)[done:]:
             self._train(self.split.inputs[chosen], self.split.labels[chosen])
             self._report(progress)
             if time.monotonic() - self._saved > SAVE_SECONDS:
