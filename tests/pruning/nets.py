@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+import workbench as wb
+from workbench.data import Data
+
 
 def conv(c_in: int, c_out: int, kernel: int = 3, groups: int = 1, bias: bool = False) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, groups=groups, bias=bias)
@@ -127,3 +130,20 @@ def make(kind: type[nn.Module]) -> nn.Module:
             part.weight.data.uniform_(0.5, 2)
             part.bias.data.normal_()
     return net
+
+
+def images(n: int, seed: int = 0) -> torch.Tensor:
+    """Inputs with correlated channels and positions, as images have."""
+    random = torch.Generator().manual_seed(seed)
+    rough = torch.randn(n, 3, 4, 4, generator=random)
+    return nn.functional.interpolate(rough, size=8, mode="bilinear") + 0.1 * torch.randn(n, 3, 8, 8, generator=random)
+
+
+def data_for(net: nn.Module, n: int = 120) -> Data:
+    """Splits whose labels are what the network itself says."""
+    splits = {}
+    for seed, name in enumerate(("train", "test")):
+        x = images(n, seed)
+        with torch.no_grad():
+            splits[name] = (x, net(x).argmax(1))
+    return wb.data(splits, name="small", classes=tuple("abcde"))

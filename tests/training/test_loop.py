@@ -153,7 +153,7 @@ def test_it_stops_when_nothing_gets_better() -> None:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_schedules(schedule: str) -> None:
     rates = [rate(schedule, step, 100, 0.1) for step in range(100)]
-    assert 0 < min(rates) and max(rates) <= 1
+    assert min(rates) > 0 and max(rates) <= 1
     assert rates[0] < 0.2  # warm-up
     assert rates[-1] == 1 if schedule == "constant" else rates[-1] < 0.01
     peak = max(range(100), key=rates.__getitem__)
