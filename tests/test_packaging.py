@@ -190,6 +190,7 @@ def test_the_wheel_holds_what_the_package_reads_at_run_time(wheel: set[str]) -> 
 
     expected = {f"workbench/models/{name}.safetensors" for name in ARCHITECTURES}
     expected |= {f"workbench/models/cards/{name}.md" for name in ARCHITECTURES}
+    expected |= {f"workbench/recipes/{path.name}" for path in (ROOT / "workbench" / "recipes").glob("*.yaml")}
     expected |= {"workbench/data/fashion-mnist.npz", "workbench/py.typed"}
     static = (ROOT / "widgets" / "static").rglob("*")
     expected |= {f"workbench_widgets/{p.relative_to(ROOT / 'widgets')}" for p in static if p.is_file()}

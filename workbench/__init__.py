@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.export import export
     from workbench.jobs import Job
     from workbench.models import Model, catalog, load
-    from workbench.recipe import Recipe
+    from workbench.recipe import Recipe, recipes
     from workbench.study import Study
     from workbench.variant import Variant
 
@@ -36,12 +36,13 @@ _HOMES = {
     "catalog": "workbench.models",
     "compress": "workbench.build",
     "load": "workbench.models",
+    "recipes": "workbench.recipe",
 }
 _MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "runtimes", "steps")
 
 __all__ = [
     "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError",
-    "app", "catalog", "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "runtimes", "steps",
+    "app", "catalog", "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "runtimes", "steps",
 ]  # fmt: skip
 
 

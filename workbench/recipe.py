@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 
     from workbench.models import Model
 
+#: The recipes that come with the package.
+CATALOGUE = Path(__file__).with_name("recipes")
+
+
+def recipes() -> pd.DataFrame:
+    """The recipes that come with the package, for `Recipe.load(name)`: name, steps, what for."""
+    import pandas as pd
+
+    rows = [
+        (path.stem, Recipe.load(path).name, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "))
+        for path in sorted(CATALOGUE.glob("*.yaml"))
+    ]
+    return pd.DataFrame(rows, columns=["name", "steps", "what_for"])
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -182,7 +196,12 @@ class Recipe:
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
-        """Read a file that `save` wrote. Raises `BadFile`, `UnknownName`, `BadValue`."""
+        """Read a file that `save` wrote, or one of `wb.recipes()` by its name.
+
+        Raises: `BadFile`, `UnknownName`, `BadValue`.
+        """
+        named = CATALOGUE / f"{path}.yaml"
+        path = named if Path(path).name == str(path) and named.exists() else path
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

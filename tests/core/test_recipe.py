@@ -26,6 +26,18 @@ def test_files_give_the_same_recipe_back(tmp_path: Path, name: str) -> None:
     assert wb.Recipe.load(tmp_path / name) == CHAIN
 
 
+def test_the_catalogue_can_be_loaded_by_name() -> None:
+    names = wb.recipes().name.tolist()
+    assert "deep-compression" in names
+    for name in names:
+        recipe = wb.Recipe.load(name)
+        assert len(recipe) > 1 and wb.Recipe.from_yaml(recipe.to_yaml()) == recipe
+    steps = [type(step).__name__ for step in wb.Recipe.load("deep-compression")]
+    assert steps == ["Prune", "Recalibrate", "Finetune", "ShareWeights"]
+    with pytest.raises(BadFile, match="cannot be read"):
+        wb.Recipe.load("deep-decompression")
+
+
 def test_code_runs_and_makes_the_same_recipe() -> None:
     scope: dict[str, object] = {}
     exec(CHAIN.code(), scope)  # what a user would paste
