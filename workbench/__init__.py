@@ -42,7 +42,8 @@ _MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "runtimes"
 
 __all__ = [
     "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError",
-    "app", "catalog", "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "runtimes", "steps",
+    "app", "catalog",
+    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "runtimes", "steps",
 ]  # fmt: skip
 
 

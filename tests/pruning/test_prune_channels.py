@@ -118,7 +118,7 @@ def test_readers_score_is_the_error_after_the_best_fit() -> None:
     for channel in range(6):
         others = [c for c in range(6) if c != channel]
         left = out - centred[:, others] @ torch.linalg.lstsq(centred[:, others], out).solution
-        assert scores[channel] == pytest.approx(float(left.square().sum() / out.square().sum()), rel=0.02)
+        assert scores[channel] == pytest.approx(float(left.square().sum() / out.square().sum()), rel=0.05)
 
 
 @pytest.mark.parametrize("kind", [Plain, Residual, Depthwise])
@@ -174,7 +174,10 @@ def test_only_the_chosen_layers() -> None:
         wb.PruneChannels(layers="nothing").plan(model)
 
 
-@pytest.mark.parametrize("ratio", ["0.5", "macs:", "macs:0", "macs:50", "evbmf", 50, 1.0, -0.1, float("nan"), True, None])
+BAD = ("0.5", "macs:", "macs:0", "macs:50", "evbmf", 50, 1.0, -0.1, float("nan"), True, None)
+
+
+@pytest.mark.parametrize("ratio", BAD)
 def test_ratios_that_make_no_sense(ratio: object) -> None:
     with pytest.raises(BadValue, match="ratio"):
         wb.PruneChannels(ratio=ratio)  # type: ignore[arg-type]  # the mistake under test

@@ -49,7 +49,7 @@ class Finetune(Rewrite):
 
     epochs: int = setting(3, "integer", "Passes over the training images.", low=1, high=200)
     distill: str = setting("soft", "choice", "What the original network teaches.", choices=METHODS)
-    lr: float = setting(0.02, "number", "Learning rate at its highest.", low=1e-6, high=1.0)
+    lr: float = setting(0.01, "number", "Learning rate at its highest.", low=1e-6, high=1.0)
     optimizer: str = setting("sgd", "choice", "SGD with Nesterov momentum, or Adam.", choices=OPTIMIZERS)
     schedule: str = setting("one-cycle", "choice", "How the learning rate moves.", choices=SCHEDULES)
     warmup: float = setting(0.0, "fraction", "Share of the steps over which the rate rises.", low=0.0, high=0.5)

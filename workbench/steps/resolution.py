@@ -62,11 +62,15 @@ class Resolution(Rewrite):
                 why = f"left alone: {misfit}"
         if why:
             return Sketch(network, (Row(self.brief, first.module or first.name, first.kind, False, why),))
-        new = {layer.name: layer for layer in after.layers}
+        if not weights.changed:  # then how every pooling rounds can be known exactly
+            image = torch.zeros(1, *first.input)
+            after = trace(self._with_resize(_sharing_tensors(weights.module), first), image)
+        new = {layer.module: layer for layer in after.layers if layer.module}
+        new[first.module] = new.get(first.module, new.get(f"{first.module}.1", first))
         height, width = self._size(first.input)
         rows = [
             Row(self.brief, x.module, x.kind, True, f"sees images of {height} x {width}",
-                x.macs, new[x.name].macs, x.params, x.params)
+                x.macs, new[x.module].macs, x.params, x.params)
             for x in network.layers if x.module and x.macs
         ]  # fmt: skip
         return Sketch(after, tuple(rows))
@@ -77,11 +81,13 @@ class Resolution(Rewrite):
         module = copy.deepcopy(module)
         if not any(row.applies for row in self.sketch(network, Weights(module)).rows):
             return module
-        first, _ = self._entrance(network)
+        return self._with_resize(module, self._entrance(network)[0]).eval()
+
+    def _with_resize(self, module: nn.Module, first: Layer) -> nn.Module:
         parent, _, leaf = first.module.rpartition(".")
         own = module.get_submodule(first.module)
         setattr(module.get_submodule(parent), leaf, nn.Sequential(Resize(self._size(first.input)), own))
-        return module.eval()
+        return module
 
     def _size(self, image: Shape) -> tuple[int, int]:
         return self.size, max(1, round(self.size * image[2] / image[1]))
@@ -97,8 +103,17 @@ class Resolution(Rewrite):
         return first, ""
 
 
+def _sharing_tensors(module: nn.Module) -> nn.Module:
+    """A copy of the structure whose weights are the same tensors: cheap, and nobody else's modules change."""
+    tensors = (*module.parameters(), *module.buffers())
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+
+
 def resized(network: Network, first: Layer, size: tuple[int, int]) -> Network:
-    """The network when its first layer reads images of another size. Raises: `Misfit`."""
+    """The network when its first layer reads images of another size. Raises: `Misfit`.
+
+    Of poolings only the sizes are known here; where these do not divide, they count as rounding down.
+    """
     image, fresh = first.input, 1 + max(layer.writes for layer in network.layers)
     small = (image[0], *size)
     resize = Layer(
@@ -124,9 +139,10 @@ def _layer_at(layer: Layer, shapes: dict[int, tuple[Shape, Shape]]) -> Layer:
             f"{layer.name!r} takes {layer.input[-1]} inputs, and would get {before[-1]}. "
             "Put GlobalPool() before this step"
         )
-    sizes = [size[1] for tensor, size in shapes.items() if tensor in layer.reads[1:]]
-    others = sum(_elements(size) for size in sizes) if layer.others else 0
-    return layer._replace(input=before, output=_output(layer, before), others=others or layer.others)
+    sizes = [shapes[tensor] for tensor in layer.reads if tensor in shapes]
+    others = sum(_elements(size[1]) for size in sizes[1:]) if layer.others else 0
+    after = next((size[1] for size in sizes if layer.kind == "add" and size[0] == layer.output), None)
+    return layer._replace(input=before, output=after or _output(layer, before), others=others or layer.others)
 
 
 def _output(layer: Layer, before: Shape) -> Shape:

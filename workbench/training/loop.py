@@ -83,7 +83,7 @@ class Trainer:
     """What is trained, on what, towards what. `fit` does it.
 
     `extra` holds further parameters of the loss, such as regressors. `after_step()` and `after_epoch(rate)`
-    put the weights back where they must lie.
+    put the weights back where they must lie; `rate` is the share of the highest learning rate.
     """
 
     student: nn.Module
@@ -181,7 +181,7 @@ class Trainer:
             self._report(progress)
             if time.monotonic() - self._saved > SAVE_SECONDS:
                 self._save()
-        self.after_epoch(self._rate)
+        self.after_epoch(self._rate / self.settings.lr)
         self.history.scores.append(self._score())
         if self.validation is None or self.history.scores[-1].beats(self.history.scores[self.history.best]):
             self._best, self.history.best = _copy(self.student), len(self.history.scores) - 1
