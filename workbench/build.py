@@ -75,8 +75,8 @@ def rewrite(
 
     `folder` is where steps that train keep what a killed process needs to go on.
 
-    Batch-norm statistics are re-estimated after the last rewrite, unless no layer was changed, the recipe
-    says `Recalibrate` itself, `recalibrate` is off, or there are no calibration images.
+    Batch-norm statistics are re-estimated after the last rewrite, unless no layer was changed, that step has
+    settled them itself, the recipe says `Recalibrate`, `recalibrate` is off, or there are no calibration images.
 
     Raises: `StepFailed` when the outputs are no longer finite; whatever the steps raise; `Cancelled`.
     """
@@ -84,7 +84,8 @@ def rewrite(
     sketches = recipe.sketches(model)  # what a plan refuses is refused before any work
     steps: list[Rewrite] = [step for step in recipe if isinstance(step, Rewrite)]
     changed = any(row.applies for sketch in sketches[: len(steps)] for row in sketch.rows)
-    if changed and recalibrate and data is not None and not any(isinstance(s, Recalibrate) for s in steps):
+    settled = any(isinstance(step, Recalibrate) for step in steps) or (bool(steps) and steps[-1].settles_norms)
+    if changed and recalibrate and data is not None and not settled:
         steps.append(Recalibrate())
     module = model.module
     for index, step in enumerate(steps):

@@ -238,6 +238,9 @@ class Step(ABC):
 class Rewrite(Step, abstract=True):
     """A step that rewrites the torch module."""
 
+    #: True where batch-norm statistics are right after it: nobody needs to estimate them anew.
+    settles_norms: ClassVar[bool] = False
+
     @abstractmethod
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A new module; the one given is left as it was. Raises `StepFailed`, `Cancelled`."""

@@ -45,6 +45,7 @@ class Finetune(Rewrite):
     title: ClassVar[str] = "Fine-tune"
     summary: ClassVar[str] = "Train the rewritten network, taught by the original: wins most of the accuracy back."
     family: ClassVar[str] = "recovery"
+    settles_norms: ClassVar[bool] = True
     keeps_shapes: ClassVar[bool] = True
 
     epochs: int = setting(3, "integer", "Passes over the training images.", low=1, high=200)

@@ -45,6 +45,7 @@ class PruneChannels(Rewrite):
     title: ClassVar[str] = "Prune channels"
     summary: ClassVar[str] = "Remove whole channels: fewer MACs and a network that is faster on any hardware."
     family: ClassVar[str] = "pruning"
+    settles_norms: ClassVar[bool] = True
 
     ratio: float | str = setting(
         "macs:0.5",
@@ -193,7 +194,7 @@ class PruneChannels(Rewrite):
         if self.refit and moments:
             refit(module, channels, kept, moments)
         module = cut(module, channels, kept)
-        return Recalibrate().apply(module, replace(context, progress=report.part(0.8, 1.0)))
+        return Recalibrate(images=IMAGES).apply(module, replace(context, progress=report.part(0.8, 1.0)))
 
     def _scores(
         self, module: nn.Module, channels: Channels, groups: Sequence[Group], context: Context, report: Reporter

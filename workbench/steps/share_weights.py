@@ -42,6 +42,7 @@ class ShareWeights(Rewrite):
     title: ClassVar[str] = "Share weights"
     summary: ClassVar[str] = "Few different weights in every layer: a far smaller compressed file, the same latency."
     family: ClassVar[str] = "storage"
+    settles_norms: ClassVar[bool] = True
 
     bits: int = setting(5, "integer", "A layer has at most 2^bits different weights.", low=1, high=10, unit="bits")
     epochs: int = setting(
