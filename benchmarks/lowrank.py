@@ -4,8 +4,8 @@
 
 Prints: Tucker-2 of all 3 x 3 layers of ResNet-18 and ResNet-50 at half rank against `partial_tucker`, on white
 noise (fresh weights) and on kernels with falling spectra (as trained ones have); a change of rank on a cached
-layer; CP at rank 64; peak memory; the time of a prediction for the whole of ResNet-50. With `--quick` the
-layers of 512 channels are left out.
+layer and the layers that it makes; CP at rank 64; peak memory; the time of `recipe.predict` for the whole of
+ResNet-50; tensorly-torch where it is installed. With `--quick` the layers of 512 channels are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorly
 import torch
@@ -27,6 +28,9 @@ from torch import nn
 
 import workbench as wb
 from workbench import lowrank
+from workbench.cost.network import Layer
+from workbench.cost.trace import trace
+from workbench.steps.chain import build
 
 #: (out, in) of the 3 x 3 layers, in order.
 RESNET18 = [(64, 64)] * 4
@@ -97,8 +101,8 @@ def another_rank(width: int) -> None:
     print(f"| another rank, {width}x{width}x3x3 | {1e6 * statistics.median(times):.1f} µs | – | {spread(ratios)} | |")
 
 
-def polyadic(name: str, weight: torch.Tensor, rank: int) -> None:
-    ours, found = seconds(lambda: lowrank.cp(weight, rank))
+def polyadic(name: str, weight: torch.Tensor, rank: int, **settings: float) -> None:
+    ours, found = seconds(lambda: lowrank.cp(weight, rank, **settings))
     times, errors, noises = [], [], []
     for seed in range(3):
         theirs, fit = seconds(lambda s=seed: parafac(weight, rank, init="random", random_state=s))
@@ -114,7 +118,7 @@ def polyadic(name: str, weight: torch.Tensor, rank: int) -> None:
     )
 
 
-def peak_memory(width: int) -> None:
+def peak_memory(width: int, *, aware: bool) -> None:
     """The growth of the peak resident size by one decomposition, in a process of its own."""
     code = f"""
 import torch
@@ -125,15 +129,43 @@ def high_water():
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 torch.set_num_threads(1)
-tucker2(torch.randn(64, 64, 3, 3), (8, 8))
+tucker2(torch.randn(64, 64, 3, 3), (8, 8), moment=torch.eye(64 * 9, dtype=torch.float64))
 weight = torch.randn({width}, {width}, 3, 3)
+moment = torch.eye({width} * 9, dtype=torch.float64) if {aware} else None
 open("/proc/self/clear_refs", "w").write("5")  # the high-water mark starts anew
 before = high_water()
-tucker2(weight, ({width // 2}, {width // 2}))
-print((high_water() - before) / weight.nbytes)
+tucker2(weight, ({width // 2}, {width // 2}), moment=moment)
+print((high_water() - before) / weight.nbytes, 0 if moment is None else moment.nbytes / weight.nbytes)
 """
-    grown = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-    print(f"| peak memory, Tucker-2 of {width}x{width}x3x3 | {grown:.2f} x its weights | | | |", flush=True)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    grown, given = map(float, out.split())
+    what = f", data-aware (the second moment itself is {given:.1f} x)" if aware else ""
+    print(f"| peak memory, Tucker-2 of {width}x{width}x3x3{what} | {grown:.2f} x its weights | | | |", flush=True)
+
+
+def tensorly_torch(name: str, shapes: list[tuple[int, int]]) -> None:
+    """The same layers by tensorly-torch's factorized convolutions, where it is installed."""
+    try:
+        from tltorch.factorized_layers import FactorizedConv
+    except ImportError:
+        print("| tensorly-torch | is not installed | | | |")
+        return
+    ratios, errors, ours_sum, theirs_sum = [], [], 0.0, 0.0
+    for out, inp in shapes:
+        conv = nn.Conv2d(inp, out, 3, bias=False).requires_grad_(False)
+        conv.weight.copy_(falling(out, inp))
+        ours, found = seconds(lambda w=conv.weight, r=(out // 2, inp // 2): lowrank.tucker2(w, r))
+        ranks = (out // 2, inp // 2, 3, 3)
+        theirs, layer = seconds(lambda c=conv, r=ranks: FactorizedConv.from_conv(c, rank=r, factorization="tucker"))
+        errors.append(relative(conv.weight, found.weight()) / relative(conv.weight, layer.weight.to_tensor().detach()))
+        ratios.append(theirs / ours)
+        ours_sum, theirs_sum = ours_sum + ours, theirs_sum + theirs
+    print(
+        f"| Tucker-2, {name}, falling, against tensorly-torch | {ours_sum:.2f} s | {theirs_sum:.2f} s "
+        f"| {theirs_sum / ours_sum:.1f} (single layers {min(ratios):.1f} to {max(ratios):.1f}) "
+        f"| {statistics.mean(errors):.5f} (max {max(errors):.5f}) |",
+        flush=True,
+    )
 
 
 class Bottleneck(nn.Module):
@@ -167,16 +199,40 @@ def resnet50() -> nn.Module:
 
 
 def prediction() -> None:
+    """What `recipe.predict` takes at a new rank each time, after the first."""
     model = wb.load(resnet50(), example=torch.zeros(1, 3, 224, 224))
-    known = model.network, model.weights
-    for family in (wb.Tucker, wb.SVD, wb.SpatialSVD, wb.Separable):
-        first = seconds(lambda f=family: f(0.5).predict(model))[0]
-        sketched = [seconds(lambda f=family, k=k: f(k / 200).predict(model))[0] for k in range(20, 60)]
-        quick = [seconds(lambda f=family, k=k: f(k / 200).outlook(*known))[0] for k in range(20, 180)]
+    recipes: dict[str, Callable[[float], wb.Recipe]] = {
+        **{one.__name__: lambda rank, one=one: one(rank).recipe() for one in (wb.Tucker, wb.SVD, wb.SpatialSVD, wb.CP)},
+        "Tucker, then int8": lambda rank: wb.Tucker(rank) | wb.Quantize("int8"),
+    }
+    for name, make in recipes.items():
+        first = seconds(lambda make=make: make(0.5).predict(model))[0]
+        chosen = [make(k / 200) for k in range(20, 180)]
+        times = [seconds(lambda one=one: one.predict(model))[0] for one in chosen]
+        sketched = [seconds(lambda one=one: one.network(model).totals)[0] for one in chosen[::8]]
+        ours, built = 1e3 * statistics.median(times), 1e3 * statistics.median(sketched)
         print(
-            f"| outlook, {family.__name__}, ResNet-50, a new rank each time | {1e3 * statistics.median(quick):.3f} ms "
-            f"(best {1e3 * min(quick):.3f}); whole sketch {1e3 * statistics.median(sketched):.1f} ms, "
-            f"first {first:.1f} s | | | |",
+            f"| predict, {name}, all of ResNet-50 | {ours:.3f} ms (best {1e3 * min(times):.3f}), first {first:.1f} s "
+            f"| building the network: {built:.1f} ms | {built / ours:.0f} | |",
+            flush=True,
+        )
+
+
+def slider() -> None:
+    """A new rank for one layer, from its cached basis to the torch layers that stand in for it."""
+    for width, size in ((64, 56), (256, 14), (512, 7)):
+        weight = falling(width, width)
+        found, step = lowrank.basis(weight), wb.Tucker(0.5)
+        layer = trace(nn.Conv2d(width, width, 3, padding=1), torch.zeros(1, width, size, size)).layers[0]
+
+        def applied(rank: int, found: Any = found, layer: Layer = layer, step: wb.Tucker = step) -> nn.Module:
+            part = found.slice((rank, rank))
+            links = [part.factors[1].T, part.core, part.factors[0]]
+            return build(step.chain(layer, (rank, rank)), links, None)
+
+        times = [1e3 * seconds(lambda r=r: applied(r))[0] for r in range(4, width // 2, max(1, width // 64))]
+        print(
+            f"| slice applied, {width}x{width}x3x3 | {statistics.median(times):.2f} ms (most {max(times):.2f}) | | | |",
             flush=True,
         )
 
@@ -192,15 +248,20 @@ def main() -> None:
     print(f"torch {torch.__version__}, TensorLy {tensorly.__version__}, one thread")
     print("| what | ours | TensorLy | ratio | error against TensorLy's |\n|" + " --- |" * 5)
     prediction()
+    slider()
     another_rank(256 if args.quick else 512)
-    peak_memory(512)
+    peak_memory(512, aware=False)
+    peak_memory(512, aware=True)
     state = load_file(MODELS / "fashion-resnet.safetensors")
     polyadic("trained 64x64x3x3", state["blocks.1.conv1.weight"].float(), 64)
-    polyadic("noise 64x64x3x3", noise(64, 64), 64)
+    white = noise(64, 64)
+    polyadic("noise 64x64x3x3", white, 64)
+    polyadic("noise 64x64x3x3, slack=0.009", white, 64, slack=0.009)
     for name, shapes in (("ResNet-18", RESNET18), ("ResNet-50", RESNET50)):
         kept = [shape for shape in shapes if not args.quick or max(shape) < 512]
         for make in (falling, noise):
             tucker(f"3x3 layers of {name}", kept, make, args.rounds)
+        tensorly_torch(f"3x3 layers of {name}", kept)
     print(f"peak resident size of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 

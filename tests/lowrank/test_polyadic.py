@@ -11,7 +11,8 @@ from tensorly.decomposition import parafac
 
 from workbench.errors import BadValue
 from workbench.lowrank import cp, sensitivity
-from workbench.lowrank.polyadic import CP, full_rank, khatri_rao
+from workbench.lowrank.alternating import khatri_rao
+from workbench.lowrank.polyadic import CP, full_rank
 
 
 def planted(shape: tuple[int, ...], rank: int, seed: int = 0) -> torch.Tensor:

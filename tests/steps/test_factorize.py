@@ -153,6 +153,14 @@ def test_a_layer_that_sees_only_zeros_is_fitted_plainly(family: type[Factorize])
     assert torch.isfinite(new(images())).all()
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_calibration_images_the_weights_are_fitted(family: type[Factorize]) -> None:
+    net, x = small_net(), images(2)
+    plain = family(data_aware=False).apply(net, Context(example=x[:1], calibration=x))
+    for none in (None, x[:0]):
+        assert torch.equal(family().apply(net, Context(example=x[:1], calibration=none))(x), plain(x))
+
+
 def test_images_that_are_not_finite_are_refused() -> None:
     x = images()
     x[0, 0, 0, 0] = float("inf")

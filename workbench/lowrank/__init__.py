@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from workbench.lowrank.alternating import sensitivity
 from workbench.lowrank.bayes import EVBMF, evbmf
 from workbench.lowrank.filters import Grouped, Separable, grouped, separable, stack3
 from workbench.lowrank.matrices import SVD, Separated, spatial, svd
-from workbench.lowrank.polyadic import CP, cp, sensitivity
+from workbench.lowrank.polyadic import CP, cp
 from workbench.lowrank.tucker import Tucker2, TuckerBasis, basis, tucker2
 
 __all__ = [

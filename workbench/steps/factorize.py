@@ -43,6 +43,7 @@ class Factorize(Rewrite, abstract=True):
     bounded: ClassVar[bool] = True  # whether the full rank is the most that may be asked for
     affine: ClassVar[bool] = True  # whether a chain's costs are affine in every rank
     exact_error: ClassVar[bool] = True  # whether the spectrum's error is that of the plain factors
+    mixes: ClassVar[bool] = True  # whether the last link may be multiplied by any matrix from the left
 
     _: KW_ONLY
     layers: Layers = layers_setting()
@@ -162,7 +163,8 @@ class Factorize(Rewrite, abstract=True):
         kept = {name: rank for name, rank in ranks.items() if name not in layers}
         if not kept or len(kept) == len(ranks):
             return self if kept else None
-        return replace(self, **{self.rule_field: kept, "layers": tuple(kept)})
+        changes: dict[str, Any] = {self.rule_field: kept, "layers": tuple(kept)}
+        return replace(self, **changes)
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with the chains in place. Raises: `StepFailed`, `BadValue`, `Cancelled`."""

@@ -16,6 +16,7 @@ from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised
 from workbench.steps.base import Context
 from workbench.steps.chain import Chain, build, respond
+from workbench.steps.gradients import sensitivities
 from workbench.steps.moments import Moments, collect
 from workbench.steps.ranking import KINDS, PLAIN, Decision
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from workbench.steps.factorize import Factorize
 
 Tensor = torch.Tensor
-
-#: Outputs that a batch norm nearly switches off still weigh this share of the strongest in a fit.
-LEAST_GAIN = 1e-2
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Site:
     bias: Tensor | None
     norm: _BatchNorm | None
     data: Moments | None
+    gradients: Tensor | None  # second moment of those at its outputs, (groups, out, out)
 
 
 def rewrite(
@@ -46,7 +45,7 @@ def rewrite(
     _refuse_broken(decisions, step.brief)
     todo = [one for one in decisions if one.chain is not None]
     module = copy.deepcopy(module)
-    data = _moments(step, module, todo, context)
+    seen, matters = _statistics(step, module, network, todo, context)
     norms = _norms_after(network, module)
     for index, one in enumerate(todo):
         name = one.layer.module
@@ -54,8 +53,8 @@ def rewrite(
         old = module.get_submodule(name)
         assert isinstance(old, PLAIN)
         weight, bias = old.weight.detach().float(), None if old.bias is None else old.bias.detach().float()
-        seen = data.pop(name, None)
-        site = Site(old, weight, bias, norms.get(name), seen if seen is not None and seen.count else None)
+        data = seen.pop(name, None)
+        site = Site(old, weight, bias, norms.get(name), data if data and data.count else None, matters.pop(name, None))
         module = _put(module, name, _replacement(step, one, site))
     return module
 
@@ -70,24 +69,29 @@ def one_group(layer: Layer) -> Layer:
     )
 
 
-def _moments(step: Factorize, module: nn.Module, todo: Sequence[Decision], context: Context) -> dict[str, Moments]:
-    if not step.data_aware or context.calibration is None or not todo:
-        return {}
+def _statistics(
+    step: Factorize, module: nn.Module, network: Network, todo: Sequence[Decision], context: Context
+) -> tuple[dict[str, Moments], dict[str, Tensor]]:
+    """What the layers read on the calibration images, and what errors of their outputs cost; nothing for plain fits."""
+    inputs = context.calibration
+    if not step.data_aware or inputs is None or not len(inputs) or not todo:
+        return {}, {}
     layers = {one.layer.module: one.layer for one in todo}
-    return collect(module, layers, context.calibration, context.progress.part(0.0, 0.5), context.seed)
+    seen = collect(module, layers, inputs, context.progress.part(0.0, 0.3), context.seed)
+    return seen, sensitivities(module, network, layers, inputs, context.progress.part(0.3, 0.5), context.seed)
 
 
 def _replacement(step: Factorize, decision: Decision, site: Site) -> nn.Sequential:
     """The fitted chain of one layer; the shift of its mean output goes to the bias or the norm after it."""
     assert decision.chain is not None
     movable = site.bias is not None or site.norm is not None
-    moments = gain = None
+    moments = root = None
     if site.data is not None:
         moments = regularised(site.data.moment(centred=movable), site.data.count)
-        gain = _gain(site.norm)
-    weights = _links(step, decision, site.weight if gain is None else _rows(site.weight, gain), moments)
-    if gain is not None:
-        weights = _undo_gain(decision.chain, weights, gain)
+        root = None if site.gradients is None else _root(step, site.gradients, site.data.images)
+    weights = _links(step, decision, site.weight if root is None else _through(root, site.weight), moments)
+    if root is not None:
+        weights = _back(decision.chain, weights, root)
     bias = _move_mean(decision, site, weights) if movable else site.bias
     if not all(bool(torch.isfinite(w).all()) for w in weights if w.is_floating_point()):
         raise StepFailed(
@@ -123,29 +127,30 @@ def _move_mean(decision: Decision, site: Site, weights: list[Tensor]) -> Tensor 
     return None
 
 
-def _gain(norm: _BatchNorm | None) -> Tensor | None:
-    """What the batch norm behind a layer multiplies each of its outputs by: what an error there weighs.
-
-    Without it the fit would serve the outputs of large variance, which the norm then makes equal to the others.
-    """
-    if norm is None or norm.running_var is None:
-        return None
-    gain = (norm.running_var.float() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        gain = gain * norm.weight.detach().float().abs()
-    return gain.clamp_min(LEAST_GAIN * float(gain.max()))
+def _root(step: Factorize, gradients: Tensor, samples: int) -> Tensor:
+    """Upper triangular R (groups, out, out): an error e of the outputs counts as |R e|^2 (see `gradients`)."""
+    if not step.mixes:
+        gradients = torch.diag_embed(gradients.diagonal(dim1=1, dim2=2))
+    lower: Tensor = torch.linalg.cholesky(regularised(gradients, samples))
+    return lower.mT
 
 
-def _rows(weight: Tensor, factor: Tensor) -> Tensor:
-    return weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
+def _through(root: Tensor, weight: Tensor) -> Tensor:
+    """R times the outputs of every group of a weight (out, ...)."""
+    grouped = weight.reshape(len(root), root.shape[1], -1).to(root.dtype)
+    return (root @ grouped).reshape(weight.shape).to(weight.dtype)
 
 
-def _undo_gain(chain: Chain, weights: list[Tensor], gain: Tensor) -> list[Tensor]:
-    """Divide the outputs of the last link that has weights by the gain they were fitted with."""
+def _back(chain: Chain, weights: list[Tensor], root: Tensor) -> list[Tensor]:
+    """Undo `_through` in the last link that has weights."""
     last = max(index for index, one in enumerate(chain) if one.kind != "other")
-    if last < len(chain) - 1:
-        gain = gain[weights[-1].argsort()]  # the outputs are put in order only afterwards
-    return [*weights[:last], _rows(weights[last], 1 / gain), *weights[last + 1 :]]
+    if last < len(chain) - 1:  # the outputs are put in order only afterwards, and R is diagonal
+        scale = root.diagonal(dim1=1, dim2=2).flatten()[weights[-1].argsort()]
+        root = torch.diag(scale)[None]
+    weight = weights[last]
+    grouped = weight.reshape(len(root), root.shape[1], -1).to(root.dtype)
+    plain = torch.linalg.solve_triangular(root, grouped, upper=True)
+    return [*weights[:last], plain.reshape(weight.shape).to(weight.dtype), *weights[last + 1 :]]
 
 
 def _refuse_broken(decisions: Sequence[Decision], step: str) -> None:

@@ -35,6 +35,7 @@ class Grouped(Factorize):
     rule_field: ClassVar[str] = "groups"
     affine: ClassVar[bool] = False
     bounded: ClassVar[bool] = False  # more groups are fewer weights
+    mixes: ClassVar[bool] = False  # blocks would not stay blocks
     rules: ClassVar[frozenset[str]] = frozenset({"explicit", "energy", "macs", "params"})
 
     groups: Any = setting(2, help="Number of channel groups: a number, 'energy:0.9', or a budget.", **RANK)

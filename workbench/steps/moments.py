@@ -33,6 +33,7 @@ class Moments:
     first: Tensor
     second: Tensor
     count: int = 0
+    images: int = 0
 
     @property
     def mean(self) -> Tensor:
@@ -127,7 +128,8 @@ def _one_pass(
     handles = []
     for name, layer in layers.items():
         d, g = _dimension(layer), layer.groups
-        found[name] = Moments(torch.zeros(g, d, dtype=torch.float64), torch.zeros(g, d, d, dtype=torch.float64))
+        zeros = torch.zeros(g, d, dtype=torch.float64), torch.zeros(g, d, d, dtype=torch.float64)
+        found[name] = Moments(*zeros, images=len(inputs))
         observer = _Observer(name, layer, found[name], len(inputs), seed)
         handles.append(module.get_submodule(name).register_forward_pre_hook(observer))
     was_training = module.training

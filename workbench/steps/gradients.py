@@ -1,0 +1,73 @@
+"""What errors of layers' outputs do to the outputs of the network, for data-aware fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import torch
+from torch import nn
+
+from workbench.cost.network import Layer, Network
+from workbench.jobs import Reporter
+
+Tensor = torch.Tensor
+
+#: Images that are enough: more hardly change the second moments.
+IMAGES = 500
+#: Values that one batch may keep for the way back, 4 bytes each.
+KEPT = 1 << 26
+
+
+def sensitivities(
+    module: nn.Module, network: Network, layers: Mapping[str, Layer], inputs: Tensor, progress: Reporter, seed: int = 0
+) -> dict[str, Tensor]:
+    """Second moments (groups, out, out) of the gradients of the network's outputs at each named layer's outputs.
+
+    They say what a small error dy of a layer's output costs behind it: E|J dy|^2 = tr(E[dy dy^T] G), positions
+    taken for independent, as in K-FAC (Martens & Grosse 2015). One backward pass along a random direction of
+    the outputs gives J^T J without bias (Hutchinson 1990). A layer that no gradient reaches is missing.
+    Raises: `Cancelled`.
+    """
+    found: dict[str, Tensor] = {}
+    frozen = {p: p.requires_grad for p in module.parameters()}
+    was_training = module.training
+    module.eval().requires_grad_(False)  # the way back needs no gradients of weights
+    listeners = {name: _Listener(name, layer, found) for name, layer in layers.items()}
+    handles = [module.get_submodule(name).register_forward_hook(one) for name, one in listeners.items()]
+    generator = torch.Generator().manual_seed(seed)
+    batch = max(1, min(100, KEPT // max(1, sum(prod(one.output) for one in network.layers))))
+    images = inputs[:IMAGES]
+    try:
+        with torch.enable_grad():
+            for index, part in enumerate(images.split(batch)):
+                progress(index * batch / len(images), "Finding out what matters to the outputs")
+                outputs = module(part.clone().requires_grad_())
+                if isinstance(outputs, Tensor) and outputs.requires_grad:
+                    outputs.backward(torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter, wanted in frozen.items():
+            parameter.requires_grad_(wanted)
+        module.train(was_training)
+    return found
+
+
+class _Listener:
+    """A forward hook that adds the gradients of a layer's outputs to its second moment on the way back."""
+
+    def __init__(self, name: str, layer: Layer, found: dict[str, Tensor]) -> None:
+        self.name, self.layer, self.found = name, layer, found
+
+    def __call__(self, _: nn.Module, args: object, output: Tensor) -> Tensor:
+        if not output.requires_grad:  # something before it lets no gradient through
+            output = output.detach().requires_grad_().clone()
+        output.register_hook(self._add)
+        return output
+
+    def _add(self, gradient: Tensor) -> None:
+        channels = gradient.movedim(-1 if self.layer.kind == "linear" else 1, 0)
+        rows = channels.reshape(self.layer.groups, channels.shape[0] // self.layer.groups, -1)
+        moment = (rows @ rows.mT).double()
+        self.found[self.name] = self.found[self.name] + moment if self.name in self.found else moment
