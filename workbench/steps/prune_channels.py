@@ -174,6 +174,10 @@ class PruneChannels(Rewrite):
         final = self._goal().widths(channels, groups, scores)
         goal = {group.layers: (len(group.units), kept) for group, kept in zip(final.groups, final.kept, strict=True)}
         module = copy.deepcopy(module)
+        if context.calibration is None and (self.refit or self.importance not in FROM_WEIGHTS):
+            context.progress.note(
+                f"{self.brief}: without calibration images channels are scored by magnitude and nothing is fitted anew."
+            )
         for index in range(self.rounds):
             report = context.progress.part(index / self.rounds, (index + 1) / self.rounds)
             module = self._round(module, _between(goal, (index + 1) / self.rounds), context, report)
