@@ -27,7 +27,8 @@ def test_the_moment_is_that_of_the_jacobian(groups: int) -> None:
     x = torch.randn(400, 2, 4, 4)
     exact = torch.zeros(groups, 4 // groups, 4 // groups)
     for image in x:
-        jacobian = torch.autograd.functional.jacobian(lambda y: net[1:](y.clone()), net[0](image[None]).detach())  # (1, 3, 1, 4, 2, 2)
+        written = net[0](image[None]).detach()
+        jacobian = torch.autograd.functional.jacobian(lambda y: net[1:](y.clone()), written)  # (1, 3, 1, 4, 2, 2)
         rows = jacobian.reshape(3, groups, 4 // groups, -1).permute(1, 2, 0, 3).flatten(2)
         exact += rows @ rows.mT
     found = measured(net, x)["0"]
