@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -106,6 +108,20 @@ def test_weights_that_meet_nothing_go_first(step: wb.steps.Step) -> None:
     x = torch.randn(200, 4) * torch.tensor([0.01, 0.01, 5, 5])
     pruned = step.apply(net, Context(x[:1], calibration=x))  # type: ignore[attr-defined]  # both rewrite
     assert pruned[0].weight.tolist() == [[0, 0, 1.0, 1.5]] * 3
+
+
+def test_a_study_counts_the_bundle_and_exports_it_with_its_decoder(tmp_path: Path) -> None:
+    net = make(Plain)
+    study = wb.Study(wb.load(net, example=EXAMPLE), data_for(net))
+    variant = study.run(wb.Prune(0.8) | wb.ShareWeights(bits=3, epochs=0), progress=False)
+    manifest = wb.export(variant, tmp_path / "out", format="bundle")
+    assert set(manifest.files) >= {"model.wbz", "decode.py", "recipe.yaml"}
+    size = (tmp_path / "out" / "model.wbz").stat().st_size
+    assert study.frame().huffman_bytes.iloc[-1] == variant["huffman_bytes"].value == size
+    assert size < 0.3 * study.baseline["huffman_bytes"].value
+    command = [sys.executable, "decode.py", "model.wbz", "model.onnx"]
+    subprocess.run(command, cwd=tmp_path / "out", check=True)
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == variant.onnx.read_bytes()
 
 
 def test_a_variant_says_that_zeros_save_no_time() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -82,7 +82,8 @@ class ShareWeights(Rewrite):
         training = Finetune(
             epochs=self.epochs, lr=self.lr, optimizer="adam", schedule="cosine", distill=distill, weight_decay=0.0
         )
-        return training.apply(module, context)
+        # A network in the middle of sharing cannot be stored, so there is nothing to keep of a run that fails.
+        return training.apply(module, replace(context, keep=None, progress=context.progress.part(0.2, 1.0)))
 
     def _pays(self, layer: Layer) -> bool:
         return layer.params >= WEIGHTS_AN_ENTRY << self.bits
