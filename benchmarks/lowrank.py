@@ -1,6 +1,6 @@
 """Factorization against TensorLy, side by side in one run on one thread: ratios with their spread.
 
-    python benchmarks/lowrank.py [--rounds 3] [--quick]
+    python benchmarks/lowrank.py [--rounds 3] [--quick] [--rows interactive cp ResNet-18]
 
 Prints: Tucker-2 of all 3 x 3 layers of ResNet-18 and ResNet-50 at half rank against `partial_tucker`, on white
 noise (fresh weights) and on kernels with falling spectra (as trained ones have); a change of rank on a cached
@@ -36,6 +36,7 @@ from workbench.steps.chain import build
 RESNET18 = [(64, 64)] * 4
 RESNET18 += [wide for n in (128, 256, 512) for wide in ((n, n // 2), (n, n), (n, n), (n, n))]
 RESNET50 = [(64, 64)] * 3 + [(128, 128)] * 4 + [(256, 256)] * 6 + [(512, 512)] * 3
+ROWS = ("interactive", "memory", "cp", "ResNet-18", "ResNet-50")
 MODELS = Path(wb.__file__).parent / "models"
 
 
@@ -241,23 +242,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     tensorly.set_backend("pytorch")
     print(f"torch {torch.__version__}, TensorLy {tensorly.__version__}, one thread")
     print("| what | ours | TensorLy | ratio | error against TensorLy's |\n|" + " --- |" * 5)
-    prediction()
-    slider()
-    another_rank(256 if args.quick else 512)
-    peak_memory(512, aware=False)
-    peak_memory(512, aware=True)
-    state = load_file(MODELS / "fashion-resnet.safetensors")
-    polyadic("trained 64x64x3x3", state["blocks.1.conv1.weight"].float(), 64)
-    white = noise(64, 64)
-    polyadic("noise 64x64x3x3", white, 64)
-    polyadic("noise 64x64x3x3, slack=0.009", white, 64, slack=0.009)
+    if "interactive" in args.rows:
+        prediction()
+        slider()
+        another_rank(256 if args.quick else 512)
+    if "memory" in args.rows:
+        peak_memory(512, aware=False)
+        peak_memory(512, aware=True)
+    if "cp" in args.rows:
+        state = load_file(MODELS / "fashion-resnet.safetensors")
+        white = noise(64, 64)
+        polyadic("trained 64x64x3x3", state["blocks.1.conv1.weight"].float(), 64)
+        polyadic("noise 64x64x3x3", white, 64)
+        polyadic("noise 64x64x3x3, slack=0.009", white, 64, slack=0.009)
     for name, shapes in (("ResNet-18", RESNET18), ("ResNet-50", RESNET50)):
+        if name not in args.rows:
+            continue
         kept = [shape for shape in shapes if not args.quick or max(shape) < 512]
         for make in (falling, noise):
             tucker(f"3x3 layers of {name}", kept, make, args.rounds)
