@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from nets import EXAMPLE, NETS, Concatenated, Depthwise, Plain, Residual, data_for, images, make
+from nets import EXAMPLE, NETS, Concatenated, Depthwise, Plain, Residual, Split, data_for, images, make
 from torch import nn
 from torch.nn import functional
 
@@ -161,6 +162,14 @@ def test_stored_exported_and_restored(tmp_path: Path) -> None:
     write_onnx(pruned, EXAMPLE, tmp_path / "a.onnx")  # compares the outputs
     save_variant(pruned, model, tmp_path / "a.safetensors")
     assert torch.equal(restore(model, tmp_path / "a.safetensors")(images(3)), pruned(images(3)))
+
+
+def test_what_could_not_be_followed_is_told() -> None:
+    net = make(Split)
+    report = Reporter()
+    pruned = wb.PruneChannels(ratio=0.5, rounds=1).apply(net, replace(context_of(net), progress=report))
+    assert pruned.a.out_channels == 16 and pruned.b.out_channels == 8
+    assert [note for note in report.notes if "could not follow the channels of a (" in note]
 
 
 def test_only_the_chosen_layers() -> None:

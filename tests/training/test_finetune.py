@@ -156,6 +156,8 @@ def test_divergence_says_where_and_keeps_the_last_good_weights(
     with pytest.raises(Diverged, match=where) as caught:
         study.run(wb.Finetune(epochs=3, batch=32, distill="logits"), progress=False)
     assert study.variants == [first]
+    study.run(wb.Finetune(epochs=1), progress=False)
+    assert len(list((tmp_path / "unfinished").iterdir())) == 1  # what a finished run kept to go on is gone
     found = re.search(r"are in (\S+); wb.load", str(caught.value))
     assert found and Path(found[1]).exists()
 
@@ -189,12 +191,15 @@ def test_cancel_keeps_the_best_weights_and_the_next_run_goes_on(tmp_path: Path) 
 def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     code = NET + textwrap.dedent("""
         import sys
-        study = wb.Study(model(), data(), path=sys.argv[1])
+        from pathlib import Path
+        from workbench.build import rewrite
+        from workbench.jobs import Reporter
         recipe = wb.Prune(0.5) | wb.Finetune(epochs=10, batch=16)
-        variant = study.run(recipe, progress=lambda f, stage: print(stage, flush=True))
-        print("done", variant.id)
+        report = Reporter(lambda fraction, stage: print(stage, flush=True))
+        rewrite(model(), recipe, data(), report, folder=Path(sys.argv[1]))
+        print("done")
     """)
-    command = [sys.executable, "-c", code, str(tmp_path / "study")]
+    command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
@@ -203,11 +208,10 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path: Path) -> No
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert list((tmp_path / "study" / "unfinished").rglob("finetune.safetensors"))
+    assert list(tmp_path.rglob("finetune.safetensors"))
     out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     epochs = {int(n) for n in re.findall(r"epoch (\d+) of 10", out)}
     assert min(epochs) >= 2 and max(epochs) == 10 and "done" in out
-    assert not (tmp_path / "study" / "unfinished").exists() or not list((tmp_path / "study" / "unfinished").iterdir())
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"distill": "magic"}, {"lr": 0}, {"schedule": "steps"}, {"lr": 50}])

@@ -24,6 +24,7 @@ from workbench.cost.network import Layer, Network, Shape
 
 Units = npt.NDArray[np.int64]
 
+OUTPUTS = "its outputs are the network's outputs"
 MAKERS = frozenset({"conv", "conv_transpose", "linear"})
 #: Operators of kinds "elementwise" and "copy" that leave every channel where it is.
 IN_PLACE = frozenset(
@@ -142,7 +143,7 @@ class _Walk:
         read = {tensor for layer in self.network.layers for tensor in layer.reads}
         for layer in self.network.layers:
             if layer.writes not in read:
-                self._freeze(self.tensors[layer.writes][0], "its outputs are the network's outputs")
+                self._freeze(self.tensors[layer.writes][0], OUTPUTS)
 
     def roots(self) -> Units:
         """The representative of every unit."""

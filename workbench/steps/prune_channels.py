@@ -14,7 +14,7 @@ from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
-from workbench.pruning.channels import Channels, Group, Units, follow, makes
+from workbench.pruning.channels import OUTPUTS, Channels, Group, Units, follow, makes
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, Step, layers_setting, select, setting
@@ -173,15 +173,24 @@ class PruneChannels(Rewrite):
         scores = None if self.scope == "layer" else self._scores(module, channels, groups, context, context.progress)[0]
         final = self._goal().widths(channels, groups, scores)
         goal = {group.layers: (len(group.units), kept) for group, kept in zip(final.groups, final.kept, strict=True)}
+        self._tell(channels, context)
         module = copy.deepcopy(module)
-        if context.calibration is None and (self.refit or self.importance not in FROM_WEIGHTS):
-            context.progress.note(
-                f"{self.brief}: without calibration images channels are scored by magnitude and nothing is fitted anew."
-            )
         for index in range(self.rounds):
             report = context.progress.part(index / self.rounds, (index + 1) / self.rounds)
             module = self._round(module, _between(goal, (index + 1) / self.rounds), context, report)
         return module
+
+    def _tell(self, channels: Channels, context: Context) -> None:
+        """What could not be done as asked."""
+        if context.calibration is None and (self.refit or self.importance not in FROM_WEIGHTS):
+            context.progress.note(
+                f"{self.brief}: without calibration images channels are scored by magnitude and nothing is fitted anew."
+            )
+        tied = {name for group in channels.groups for name in group.layers}
+        skipped = [f"{name} ({channels.why_frozen(name)})" for name in channels.made if name not in tied]
+        skipped = [one for one in skipped if OUTPUTS not in one]
+        if skipped:
+            context.progress.note(f"{self.brief} could not follow the channels of {', '.join(skipped)}; they stay.")
 
     def _round(
         self, module: nn.Module, goal: dict[tuple[str, ...], int], context: Context, report: Reporter
