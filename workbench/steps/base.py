@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.cost.network import Network, Totals
 from workbench.cost.weights import Weights
-from workbench.errors import BadValue, StepFailed, unknown
+from workbench.errors import StepFailed
 from workbench.jobs import Reporter
+from workbench.steps.settings import Layers, Setting, check, layers_setting, select, setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from workbench.data import Split
     from workbench.models import Model
     from workbench.recipe import Recipe
-
-Layers = str | tuple[str, ...]
 
 #: The kinds of operations that can be left out of a step one by one.
 WITH_WEIGHTS = frozenset({"conv", "conv_transpose", "linear"})
@@ -40,35 +39,6 @@ __all__ = [
     "REGISTRY", "WITH_WEIGHTS", "Context", "Layers", "Lower", "Prediction", "Rewrite", "Row", "Setting", "Sketch",
     "Step", "Weights", "check", "layers_setting", "select", "setting",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a field of a step is shown and checked. `low` and `high` are inclusive; `kind` names its control."""
-
-    name: str
-    kind: str  # rank, fraction, integer, number, choice, flag, layers, text
-    default: Any
-    label: str
-    help: str
-    low: float | None = None
-    high: float | None = None
-    unit: str = ""
-    choices: tuple[str, ...] = ()
-
-
-def setting(default: Any, kind: str, help: str, **more: Any) -> Any:  # noqa: A002  # the word that users see
-    """A dataclass field that describes itself; `more` are fields of `Setting`."""
-    return field(default=default, metadata={"setting": {"kind": kind, "help": help, **more}})
-
-
-def layers_setting() -> Any:
-    """The field `layers`, which every step that works on single layers has."""
-    return setting(
-        "*",
-        "layers",
-        "Names of the layers to treat: a name, a glob such as 'blocks.*', or a list; '!name' leaves a layer out.",
-    )
 
 
 @dataclass(frozen=True)
@@ -254,61 +224,7 @@ class Lower(Step, abstract=True):
         """Read the ONNX file `source`, write `target`. Raises `StepFailed`, `Cancelled`."""
 
 
-def select(pattern: Layers, names: Iterable[str]) -> tuple[str, ...]:
-    """The names that match a name, a glob or a list of these, in the order of `names`.
-
-    A pattern that starts with "!" takes out what it matches; of such patterns alone, the rest is chosen.
-
-    Raises: `UnknownName` for a pattern that matches nothing, other than "*".
-    """
-    patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern)
-    known = list(names)
-    for one in patterns:
-        if not any(fnmatch.fnmatchcase(name, one.removeprefix("!")) for name in known) and one != "*":
-            raise unknown("layer", one.removeprefix("!"), known)
-    out = [one[1:] for one in patterns if one.startswith("!")]
-    chosen = [one for one in patterns if not one.startswith("!")] or ["*"]
-
-    def matches(name: str, some: Iterable[str]) -> bool:
-        return any(fnmatch.fnmatchcase(name, one) for one in some)
-
-    return tuple(name for name in known if matches(name, chosen) and not matches(name, out))
-
-
 def _listed(value: Layers) -> list[str]:
     """Patterns given as one text, with commas, or as a list."""
     given = value.split(",") if isinstance(value, str) else value
     return [one.strip() for one in given if one.strip()]
-
-
-def check(step: str, spec: Setting, value: object) -> None:
-    """Raise `BadValue` when a setting is of the wrong type or out of its bounds."""
-    where = f"{step}({spec.name}={value!r})"
-    if spec.kind == "choice":
-        if value not in spec.choices:
-            raise BadValue(f"{where}: {spec.label} must be one of {', '.join(map(repr, spec.choices))}.")
-    elif spec.kind == "flag":
-        if not isinstance(value, bool):
-            raise BadValue(f"{where}: {spec.label} must be True or False.")
-    elif spec.kind in {"fraction", "integer", "number"}:
-        _check_number(where, spec, value)
-    elif spec.kind == "layers":
-        _check_layers(where, value)
-
-
-def _check_number(where: str, spec: Setting, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise BadValue(f"{where}: {spec.label} must be a number.")
-    if spec.kind == "integer" and not isinstance(value, int):
-        raise BadValue(f"{where}: {spec.label} must be a whole number.")
-    low = float("-inf") if spec.low is None else spec.low
-    high = float("inf") if spec.high is None else spec.high
-    if not low <= value <= high:
-        percent = f" For {value:g} % write {value / 100:g}." if spec.kind == "fraction" and 1 < value <= 100 else ""
-        raise BadValue(f"{where}: {spec.label} must lie between {low:g} and {high:g}.{percent}")
-
-
-def _check_layers(where: str, value: object) -> None:
-    many = isinstance(value, Sequence) and all(isinstance(one, str) and one for one in value)
-    if not many or not value:
-        raise BadValue(f"{where}: layers must be a name, a glob such as 'blocks.*', or a list of these.")

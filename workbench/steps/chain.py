@@ -132,5 +132,11 @@ def taps(layer: Layer) -> int:
     return prod(layer.kernel)
 
 
+def no_taps(layer: Layer) -> str:
+    """Why a family that works on taps leaves a layer with one alone."""
+    what = "linear layer" if layer.kind == "linear" else "1x1 convolution"
+    return f"a {what} has no taps, use SVD"
+
+
 def _pick(axes: Sequence[bool], values: Shape, otherwise: int) -> Shape:
     return tuple(value if own else otherwise for own, value in zip(axes, values, strict=True))

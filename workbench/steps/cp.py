@@ -13,7 +13,7 @@ from workbench.errors import StepFailed
 from workbench.lowrank.polyadic import cp, full_rank
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, triplet_spectrum
 from workbench.steps.base import setting
-from workbench.steps.chain import Chain, link, pointwise, spatial, taps
+from workbench.steps.chain import Chain, link, no_taps, pointwise, spatial, taps
 from workbench.steps.factorize import RANK, Factorize
 
 Tensor = torch.Tensor
@@ -43,10 +43,8 @@ class CP(Factorize):
 
     def unfit(self, layer: Layer) -> str:
         """CP needs taps and more than one channel a group."""
-        if layer.kind == "linear":
-            return "a linear layer has no taps, use SVD"
         if taps(layer) == 1:
-            return "a 1x1 convolution has no taps, use SVD"
+            return no_taps(layer)
         if layer.groups > 1 and layer.groups == layer.c_in:
             return "depthwise: it is one rank-one term a channel already; SpatialSVD can split its taps"
         return ""

@@ -12,7 +12,7 @@ from workbench.cost.network import Layer
 from workbench.lowrank.filters import separable, separable_values
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed
 from workbench.steps.base import setting
-from workbench.steps.chain import Chain, link, pointwise, spatial, taps
+from workbench.steps.chain import Chain, link, no_taps, pointwise, spatial, taps
 from workbench.steps.factorize import RANK, Factorize
 
 Tensor = torch.Tensor
@@ -33,8 +33,8 @@ class Separable(Factorize):
 
     def unfit(self, layer: Layer) -> str:
         """Separable terms need taps and channels to mix."""
-        if layer.kind == "linear" or taps(layer) == 1:
-            return "it has no taps to separate, use SVD"
+        if taps(layer) == 1:
+            return no_taps(layer)
         if layer.groups > 1 and layer.groups == layer.c_in:
             return "it is depthwise already"
         return ""

@@ -14,7 +14,7 @@ from workbench.lowrank.ranks import Rule, rounded
 from workbench.lowrank.spectra import Ranks, Spectrum, TwoRanks, assumed_two, tucker_spectrum
 from workbench.lowrank.tucker import full_rank, tucker2
 from workbench.steps.base import setting
-from workbench.steps.chain import Chain, link, pointwise, spatial, taps
+from workbench.steps.chain import Chain, link, no_taps, pointwise, spatial, taps
 from workbench.steps.factorize import RANK, Factorize
 from workbench.steps.ranking import STEM_INPUTS
 
@@ -36,10 +36,8 @@ class Tucker(Factorize):
 
     def unfit(self, layer: Layer) -> str:
         """Tucker-2 needs taps and more than one input channel a group."""
-        if layer.kind == "linear":
-            return "a linear layer has no taps, use SVD"
         if taps(layer) == 1:
-            return "a 1x1 convolution has no taps, use SVD"
+            return no_taps(layer)
         if layer.groups > 1 and layer.groups == layer.c_in:
             return "depthwise: each group reads one channel, there is none to project; SpatialSVD can treat it"
         return ""

@@ -1,0 +1,95 @@
+"""The settings of steps: how a field describes itself, what values it takes, which layers a pattern names."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.errors import BadValue, unknown
+
+Layers = str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a field of a step is shown and checked. `low` and `high` are inclusive; `kind` names its control."""
+
+    name: str
+    kind: str  # rank, fraction, integer, number, choice, flag, layers, text
+    default: Any
+    label: str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+
+def setting(default: Any, kind: str, help: str, **more: Any) -> Any:  # noqa: A002  # the word that users see
+    """A dataclass field that describes itself; `more` are fields of `Setting`."""
+    return field(default=default, metadata={"setting": {"kind": kind, "help": help, **more}})
+
+
+def layers_setting() -> Any:
+    """The field `layers`, which every step that works on single layers has."""
+    return setting(
+        "*",
+        "layers",
+        "Names of the layers to treat: a name, a glob such as 'blocks.*', or a list; '!name' leaves a layer out.",
+    )
+
+
+def select(pattern: Layers, names: Iterable[str]) -> tuple[str, ...]:
+    """The names that match a name, a glob or a list of these, in the order of `names`.
+
+    A pattern that starts with "!" takes out what it matches; of such patterns alone, the rest is chosen.
+
+    Raises: `UnknownName` for a pattern that matches nothing, other than "*".
+    """
+    patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern)
+    known = list(names)
+    for one in patterns:
+        if not any(fnmatch.fnmatchcase(name, one.removeprefix("!")) for name in known) and one != "*":
+            raise unknown("layer", one.removeprefix("!"), known)
+    out = [one[1:] for one in patterns if one.startswith("!")]
+    chosen = [one for one in patterns if not one.startswith("!")] or ["*"]
+
+    def matches(name: str, some: Iterable[str]) -> bool:
+        return any(fnmatch.fnmatchcase(name, one) for one in some)
+
+    return tuple(name for name in known if matches(name, chosen) and not matches(name, out))
+
+
+def check(step: str, spec: Setting, value: object) -> None:
+    """Raise `BadValue` when a setting is of the wrong type or out of its bounds."""
+    where = f"{step}({spec.name}={value!r})"
+    if spec.kind == "choice":
+        if value not in spec.choices:
+            raise BadValue(f"{where}: {spec.label} must be one of {', '.join(map(repr, spec.choices))}.")
+    elif spec.kind == "flag":
+        if not isinstance(value, bool):
+            raise BadValue(f"{where}: {spec.label} must be True or False.")
+    elif spec.kind in {"fraction", "integer", "number"}:
+        _check_number(where, spec, value)
+    elif spec.kind == "layers":
+        _check_layers(where, value)
+
+
+def _check_number(where: str, spec: Setting, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise BadValue(f"{where}: {spec.label} must be a number.")
+    if spec.kind == "integer" and not isinstance(value, int):
+        raise BadValue(f"{where}: {spec.label} must be a whole number.")
+    low = float("-inf") if spec.low is None else spec.low
+    high = float("inf") if spec.high is None else spec.high
+    if not low <= value <= high:
+        percent = f" For {value:g} % write {value / 100:g}." if spec.kind == "fraction" and 1 < value <= 100 else ""
+        raise BadValue(f"{where}: {spec.label} must lie between {low:g} and {high:g}.{percent}")
+
+
+def _check_layers(where: str, value: object) -> None:
+    many = isinstance(value, Sequence) and all(isinstance(one, str) and one for one in value)
+    if not many or not value:
+        raise BadValue(f"{where}: layers must be a name, a glob such as 'blocks.*', or a list of these.")
