@@ -206,13 +206,14 @@ def _name_nodes(graph: Graph) -> None:
         if weight and weight.endswith(".weight"):
             node.name = weight.removesuffix(".weight")
         elif weight:
-            node.name = _scope(node.name) or node.op_type
+            # A graph that has been named before has no scopes left; its names stay.
+            node.name = scope(node.name) or node.name.removeprefix("/") or node.op_type
         name = node.name or node.op_type
         seen[name] += 1
         node.name = name if seen[name] == 1 else f"{name}#{seen[name]}"
 
 
-def _scope(name: str) -> str:
+def scope(name: str) -> str:
     """The torch path in an exporter's node name: '/head/head.2/MatMul' is 'head.2'."""
     parts = [part for part in name.split("/") if part][:-1]
     path = ""

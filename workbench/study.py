@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from workbench import build
 from workbench.data import Data
 from workbench.errors import BadValue, unknown
+from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
 from workbench.measure.variant import measure, notes, predict
 from workbench.models import Model
 from workbench.models.structure import save_variant
 from workbench.pareto import front
-from workbench.portability import portability
 from workbench.recipe import Recipe, as_recipe
 from workbench.steps.base import Step
 from workbench.storage import Record, Storage
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Study:
+class Study(Examination):
     """Runs recipes on one model and one data set, and remembers every finished variant.
 
     Args:
@@ -111,25 +111,6 @@ class Study:
         Raises: `UnknownName` for a column, `BadValue` for a limit that cannot be read.
         """
         return front(where_rows(self.frame(), where), x, y)
-
-    def portability(
-        self,
-        variant: Variant | str,
-        runtimes: Sequence[str] | None = None,
-        threads: Sequence[int] = (1,),
-        *,
-        images: int = 2000,
-        progress: Callable[[float, str], None] | bool = True,
-    ) -> pd.DataFrame:
-        """A variant, or its id, in every installed runtime: what it says and how fast. See `workbench.portability`."""
-        from workbench.progress import follow
-
-        chosen = self[variant] if isinstance(variant, str) else variant
-
-        def work(report: Reporter) -> pd.DataFrame:
-            return portability(chosen, runtimes, threads, images=images, progress=report)
-
-        return follow(Job(work, name=f"portability of {chosen.name}", gate=self._gate), progress)
 
     def _make(self, recipe: Recipe, report: Reporter) -> Variant:
         found = self.find(recipe)

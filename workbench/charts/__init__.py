@@ -5,10 +5,11 @@ and a dark page. Colours are Okabe and Ito's (2008), and every group differs in 
 """
 
 from workbench.charts.columns import COLUMNS, Column, column
+from workbench.charts.diagnosis import flips, layer_errors
 from workbench.charts.layers import LAYERS, cost_by_layer, cost_summary
 from workbench.charts.variants import COLOURS, DATASET, speedup, summary, tradeoff
 
 __all__ = [
-    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "Column", "column", "cost_by_layer", "cost_summary", "speedup",
-    "summary", "tradeoff",
+    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "Column", "column", "cost_by_layer", "cost_summary", "flips",
+    "layer_errors", "speedup", "summary", "tradeoff",
 ]  # fmt: skip

@@ -1,0 +1,11 @@
+"""What went wrong in a variant: which layer, which step, which classes, which images."""
+
+from workbench.diagnosis.answers import Answers
+from workbench.diagnosis.bench import Bench
+from workbench.diagnosis.bisection import Bisection, bisect, least_set
+from workbench.diagnosis.diagnose import Diagnosis, diagnose
+from workbench.diagnosis.layers import LayerError, layer_errors
+
+__all__ = [
+    "Answers", "Bench", "Bisection", "Diagnosis", "LayerError", "bisect", "diagnose", "layer_errors", "least_set",
+]  # fmt: skip

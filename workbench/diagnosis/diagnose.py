@@ -1,0 +1,176 @@
+"""`diagnose`: one variant against its original, from the layers up to the answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.diagnosis.answers import Answers
+from workbench.diagnosis.bench import Bench, loss, mean_score
+from workbench.diagnosis.layers import LayerError, layer_errors, to_frame
+from workbench.errors import BadValue
+from workbench.estimate import Estimate
+from workbench.jobs import Reporter
+from workbench.measure.divergence import Divergence, apart, summarise
+from workbench.recipe import Recipe
+from workbench.steps.base import Layers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.variant import Variant
+
+Array = npt.NDArray[Any]
+
+#: The layers' results are compared on this many images: their errors hardly differ from image to image.
+IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A recipe up to one of its steps: the score, and what this step lost of it."""
+
+    step: str
+    score: Estimate
+    drop: Estimate
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a variant does otherwise than its original, on the same images of one split.
+
+    `drop`: what it loses of `measure`, which is accuracy, or agreement with the original where there are no
+    classes or labels. `divergence`: agreement, Kullback-Leibler divergence and error of the outputs.
+    """
+
+    variant: Variant = field(repr=False)
+    split: str
+    measure: str
+    drop: Estimate
+    divergence: Divergence
+    errors: tuple[LayerError, ...] = field(repr=False)
+    prefixes: tuple[Prefix, ...] = field(repr=False)
+    answers: Answers | None = field(repr=False)
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """One row a layer of the original, in execution order; the columns are the fields of `LayerError`."""
+        return to_frame(list(self.errors))
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """One row a step of the recipe, after the original: the score up to it, and the drop against the row before."""
+        import pandas as pd
+
+        rows = [
+            (p.step, p.score.value, p.score.low, p.score.high, p.drop.value, p.drop.low, p.drop.high)
+            for p in self.prefixes
+        ]
+        ends = [f"{name}{end}" for name in (self.measure, "drop") for end in ("", "_low", "_high")]
+        return pd.DataFrame(rows, columns=["step", *ends])
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """The accuracy of every class, that which suffers most first. See `Answers.by_class`."""
+        return self._answers().by_class()
+
+    @cached_property
+    def flips(self) -> pd.DataFrame:
+        """The images whose answer changed. See `Answers.flips`."""
+        return self._answers().flips()
+
+    @cached_property
+    def confidence(self) -> pd.DataFrame:
+        """How sure both networks are of their answers. See `Answers.confidence`."""
+        return self._answers().confidence()
+
+    def images(self, count: int = 24, change: str | None = None) -> tuple[Array, pd.DataFrame]:
+        """Inputs (n, C, H, W) of the first `count` images whose answer changed, and their rows of `flips`.
+
+        `change` limits them to "lost", "gained" or "other".
+        """
+        rows = self.flips if change is None else self.flips[self.flips["change"] == change]
+        rows = rows.head(count)
+        return self.variant.data[self.split].inputs[rows["index"].tolist()].numpy(), rows
+
+    def restore(self, layers: Layers) -> Recipe:
+        """The variant's recipe with these layers left as they are in the original. Raises as `Recipe.without`."""
+        return self.variant.recipe.without(layers, self.variant.model)
+
+    def __str__(self) -> str:
+        lost = f"{self.drop.value:.2%} of {self.measure} [{self.drop.low:.2%}, {self.drop.high:.2%}]"
+        lines = [f"{self.variant.name} loses {lost} on the {self.split} split."]
+        if self.drop.low <= 0:
+            lines[0] += " That is not distinguishable from nothing."
+        worst = max(self.prefixes[1:], key=lambda one: one.drop.value, default=None)
+        if worst is not None and len(self.prefixes) > 2 and worst.drop.low > 0:
+            lines.append(f"Most of it goes with {worst.step}: {worst.drop.value:.2%}.")
+        known = [one for one in self.errors if np.isfinite(one.own_sqnr_db)]
+        if known:
+            noisy = min(known, key=lambda one: one.own_sqnr_db)
+            lines.append(f"{noisy.layer} adds the most error of its own: {noisy.own_sqnr_db:.1f} dB SQNR.")
+        if self.answers is not None:
+            lines.extend(_worst_class(self.classes))
+            counts = self.flips["change"].value_counts()
+            right, now = counts.get("lost", 0), counts.get("gained", 0)
+            n = self.divergence.agreement.n
+            lines.append(f"{len(self.flips)} of {n} answers changed: {right} were right, {now} are now.")
+        return "\n".join(lines)
+
+    def _answers(self) -> Answers:
+        if self.answers is None:
+            raise BadValue(
+                f"{self.variant.model.name} returns no classes (N, classes) on these data, so there are no answers to "
+                "compare. Its layers, steps and divergence are there."
+            )
+        return self.answers
+
+
+def diagnose(variant: Variant, bench: Bench, report: Reporter | None = None) -> Diagnosis:
+    """Compare a variant with its original on the bench's split.
+
+    Each beginning of its recipe is made and scored where it is not known. Raises: `BadValue` without such a
+    split; what the steps raise; `Cancelled`.
+    """
+    report, original = report or Reporter(), bench.known(Recipe())
+    assert original is not None  # a study measures it before any variant
+    errors = layer_errors(original, variant.onnx, bench.split.inputs[:IMAGES], report.part(0.0, 0.2))
+    values = bench.outputs(variant.recipe, report.part(0.2, 0.5))
+    classes = bench.original.ndim == 2 and np.isfinite(values).all()
+    labels = bench.labels if bench.labels is not None else bench.original.argmax(axis=1)
+    return Diagnosis(
+        variant=variant,
+        split=bench.split_name,
+        measure=bench.measure,
+        drop=loss(bench.scores(bench.original), bench.scores(values)),
+        divergence=summarise(apart(bench.original, values)),
+        errors=tuple(errors),
+        prefixes=tuple(_prefixes(variant.recipe, bench, report.part(0.5, 1.0))),
+        answers=Answers(bench.original, values, labels, tuple(bench.data.classes)) if classes else None,
+    )
+
+
+def _prefixes(recipe: Recipe, bench: Bench, report: Reporter) -> list[Prefix]:
+    """The original, then the recipe up to each of its steps."""
+    before = bench.scores(bench.original)
+    found = [Prefix("original", mean_score(before), loss(before, before))]
+    for count in range(1, len(recipe) + 1):
+        beginning = Recipe(recipe.steps[:count])
+        part = report.part((count - 1) / len(recipe), count / len(recipe))
+        part(0.0, f"up to {beginning.steps[-1].brief}")
+        after = bench.scores(bench.outputs(beginning, part))
+        found.append(Prefix(beginning.steps[-1].brief, mean_score(after), loss(before, after)))
+        before = after
+    return found
+
+
+def _worst_class(classes: pd.DataFrame) -> list[str]:
+    if classes.empty or not classes["drop_low"].iloc[0] > 0:
+        return []
+    row = classes.iloc[0]
+    taken = f", mostly taken for {row['taken_for']}" if row["taken_for"] else ""
+    return [f"{row['name']} suffers most: {row['before']:.1%} to {row['after']:.1%}{taken}."]

@@ -1,0 +1,119 @@
+"""What a study can be asked about one variant: what went wrong in it, where, and how it fares elsewhere."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.diagnosis import Bench, Bisection, Diagnosis, bisect, diagnose, layer_errors
+from workbench.diagnosis.bisection import suspicions
+from workbench.diagnosis.diagnose import IMAGES
+from workbench.errors import BadValue
+from workbench.jobs import Gate, Job, Reporter
+from workbench.portability import portability
+from workbench.progress import follow
+from workbench.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.data import Data
+    from workbench.models import Model
+    from workbench.variant import Variant
+
+#: A bar on the terminal (True), nothing (False), or a function of (fraction, stage).
+Progress = Callable[[float, str], None] | bool
+
+
+class Examination(ABC):
+    """The part of a `Study` that looks closely at one variant. Each question can be asked as a job too."""
+
+    model: Model
+    data: Data
+    recalibrate: bool
+    _gate: Gate
+
+    @abstractmethod
+    def __getitem__(self, id: str) -> Variant:  # noqa: A002  # the column's name
+        """The variant of this id."""
+
+    @abstractmethod
+    def find(self, recipe: Recipe) -> Variant | None:
+        """The finished variant of a recipe, or None."""
+
+    def diagnose(self, variant: Variant | str, *, split: str = "validation", progress: Progress = True) -> Diagnosis:
+        """What a variant, or its id, does otherwise than the original: layers, steps, classes, images, confidence.
+
+        `split="test"` reports on the test split; choose by what the validation split says.
+        Raises: `BadValue` without such a split, what the recipe's steps raise, `Cancelled`.
+        """
+        return follow(self.submit_diagnosis(variant, split=split), progress)
+
+    def submit_diagnosis(self, variant: Variant | str, *, split: str = "validation") -> Job[Diagnosis]:
+        """The same without blocking."""
+        chosen, bench = self._own(variant), self._bench(split)
+        return Job(lambda report: diagnose(chosen, bench, report), name=f"diagnosis of {chosen.name}", gate=self._gate)
+
+    def bisect(self, variant: Variant | str, *, share: float = 0.9, progress: Progress = True) -> Bisection:
+        """The least set of layers whose restoration takes away `share` of what a variant loses on the validation split.
+
+        `.recipe` has them restored. Raises: `BadValue`, `StepFailed`, `Cancelled`, as `workbench.diagnosis.bisect`.
+        """
+        return follow(self.submit_bisection(variant, share=share), progress)
+
+    def submit_bisection(self, variant: Variant | str, *, share: float = 0.9) -> Job[Bisection]:
+        """The same without blocking."""
+        chosen, bench = self._own(variant), self._bench("validation")
+
+        def work(report: Reporter) -> Bisection:
+            original = bench.known(Recipe())
+            assert original is not None  # `_own` has seen a variant, so the original is measured
+            errors = layer_errors(original, chosen.onnx, bench.split.inputs[:IMAGES], report.part(0.0, 0.1))
+            order = suspicions({one.layer: one.own_sqnr_db for one in errors})
+            return bisect(bench, chosen.recipe, order, share=share, report=report.part(0.1, 1.0))
+
+        return Job(work, name=f"bisection of {chosen.name}", gate=self._gate)
+
+    def portability(
+        self,
+        variant: Variant | str,
+        runtimes: Sequence[str] | None = None,
+        threads: Sequence[int] = (1,),
+        *,
+        images: int = 2000,
+        progress: Progress = True,
+    ) -> pd.DataFrame:
+        """A variant, or its id, in every installed runtime: what it says and how fast. See `workbench.portability`."""
+        return follow(self.submit_portability(variant, runtimes, threads, images=images), progress)
+
+    def submit_portability(
+        self,
+        variant: Variant | str,
+        runtimes: Sequence[str] | None = None,
+        threads: Sequence[int] = (1,),
+        *,
+        images: int = 2000,
+    ) -> Job[pd.DataFrame]:
+        """The same without blocking."""
+        chosen = self._own(variant)
+
+        def work(report: Reporter) -> pd.DataFrame:
+            return portability(chosen, runtimes, threads, images=images, progress=report)
+
+        return Job(work, name=f"portability of {chosen.name}", gate=self._gate)
+
+    def _own(self, variant: Variant | str) -> Variant:
+        """The variant itself, which must be one of this study's."""
+        found = self[variant] if isinstance(variant, str) else self.find(variant.recipe)
+        if found is None:
+            raise BadValue(f"{variant} is not a variant of this study. Run its recipe here: study.run(variant.recipe).")
+        return found
+
+    def _bench(self, split: str) -> Bench:
+        def known(recipe: Recipe) -> Path | None:
+            found = self.find(recipe)
+            return None if found is None else found.onnx
+
+        return Bench(self.model, self.data, self.recalibrate, known, split)

@@ -1,0 +1,87 @@
+"""How far a variant's outputs are from the original's: what can be told without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.errors import BadValue, MeasurementFailed
+from workbench.estimate import Estimate, wilson
+from workbench.jobs import Reporter
+from workbench.measure.accuracy import BATCH
+from workbench.measure.metrics import bootstrap
+from workbench.runtimes import runtime
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Against the original on the same inputs.
+
+    `agreement`: share of equal top-1 answers. `kl_divergence`: mean Kullback-Leibler divergence of the
+    variant's class probabilities from the original's, in nats. `logit_error`: root-mean-square difference
+    of the outputs over the root mean square of the original's.
+    """
+
+    agreement: Estimate
+    kl_divergence: Estimate
+    logit_error: Estimate
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The three by name."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def diverge(original: Path, artefact: Path, inputs: Any, progress: Reporter | None = None) -> Divergence:
+    """Run two artefacts side by side over inputs (N, ...).
+
+    Raises: `BadFile` when the runtime refuses one, `BadValue` when their outputs differ in shape,
+    `MeasurementFailed` when one returns NaN or infinity, `Cancelled`.
+    """
+    report = progress or Reporter()
+    first, second = (runtime().load(Path(one)) for one in (original, artefact))
+    parts = []
+    for start in range(0, len(inputs), BATCH):
+        report(start / len(inputs), "agreement")
+        batch = np.asarray(inputs[start : start + BATCH])
+        parts.append(apart(first.run(batch), second.run(batch)))
+    report(1.0, "agreement")
+    return summarise(np.concatenate(parts))
+
+
+def apart(original: Array, variant: Array) -> Array:
+    """For outputs (N, classes, ...): agreement, divergence, squared difference, squared original; (N, 4)."""
+    if original.shape != variant.shape or original.ndim < 2:
+        raise BadValue(f"Outputs of shape {variant.shape} cannot be compared with the original's {original.shape}.")
+    if not (np.isfinite(original).all() and np.isfinite(variant).all()):
+        raise MeasurementFailed("An artefact returns NaN or infinity, so there is nothing to compare.")
+    n = len(original)
+    expected, found = original.astype(np.float64), variant.astype(np.float64)
+    same = (expected.argmax(1) == found.argmax(1)).reshape(n, -1).mean(axis=1)  # over the pixels, where there are any
+    sure, said = log_softmax(expected), log_softmax(found)
+    divergence = (np.exp(sure) * (sure - said)).sum(axis=1).reshape(n, -1).mean(axis=1)
+    squares = [np.square(one).reshape(n, -1).sum(axis=1) for one in (found - expected, expected)]
+    return np.stack([same, np.maximum(divergence, 0.0), *squares], axis=1)
+
+
+def summarise(parts: Array) -> Divergence:
+    """The estimates from the rows of `apart`."""
+    n, same = len(parts), parts[:, 0]
+    whole = bool(np.isin(same, (0, 1)).all())  # not where it is a share of an image's pixels
+    return Divergence(
+        agreement=wilson(int(same.sum()), n) if whole else bootstrap(parts[:, :1], lambda sums: sums[..., 0] / n),
+        kl_divergence=bootstrap(parts[:, 1:2], lambda sums: sums[..., 0] / n, "nats"),
+        logit_error=bootstrap(parts[:, 2:], lambda sums: np.sqrt(sums[..., 0] / np.maximum(sums[..., 1], 1e-300))),
+    )
+
+
+def log_softmax(values: Array) -> Array:
+    """Over axis 1."""
+    shifted = values - values.max(axis=1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result

@@ -1,0 +1,215 @@
+"""Figures of merit other than accuracy: named ones, or a function of a user's own; each with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.errors import BadValue, MeasurementFailed, unknown
+from workbench.estimate import Estimate, exact, wilson
+from workbench.jobs import Reporter
+from workbench.measure.accuracy import BATCH, Labelled
+from workbench.runtimes import runtime
+
+Array = npt.NDArray[Any]
+Function = Callable[[Array, Array], Any]
+
+RESAMPLES = 2000
+#: A metric that must be computed anew from all outputs for every resample is resampled less often.
+SCALAR_RESAMPLES = 200
+_AT_ONCE = 50  # resamples drawn together: bounds the memory
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of merit.
+
+    `function(outputs, labels)` takes outputs (N, ...) and labels (N, ...) and returns values (N,), one an
+    input, whose mean is the metric; or, with `combine`, parts (N, k) whose sums over the inputs (..., k)
+    `combine` turns into the metric; or one number for all inputs together.
+    """
+
+    name: str
+    function: Function
+    combine: Callable[[Array], Array] | None = None
+    more_is_better: bool = True
+    unit: str = ""
+
+    def estimate(self, outputs: Array, labels: Array) -> Estimate:
+        """The metric with a 95 % interval: Wilson's for a share, a bootstrap over the inputs otherwise.
+
+        Raises: `BadValue` when the function returns neither of what it may; `MeasurementFailed` for NaN.
+        """
+        found = np.asarray(self.function(outputs, labels))
+        if found.ndim == 0:
+            return self._resample(outputs, labels, float(found))
+        return self.of_values(self._checked(found, len(outputs)))
+
+    def of_values(self, values: Array) -> Estimate:
+        """The estimate of values (N,) or parts (N, k) that the function has returned."""
+        if not np.isfinite(values).all():
+            raise MeasurementFailed(f"The metric {self.name!r} is NaN or infinite for some inputs, so it has no mean.")
+        if self.combine is None and bool(np.isin(values, (0, 1)).all()):
+            share = wilson(int(values.sum()), len(values))
+            return Estimate(share.value, share.low, share.high, share.n, self.unit)
+        combine = self.combine or (lambda sums: sums[..., 0] / len(values))
+        return bootstrap(values.reshape(len(values), -1), combine, self.unit)
+
+    def _checked(self, found: Array, n: int) -> Array:
+        wanted = 1 if self.combine is None else 2
+        if found.ndim != wanted or len(found) != n:
+            raise BadValue(
+                f"The metric {self.name!r} returned shape {found.shape} for {n} inputs. "
+                "Return one value an input, or one number for all."
+            )
+        return found.astype(np.float64)
+
+    def _resample(self, outputs: Array, labels: Array, value: float) -> Estimate:
+        random, n, found = np.random.default_rng(0), len(outputs), []
+        for _ in range(SCALAR_RESAMPLES if n > 1 else 0):
+            drawn = random.integers(n, size=n)
+            found.append(float(self.function(outputs[drawn], labels[drawn])))
+        return _interval(value, np.array(found), n, self.unit, self.name)
+
+
+def bootstrap(parts: Array, combine: Callable[[Array], Array], unit: str = "") -> Estimate:
+    """`combine` of the sums of parts (N, k) over all inputs, with a 95 % percentile interval.
+
+    Inputs are drawn with replacement, 2000 times (Efron & Tibshirani 1993, chapter 13).
+    """
+    random, n = np.random.default_rng(0), len(parts)
+    value = float(combine(parts.sum(axis=0)))
+    found: list[Array] = []
+    for _ in range(RESAMPLES // _AT_ONCE if n > 1 else 0):
+        times = random.multinomial(n, np.full(n, 1 / n), size=_AT_ONCE)
+        found.append(combine(times @ parts))
+    return _interval(value, np.concatenate(found) if found else np.zeros(0), n, unit, "metric")
+
+
+def _interval(value: float, found: Array, n: int, unit: str, name: str) -> Estimate:
+    if not np.isfinite(value):
+        raise MeasurementFailed(f"The metric {name!r} is {value} on these inputs.")
+    found = found[np.isfinite(found)]
+    if not len(found):  # one input says nothing about the spread
+        return exact(value, unit)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Estimate(value, min(float(low), value), max(float(high), value), n, unit)
+
+
+def score(artefact: Path, split: Labelled, metric: Metric, progress: Reporter | None = None) -> Estimate:
+    """A metric of an artefact on a split, taken in its runtime batch by batch; outputs are not kept.
+
+    A function that returns one number for a batch is given all outputs at once instead.
+
+    Raises: `BadFile` when the runtime refuses the artefact, as `Metric.estimate`, `Cancelled`.
+    """
+    report, session = progress or Reporter(), runtime().load(artefact)
+    parts: list[Array] = []
+    kept: list[tuple[Array, Array]] = []
+    for values, labels in _batches(session.run, split, metric.name, report):
+        found = None if kept else np.asarray(metric.function(values, labels))
+        if found is None or found.ndim == 0:
+            kept.append((values, labels))
+        else:
+            parts.append(metric._checked(found, len(values)))
+    if kept:
+        outputs, labels = (np.concatenate(one) for one in zip(*kept, strict=True))
+        return metric.estimate(outputs, labels)
+    return metric.of_values(np.concatenate(parts))
+
+
+def _batches(
+    run: Callable[[Array], Array], split: Labelled, stage: str, report: Reporter
+) -> Iterator[tuple[Array, Array]]:
+    inputs, labels = split.inputs, np.asarray(split.labels)
+    for start in range(0, len(inputs), BATCH):
+        report(start / len(inputs), stage)
+        yield run(np.asarray(inputs[start : start + BATCH])), labels[start : start + BATCH]
+    report(1.0, stage)
+
+
+def _classes(outputs: Array, labels: Array) -> None:
+    if outputs.ndim != 2 or labels.shape != outputs.shape[:1]:
+        raise BadValue(
+            f"Outputs of shape {outputs.shape} and labels of shape {labels.shape} are not a classification: "
+            "it has outputs (N, classes) and labels (N,). Use metric='miou' for segmentation, or a function."
+        )
+
+
+def top1(outputs: Array, labels: Array) -> Array:
+    """1 where the largest output is the label's, 0 elsewhere (N,). Raises: `BadValue`."""
+    _classes(outputs, labels)
+    right: Array = outputs.argmax(axis=1) == labels
+    return right
+
+
+def top5(outputs: Array, labels: Array) -> Array:
+    """1 where the label is among the five largest outputs (N,). Raises: `BadValue` for five classes or fewer."""
+    _classes(outputs, labels)
+    if outputs.shape[1] <= 5:
+        raise BadValue(f"With {outputs.shape[1]} classes the label is always among the top five. Use 'accuracy'.")
+    own = np.take_along_axis(outputs, labels[:, None].astype(np.int64), axis=1)
+    within: Array = (outputs > own).sum(axis=1) < 5
+    return within
+
+
+def overlaps(outputs: Array, labels: Array) -> Array:
+    """Pixels in the intersection and in the union of each class, (N, 2 * classes), for segmentation.
+
+    `outputs` (N, classes, ...) hold a score for every pixel, `labels` (N, ...) its class; labels that are
+    no class, such as 255, are left out. Raises: `BadValue` for other shapes.
+    """
+    if outputs.ndim < 3 or labels.shape != (outputs.shape[0], *outputs.shape[2:]):
+        raise BadValue(
+            f"Outputs of shape {outputs.shape} and labels of shape {labels.shape} are not a segmentation: "
+            "it has outputs (N, classes, H, W) and labels (N, H, W)."
+        )
+    n, classes = outputs.shape[:2]
+    said, true = outputs.argmax(axis=1).reshape(n, -1), labels.reshape(n, -1)
+    known = (true >= 0) & (true < classes)
+    found = np.zeros((n, 2 * classes))
+    for one in range(classes):
+        is_said, is_true = (said == one) & known, true == one
+        found[:, one] = (is_said & is_true).sum(axis=1)
+        found[:, classes + one] = (is_said | is_true).sum(axis=1)
+    return found
+
+
+def mean_iou(sums: Array) -> Array:
+    """Intersection over union, averaged over the classes that occur; `sums` (..., 2 * classes)."""
+    both, either = np.split(np.asarray(sums, np.float64), 2, axis=-1)
+    share = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    occurring = np.maximum((either > 0).sum(axis=-1), 1)
+    mean: Array = share.sum(axis=-1) / occurring
+    return mean
+
+
+ACCURACY = Metric("accuracy", top1)
+METRICS = {one.name: one for one in (ACCURACY, Metric("top5", top5), Metric("miou", overlaps, mean_iou))}
+
+
+def as_metric(value: Metric | str | Function) -> Metric:
+    """A metric by its name, or from a function of (outputs, labels), which gives it its name.
+
+    Raises: `UnknownName`; `BadValue` for a function without a name that can be a column's.
+    """
+    if isinstance(value, Metric):
+        return _named(value)
+    if isinstance(value, str):
+        if value not in METRICS:
+            raise unknown("metric", value, METRICS)
+        return METRICS[value]
+    if not callable(value):
+        raise BadValue(f"metric={value!r}: give a name ({', '.join(METRICS)}) or a function of (outputs, labels).")
+    return _named(Metric(getattr(value, "__name__", type(value).__name__), value))
+
+
+def _named(metric: Metric) -> Metric:
+    if not metric.name.isidentifier():
+        raise BadValue(f"A metric named {metric.name!r} cannot be a column. Use wb.measure.Metric('a_name', function).")
+    return metric
