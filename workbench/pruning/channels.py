@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from workbench.cost.network import Layer, Network, Shape
 
 Units = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 OUTPUTS = "its outputs are the network's outputs"
 MAKERS = frozenset({"conv", "conv_transpose", "linear"})
@@ -41,6 +42,7 @@ class Group:
 
     layers: tuple[str, ...]  # module paths of the layers that make the channels
     units: Units  # sorted; removing one removes a channel of every layer here
+    each: int = 1  # channels of a layer that a unit stands for: several in a grouped convolution
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,52 @@ class Channels:
             found = [group for group in found if group not in tied] + [merged]
         order = {name: index for index, name in enumerate(self.made)}
         found.sort(key=lambda group: min(order[name] for name in group[0]))
-        return tuple(Group(tuple(names), np.array(sorted(units), dtype=np.int64)) for names, units in found)
+        return tuple(self._group(names, np.array(sorted(units), dtype=np.int64)) for names, units in found)
+
+    @cached_property
+    def count(self) -> int:
+        """One more than the highest unit."""
+        return 1 + max((int(units.max()) for units in (*self.reads, *self.writes) if len(units)), default=-1)
+
+    def macs(self, kept: Mask) -> float:
+        """The multiply-accumulates of the network with the units of `kept` alone, without building it."""
+        if not len(self._factors[0]):
+            return float(self._constant)
+        read, written = (np.add.reduceat(kept[units], starts) for units, starts in self._counted)
+        return float(self._constant + (self._factors[0] * np.where(self._factors[1], written, read * written)).sum())
+
+    def _group(self, names: list[str], units: Units) -> Group:
+        return Group(tuple(names), units, max(1, int(np.isin(self.made[names[0]], units).sum()) // len(units)))
+
+    @cached_property
+    def _products(self) -> list[tuple[Layer, Units, Units]]:
+        """The operations whose arithmetic depends on channels that are known."""
+        return [
+            (layer, reads, writes)
+            for layer, reads, writes in zip(self.network.layers, self.reads, self.writes, strict=True)
+            if layer.kind in MAKERS and layer.macs and len(reads) == layer.c_in and len(writes) == layer.c_out
+        ]
+
+    @cached_property
+    def _constant(self) -> int:
+        return self.network.totals.macs - sum(layer.macs for layer, _, _ in self._products)
+
+    @cached_property
+    def _factors(self) -> tuple[Any, Any]:
+        """MACs for each pair of channels read and written, or each written one; and which it is."""
+        lone = np.array([depthwise(layer) for layer, _, _ in self._products], dtype=bool)
+        pairs = [
+            layer.macs / (len(writes) * (1 if depthwise(layer) else len(reads)))
+            for layer, reads, writes in self._products
+        ]
+        return np.array(pairs), lone
+
+    @cached_property
+    def _counted(self) -> tuple[tuple[Units, Units], tuple[Units, Units]]:
+        """All units read and all written, one operation after another, and where each begins."""
+        sides = [[product[side] for product in self._products] for side in (1, 2)]
+        first, second = ((np.concatenate(s), np.cumsum([0, *map(len, s[:-1])])) for s in sides)
+        return first, second
 
     def why_frozen(self, name: str) -> str:
         """Why no channel of a layer can be removed."""

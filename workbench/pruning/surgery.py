@@ -12,8 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from workbench.errors import StepFailed
-from workbench.pruning.channels import Channels, depthwise
-from workbench.pruning.widths import Mask
+from workbench.pruning.channels import Channels, Mask, depthwise
 
 Tensor = torch.Tensor
 

@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from workbench.cost.network import Layer, Network, Shape
 from workbench.errors import BadValue
-from workbench.pruning.channels import Channels, Group, Units, depthwise
+from workbench.pruning.channels import Channels, Group, Mask, Units, depthwise
 
-Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
 
 #: A group keeps at least this share of its channels when one threshold cuts all groups.
@@ -33,7 +32,7 @@ class Widths:
 
     def mask(self, chosen: Sequence[Units] | None = None) -> Mask:
         """True for every unit that stays: `chosen` ones of each group, or just as many."""
-        mask = np.ones(int(max((u.max() for u in self.channels.writes if len(u)), default=0)) + 1, dtype=bool)
+        mask = np.ones(self.channels.count, dtype=bool)
         for group, count in zip(self.groups, self.kept, strict=True):
             mask[group.units] = False
             mask[group.units[:count]] = chosen is None
@@ -45,6 +44,11 @@ class Widths:
     def network(self) -> Network:
         """The network with that many channels."""
         return shrink(self.channels, self.mask())
+
+    @property
+    def macs(self) -> float:
+        """Its multiply-accumulates; found without building it."""
+        return self.channels.macs(self.mask())
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,11 @@ class Goal:
 
     def _to_macs(self, channels: Channels, groups: tuple[Group, ...], share: Callable[[float], list[float]]) -> Widths:
         assert self.macs is not None
-        limit = self.macs * channels.network.totals.macs
+        limit = self.macs * channels.network.totals.macs + 0.5  # half of one: what floats may be off
         low, high = 0.0, 1.0
         best = self._rounded(channels, groups, share(high))
-        if best.network.totals.macs > limit:
-            least = best.network.totals.macs / channels.network.totals.macs
+        if best.macs > limit:
+            least = best.macs / channels.network.totals.macs
             raise BadValue(
                 f"'macs:{self.macs:g}' cannot be reached by removing channels: {least:.1%} of the MACs remain at least "
                 f"(layers keep up to {self.round_to} channels). Ask for more, choose more layers, or lower round_to."
@@ -83,7 +87,7 @@ class Goal:
         for _ in range(STEPS):
             middle = (low + high) / 2
             found = self._rounded(channels, groups, share(middle))
-            if found.network.totals.macs <= limit:
+            if found.macs <= limit:
                 high, best = middle, found
             else:
                 low = middle
@@ -92,17 +96,17 @@ class Goal:
     def _give_back(self, widths: Widths, limit: float) -> Widths:
         """Widen group by group what rounding cut too far, as long as the limit holds."""
         for index, group in enumerate(widths.groups):
-            wider = min(widths.kept[index] + _grain(widths.channels, group, self.round_to), len(group.units))
+            wider = min(widths.kept[index] + _grain(group, self.round_to), len(group.units))
             kept = (*widths.kept[:index], wider, *widths.kept[index + 1 :])
             tried = Widths(widths.channels, widths.groups, kept)
-            if tried.network.totals.macs <= limit:
+            if tried.macs <= limit:
                 widths = tried
         return widths
 
     def _rounded(self, channels: Channels, groups: tuple[Group, ...], shares: Sequence[float]) -> Widths:
         kept = []
         for group, wanted in zip(groups, shares, strict=True):
-            grain, count = _grain(channels, group, self.round_to), len(group.units)
+            grain, count = _grain(group, self.round_to), len(group.units)
             kept.append(min(count, max(grain, round(wanted * count / grain) * grain)))
         return Widths(channels, groups, tuple(kept))
 
@@ -165,11 +169,9 @@ def _shares(groups: tuple[Group, ...], scores: Sequence[Scores] | None) -> Calla
     return by_threshold
 
 
-def _grain(channels: Channels, group: Group, round_to: int) -> int:
+def _grain(group: Group, round_to: int) -> int:
     """Units that make `round_to` channels of a layer; half or a quarter of them and so on in a narrow layer."""
-    own = channels.made[group.layers[0]]
-    each = max(1, int(np.isin(own, group.units).sum()) // len(group.units))
-    grain = max(1, round_to // each)
+    grain = max(1, round_to // group.each)
     while grain > 1 and len(group.units) < LEAST_GRAINS * grain:
         grain //= 2
     return grain

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from workbench.lowrank.moments import regularised, solve
-from workbench.pruning.channels import Channels, makes
-from workbench.pruning.widths import Mask
+from workbench.pruning.channels import Channels, Mask, makes
 from workbench.steps.importance import flat_weight, norms_after
 from workbench.steps.moments import Moments
 
