@@ -138,7 +138,7 @@ def test_zero_weights_are_left_alone(family: type[Factorize]) -> None:
     net, x = small_net(), images()
     with torch.no_grad():
         net[3].weight.zero_()
-    new, rows = applied(family(), net, x, aware=True)
+    new, rows = applied(family(**{family.rule_field: 2}), net, x, aware=True)
     assert not {row.layer: row for row in rows}["3"].applies
     assert torch.isfinite(new(x)).all()
 
@@ -149,16 +149,17 @@ def test_a_layer_that_sees_only_zeros_is_fitted_plainly(family: type[Factorize])
     with torch.no_grad():
         net[0].weight.zero_()
         net[0].bias.fill_(-1.0)
-    new, _ = applied(family(), net, images(), aware=True)
+    new, _ = applied(family(**{family.rule_field: 2}), net, images(), aware=True)
     assert torch.isfinite(new(images())).all()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_calibration_images_the_weights_are_fitted(family: type[Factorize]) -> None:
     net, x = small_net(), images(2)
-    plain = family(data_aware=False).apply(net, Context(example=x[:1], calibration=x))
+    rank = {family.rule_field: 2}
+    plain = family(**rank, data_aware=False).apply(net, Context(example=x[:1], calibration=x))
     for none in (None, x[:0]):
-        assert torch.equal(family().apply(net, Context(example=x[:1], calibration=none))(x), plain(x))
+        assert torch.equal(family(**rank).apply(net, Context(example=x[:1], calibration=none))(x), plain(x))
 
 
 def test_images_that_are_not_finite_are_refused() -> None:
