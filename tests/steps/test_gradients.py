@@ -57,6 +57,18 @@ def test_without_a_way_back_there_is_nothing() -> None:
     assert measured(nn.Sequential(nn.Conv2d(1, 4, 3), Cut()), torch.randn(8, 1, 4, 4)) == {}
 
 
+def test_gradients_that_are_not_finite_do_not_count() -> None:
+    class Root(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x).sqrt()
+
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Conv2d(3, 8, 3), Root(), nn.Flatten(), nn.Linear(32, 3)).eval(), torch.randn(20, 3, 4, 4)
+    assert set(measured(net, x)) == {"3"}
+    new = wb.SVD(2, layers="0").apply(net, Context(example=x[:1], calibration=x))
+    assert torch.isfinite(new(x)).all()
+
+
 @pytest.mark.parametrize("step", [wb.SVD(2, layers="0"), wb.Tucker((2, 6), layers="0"), wb.SpatialSVD(8, layers="0")])
 def test_a_fit_keeps_what_the_rest_of_the_network_reads(step: wb.steps.base.Step) -> None:
     """Of eight outputs the next layer reads two mixtures, the weaker ones: two directions suffice."""

@@ -26,7 +26,7 @@ def sensitivities(
 
     They say what a small error dy of a layer's output costs behind it: E|J dy|^2 = tr(E[dy dy^T] G), positions
     taken for independent, as in K-FAC (Martens & Grosse 2015). One backward pass along a random direction of
-    the outputs gives J^T J without bias (Hutchinson 1990). A layer that no gradient reaches is missing.
+    the outputs gives J^T J without bias (Hutchinson 1990). A layer that no finite gradient reaches is missing.
     Raises: `Cancelled`.
     """
     found: dict[str, Tensor] = {}
@@ -70,4 +70,5 @@ class _Listener:
         channels = gradient.movedim(-1 if self.layer.kind == "linear" else 1, 0)
         rows = channels.reshape(self.layer.groups, channels.shape[0] // self.layer.groups, -1)
         moment = (rows @ rows.mT).double()
-        self.found[self.name] = self.found[self.name] + moment if self.name in self.found else moment
+        if bool(torch.isfinite(moment).all()):  # a root at zero has no slope
+            self.found[self.name] = self.found[self.name] + moment if self.name in self.found else moment
