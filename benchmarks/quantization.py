@@ -11,6 +11,7 @@ on 1 and 2 threads. `--large` times a ResNet-18 for 224 x 224 images with random
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import tempfile
@@ -151,7 +152,8 @@ def compare(source: Path, makers: Iterator[tuple[str, Maker]], test: Any, second
 def describe(make: Maker, source: Path, target: Path, test: Any, exact: Evaluation | None) -> str:
     """Make one artefact; its accuracy, what that loses, its size, the operations left in float, the time to make it."""
     started = time.perf_counter()
-    make(source, target)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        make(source, target)  # some tools draw bars
     took = time.perf_counter() - started
     size, left = file_bytes(target) / 1024, len(float_nodes(target))
     if exact is None:

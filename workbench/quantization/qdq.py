@@ -19,6 +19,10 @@ INTEGER_OPERATORS = (
 ).split()
 
 
+#: Operators that ONNX Runtime moves a quantization past.
+_PASSED = frozenset({"MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"})
+
+
 @dataclass(frozen=True)
 class Types:
     """Integer types, as in QDQ: unsigned or signed 8 bit, for activations and for weights."""
@@ -76,13 +80,18 @@ def _shield(model: onnx.ModelProto, exclude: Container[str]) -> None:
     """Keep ONNX Runtime from quantizing what was left in float.
 
     It turns dequantize -> Conv -> quantize into an integer convolution and rounds the float weight by
-    itself, one scale for all of it. A Clip without bounds in front of the layer breaks that pattern.
+    itself, one scale for all of it; and it moves a quantization up past a MaxPool, which then runs on integers
+    in an order of channels that has no fast kernel. A Clip without bounds breaks both patterns.
     """
     writers = {name: node for node in model.graph.node for name in node.output}
     shielded = []
     for node in list(model.graph.node):
-        before = writers.get(node.input[0]) if node.op_type in WEIGHTED and node.name in exclude else None
-        if before is not None and before.op_type == "DequantizeLinear":
+        before = writers.get(node.input[0]) if node.input else None
+        if before is None:
+            continue
+        entered = node.op_type in WEIGHTED and node.name in exclude and before.op_type == "DequantizeLinear"
+        left = node.op_type == "QuantizeLinear" and before.op_type in _PASSED and before.name in exclude
+        if entered or left:
             inputs = [node.input[0], "float32_lowest", "float32_largest"]
             clip = helper.make_node("Clip", inputs, [f"{node.name}_float_input"], name=f"{node.name} stays in float")
             node.input[0] = clip.output[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,14 @@ import numpy.typing as npt
 import onnx
 
 from workbench.cost.network import Layer, Network
-from workbench.errors import BadValue, MeasurementFailed, StepFailed
+from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
-from workbench.measure.latency import fastest
-from workbench.measure.machine import machine
 from workbench.onnx_file import save_onnx
-from workbench.onnx_graph import WEIGHTED, attribute, tidy
+from workbench.onnx_graph import WEIGHTED, tidy
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize
+from workbench.quantization.forms import Form, fastest_of
 from workbench.quantization.half import to_float16
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.qdq import TYPES, quantize_graph
@@ -52,8 +50,9 @@ _NO_KERNEL = {
 ENOUGH = 50
 #: More do not help: the ranges of the bundled networks have settled well before.
 MOST = 300
-#: The fastest types by machine and operators: measured once a process.
-_FASTEST: dict[tuple[str, frozenset[str], int], str] = {}
+#: How many layers at the start may stay in float: they read few channels, where integer kernels gain least, and
+#: what enters the network is float anyway.
+STEMS = {"int8": (0,), "auto": (0, 1, 2), "float": (1,)}
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,12 @@ class Quantize(Lower):
         "choice",
         "Signed (s8) or unsigned (u8) activations and weights; 'auto' measures which is fastest here.",
         choices=("auto", *TYPES),
+    )
+    stem: str = setting(
+        "auto",
+        "choice",
+        "The first layer in integers or in float; 'auto' measures whether one or two are faster in float here.",
+        choices=tuple(STEMS),
     )
     per_channel: bool = setting(True, "flag", "One scale for each output channel of a weight, instead of one in all.")
     symmetric: bool = setting(False, "flag", "Ranges of activations reach as far below zero as above.")
@@ -146,10 +151,10 @@ class Quantize(Lower):
         elif self.precision == "int4":
             result = self._int4(model, excluded, context)
         else:
-            result = self._int8(model, excluded, context)
+            result, excluded = self._int8(model, excluded, context)
         save_onnx(result, target)
-        if self.precision == "int8":
-            self._tell_floats(target, excluded, context.progress)
+        if self.precision == "int8" and self.max_drop == 1.0:
+            _tell_floats(target, excluded, context.progress)
 
     @property
     def _method(self) -> str:
@@ -163,15 +168,10 @@ class Quantize(Lower):
         rounded, scales = round_weights(model, inputs, context.progress, grid, ROUNDINGS[self._method], excluded)
         return to_int4(rounded, scales)
 
-    def _tell_floats(self, artefact: Path, excluded: frozenset[str], report: Reporter) -> None:
-        """A note of what ONNX Runtime computes in float although nobody asked for it."""
-        left = [node for node in float_nodes(artefact) if node.name not in excluded]
-        if left and self.max_drop == 1.0:
-            named = ", ".join(f"{node.name} ({node.operator})" for node in left[:3])
-            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-            report.note(f"In float although the rest is int8: {named}{more}; {left[0].reason}.")
-
-    def _int8(self, model: onnx.ModelProto, excluded: frozenset[str], context: Context) -> onnx.ModelProto:
+    def _int8(
+        self, model: onnx.ModelProto, excluded: frozenset[str], context: Context
+    ) -> tuple[onnx.ModelProto, frozenset[str]]:
+        """The quantized graph, and the nodes that were left in float on purpose."""
         inputs, report = calibration_inputs(context, self.expression()), context.progress
         if self.equalize:
             model = equalize(model)
@@ -179,23 +179,21 @@ class Quantize(Lower):
             grid = Grid(LARGEST_INT8, self.per_channel)
             model, _ = round_weights(model, inputs, report.part(0.0, 0.3), grid, ROUNDINGS[self._method], excluded)
         ranges = activation_ranges(model, inputs, self.calibration, report.part(0.3, 0.4))
-        types = TYPES[self._types(model, ranges, report.part(0.4, 0.6))]
+        form = self.fastest_form(model, ranges, report.part(0.4, 0.6))
+        if form.stem and self.stem == "auto":
+            named = [node.name for node in model.graph.node if node.op_type in WEIGHTED][: form.stem]
+            report.note(f"Measured faster in float here than in integers: {', '.join(named)}.")
+        excluded = excluded | form.floats(model)
 
         def quantize(kept: frozenset[str]) -> onnx.ModelProto:
-            return quantize_graph(
-                model,
-                ranges,
-                types,
-                per_channel=self.per_channel,
-                symmetric=self.symmetric,
-                exclude=excluded | kept,
-            )
+            options = {"per_channel": self.per_channel, "symmetric": self.symmetric}
+            return quantize_graph(model, ranges, TYPES[form.types], exclude=excluded | kept, **options)
 
         if self.bias_correction:
             model = correct_bias(model, quantize(frozenset()), inputs, report.part(0.6, 0.7))
         if self.max_drop == 1.0:
-            return quantize(frozenset())
-        return self._mixed(model, quantize, excluded, context)
+            return quantize(frozenset()), excluded
+        return self._mixed(model, quantize, excluded, context), excluded
 
     def _mixed(
         self, model: onnx.ModelProto, quantize: Quantizer, excluded: frozenset[str], context: Context
@@ -217,22 +215,12 @@ class Quantize(Lower):
             )
         return found.model
 
-    def _types(self, model: onnx.ModelProto, ranges: Mapping[str, Range], report: Reporter) -> str:
-        """The types asked for, or those that are fastest on this machine for networks of such operators."""
-        if self.types != "auto":
-            return self.types
-        names = [name for name in TYPES if self._method == "nearest" or name.endswith("s8")]
-        key = (machine().fingerprint, frozenset(_operators(model)), len(names))
-        if key not in _FASTEST:
-            with tempfile.TemporaryDirectory() as folder:
-                paths = [Path(folder) / f"{name}.onnx" for name in names]
-                for name, path in zip(names, paths, strict=True):
-                    onnx.save_model(quantize_graph(model, ranges, TYPES[name], per_channel=self.per_channel), str(path))
-                try:
-                    _FASTEST[key] = names[fastest(paths, seconds=0.6, progress=report)]
-                except MeasurementFailed:  # a busy machine is no reason to fail: take the usual winner
-                    return names[0]
-        return _FASTEST[key]
+    def fastest_form(self, model: onnx.ModelProto, ranges: Mapping[str, Range], report: Reporter) -> Form:
+        """Types, and how many first layers to leave in float: as asked for, or what is measured fastest here."""
+        every = [name for name in TYPES if self._method == "nearest" or name.endswith("s8")]
+        types, stems = every if self.types == "auto" else [self.types], STEMS[self.stem]
+        candidates = [*(Form(types[0], stem) for stem in stems), *(Form(name, stems[0]) for name in types[1:])]
+        return fastest_of(candidates, model, ranges, self.per_channel, report)
 
     def _excluded(self, names: Sequence[str]) -> frozenset[str]:
         """The names that `exclude` matches: a list, or one text with commas."""
@@ -269,9 +257,13 @@ class Quantize(Lower):
         )
 
 
-def _operators(model: onnx.ModelProto) -> list[str]:
-    """The operators of a graph; depthwise convolutions, which have kernels of their own, apart."""
-    return [f"{n.op_type}{' grouped' if attribute(n, 'group', 1) > 1 else ''}" for n in model.graph.node]
+def _tell_floats(artefact: Path, excluded: frozenset[str], report: Reporter) -> None:
+    """A note of what ONNX Runtime computes in float although nobody asked for it."""
+    left = [node for node in float_nodes(artefact) if node.name not in excluded]
+    if left:
+        named = ", ".join(f"{node.name} ({node.operator})" for node in left[:3])
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        report.note(f"In float although the rest is int8: {named}{more}; {left[0].reason}.")
 
 
 def calibration_inputs(context: Context, who: str) -> npt.NDArray[Any]:
