@@ -23,6 +23,7 @@ from workbench.measure.accuracy import evaluate, outputs
 from workbench.models import load
 from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import write_onnx
+from workbench.quantization import forms
 from workbench.quantization.qdq import quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import logits
@@ -31,6 +32,13 @@ from workbench.steps.base import Context
 from workbench.steps.qat import QAT
 from workbench.steps.quantize import Quantize
 from workbench.steps.tucker import Tucker
+
+
+@pytest.fixture(autouse=True)
+def _every_layer_in_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fastest on the machine of the test is not asked: the first form is taken."""
+    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 0)
+    monkeypatch.setattr(forms, "_KNOWN", {})
 
 
 def both(model: onnx.ModelProto, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +148,18 @@ def test_qat_after_a_factorization(task: Task) -> None:
     assert evaluate(after, task.test).accuracy.value > evaluate(source, task.test).accuracy.value + 0.2
     weights = [one for one in onnx.load(str(after)).graph.initializer if one.name.endswith("weight_quantized")]
     assert len(weights) > 4 and {one.data_type for one in weights} == {TensorProto.INT8}
+
+
+def test_a_stem_in_float_stays_as_it_was(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 1)
+    after = task.source.with_name("float-stem.onnx")
+    QAT(epochs=1, distill=0.0, rate=0.03).lower(task.source, after, task.context)
+    before, trained = (
+        {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(str(path)).graph.initializer}
+        for path in (task.source, after)
+    )
+    np.testing.assert_array_equal(before["0.weight"], trained["0.weight"])
+    assert "0.weight_quantized" not in trained and "4.weight_quantized" in trained
 
 
 def test_qat_keeps_the_start_where_training_harms(task: Task) -> None:

@@ -20,11 +20,11 @@ from workbench.estimate import Estimate
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import file_bytes, write_onnx
+from workbench.quantization import forms
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.sensitivity import Mixed, Quantizer
-from workbench.steps import quantize
 from workbench.steps.base import Context
-from workbench.steps.quantize import Quantize
+from workbench.steps.quantize import Quantize, calibration_inputs
 
 FASHION = (1, 1, 28, 28)
 
@@ -36,8 +36,8 @@ def images(n: int, shape: tuple[int, ...] = FASHION, seed: int = 0) -> torch.Ten
 @pytest.fixture(autouse=True)
 def _types_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test here measures which types are fastest, but the one that says so."""
-    monkeypatch.setattr(quantize, "fastest", lambda paths, **_: 0)
-    monkeypatch.setattr(quantize, "_FASTEST", {})
+    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 0)
+    monkeypatch.setattr(forms, "_KNOWN", {})
 
 
 def lowered(step: Quantize, source: Path, calibration: torch.Tensor | None) -> Path:
@@ -189,18 +189,40 @@ def test_unknown_layer(nets: dict[str, Path]) -> None:
 def test_types_are_measured_once(nets: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def second(paths: list[Path], **_: object) -> int:
+    def last_but_one(paths: list[Path], **_: object) -> int:
         asked.append(len(paths))
-        return 1
+        return len(paths) - 2
 
-    monkeypatch.setattr(quantize, "fastest", second)
+    monkeypatch.setattr(forms, "fastest", last_but_one)
     for _ in range(2):
         model = onnx.load(str(lowered(Quantize("int8"), nets["fashion-mobilenet"], images(50))))
         constants = {one.name: one.data_type for one in model.graph.initializer}
         assert constants["input_zero_point"] == onnx.TensorProto.INT8
-    assert asked == [3]
-    lowered(Quantize("int8", types="u8s8"), nets["fashion-vgg"], images(50))
-    assert asked == [3]
+    assert asked == [5]  # no, one or two first layers in float; two more types
+    lowered(Quantize("int8", types="u8s8", stem="int8"), nets["fashion-vgg"], images(50))
+    assert asked == [5]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_stem_in_float_is_told_and_leaves_integers_before_no_pooling(nets: dict[str, Path], name: str) -> None:
+    target = nets[name].with_name("stem.onnx")
+    context = Context(images(1), calibration=images(50))
+    Quantize("int8", types="u8s8", stem="float").lower(nets[name], target, context)
+    left = [node.operator for node in float_nodes(target)]
+    assert left[0] == "Conv" and left.count("Conv") == 1
+    assert left.count("MaxPool") == (name == "fashion-vgg")  # where one follows the stem, it is in float too
+    assert not context.progress.notes  # it was asked for
+    exact, found = outputs(nets[name], images(50, seed=1)), outputs(target, images(50, seed=1))
+    assert np.std(found - exact) < 0.4 * np.std(exact - exact.mean(0))
+
+
+def test_a_stem_that_was_measured_faster_in_float_is_noted(
+    nets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 1)
+    context = Context(images(1), calibration=images(50))
+    Quantize("int8").lower(nets["fashion-resnet"], nets["fashion-resnet"].with_name("told.onnx"), context)
+    assert context.progress.notes == ["Measured faster in float here than in integers: stem.0."]
 
 
 def test_where_types_cannot_be_measured_the_usual_winner_is_taken(
@@ -209,7 +231,7 @@ def test_where_types_cannot_be_measured_the_usual_winner_is_taken(
     def fail(paths: list[Path], **_: object) -> int:
         raise MeasurementFailed("too busy")
 
-    monkeypatch.setattr(quantize, "fastest", fail)
+    monkeypatch.setattr(forms, "fastest", fail)
     model = onnx.load(str(lowered(Quantize("int8"), nets["fashion-mobilenet"], images(50))))
     constants = {one.name: one.data_type for one in model.graph.initializer}
     assert constants["input_zero_point"] == onnx.TensorProto.UINT8
@@ -217,7 +239,7 @@ def test_where_types_cannot_be_measured_the_usual_winner_is_taken(
 
 def test_few_calibration_images_are_noted() -> None:
     context = Context(images(1), calibration=images(7))
-    quantize.calibration_inputs(context, "int8")
+    calibration_inputs(context, "int8")
     assert context.progress.notes == ["7 calibration images may miss the range of some activations; 50 suffice."]
 
 
@@ -264,7 +286,7 @@ def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, m
         asked.update(layers=layers, split=split, bound=bound)
         return Mixed(quantize(frozenset({"stem.0"})), ("stem.0",), Estimate(0.2, 0.1, 0.3, 9))
 
-    monkeypatch.setattr(quantize, "keep_accuracy", keep)
+    monkeypatch.setattr("workbench.steps.quantize.keep_accuracy", keep)
     validation = Labelled(images(9, seed=4), torch.arange(9))
     context = Context(images(1), calibration=images(60), validation=validation)  # type: ignore[arg-type]
     Quantize("int8", max_drop=0.05, exclude="head.*").lower(nets["fashion-resnet"], tmp_path / "m.onnx", context)
