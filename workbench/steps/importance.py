@@ -136,7 +136,7 @@ def _add_reader(
     if factor is not None:
         weight = weight * factor.double()[:, None]
     moment = regularised(data.moment(centred=True), data.count)[0]
-    inverse = torch.linalg.inv(moment)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(moment))
     energy = float(((weight @ moment) * weight).sum())
     columns = torch.from_numpy(reads).repeat_interleave(weight.shape[1] // len(reads))
     order = columns.argsort(stable=True)
