@@ -1,7 +1,7 @@
 """Pruning, recovery and storage on the three bundled networks, and Torch-Pruning beside them.
 
-    python benchmarks/pruning.py [--parts channels deep rewrites resolution zeros throughput] [--models ...]
-                                 [--epochs 3] [--threads 2]
+    python benchmarks/pruning.py [--parts channels peers deep rewrites resolution zeros throughput]
+                                 [--models ...] [--epochs 3] [--threads 2]
 
 Accuracy is of the exported ONNX file in ONNX Runtime on the 10,000 test images; latency at batch 1 on one
 thread, in turns with the original's, as a ratio with its 95 % interval. Training uses the bundled slice
@@ -11,7 +11,8 @@ same images for as many epochs; a second row gives it our fine-tuning with disti
 rewriting and training, on the clock and, in brackets, of all processors together: with two threads on an
 idle machine the first lies between half of the second and all of it. Accuracy before training is torch's.
 
-channels    half the MACs: time, accuracy before and after fine-tuning, latency; and the peer
+channels    half the MACs: time, accuracy before and after fine-tuning, latency
+peers       the same with Torch-Pruning
 deep        Deep Compression: prune, fine-tune, share, Huffman; bytes against float32
 rewrites    DropBlocks, GlobalPool and Shift, each fine-tuned with distillation
 resolution  accuracy against the size of the images inside the network
@@ -47,7 +48,8 @@ from workbench.training.schedule import rate
 NAMES = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
 DATA = wb.data("fashion-mnist")
 HEAD = (
-    "network", "recipe", "seconds (of processor)", "before training, %", "after, %", "points lost", "MACs", "times as fast",
+    "network", "recipe", "seconds (of processor)", "before training, %", "after, %", "points lost", "MACs",
+    "times as fast",
 )  # fmt: skip
 
 
@@ -99,10 +101,13 @@ def tune(epochs: int) -> wb.steps.Step:
 
 
 def channels(bench: Bench, epochs: int) -> Iterator[tuple[str, ...]]:
-    """Ours and Torch-Pruning's at half the MACs."""
-    start = wb.PruneChannels("macs:0.5")
-    ours = bench.apply(start)
+    """Half of the MACs."""
+    ours = bench.apply(wb.PruneChannels("macs:0.5"))
     yield bench.row("PruneChannels + Finetune", lambda: ours(bench.model.module), bench.apply(tune(epochs)))
+
+
+def peers(bench: Bench, epochs: int) -> Iterator[tuple[str, ...]]:
+    """The same with Torch-Pruning."""
     plain = wb.Finetune(epochs=epochs, lr=0.02, distill="none")
     yield bench.row("Torch-Pruning, then labels", lambda: peer(bench), bench.apply(plain))
     yield bench.row("Torch-Pruning, then our Finetune", lambda: peer(bench), bench.apply(wb.Finetune(epochs=epochs)))
@@ -225,6 +230,7 @@ BYTES = ("compressed_bytes", "huffman_bytes")
 STORAGE = ("network", "recipe", "seconds", "accuracy, %", "points lost", "zstd, kB", "bundle, kB")
 PARTS: dict[str, tuple[Callable[[Bench, int], Iterator[tuple[str, ...]]], tuple[str, ...]]] = {
     "channels": (channels, HEAD),
+    "peers": (peers, HEAD),
     "deep": (deep, STORAGE),
     "rewrites": (rewrites, HEAD),
     "resolution": (resolution, HEAD),
