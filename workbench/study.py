@@ -18,7 +18,7 @@ from workbench.errors import BadValue, unknown
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
-from workbench.measure.variant import measure, notes, predict
+from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
 from workbench.pareto import front
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 class Study(Examination):
     """Runs recipes on one model and one data set, and remembers every finished variant.
+
+    A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again.
 
     Args:
         model: the network, from `wb.load`.
@@ -116,6 +118,9 @@ class Study(Examination):
         found = self.find(recipe)
         if found is not None:
             return found
+        if not recipe.steps:
+            prepare(report.part(0.0, 0.1))
+            report = report.part(0.1, 1.0)
         if recipe.steps and self.find(Recipe()) is None:
             self._make(Recipe(), report.part(0.0, 0.3))
             report = report.part(0.3, 1.0)
@@ -135,7 +140,11 @@ class Study(Examination):
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
         estimates = measure(artefact, baseline, self.data, report.part(0.55, 1.0))
-        estimates |= predict(build.network_of(module, self.model, recipe), self.model.network)
+        network = build.network_of(module, self.model, recipe)
+        estimates |= predict(network, self.model.network)
+        others = original.estimates if original else None
+        texts = facts(estimates, others, (artefact, baseline), network)
+        why = texts.pop("reason", "")
         record = Record(
             id=self.id_of(recipe),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -144,8 +153,9 @@ class Study(Examination):
             notes=(
                 *_idle(recipe, self.model),
                 *report.notes,
-                *notes(estimates, original.estimates if original else None, len(self.data.classes)),
+                *notes(estimates, others, len(self.data.classes), why),
             ),
+            facts=texts,
             onnx=self._storage.adopt(artefact),
             state=self._storage.adopt(state),
         )
@@ -169,6 +179,8 @@ class Study(Examination):
             state=folder / record.state,
             notes=record.notes,
             created=record.created,
+            verdict=record.facts.get("verdict", ""),
+            machine=record.facts.get("machine", ""),
         )
 
 
