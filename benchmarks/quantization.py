@@ -2,8 +2,8 @@
 
     python benchmarks/quantization.py [MODEL ...] [--more] [--large] [--seconds 4]
 
-Rows: the float artefact; `Quantize` in its precisions; `--more` adds what keeps accuracy, QAT and
-factorization before int8; then ONNX Runtime's `quantize_static` with its defaults, NNCF and the ONNX Neural
+Rows: the float artefact; `Quantize` in its precisions, and after a factorization; `--more` adds what keeps
+accuracy, and QAT; then ONNX Runtime's `quantize_static` with its defaults, NNCF and the ONNX Neural
 Compressor, the last two where they are installed. All artefacts of a model are timed together, at batch 1 and 32
 on 1 and 2 threads. `--large` times a ResNet-18 for 224 x 224 images with random weights instead.
 """
@@ -49,6 +49,8 @@ RECIPES = {
     "int8": lambda: wb.Quantize("int8"),
     "int8-dynamic": lambda: wb.Quantize("int8-dynamic"),
     "int4": lambda: wb.Quantize("int4"),
+    "Tucker macs:0.35 + int8": lambda: wb.Tucker("macs:0.35", round_to=8) | wb.Quantize("int8"),
+    "Tucker macs:0.25 + int8": lambda: wb.Tucker("macs:0.25", round_to=8) | wb.Quantize("int8"),
 }
 MORE = {
     "int8 s8s8": lambda: wb.Quantize("int8", types="s8s8"),
@@ -64,7 +66,7 @@ MORE = {
     "int4 learned": lambda: wb.Quantize("int4", rounding="learned"),
     "int8 max_drop 0.002": lambda: wb.Quantize("int8", max_drop=0.002),
     "QAT 1": lambda: wb.QAT(epochs=1),
-    "Tucker macs:0.35 + int8": lambda: wb.Tucker("macs:0.35") | wb.Quantize("int8"),
+    "int8, stem in integers": lambda: wb.Quantize("int8", stem="int8"),
 }
 
 
