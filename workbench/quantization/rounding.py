@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 _DAMPING = 0.01
 #: Of learned rounding: steps of Adam, its rate, the weight of the pull towards a whole step, and its exponents.
 _STEPS, _RATE, _PULL, _BLUNT, _SHARP = 300, 5e-2, 1.0, 20.0, 2.0
+#: Columns that compensated rounding treats before it tells the rest.
+_BLOCK = 128
 _WARM = 0.2  # share of the steps without the pull
 
 
@@ -103,16 +105,28 @@ def compensated(weight: Array, scale: Array, second: Array, largest: int) -> Arr
     Minimises |(W - W_q) x|^2 greedily. The largest weight of each channel stays where it is, so that the
     scale that follows from it does. Source: Frantar et al. 2023, "GPTQ", eq. 2-3.
     """
-    inverse = np.linalg.cholesky(np.linalg.inv(second)).T  # upper triangular, as GPTQ needs it
+    inverse = _inverse_root(second)
     left = weight.astype(np.float64)
     fixed = np.abs(weight) >= largest * scale * (1 - 1e-6)
     result = np.empty_like(left)
-    for index in range(len(second)):
-        column = np.where(fixed[:, index], weight[:, index], left[:, index])
-        result[:, index] = np.clip(np.rint(column / scale[:, 0]), -largest, largest)
-        error = (left[:, index] - result[:, index] * scale[:, 0]) / inverse[index, index]
-        left[:, index + 1 :] -= error[:, None] * inverse[index, index + 1 :]
+    for start in range(0, len(second), _BLOCK):
+        end = min(start + _BLOCK, len(second))
+        errors = np.empty((len(left), end - start))
+        for index in range(start, end):
+            column = np.where(fixed[:, index], weight[:, index], left[:, index])
+            result[:, index] = np.clip(np.rint(column / scale[:, 0]), -largest, largest)
+            error = (left[:, index] - result[:, index] * scale[:, 0]) / inverse[index, index]
+            left[:, index + 1 : end] -= error[:, None] * inverse[index, index + 1 : end]
+            errors[:, index - start] = error
+        left[:, end:] -= errors @ inverse[start:end, end:]  # later columns are told of a whole block at once
     return result
+
+
+def _inverse_root(second: Array) -> Array:
+    """The upper triangular U with U^T U = inverse of `second`, without inverting it: U = R^-1 for second = R R^T."""
+    root = np.linalg.cholesky(second[::-1, ::-1])[::-1, ::-1].copy()
+    found = torch.linalg.solve_triangular(torch.from_numpy(root), torch.eye(len(root), dtype=torch.float64), upper=True)
+    return np.asarray(found.numpy())
 
 
 def learned(weight: Array, scale: Array, second: Array, largest: int) -> Array:

@@ -220,7 +220,7 @@ class Quantize(Lower):
         every = [name for name in TYPES if self._method == "nearest" or name.endswith("s8")]
         types, stems = every if self.types == "auto" else [self.types], STEMS[self.stem]
         candidates = [*(Form(types[0], stem) for stem in stems), *(Form(name, stems[0]) for name in types[1:])]
-        return fastest_of(candidates, model, ranges, self.per_channel, report)
+        return fastest_of(candidates, model, ranges, report)
 
     def _excluded(self, names: Sequence[str]) -> frozenset[str]:
         """The names that `exclude` matches: a list, or one text with commas."""
