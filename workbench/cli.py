@@ -137,7 +137,7 @@ def _layer_table(model: Model) -> Table:
 
 
 def _comparison(original: Variant, variant: Variant) -> Table:
-    table = _table(f"{variant.model.name} on {variant.data.name}, {variant['accuracy'].n:,} test images")
+    table = _table(f"{variant.model.name} on {variant.data.name}, {len(variant.data['test']):,} test images")
     table.add_column("")
     for each in (original, variant):
         table.add_column(each.name, justify="right")

@@ -35,10 +35,13 @@ COLUMNS = (
 
 
 def to_frame(variants: Sequence[Variant]) -> pd.DataFrame:
-    """The columns of `COLUMNS`; a figure that was not measured is NaN."""
+    """The columns of `COLUMNS`, then those of other figures, such as a metric's; one that was not measured is NaN."""
     import pandas as pd
 
-    return pd.DataFrame([_row(variant) for variant in variants], columns=list(COLUMNS))
+    known = {*MEASURED, *EXACT}
+    more = list(dict.fromkeys(name for variant in variants for name in variant.estimates if name not in known))
+    columns = [*COLUMNS, *(f"{name}{end}" for name in more for end in ("", "_low", "_high"))]
+    return pd.DataFrame([_row(variant, (*MEASURED, *more)) for variant in variants], columns=columns)
 
 
 def where_rows(frame: pd.DataFrame, condition: str | None) -> pd.DataFrame:
@@ -72,7 +75,7 @@ def _comparison(frame: pd.DataFrame, text: str) -> pd.Series[bool]:
     return compare
 
 
-def _row(variant: Variant) -> dict[str, Any]:
+def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": variant.id,
         "name": variant.name,
@@ -81,7 +84,7 @@ def _row(variant: Variant) -> dict[str, Any]:
         "notes": " ".join(variant.notes),
         "created": variant.created,
     }
-    for name in MEASURED:
+    for name in measured:
         if name in variant.estimates:
             estimate = variant.estimates[name]
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

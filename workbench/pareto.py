@@ -9,8 +9,8 @@ from workbench.errors import unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns of which more is better; of every other, less is.
-MORE_IS_BETTER = frozenset({"accuracy", "validation_accuracy", "speedup", "predicted_speedup"})
+#: Columns of which more is better; of every other, less is, unless the frame's `attrs` say so.
+MORE_IS_BETTER = frozenset({"accuracy", "agreement", "miou", "top5", "speedup", "predicted_speedup"})
 
 
 def front(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
@@ -24,8 +24,9 @@ def front(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
             raise unknown("column", column, frame.columns)
     rows = frame.dropna(subset=[x, y])
     costs = rows[[x, y]].astype(float).copy()
+    better = MORE_IS_BETTER | set(frame.attrs.get("more_is_better", ()))
     for column in (x, y):
-        if column in MORE_IS_BETTER:
+        if column.removeprefix("validation_") in better:
             costs[column] *= -1
     values = costs.to_numpy()
     keep = [not ((values <= v).all(axis=1) & (values < v).any(axis=1)).any() for v in values]

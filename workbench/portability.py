@@ -16,6 +16,7 @@ from workbench.estimate import Estimate, wilson
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import in_batches
 from workbench.measure.latency import Subject, interleave
+from workbench.measure.quality import has_classes
 from workbench.runtimes import DEFAULT, Runtime, available, runtime
 from workbench.steps.base import Lower
 
@@ -73,7 +74,7 @@ def portability(
     if not counts or min(counts) < 1 or images < 1:
         raise BadValue(f"threads={counts}, images={images}: give at least one thread count, and one image.")
     test = variant.data["test"]
-    labels = np.asarray(test.labels[:images]) if test.labels.dim() == 1 else None
+    labels = np.asarray(test.labels[:images]) if has_classes(test) else None
     matrix = Matrix(variant, Ask(test.inputs[:images], labels, seconds, counts), progress or Reporter())
     with tempfile.TemporaryDirectory() as folder:
         rows = matrix.rows([runtime(name) for name in names], Path(folder))
@@ -175,14 +176,17 @@ def write_exported(variant: Variant, path: Path) -> None:
         )
     example = variant.model.example
     pair = torch.cat([example, example])  # a batch of one would be taken for a constant
-    sizes = ({0: torch.export.Dim.AUTO(max=LARGEST_BATCH)},)
-    try:
-        with torch.no_grad():
-            program = torch.export.export(variant.module, (pair,), dynamic_shapes=sizes)
-    except Exception as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise StepFailed(f"torch.export cannot export this network: {first}") from error
-    torch.export.save(program, path)
+    reasons = []
+    for size in (torch.export.Dim("batch", max=LARGEST_BATCH), torch.export.Dim.AUTO):
+        try:
+            with torch.no_grad():
+                program = torch.export.export(variant.module, (pair,), dynamic_shapes=({0: size},))
+        except Exception as error:  # noqa: BLE001  # the reason is told below
+            reasons.append(next((line for line in str(error).splitlines() if line.strip()), type(error).__name__))
+            continue
+        torch.export.save(program, path)
+        return
+    raise StepFailed(f"torch.export cannot export this network: {reasons[0]}")
 
 
 def _ends(name: str, estimate: Estimate) -> dict[str, float]:

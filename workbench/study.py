@@ -18,6 +18,8 @@ from workbench.errors import BadValue, unknown
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
+from workbench.measure.metrics import Function, Metric, as_metric
+from workbench.measure.quality import has_classes, principal
 from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
@@ -41,13 +43,27 @@ class Study(Examination):
         data: the data set, from `wb.data`; its images must have the shape of the model's example.
         path: a folder to keep the study in; reopening it restores every variant. None keeps it until exit.
         recalibrate: re-estimate batch norm after rewriting steps.
+        metric: what to measure instead of accuracy: "top5", "miou", a function of (outputs, labels) that returns
+            one value an input or one number for all, or a `workbench.measure.metrics.Metric`. Its column bears its
+            name. Data without labels are measured by their agreement with the original.
 
-    Raises: `BadValue` when data and model do not fit, `BadFile` when `path` holds another study.
+    Raises: `BadValue` when data, metric and model do not fit, `BadFile` when `path` holds another study.
     """
 
-    def __init__(self, model: Model, data: Data, path: str | Path | None = None, *, recalibrate: bool = True) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        path: str | Path | None = None,
+        *,
+        recalibrate: bool = True,
+        metric: Metric | str | Function | None = None,
+    ) -> None:
         self.model, self.data, self.recalibrate = model, data, recalibrate
         _check_fit(model, data)
+        self.metric = None if metric is None else as_metric(metric)
+        #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
+        self.measure = principal(data, self.metric)
         self._temporary = tempfile.TemporaryDirectory(prefix="workbench-") if path is None else None
         self.path = Path(self._temporary.name if self._temporary else path)  # type: ignore[arg-type]
         self._storage = Storage(self.path)
@@ -81,7 +97,8 @@ class Study(Examination):
 
     def id_of(self, recipe: Recipe) -> str:
         """The id that a recipe's variant has or will have here: a digest of model, data, recipe and settings."""
-        content = json.dumps([self.model.hash, self.data.hash, recipe.to_list(), self.recalibrate], sort_keys=True)
+        facts = [self.model.hash, self.data.hash, recipe.to_list(), self.recalibrate]
+        content = json.dumps(facts + ([self.metric.name] if self.metric else []), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     def run(self, recipe: Recipe | Step, *, progress: Callable[[float, str], None] | bool = True) -> Variant:
@@ -104,15 +121,19 @@ class Study(Examination):
 
     def frame(self) -> pd.DataFrame:
         """One row a variant; measured columns have `_low` and `_high` beside them. See `workbench.frame`."""
-        return to_frame(self.variants)
+        frame = to_frame(self.variants)
+        if self.metric is not None and self.metric.more_is_better:
+            frame.attrs["more_is_better"] = [self.metric.name]
+        return frame
 
-    def pareto(self, y: str = "accuracy", x: str = "latency_ms", where: str | None = None) -> pd.DataFrame:
+    def pareto(self, y: str = "", x: str = "latency_ms", where: str | None = None) -> pd.DataFrame:
         """The rows of `frame()` that no other beats in both `y` and `x`, sorted by `x`.
 
-        `where` limits the rows first, in pandas' query language: `"accuracy >= 0.92"`.
+        `y` is accuracy, or what this study measures in its place. `where` limits the rows first, in pandas'
+        query language: `"accuracy >= 0.92"`.
         Raises: `UnknownName` for a column, `BadValue` for a limit that cannot be read.
         """
-        return front(where_rows(self.frame(), where), x, y)
+        return front(where_rows(self.frame(), where), x, y or self.measure)
 
     def _make(self, recipe: Recipe, report: Reporter) -> Variant:
         found = self.find(recipe)
@@ -139,7 +160,7 @@ class Study(Examination):
         save_variant(module, self.model, state, recipe=recipe.to_json())
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
-        estimates = measure(artefact, baseline, self.data, report.part(0.55, 1.0))
+        estimates = measure(artefact, baseline, self.data, report.part(0.55, 1.0), self.metric)
         network = build.network_of(module, self.model, recipe)
         estimates |= predict(network, self.model.network)
         others = original.estimates if original else None
@@ -205,6 +226,8 @@ def _check_fit(model: Model, data: Data) -> None:
             f"The images of {data.name} have shape {have}, the model {model.name} takes {want} "
             "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
+    if not has_classes(data["test"]) or len(model.network.layers[-1].output) != 1:
+        return
     outputs, labels = model.network.layers[-1].output[-1], int(data["test"].labels.max()) + 1
     if labels > outputs:
         raise BadValue(

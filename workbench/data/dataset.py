@@ -19,17 +19,17 @@ SPLITS = ("train", "calibration", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs float32 (N, C, H, W), normalised as the model expects, and labels int64 (N,)."""
+    """Inputs float32 (N, C, H, W), normalised as the model expects, and labels (N, ...), which may be missing."""
 
     name: str
-    load: Callable[[], tuple[torch.Tensor, torch.Tensor]] = field(repr=False)
+    load: Callable[[], tuple[torch.Tensor, torch.Tensor | None]] = field(repr=False)
 
     @cached_property
-    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         inputs, labels = self.load()
-        if len(inputs) != len(labels) or len(inputs) == 0:
+        if (labels is not None and len(inputs) != len(labels)) or len(inputs) == 0:
             raise BadValue(
-                f"Split {self.name!r} has {len(inputs)} inputs and {len(labels)} labels. "
+                f"Split {self.name!r} has {len(inputs)} inputs and {0 if labels is None else len(labels)} labels. "
                 "Each input needs exactly one label."
             )
         if not bool(inputs.isfinite().all()):
@@ -42,12 +42,23 @@ class Split:
         return self._tensors[0]
 
     @property
+    def labelled(self) -> bool:
+        """Whether there are labels."""
+        return self._tensors[1] is not None
+
+    @property
     def labels(self) -> torch.Tensor:
-        """int64 (N,)."""
-        return self._tensors[1]
+        """Class numbers int64 (N,), or labels of another kind (N, ...). Raises: `BadValue` where there are none."""
+        labels = self._tensors[1]
+        if labels is None:
+            raise BadValue(
+                f"Split {self.name!r} has no labels, and this needs them. Give them with the inputs, or use what does "
+                "without: agreement with the original is measured in any case."
+            )
+        return labels
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.inputs)
 
     def batches(self, size: int = 100) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(inputs, labels) in order, `size` at a time; the last batch may be smaller."""
@@ -82,5 +93,5 @@ class Data:
             split = self.splits[name]
             digest.update(name.encode())
             digest.update(split.inputs.numpy().tobytes())
-            digest.update(split.labels.numpy().tobytes())
+            digest.update(split.labels.numpy().tobytes() if split.labelled else b"no labels")
         return digest.hexdigest()[:16]

@@ -16,7 +16,7 @@ from workbench.errors import BadFile, BadValue, unknown
 if TYPE_CHECKING:
     import torch
 
-Pair = tuple["torch.Tensor", "torch.Tensor"]
+Pair = tuple["torch.Tensor", "torch.Tensor | None"]
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -30,7 +30,9 @@ def data(source: str | Path | Mapping[str, Any], **options: Any) -> Data:
 
     `source` is `"fashion-mnist"` (bundled: 8,000 train, of which 1,000 calibration; 2,000 validation;
     10,000 test), the path of an `.npz`, or a mapping from split name to a torch `Dataset` or
-    `DataLoader` of (input, label) pairs, or to an (inputs, labels) pair of tensors.
+    `DataLoader` of (input, label) pairs, or to an (inputs, labels) pair of tensors. Labels are class numbers,
+    or whatever the study's metric takes. Without labels, give inputs alone: a tensor, or a data set of inputs;
+    what is measured then is agreement with the original network.
 
     An `.npz` holds `<split>_images` and `<split>_labels`; images are uint8 (N, H, W) or (N, H, W, C),
     normalised by the optional arrays `mean` and `std`, or float32 (N, C, H, W), taken as they are;
@@ -79,16 +81,17 @@ def _fashion_mnist() -> Data:
 
 def _from_npz(path: Path) -> Data:
     arrays = _read_npz(path)
-    names = [s for s in SPLITS if f"{s}_images" in arrays and f"{s}_labels" in arrays]
+    names = [s for s in SPLITS if f"{s}_images" in arrays]
     if "test" not in names:
         raise BadFile(
-            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs at least test_images and test_labels."
+            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs at least test_images, and test_labels "
+            "where there are labels."
         )
     mean = tuple(float(v) for v in np.atleast_1d(arrays.get("mean", np.zeros(1))))
     std = tuple(float(v) for v in np.atleast_1d(arrays.get("std", np.ones(1))))
     if any(v <= 0 for v in std):
         raise BadFile(f"{path}: std is {std}; every value must be positive.")
-    pairs = {s: _tensors(arrays[f"{s}_images"], arrays[f"{s}_labels"], mean, std) for s in names}
+    pairs = {s: _tensors(arrays[f"{s}_images"], arrays.get(f"{s}_labels"), mean, std) for s in names}
     classes = tuple(str(c) for c in arrays.get("classes", ()))
     return Data(path.stem, _splits(_complete(pairs)), classes, mean, std)
 
@@ -115,38 +118,62 @@ def _splits(pairs: Mapping[str, Pair]) -> dict[str, Split]:
 
 def _complete(pairs: dict[str, Pair]) -> dict[str, Pair]:
     """Derive validation and calibration from train where they are missing; never from test."""
-    if "train" in pairs and "validation" not in pairs and len(pairs["train"][1]) >= 10:
-        inputs, labels = pairs["train"]
-        cut = len(labels) - len(labels) // 5
-        pairs = {**pairs, "train": (inputs[:cut], labels[:cut]), "validation": (inputs[cut:], labels[cut:])}
+    if "train" in pairs and "validation" not in pairs and len(pairs["train"][0]) >= 10:
+        cut = len(pairs["train"][0]) - len(pairs["train"][0]) // 5
+        train, validation = _part(pairs["train"], slice(cut)), _part(pairs["train"], slice(cut, None))
+        pairs = {**pairs, "train": train, "validation": validation}
     if "train" in pairs and "calibration" not in pairs:
-        inputs, labels = pairs["train"]
-        pairs = {**pairs, "calibration": (inputs[:CALIBRATION_END], labels[:CALIBRATION_END])}
+        pairs = {**pairs, "calibration": _part(pairs["train"], slice(CALIBRATION_END))}
     return pairs
 
 
+def _part(pair: Pair, rows: slice) -> Pair:
+    inputs, labels = pair
+    return inputs[rows], None if labels is None else labels[rows]
+
+
 def _materialise(split: str, value: Any) -> Pair:
-    """A split's tensors from a pair of tensors or arrays, a DataLoader, or a Dataset."""
+    """A split's tensors from tensors or arrays, a DataLoader, or a Dataset."""
+    import torch
+
+    labels: torch.Tensor | None
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        inputs, labels = torch.as_tensor(value), None
+    elif isinstance(value, tuple) and len(value) == 2:
+        inputs, labels = torch.as_tensor(value[0]), None if value[1] is None else torch.as_tensor(value[1])
+    else:
+        inputs, labels = _collect(split, value)
+    if inputs.dim() < 2 or (labels is not None and labels.dim() < 1):
+        raise BadValue(
+            f"Split {split!r} has inputs of shape {tuple(inputs.shape)} and labels of shape "
+            f"{'none' if labels is None else tuple(labels.shape)}; expected (N, ...) and (N, ...)."
+        )
+    return inputs.float(), None if labels is None else _as_labels(labels)
+
+
+def _collect(split: str, value: Any) -> Pair:
+    """Every batch of a DataLoader or Dataset, of pairs or of inputs alone."""
     import torch
     from torch.utils.data import DataLoader
 
-    if isinstance(value, tuple) and len(value) == 2:
-        inputs, labels = (torch.as_tensor(part) for part in value)
-    else:
-        loader = value if isinstance(value, DataLoader) else DataLoader(value, batch_size=100)
-        try:
-            batches = [(x, y) for x, y in loader]
-        except (TypeError, ValueError) as error:
-            raise BadValue(f"Split {split!r} does not yield (input, label) pairs: {error}.") from error
-        if not batches:
-            raise BadValue(f"Split {split!r} is empty.")
-        inputs, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    if inputs.dim() < 2 or labels.dim() != 1:
-        raise BadValue(
-            f"Split {split!r} has inputs of shape {tuple(inputs.shape)} and labels of shape "
-            f"{tuple(labels.shape)}; expected (N, ...) and (N,)."
-        )
-    return inputs.float(), labels.long()
+    loader = value if isinstance(value, DataLoader) else DataLoader(value, batch_size=100)
+    try:
+        batches = list(loader)
+        if batches and all(isinstance(batch, torch.Tensor) or len(batch) == 1 for batch in batches):
+            return torch.cat([batch if isinstance(batch, torch.Tensor) else batch[0] for batch in batches]), None
+        pairs = [(x, y) for x, y in batches]
+    except (TypeError, ValueError) as error:
+        raise BadValue(f"Split {split!r} does not yield (input, label) pairs: {error}.") from error
+    if not pairs:
+        raise BadValue(f"Split {split!r} is empty.")
+    inputs, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return inputs, labels
+
+
+def _as_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Class numbers as int64, also where they came as floats; other values as they are."""
+    whole = labels.dim() == 1 and bool((labels == labels.round()).all()) if labels.is_floating_point() else True
+    return labels.long() if whole else labels
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -162,17 +189,18 @@ def _read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         ) from error
 
 
-def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], mean: Any, std: Any) -> Pair:
-    """uint8 (N, H, W[, C]) or float (N, C, H, W) -> normalised float32 (N, C, H, W), int64 (N,)."""
+def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any] | None, mean: Any, std: Any) -> Pair:
+    """uint8 (N, H, W[, C]) or float (N, C, H, W) -> normalised float32 (N, C, H, W), labels (N, ...)."""
     import torch
 
+    known = None if labels is None else _as_labels(torch.from_numpy(np.asarray(labels)))
     if images.dtype != np.uint8:
         if images.ndim != 4 or images.dtype.kind != "f":
             raise BadFile(
                 f"Images are {images.dtype} of shape {images.shape}; "
                 "expected uint8 (N, H, W[, C]) or float (N, C, H, W)."
             )
-        return torch.from_numpy(images.astype(np.float32)), torch.from_numpy(labels.astype(np.int64))
+        return torch.from_numpy(images.astype(np.float32)), known
     if images.ndim not in {3, 4}:
         raise BadFile(f"uint8 images have shape {images.shape}; expected (N, H, W) or (N, H, W, C).")
     pixels = torch.from_numpy(np.ascontiguousarray(images))
@@ -181,4 +209,4 @@ def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], mean: A
         raise BadFile(f"mean {mean} and std {std} do not fit images of {pixels.shape[1]} channels.")
     shape = (1, -1, 1, 1)
     normalised = (pixels.float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-    return normalised.contiguous(), torch.from_numpy(labels.astype(np.int64))
+    return normalised.contiguous(), known

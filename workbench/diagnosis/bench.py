@@ -18,6 +18,7 @@ from workbench.estimate import Estimate, wilson
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import outputs
 from workbench.measure.metrics import bootstrap
+from workbench.measure.quality import has_classes
 from workbench.quantization.sensitivity import paired_drop
 from workbench.recipe import Recipe
 
@@ -64,8 +65,8 @@ class Bench:
     @property
     def labels(self) -> Array | None:
         """Class numbers (N,); None where the data have none, or the outputs are no classification."""
-        labels = np.asarray(self.split.labels)
-        return labels if labels.ndim == 1 and self.original.ndim == 2 else None
+        known = has_classes(self.split) and self.original.ndim == 2
+        return np.asarray(self.split.labels) if known else None
 
     @property
     def measure(self) -> str:

@@ -13,23 +13,22 @@ from workbench.cost.roofline import device
 from workbench.data import Data
 from workbench.estimate import Estimate, exact
 from workbench.jobs import Reporter
-from workbench.measure.accuracy import evaluate
 from workbench.measure.latency import measure_latency
+from workbench.measure.metrics import Metric
+from workbench.measure.quality import quality
 from workbench.onnx_file import file_bytes
 
 ZSTD_LEVEL = 9
 
 
-def measure(artefact: Path, baseline: Path, data: Data, report: Reporter) -> dict[str, Estimate]:
-    """Accuracy on test and validation, latency against the baseline's artefact, bytes; all on the artefact.
+def measure(
+    artefact: Path, baseline: Path, data: Data, report: Reporter, metric: Metric | None = None
+) -> dict[str, Estimate]:
+    """Accuracy or another metric, latency against the baseline's artefact, bytes; all on the artefact.
 
     Raises: `MeasurementFailed`, `BadFile`, `Cancelled`.
     """
-    estimates = {"accuracy": evaluate(artefact, data["test"], progress=report.part(0.0, 0.55)).accuracy}
-    validation = data.get("validation")
-    if validation is not None:
-        found = evaluate(artefact, validation, progress=report.part(0.55, 0.65))
-        estimates["validation_accuracy"] = found.accuracy
+    estimates = quality(artefact, baseline, data, metric, report.part(0.0, 0.65))
     timing = measure_latency(artefact, baseline, progress=report.part(0.65, 1.0))
     content = artefact.read_bytes()
     return estimates | {
@@ -58,9 +57,12 @@ def notes(found: Mapping[str, Estimate], original: Mapping[str, Estimate] | None
     if original is None:
         return ()
     said = []
-    accuracy, speedup = found["accuracy"], found["speedup"]
-    if classes and accuracy.value < 2 / classes and original["accuracy"].low > 2 / classes:
+    accuracy, speedup = found.get("accuracy"), found["speedup"]
+    if accuracy and classes and accuracy.value < 2 / classes and original["accuracy"].low > 2 / classes:
         said.append(f"Accuracy {accuracy.value:.1%} is near chance ({1 / classes:.0%}): this variant has collapsed.")
+    agreement = found.get("agreement")
+    if agreement and agreement.value < 0.5:
+        said.append(f"It agrees with the original on {agreement.value:.1%} of the inputs alone: it has collapsed.")
     if speedup.high < 1:
         said.append(f"Slower than the original: {speedup.value:.2f}x [{speedup.low:.2f}, {speedup.high:.2f}].")
     elif speedup.low <= 1:

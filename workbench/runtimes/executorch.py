@@ -14,19 +14,21 @@ from workbench.runtimes.base import Array, Runtime, register
 
 @dataclass(frozen=True)
 class ExecuTorchSession:
-    """A loaded program. The program must live as long as its method."""
+    """A loaded program, which takes at most `most` inputs at a time. It must live as long as its method."""
 
     program: Any
     method: Any
     shape: tuple[int, ...]
+    most: int
 
     def run(self, inputs: Array) -> Array:
         """Logits (N, ...) of float32 inputs (N, ...)."""
         import torch
 
         batch = torch.from_numpy(np.ascontiguousarray(inputs, np.float32))
-        values: Array = self.method.execute([batch])[0].numpy().copy()  # its memory is used again by the next run
-        return values
+        # A result's memory is used again by the next run.
+        parts = [self.method.execute([part])[0].numpy().copy() for part in batch.split(self.most)]
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,6 @@ class ExecuTorch(Runtime):
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
         target = folder / "executorch.pte"
         target.write_bytes(lowered.buffer)
-        (example,) = program.example_inputs[0]
-        target.with_suffix(".shape").write_text(",".join(map(str, example.shape[1:])))
         return target
 
     def _load(self, path: Path, threads: int) -> ExecuTorchSession:
@@ -63,8 +63,9 @@ class ExecuTorch(Runtime):
         if running() != threads:
             raise BadValue(f"ExecuTorch runs on {running()} threads here and cannot be set to {threads}.")
         program = Loader.get().load_program(path)
-        sizes = path.with_suffix(".shape").read_text().split(",")
-        return ExecuTorchSession(program, program.load_method("forward"), tuple(int(size) for size in sizes))
+        method = program.load_method("forward")
+        most, *shape = method.metadata.input_tensor_meta(0).sizes()  # its memory was planned for these
+        return ExecuTorchSession(program, method, tuple(shape), most)
 
 
 register(ExecuTorch())

@@ -17,7 +17,7 @@ def varied_model() -> Model:
     with torch.no_grad():
         for layer in (module.conv1, module.conv2, module.head):
             layer.weight.mul_(3)
-        logits = module(_images(500, seed=5))
+        logits = module(images(500, seed=5))
         module.head.bias.sub_(logits.mean(0))
         module.head.weight.div_(logits.std(0)[:, None])
         module.head.bias.div_(logits.std(0))
@@ -28,13 +28,13 @@ def varied_data(n: int) -> Data:
     """The labels are the network's own answers; a fifth of the training images is for validation."""
     model, splits = varied_model(), {}
     for seed, split in enumerate(("train", "test")):
-        inputs = _images(n, seed)
+        inputs = images(n, seed)
         with torch.no_grad():
             splits[split] = (inputs, model.module(inputs).argmax(1))
     return wb.data(splits, name="varied", classes=tuple("abcd"))
 
 
-def _images(n: int, seed: int) -> torch.Tensor:
+def images(n: int, seed: int) -> torch.Tensor:
     """Noise of a different strength and mean in every image."""
     random = torch.Generator().manual_seed(seed)
     means, spreads = torch.randn(n, SHAPE[0], 1, 1, generator=random), torch.rand(n, 1, 1, 1, generator=random)

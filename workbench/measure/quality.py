@@ -1,0 +1,70 @@
+"""What an artefact's outputs are worth: accuracy, a metric of the user's, or agreement with the original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.data import Data
+from workbench.data.dataset import Split
+from workbench.errors import BadValue
+from workbench.estimate import Estimate
+from workbench.jobs import Reporter
+from workbench.measure.accuracy import evaluate
+from workbench.measure.divergence import diverge
+from workbench.measure.metrics import ACCURACY, Metric, score
+
+#: Data without labels are measured by this.
+AGREEMENT = "agreement"
+
+
+def principal(data: Data, metric: Metric | None) -> str:
+    """The name of the figure that a variant is judged by.
+
+    Raises: `BadValue` for a metric without labels, or for labels that are no class numbers without a metric.
+    """
+    test = data["test"]
+    if not test.labelled:
+        if metric is not None:
+            raise BadValue(
+                f"The metric {metric.name!r} compares outputs with labels, and {data.name} has none. Give labels, or "
+                "leave the metric out: agreement with the original is measured then."
+            )
+        return AGREEMENT
+    if metric is None and not has_classes(test):
+        raise BadValue(
+            f"The labels of {data.name} are {str(test.labels.dtype).removeprefix('torch.')} of shape "
+            f"{tuple(test.labels.shape)}, not one class number an input, so there is no accuracy. Give the study "
+            "a metric: 'miou' for segmentation, or a function of (outputs, labels)."
+        )
+    return ACCURACY.name if metric is None else metric.name
+
+
+def has_classes(split: Split) -> bool:
+    """Whether the labels are class numbers, one an input."""
+    return split.labelled and split.labels.dim() == 1 and not split.labels.is_floating_point()
+
+
+def quality(artefact: Path, baseline: Path, data: Data, metric: Metric | None, report: Reporter) -> dict[str, Estimate]:
+    """Each figure on the test split, and with `validation_` before its name on the validation split.
+
+    Accuracy where labels are class numbers and the network is measured by it or by a metric that takes these
+    too; the metric; without labels `agreement` with the baseline, `kl_divergence` (nats) and `logit_error`.
+    Raises: `BadFile`, `BadValue`, `MeasurementFailed`, `Cancelled`.
+    """
+    test, validation = data["test"], data.get("validation")
+    found = _on(artefact, baseline, test, metric, report.part(0.0, 0.85))
+    if validation is None:
+        return found
+    return found | {
+        f"validation_{name}": estimate
+        for name, estimate in _on(artefact, baseline, validation, metric, report.part(0.85, 1.0)).items()
+        if name not in {"kl_divergence", "logit_error"}
+    }
+
+
+def _on(artefact: Path, baseline: Path, split: Split, metric: Metric | None, report: Reporter) -> dict[str, Estimate]:
+    if not split.labelled:
+        return diverge(baseline, artefact, split.inputs, report).estimates()
+    if metric is None or metric is ACCURACY:
+        return {ACCURACY.name: evaluate(artefact, split, progress=report).accuracy}
+    return {metric.name: score(artefact, split, metric, report)}
