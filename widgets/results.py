@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
+
+import pandas as pd
 
 from workbench import charts
 from workbench.charts import COLUMNS
@@ -37,12 +40,11 @@ def chart(state: State) -> View:
     """A chart's specification apart from its rows, so that the page can patch a view that is drawn."""
     tradeoff = state.tab == "tradeoff"
     x, y = (state.x, state.y) if tradeoff else ("predicted_speedup", "speedup")
-    spec = (charts.tradeoff(state.frame, x, y) if tradeoff else charts.speedup(state.frame)).to_dict()
-    rows = spec["data"].pop("values")
-    spec["data"]["values"] = []
+    points = charts.points(state.frame, x, y) if tradeoff else charts.speedup_points(state.frame)
+    rows = charts.records(points)
     options = [{"value": name, "label": column.label} for name, column in COLUMNS.items() if name in state.frame]
     return {
-        "spec": spec,
+        "spec": _spec(x, y, tradeoff),
         "rows": rows,
         "selected": state.selected,
         "summary": charts.summary(state.frame, x, y),
@@ -53,6 +55,14 @@ def chart(state: State) -> View:
         "caption": CAPTIONS[state.tab],
         "empty": "" if rows else "Nothing measured yet. The original comes first, by itself.",
     }
+
+
+@lru_cache(maxsize=64)
+def _spec(x: str, y: str, tradeoff: bool) -> dict[str, Any]:
+    """The chart without rows: the page patches them into a view that is drawn."""
+    empty = pd.DataFrame()
+    found: dict[str, Any] = (charts.tradeoff(empty, x, y) if tradeoff else charts.speedup(empty)).to_dict()
+    return found
 
 
 def table(state: State) -> View:

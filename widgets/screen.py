@@ -9,7 +9,7 @@ import ipywidgets
 
 from workbench.errors import WorkbenchError
 from workbench.study import Study
-from workbench_widgets import results, views
+from workbench_widgets import layers, results, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.store import State, Store
@@ -18,13 +18,13 @@ from workbench_widgets.store import State, Store
 PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "head": (views.head, ()),
     "models": (views.models, ("cards", "model", "study")),
-    "recipe": (views.recipe, ("menu", "recipe", "past", "future", "problem", "study")),
+    "recipe": (views.recipe, ("menu", "stack", "past", "future", "problem", "study", "focus")),
     "prediction": (views.prediction, ("forecast",)),
     "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
     "chart": (results.chart, ("frame", "selected", "x", "y", "tab")),
     "table": (results.table, ("frame", "selected", "x", "y")),
     "variant": (results.variant, ("study", "selected", "exporting", "exported")),
-    "plan": (views.plan, ("forecast",)),
+    "layers": (layers.layers, ("forecast", "stack", "focus", "layers", "cost")),
     "status": (views.status, ("message",)),
 }
 
@@ -46,8 +46,8 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
     def _grid(self) -> ipywidgets.Box:
         panels = self.panels
         edit = ipywidgets.Box([panels["recipe"], panels["prediction"], panels["run"]])
-        shown = ipywidgets.Box([panels["chart"], panels["table"], panels["variant"]])
-        grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown, panels["plan"], panels["status"]])
+        shown = ipywidgets.Box([panels[name] for name in ("chart", "table", "variant", "layers")])
+        grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown, panels["status"]])
         for box, name in ((edit, "wb-edit"), (shown, "wb-results"), (grid, "wb-grid")):
             box.add_class(name)
         return grid

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import workbench as wb
-from workbench.cost.network import Totals
-from workbench.errors import BadValue, Cancelled, WorkbenchError
+from workbench.errors import BadValue, WorkbenchError
 from workbench.export import Manifest, export
 from workbench.jobs import Job
 from workbench.recipe import Recipe
-from workbench.steps.base import REGISTRY
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import editing
+from workbench_widgets import editing, looking, scope
 from workbench_widgets.controls import parse
+from workbench_widgets.forecast import predict
 from workbench_widgets.latest import Latest
-from workbench_widgets.store import Card, Forecast, Message, State, Store
-from workbench_widgets.words import arrived
+from workbench_widgets.running import Running
+from workbench_widgets.store import Card, Message, State, Store
 
-REPORTS_EVERY = 0.1  # seconds between two reports of a running job that reach the page
 DATA = "fashion-mnist"
+#: What only changes the state, at once.
+CHANGES: dict[str, Callable[..., State]] = {
+    "add": editing.add_named, "remove": editing.remove, "move": editing.move, "switch": editing.switch,
+    "focus": editing.focus, "undo": editing.undo, "redo": editing.redo,
+    "toggle": scope.toggle, "scope": scope.choose, "cost": looking.cost,
+    "select": looking.select, "axis": looking.axis, "tab": looking.tab, "dismiss": looking.dismiss,
+}  # fmt: skip
 
 
 class Session:
@@ -34,19 +38,22 @@ class Session:
         self.store = store
         self._studies: dict[str, Study] = {}
         self._given = study
-        self._reported = 0.0
         self._unasked: Job[Variant] | None = None  # the first measurement of the original, which starts by itself
         self._forecasts = Latest(self._predict)
+        self._running = Running(store, self._guarded)
         self._actions: dict[str, Callable[..., None]] = {
-            "choose": self.choose, "add": self.add, "remove": self.remove, "move": self.move, "set": self.set,
-            "undo": self.undo, "redo": self.redo, "run": self.run, "cancel": self.cancel, "select": self.select,
-            "axis": self.axis, "tab": self.tab, "export": self.export, "edit": self.edit, "dismiss": self.dismiss,
+            "choose": self.choose, "set": self.set, "edit": self.edit,
+            "run": self.run, "cancel": self._running.cancel, "export": self.export,
         }  # fmt: skip
         store.subscribe(self._follow)
 
     def act(self, action: str, detail: dict[str, Any]) -> None:
         """Do what a panel asks for. Whatever goes wrong becomes a sentence in the status strip."""
-        self._guarded(lambda: self._actions[action](**detail))
+        change = CHANGES.get(action)
+        if change is not None:
+            self._guarded(lambda: self.store.edit(lambda state: change(state, **detail)))
+        else:
+            self._guarded(lambda: self._actions[action](**detail))
 
     def start(self) -> None:
         """Load the gallery and the first model, in the background."""
@@ -89,28 +96,13 @@ class Session:
         shown = self.store.edit(lambda s: _showing(s, study, ready) if s.model == name else s)
         if shown.study is study and not study.variants:
             sentence = "Measuring the original, which everything else is compared with."
-            self._unasked = self._submit(study, Recipe(), sentence)
+            self._unasked = self._running.submit(study, Recipe(), sentence)
 
     # --- recipe
 
-    def add(self, name: str) -> None:
-        """Add a step with its default settings."""
-        if name not in REGISTRY:
-            raise wb.errors.unknown("step", name, REGISTRY)
-        step = REGISTRY[name]()
-        self.store.edit(lambda s: editing.add(s, step))
-
-    def remove(self, index: int) -> None:
-        """Remove the step at `index`."""
-        self.store.edit(lambda s: editing.remove(s, index))
-
-    def move(self, index: int, by: int) -> None:
-        """Move the step at `index` by some places."""
-        self.store.edit(lambda s: editing.move(s, index, by))
-
     def set(self, index: int, name: str, value: object, final: bool = True) -> None:
         """Change one setting; a value that cannot be used is kept beside the reason, and the recipe stays."""
-        step = self.store.state.recipe.steps[index]
+        step = self.store.state.stack[index].step
         setting = next(one for one in step.settings() if one.name == name)
         try:
             parsed = parse(setting, value)
@@ -120,18 +112,10 @@ class Session:
             self.store.edit(lambda s: editing.with_problem(s, (index, name), str(value), sentence))
             raise BadValue(sentence) from error
 
-    def undo(self) -> None:
-        """Take the last change of the recipe back."""
-        self.store.edit(editing.undo)
-
-    def redo(self) -> None:
-        """Make the change that was taken back again."""
-        self.store.edit(editing.redo)
-
     def edit(self) -> None:
         """Put the chosen variant's recipe into the editor."""
         recipe = self._variant().recipe
-        self.store.edit(lambda s: editing.with_recipe(s, recipe))
+        self.store.edit(lambda s: editing.take(s, recipe))
 
     def _follow(self, old: State, new: State) -> None:
         if new.study is not None and (new.recipe != old.recipe or new.study is not old.study):
@@ -140,60 +124,18 @@ class Session:
     def _predict(self, request: tuple[Study, Recipe]) -> None:
         study, recipe = request
         try:
-            forecast = _forecast(study, recipe)
-        except WorkbenchError as error:
-            before = study.model.network.totals
-            forecast = Forecast(recipe, before, before, Recipe().plan(study.model), str(error))
+            forecast = predict(study, recipe)
         except Exception as error:  # noqa: BLE001  # the thread must live on, and the visitor must know
             self.store.say(_unexpected(error), "error")
             return
         self.store.edit(lambda s: replace(s, forecast=forecast) if s.study is study and s.recipe == recipe else s)
 
-    # --- jobs
-
     def run(self) -> None:
         """Apply the recipe and measure the variant, in the background."""
         study, recipe = self.store.state.study, self.store.state.recipe
-        if study is None or not recipe.steps:
-            raise BadValue("There is nothing to run yet. Choose a model and add a step.")
-        self._spawn(lambda: self._submit(study, recipe, f"Running {recipe.name}."))
-
-    def cancel(self, job: int) -> None:
-        """Ask a job to stop; finished variants are kept."""
-        for one in self.store.state.jobs:
-            if id(one) == job:
-                one.cancel()
-                self.store.say(f"Stopping {one.name}.", "busy")
-
-    def _submit(self, study: Study, recipe: Recipe, sentence: str) -> Job[Variant]:
-        job = study.submit(recipe)
-        self.store.edit(lambda s: replace(s, jobs=(*_active(s), job), message=Message(sentence, "busy")))
-        job.on_change(lambda changed: self._guarded(lambda: self._report(study, recipe, changed)))
-        return job
-
-    def _report(self, study: Study, recipe: Recipe, job: Job[Variant]) -> None:
-        """On the job's thread: pass progress on, a few times a second, and the end in any case."""
-        now = time.monotonic()
-        if not job.done and now - self._reported < REPORTS_EVERY:
-            return
-        self._reported = now
-        variant = study.find(recipe) if job.state == "done" else None  # its own thread must not wait for its result
-        self.store.edit(lambda s: _reported(s, study, job, variant))
+        self._spawn(lambda: self._running.run(study, recipe))
 
     # --- results
-
-    def select(self, id: str) -> None:  # noqa: A002  # the frame's word
-        """Choose a variant; chart and table show which."""
-        self.store.update(selected=id)
-
-    def axis(self, axis: str, column: str) -> None:
-        """Put another column on an axis of the chart."""
-        wb.charts.column(column)
-        self.store.edit(lambda s: replace(s, x=column) if axis == "x" else replace(s, y=column))
-
-    def tab(self, tab: str) -> None:
-        """Show another chart."""
-        self.store.update(tab=tab)
 
     def export(self, format: str) -> None:  # noqa: A002  # the engine's word
         """Write the chosen variant's files, read them back, and offer them for download."""
@@ -220,10 +162,6 @@ class Session:
         with (manifest.path / file).open("rb") as stream:
             stream.seek(offset)
             return stream.read(min(length, 2**20))
-
-    def dismiss(self) -> None:
-        """Clear the status strip."""
-        self.store.say("Ready.")
 
     def _variant(self) -> Variant:
         state = self.store.state
@@ -255,52 +193,15 @@ def _unexpected(error: Exception) -> str:
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). Nothing that was finished is lost."
 
 
-def _forecast(study: Study, recipe: Recipe) -> Forecast:
-    before: Totals = study.model.network.totals
-    return Forecast(recipe, before, recipe.predict(study.model), recipe.plan(study.model))
-
-
-def _active(state: State) -> tuple[Job[Any], ...]:
-    return tuple(job for job in state.jobs if not job.done)
-
-
 def _emptied(state: State) -> State:
     """Without anything that belongs to the study shown before."""
-    return replace(state, study=None, forecast=None, frame=state.frame.iloc[:0], selected="")
+    return replace(state, study=None, forecast=None, frame=state.frame.iloc[:0], selected="", layers=())
 
 
 def _showing(state: State, study: Study, message: Message) -> State:
     frame = study.frame()
     selected = str(frame["id"].iloc[-1]) if len(frame) else ""
     return replace(state, study=study, frame=frame, selected=selected, message=message)
-
-
-def _reported(state: State, study: Study, job: Job[Variant], variant: Variant | None) -> State:
-    """With a job's progress; at its end with its variant, or with the reason why there is none."""
-    state = replace(state, tick=state.tick + 1)
-    if not job.done:
-        return state
-    if variant is None:
-        return _failed(state, study, job)
-    message = Message(arrived(variant, study.find(Recipe())))
-    if state.study is not study:
-        return replace(state, message=message)
-    return replace(state, frame=study.frame(), selected=variant.id, message=message)
-
-
-def _failed(state: State, study: Study, job: Job[Variant]) -> State:
-    cancelled = isinstance(job.error, Cancelled)
-    if cancelled and state.study is not study:  # the visitor has moved on; it says nothing about what is shown
-        return replace(state, jobs=tuple(one for one in state.jobs if one is not job))
-    return replace(state, message=Message(_reason(job), "info" if cancelled else "error"))
-
-
-def _reason(job: Job[Variant]) -> str:
-    if isinstance(job.error, Cancelled):
-        return f"{job.name} was cancelled. Variants finished before it are kept."
-    if isinstance(job.error, WorkbenchError):
-        return str(job.error)
-    return f"{job.name} failed ({type(job.error).__name__}: {job.error}). Variants finished before it are kept."
 
 
 def _exported(state: State, variant: Variant, manifest: Manifest) -> State:

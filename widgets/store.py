@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.cost.network import Totals
 from workbench.export import Manifest
 from workbench.jobs import Job
 from workbench.recipe import Recipe
+from workbench.steps.base import Step
 from workbench.study import Study
+from workbench_widgets.forecast import Forecast
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,14 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What a recipe will do, computed from shapes before anything runs. `problem` stands where it cannot work."""
+class Entry:
+    """One step in the editor. A step that is off keeps its settings and is left out of the recipe."""
 
-    recipe: Recipe
-    before: Totals
-    after: Totals
-    plan: pd.DataFrame
-    problem: str = ""
+    step: Step
+    on: bool = True
+
+
+Stack = tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,13 @@ class State:
     model: str = ""  # the chosen model's name; its study may still be loading
     study: Study | None = None
     menu: bool = False  # the techniques are imported
-    recipe: Recipe = field(default_factory=Recipe)
-    past: tuple[Recipe, ...] = ()
-    future: tuple[Recipe, ...] = ()
+    stack: Stack = ()  # what the editor holds
+    recipe: Recipe = field(default_factory=Recipe)  # the steps of the stack that are on
+    past: tuple[Stack, ...] = ()
+    future: tuple[Stack, ...] = ()
+    focus: int = 0  # the step being edited, which a choice of layers is for
+    layers: tuple[str, ...] = ()  # chosen before there is a step to scope
+    cost: str = "macs"  # what the chart of layers shows
     editing: tuple[int, str] | None = None  # the setting whose slider is being dragged
     problem: Problem | None = None
     forecast: Forecast | None = None

@@ -10,11 +10,12 @@ import pandas as pd
 from workbench.charts import COLUMNS
 from workbench.cost.network import Totals
 from workbench.jobs import Job
-from workbench.steps.base import REGISTRY, Step
+from workbench.steps.base import REGISTRY
 from workbench_widgets.controls import controls
+from workbench_widgets.forecast import Forecast
 from workbench_widgets.page import View
-from workbench_widgets.store import Card, Forecast, State
-from workbench_widgets.words import compact, count, times
+from workbench_widgets.store import Card, Entry, State
+from workbench_widgets.words import compact, times
 
 TITLE = "Workbench"
 SUBTITLE = "Make a trained network small and fast, and see what that really costs."
@@ -53,27 +54,30 @@ def _data(state: State) -> str:
 
 def recipe(state: State) -> View:
     """The steps with their controls, and the menu of what can be added."""
-    steps = state.recipe.steps
     layers = tuple(state.study.model.network.by_module) if state.study else ()
     return {
-        "steps": [_step(step, index, state, layers) for index, step in enumerate(steps)],
+        "steps": [_step(entry, index, state, layers) for index, entry in enumerate(state.stack)],
         "menu": _menu() if state.menu else [],
         "hint": "No step yet. Choose one below: its effect on cost shows at once, before anything runs."
         if state.menu
         else "Loading the techniques.",
         "can_undo": bool(state.past),
         "can_redo": bool(state.future),
-        "code": state.recipe.code() if steps else "",
+        "focus": state.focus,
+        "code": state.recipe.code() if state.stack else "",
+        "yaml": state.recipe.to_yaml() if state.stack else "",
     }
 
 
-def _step(step: Step, index: int, state: State, layers: tuple[str, ...]) -> dict[str, Any]:
+def _step(entry: Entry, index: int, state: State, layers: tuple[str, ...]) -> dict[str, Any]:
+    step = entry.step
     every = controls(step, index, state.problem, layers)
     return {
         "key": f"{index}-{type(step).__name__}",
         "index": index,
         "title": step.title or type(step).__name__,
         "summary": step.summary,
+        "on": entry.on,
         "main": every[:1],
         "more": every[1:],
     }
@@ -113,33 +117,6 @@ def _predicted(name: str, forecast: Forecast | None) -> dict[str, Any]:
         "trend": trend,
         "share": round(min(100.0, 100 * after / before), 1) if before else 0,
     }
-
-
-def plan(state: State) -> View:
-    """One row a step and layer: what happens, or why nothing."""
-    forecast = state.forecast
-    if forecast is None or forecast.plan.empty:
-        return {"rows": [], "summary": ""}
-    table = forecast.plan
-    touched = int(table["applies"].sum())
-    left = len(table) - touched
-    summary = f"{count(touched, 'layer changes', 'layers change')}, {left} left alone"
-    rows = [_planned(row, key) for key, row in enumerate(table.to_dict("records"))]
-    return {"rows": rows, "summary": summary}
-
-
-def _planned(row: dict[Any, Any], key: int) -> dict[str, Any]:
-    error = row["relative_error"]
-    return {
-        "key": key, "step": row["step"], "layer": row["layer"], "kind": row["kind"], "applies": bool(row["applies"]),
-        "action": row["action"], "macs": _change("macs", row), "params": _change("params", row),
-        "error": "" if error is None or pd.isna(error) else f"{error:.1%}",
-    }  # fmt: skip
-
-
-def _change(name: str, row: dict[Any, Any]) -> str:
-    before, after, shown = row[name], row[f"{name}_after"], COLUMNS[name]
-    return shown.text(before) if before == after else f"{shown.number(before)} → {shown.text(after)}"
 
 
 def run(state: State) -> View:

@@ -13,7 +13,7 @@ PRUNE, HALF, EIGHT = wb.Prune(0.5), wb.Quantize("fp16"), wb.Quantize("int8")
 
 
 def state(*steps: wb.steps.Step) -> State:
-    return State(recipe=wb.Recipe(steps))
+    return State(recipe=wb.Recipe(steps), stack=editing.of_recipe(wb.Recipe(steps)))
 
 
 def test_undo_and_redo_walk_through_every_change() -> None:

@@ -15,6 +15,7 @@ import workbench as wb
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench_widgets.screen import Screen
+from workbench_widgets.views import PREDICTED
 
 SECONDS = 60
 
@@ -72,8 +73,10 @@ def test_a_step_moves_the_prediction_before_anything_runs(screen: Screen) -> Non
     until(lambda: view(screen, "prediction")["rows"] and screen.store.state.forecast.recipe.steps, "the prediction")  # type: ignore[union-attr]
     forecast = screen.store.state.forecast
     assert forecast is not None
-    assert forecast.after == screen.store.state.recipe.predict(screen.store.state.study.model)  # type: ignore[union-attr]
-    assert len(view(screen, "plan")["rows"]) == len(forecast.plan)
+    promised = screen.store.state.recipe.predict(screen.store.state.study.model)  # type: ignore[union-attr]
+    assert all(getattr(forecast.after, name) == getattr(promised, name) for name in PREDICTED)
+    acting = [row for row in view(screen, "layers")["rows"] if any(one["applies"] for one in row["actions"])]
+    assert len(acting) == forecast.recipe.plan(screen.store.state.study.model)["applies"].sum()  # type: ignore[union-attr]
     assert view(screen, "recipe")["code"] == screen.store.state.recipe.code()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from workbench.charts.columns import column, lower
+from workbench.charts.columns import column, lower, records
 
 #: The name of the rows in a chart's specification, so that a view already drawn can be given other rows.
 LAYERS = "layers"
@@ -36,7 +36,7 @@ def cost_by_layer(frame: pd.DataFrame, cost: str = "macs") -> alt.LayerChart:
         alt.Tooltip("before:Q", title=f"Original, {shown.unit}", format=",.4~g"),
         alt.Tooltip("after:Q", title=f"Recipe, {shown.unit}", format=",.4~g"),
     ]  # fmt: skip
-    base = alt.Chart(alt.InlineData(values=_rows(frame, cost), name=LAYERS)).encode(x=place, tooltip=tooltip)
+    base = alt.Chart(alt.InlineData(values=cost_rows(frame, cost), name=LAYERS)).encode(x=place, tooltip=tooltip)
     state = alt.Color(
         "state:N", title=None, scale=alt.Scale(domain=["Original", "Recipe"], range=[_BEFORE, _AFTER]),
         legend=alt.Legend(orient="top", direction="horizontal", symbolType="square"),
@@ -70,7 +70,8 @@ def cost_summary(frame: pd.DataFrame, cost: str) -> str:
     return text
 
 
-def _rows(frame: pd.DataFrame, cost: str) -> list[dict[str, object]]:
+def cost_rows(frame: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
+    """The rows of the chart, for a view that is already drawn."""
     if frame.empty:
         return []
     scale = column(cost).scale
@@ -80,5 +81,4 @@ def _rows(frame: pd.DataFrame, cost: str) -> list[dict[str, object]]:
         "before": frame[cost] / scale, "after": frame[f"{cost}_after"] / scale,
         "chosen": frame.get("chosen", False),
     })  # fmt: skip
-    found: list[dict[str, object]] = json.loads(rows.to_json(orient="records"))  # plain numbers
-    return found
+    return records(rows)

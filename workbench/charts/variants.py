@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from workbench.charts.columns import COLUMNS, column, lower
+from workbench.charts.columns import COLUMNS, column, lower, records
 from workbench.errors import unknown
 from workbench.pareto import front
 
@@ -42,7 +39,7 @@ def tradeoff(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy") ->
 
     Raises: `UnknownName` for a column that is not in `COLUMNS` or not in a frame that has rows.
     """
-    rows = _points(frame, x, y)
+    rows = points(frame, x, y)
     across, up = _axes(x, y, alt.Scale(zero=False, nice=True, padding=24))
     base = alt.Chart(_data(rows))
     line = (
@@ -58,10 +55,7 @@ def speedup(frame: pd.DataFrame) -> alt.LayerChart:
 
     Raises: `UnknownName` for a frame that has rows but lacks one of the two columns.
     """
-    rows = _points(frame, "predicted_speedup", "speedup")
-    rows["role"] = [
-        _agreement(*row) for row in zip(rows["role"], rows["x"], rows["y_low"], rows["y_high"], strict=True)
-    ]
+    rows = speedup_points(frame)
     across, up = _axes("predicted_speedup", "speedup", alt.Scale(domainMin=0, nice=True))
     base = alt.Chart(_data(rows))
     # From the origin to the largest value of either axis: drawn from the data, so that it moves with it.
@@ -76,7 +70,7 @@ def speedup(frame: pd.DataFrame) -> alt.LayerChart:
 
 def summary(frame: pd.DataFrame, x: str, y: str) -> str:
     """A chart of `y` against `x` in words, for a reader who cannot see it."""
-    rows = _points(frame, x, y)
+    rows = points(frame, x, y)
     names = f"{column(y).label} against {lower(column(x).label)}"
     if rows.empty:
         return f"{names}: nothing measured yet."
@@ -97,8 +91,8 @@ def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
     return f"{lower(shown.label)} {values}"
 
 
-def _points(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """The drawable rows under names that do not depend on the axes, in the units of the axes."""
+def points(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """The drawable rows under names that do not depend on the axes, in the units of the axes. Raises as `tradeoff`."""
     for name in (x, y):
         column(name)
         if len(frame) and name not in frame:
@@ -118,6 +112,15 @@ def _points(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     points["on_front"] = points.index.isin(front(kept, x, y).index) if len(points) else pd.Series(dtype=bool)
     points["role"] = _roles(points["on_front"], kept)
     return points
+
+
+def speedup_points(frame: pd.DataFrame) -> pd.DataFrame:
+    """The drawable rows of `speedup`: the role says on which side of the line a variant stands."""
+    rows = points(frame, "predicted_speedup", "speedup")
+    rows["role"] = [
+        _agreement(*row) for row in zip(rows["role"], rows["x"], rows["y_low"], rows["y_high"], strict=True)
+    ]
+    return rows
 
 
 def _roles(on_front: pd.Series[bool], kept: pd.DataFrame) -> pd.Series[str]:
@@ -146,8 +149,7 @@ def _texts(frame: pd.DataFrame, name: str) -> pd.Series[str]:
 
 def _data(rows: pd.DataFrame) -> alt.InlineData:
     """The rows under a name, so that a view already drawn can be given other rows."""
-    records: list[dict[str, Any]] = json.loads(rows.to_json(orient="records"))  # plain numbers, None for NaN
-    return alt.InlineData(values=records, name=DATASET)
+    return alt.InlineData(values=records(rows), name=DATASET)
 
 
 def _axes(x: str, y: str, scale: alt.Scale) -> tuple[alt.X, alt.Y]:

@@ -2,8 +2,8 @@
 import { html, render } from "./ui.js";
 import { ChartPanel } from "./panels/chart.js";
 import { Head } from "./panels/head.js";
+import { Layers } from "./panels/layers.js";
 import { Models } from "./panels/models.js";
-import { Plan } from "./panels/plan.js";
 import { Prediction } from "./panels/prediction.js";
 import { RecipePanel } from "./panels/recipe.js";
 import { Run } from "./panels/run.js";
@@ -20,7 +20,7 @@ const PANELS = {
   chart: ChartPanel,
   table: Table,
   variant: VariantPanel,
-  plan: Plan,
+  layers: Layers,
   status: Status,
 };
 

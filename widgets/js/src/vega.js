@@ -30,7 +30,7 @@ export class Plot {
     const text = JSON.stringify(spec);
     if (again || text !== this.drawn) await this.embed(spec, rows, text);
     else this.view.change(spec.data.name, changeset().remove(() => true).insert(structuredClone(rows)));
-    this.view.signal("selected", selected ?? "");
+    if (selected !== undefined) this.view.signal("selected", selected);
     await this.view.runAsync();
     const svg = this.element.querySelector("svg");
     svg?.setAttribute("role", "img");

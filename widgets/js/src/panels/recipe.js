@@ -1,11 +1,27 @@
 import { html, Section, useEffect, useRef, useState } from "../ui.js";
 import { Control } from "./controls.js";
 
-const StepCard = ({ step, last, send }) => html`
-  <li class="wb-step t-step">
+// The step that was touched last is the one being edited: a choice of layers is for it.
+const StepCard = ({ step, last, edited, send }) => html`
+  <li
+    class="wb-step t-step ${edited ? "wb-edited" : ""} ${step.on ? "" : "wb-step-off"}"
+    onFocusIn=${() => edited || send("focus", { index: step.index })}
+    onClick=${() => edited || send("focus", { index: step.index })}
+  >
     <div class="wb-step-head">
       <span class="wb-step-number" aria-hidden="true">${step.index + 1}</span>
       <h3 title=${step.summary}>${step.title}</h3>
+      <label class="wb-switch">
+        <input
+          type="checkbox"
+          role="switch"
+          class="t-switch"
+          checked=${step.on}
+          aria-label="${step.title}, in use"
+          onChange=${(e) => send("switch", { index: step.index, on: e.target.checked })}
+        />
+        ${step.on ? "On" : "Off"}
+      </label>
       <span class="wb-step-buttons">
         ${step.index > 0 &&
         html`<button type="button" class="wb-link" onClick=${() => send("move", { index: step.index, by: -1 })}>Up</button>`}
@@ -61,17 +77,29 @@ async function copy(text, element) {
   }
 }
 
-const Code = ({ code }) => {
+const FORMS = { code: "Python", yaml: "YAML" };
+
+const Code = ({ view }) => {
+  const [form, setForm] = useState("code");
   const [copied, setCopied] = useState(false);
   const box = useRef(null);
-  useEffect(() => setCopied(false), [code]);
+  const text = view[form];
+  useEffect(() => setCopied(false), [text]);
   return html`
     <details class="wb-code" ref=${box}>
       <summary>The same as code</summary>
-      <pre class="t-code" tabindex="0" aria-label="The recipe as Python"><code>${code}</code></pre>
-      <button type="button" class="wb-small t-copy" onClick=${() => copy(code, box.current).then(() => setCopied(true))}>
-        ${copied ? "Copied" : "Copy as code"}
-      </button>
+      <div class="wb-line">
+        <span class="wb-tabs" role="group" aria-label="Form of the recipe">
+          ${Object.entries(FORMS).map(
+            ([key, label]) =>
+              html`<button type="button" class="t-form-${key}" aria-pressed=${key === form ? "true" : "false"} onClick=${() => setForm(key)}>${label}</button>`,
+          )}
+        </span>
+        <button type="button" class="wb-small t-copy" onClick=${() => copy(text, box.current).then(() => setCopied(true))}>
+          ${copied ? "Copied" : `Copy as ${form === "code" ? "code" : "YAML"}`}
+        </button>
+      </div>
+      <pre class="t-code" tabindex="0" role="region" aria-label="The recipe as ${FORMS[form]}"><code>${text}</code></pre>
     </details>`;
 };
 
@@ -84,9 +112,9 @@ export const RecipePanel = ({ view, send }) => {
     <${Section} title="Recipe" aside=${history}>
       ${view.steps.length === 0 && html`<p class="wb-empty">${view.hint}</p>`}
       <ol class="wb-steps">
-        ${view.steps.map((s) => html`<${StepCard} key=${s.key} step=${s} last=${s.index === view.steps.length - 1} send=${send} />`)}
+        ${view.steps.map((s) => html`<${StepCard} key=${s.key} step=${s} last=${s.index === view.steps.length - 1} edited=${view.steps.length > 1 && s.index === view.focus} send=${send} />`)}
       </ol>
       ${view.menu.length > 0 && html`<${Add} view=${view} send=${send} />`}
-      ${view.steps.length > 0 && html`<${Code} code=${view.code} />`}
+      ${view.steps.length > 0 && html`<${Code} view=${view} />`}
     <//>`;
 };

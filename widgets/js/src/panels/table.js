@@ -1,27 +1,5 @@
-import { html, Section, useState } from "../ui.js";
-
-function sorted(rows, column, down) {
-  if (column === null) return rows;
-  const value = (row) => row.cells[column].value;
-  const missing = (v) => v === null || v === undefined;
-  return [...rows].sort((a, b) => {
-    const [p, q] = [value(a), value(b)];
-    if (missing(p) || missing(q)) return missing(p) - missing(q); // always last
-    return (p < q ? -1 : p > q ? 1 : 0) * (down ? -1 : 1);
-  });
-}
-
-const Heading = ({ column, index, sort, setSort }) => {
-  const mine = sort.column === index;
-  const state = mine ? (sort.down ? "descending" : "ascending") : undefined;
-  const next = { column: index, down: mine ? !sort.down : false };
-  return html`<th scope="col" aria-sort=${state} class=${column.numeric ? "wb-num" : ""}>
-    <button type="button" onClick=${() => setSort(next)}>
-      ${column.label}<span class="wb-sort" aria-hidden="true">${mine ? (sort.down ? "▼" : "▲") : "↕"}</span>
-    </button>
-    ${column.unit && html`<small>${column.unit}</small>`}
-  </th>`;
-};
+import { html, Section } from "../ui.js";
+import { Heading, sorted, useSort } from "../sorting.js";
 
 const Row = ({ row, columns, selected, send }) => html`
   <tr class="t-variant ${selected ? "wb-selected" : ""}" data-id=${row.id} onClick=${() => send("select", { id: row.id })}>
@@ -40,14 +18,15 @@ const Row = ({ row, columns, selected, send }) => html`
   </tr>`;
 
 export const Table = ({ view, send }) => {
-  const [sort, setSort] = useState({ column: null, down: false });
-  const rows = sorted(view.rows, sort.column, sort.down);
+  const [sort, setSort] = useSort();
+  const value = (row, key) => row.cells[view.columns.findIndex((c) => c.key === key)].value;
+  const rows = sorted(view.rows, sort.column, sort.down, value);
   return html`
     <${Section} label="Table of variants">
       <div class="wb-scroll" tabindex="0" role="region" aria-label="Table of variants">
         <table class="wb-table t-table">
           <thead>
-            <tr>${view.columns.map((c, i) => html`<${Heading} key=${c.key} column=${c} index=${i} sort=${sort} setSort=${setSort} />`)}</tr>
+            <tr>${view.columns.map((c) => html`<${Heading} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr>
           </thead>
           <tbody>
             ${rows.map((row) => html`<${Row} key=${row.id} row=${row} columns=${view.columns} selected=${row.id === view.selected} send=${send} />`)}

@@ -1,0 +1,109 @@
+import { html, Section, useEffect, useRef, useState } from "../ui.js";
+import { Heading, sorted, useSort } from "../sorting.js";
+import { Plot } from "../vega.js";
+
+const COSTS = ["macs", "params", "memory_access_bytes"];
+const ORDER = { layer: (r) => r.id, kind: (r) => r.kind, shape: (r) => r.shape, error: (r) => r.error.value };
+const value = (row, column) => {
+  const cost = COSTS.indexOf(column);
+  if (cost >= 0) return row.cells[cost].value;
+  return column === "recipe" ? row.actions.filter((a) => a.applies).length : ORDER[column](row);
+};
+
+const Heat = ({ cell }) => html`
+  <td class="wb-num wb-heat" style="--heat:${Math.round(cell.heat * 34)}%" title=${cell.title}>
+    ${cell.text}${cell.sub && html`<small class=${cell.trend}>${cell.sub}</small>`}
+  </td>`;
+
+const Actions = ({ actions }) => html`
+  <td class="wb-actions">
+    ${actions.map(
+      (a) => html`<p class=${a.applies ? "" : "wb-left-alone"}>
+        <b>${a.step}</b>${a.part && html` <small>(part ${a.part})</small>`}: ${a.text}
+      </p>`,
+    )}
+  </td>`;
+
+const Row = ({ row, send }) => html`
+  <tr class="t-layer ${row.chosen ? "wb-selected" : ""}" data-layer=${row.id}>
+    <th scope="row">
+      <label class="wb-layer">
+        <input
+          type="checkbox"
+          checked=${row.chosen}
+          disabled=${!row.module}
+          onChange=${() => send("toggle", { layer: row.module })}
+        />
+        <span>${row.id}</span>
+      </label>
+    </th>
+    <td>${row.kind}</td>
+    <td class="wb-shape">${row.shape}</td>
+    ${row.cells.map((cell) => html`<${Heat} cell=${cell} />`)}
+    <${Actions} actions=${row.actions} />
+    <${Heat} cell=${row.error} />
+  </tr>`;
+
+const CostTabs = ({ view, send }) => html`
+  <span class="wb-tabs" role="group" aria-label="Cost in the chart">
+    ${view.costs.map(
+      (c) => html`<button
+        type="button"
+        class="t-cost-${c.value}"
+        aria-pressed=${c.value === view.cost ? "true" : "false"}
+        onClick=${() => send("cost", { cost: c.value })}
+      >
+        ${c.label}
+      </button>`,
+    )}
+  </span>`;
+
+const Chart = ({ view, send }) => {
+  const box = useRef(null);
+  const plot = useRef(null);
+  const rows = useRef([]);
+  rows.current = view.rows;
+  useEffect(() => {
+    const pick = (id) => {
+      const module = rows.current.find((row) => row.id === id)?.module;
+      if (module) send("toggle", { layer: module });
+    };
+    plot.current = new Plot(box.current, pick);
+    return () => plot.current.finalize();
+  }, []);
+  useEffect(() => plot.current.show(view.chart), [view]);
+  return html`<div class="wb-plot wb-plot-low"><div class="wb-vega t-layer-chart" ref=${box}></div></div>`;
+};
+
+const Table = ({ view, send }) => {
+  const [sort, setSort] = useSort();
+  const [all, setAll] = useState(false);
+  const rows = sorted(all ? view.rows : view.rows.filter((row) => row.main), sort.column, sort.down, value);
+  const others = view.rows.filter((row) => !row.main).length;
+  return html`
+    <div class="wb-line wb-scope">
+      <p class="t-scope" role="status">${view.scope}</p>
+      ${view.chosen > 0 && html`<button type="button" class="wb-small t-scope-all" onClick=${() => send("scope", { layers: [] })}>Every layer</button>`}
+    </div>
+    <div class="wb-scroll wb-scroll-tall" tabindex="0" role="region" aria-label="Table of layers">
+      <table class="wb-table t-layers">
+        <thead>
+          <tr>${view.columns.map((c) => html`<${Heading} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr>
+        </thead>
+        <tbody>${rows.map((row) => html`<${Row} key=${row.id} row=${row} send=${send} />`)}</tbody>
+      </table>
+    </div>
+    ${others > 0 &&
+    html`<label class="wb-check"><input type="checkbox" checked=${all} onChange=${(e) => setAll(e.target.checked)} />
+      Show the ${others} operations without MACs (normalisation, sums, pooling)</label>`}
+    <p class="wb-help">${view.note}</p>`;
+};
+
+export const Layers = ({ view, send }) => html`
+  <${Section} title="Layers" aside=${view.costs && html`<${CostTabs} view=${view} send=${send} />`}>
+    ${view.empty && html`<p class="wb-empty">${view.empty}</p>`}
+    ${view.chart &&
+    html`<${Chart} view=${view} send=${send} />
+      <p class="wb-help">${view.summary && html`<b>${view.summary}.</b> `}${view.chart.summary}</p>
+      <${Table} view=${view} send=${send} />`}
+  <//>`;

@@ -1,0 +1,157 @@
+"""What the region of layers shows: the cost of each, before and after the recipe, and what the recipe does to it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from workbench import charts
+from workbench.charts import COLUMNS
+from workbench.cost.by_layer import COSTS, Pair, by_layer, origin, pairs
+from workbench.cost.network import Layer, Network
+from workbench.steps.base import Row
+from workbench_widgets import scope
+from workbench_widgets.page import View
+from workbench_widgets.store import State
+from workbench_widgets.words import count, times
+
+HEADINGS = (
+    ("layer", "Layer", False), ("kind", "Kind", False), ("shape", "Shape", False),
+    *((name, COLUMNS[name].label, True) for name in COSTS),
+    ("recipe", "What the recipe does", False), ("error", "Weight error", True),
+)  # fmt: skip
+NOTE = (
+    "Shares are of the original; beneath them, what the recipe makes of the layer. The weight error is "
+    "‖W − W′‖ ÷ ‖W‖, where it is known before anything runs."
+)
+
+
+def layers(state: State) -> View:
+    """The chart of costs by layer, and one row a layer."""
+    forecast = state.forecast
+    if forecast is None:
+        return {"rows": [], "chart": None, "empty": "The layers appear when the model is loaded."}
+    chosen = scope.chosen(state)
+    found = [pair for pair in pairs(forecast.original, forecast.network) if _matters(pair)]
+    plan = _plan(forecast.rows, [pair.name for pair in found])
+    return {
+        "columns": [{"key": key, "label": label, "numeric": numeric} for key, label, numeric in HEADINGS],
+        "rows": _rows(found, plan, chosen),
+        "chart": _chart(state, chosen),
+        "cost": state.cost,
+        "costs": [{"value": name, "label": COLUMNS[name].label} for name in COSTS],
+        "scope": _scope(state, len(chosen)),
+        "chosen": len(chosen),
+        "summary": _summary(plan),
+        "note": NOTE,
+        "empty": "",
+    }
+
+
+def _matters(pair: Pair) -> bool:
+    return any(max(pair.cost(name)) for name in COSTS)
+
+
+def _plan(rows: list[Row], names: list[str]) -> dict[str, list[Row]]:
+    """The plan's rows by the original layer that each is about."""
+    known = set(names)
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(origin(row.layer, known), []).append(row)
+    return found
+
+
+def _rows(found: list[Pair], plan: dict[str, list[Row]], chosen: frozenset[str]) -> list[dict[str, Any]]:
+    totals = {name: max(1, sum(pair.cost(name)[0] for pair in found)) for name in COSTS}
+    most = {name: max([1, *(pair.cost(name)[0] for pair in found)]) for name in COSTS}
+    return [
+        {
+            "id": pair.name,
+            "module": pair.before.module if pair.before else "",
+            "main": bool(max(pair.cost("macs"))),
+            "kind": pair.kind.replace("_", " "),
+            "shape": _shape(pair.before or pair.after[0]),
+            "cells": [_share(pair, name, totals[name], most[name]) for name in COSTS],
+            "actions": _actions(plan.get(pair.name, []), pair.name),
+            "error": _error(plan.get(pair.name, [])),
+            "chosen": pair.before is not None and pair.before.module in chosen,
+        }
+        for pair in found
+    ]
+
+
+def _shape(layer: Layer) -> str:
+    """Channels in and out and the kernel of a convolution, such as `64 → 128, 3×3`; else the output's shape."""
+    if not layer.kernel:
+        return f"{layer.input[-1]} → {layer.output[-1]}" if layer.kind == "linear" else "×".join(map(str, layer.output))
+    text = f"{layer.c_in} → {layer.c_out}, {'×'.join(map(str, layer.kernel))}"
+    return text + (f", {layer.groups} groups" if layer.groups > 1 else "")
+
+
+def _share(pair: Pair, name: str, total: int, most: int) -> dict[str, Any]:
+    before, after = pair.cost(name)
+    change, trend = times(before, after)
+    if not before and after:
+        change, trend = f"new: {COLUMNS[name].text(after)}", ""
+    return {
+        "value": before, "text": f"{100 * before / total:.1f} %" if before else "–", "heat": round(before / most, 3),
+        "sub": "" if before == after else change, "trend": trend, "title": f"{COLUMNS[name].text(before)}",
+    }  # fmt: skip
+
+
+def _actions(rows: list[Row], layer: str) -> list[dict[str, Any]]:
+    """What each step does to a layer; parts of it of which the same is said are named once."""
+    parts: dict[tuple[str, str, bool], list[str]] = {}
+    for row in rows:
+        part = row.layer.removeprefix(layer).removeprefix(".")
+        parts.setdefault((row.step, row.action, row.applies), []).append(part)
+    return [
+        {"step": step, "part": names[0] if len(names) == 1 else "", "text": text, "applies": applies}
+        for (step, text, applies), names in parts.items()
+    ]
+
+
+def _error(rows: list[Row]) -> dict[str, Any]:
+    known = [row.relative_error for row in rows if row.applies and row.relative_error is not None]
+    known = [one for one in known if not pd.isna(one)]
+    if not known:
+        return {"value": None, "text": "", "heat": 0}
+    return {"value": max(known), "text": f"{100 * max(known):.1f} %", "heat": round(min(1.0, max(known)), 3)}
+
+
+def _chart(state: State, chosen: frozenset[str]) -> View:
+    assert state.forecast is not None
+    frame = by_layer(state.forecast.original, state.forecast.network)
+    frame = frame[frame[[*COSTS, *(f"{name}_after" for name in COSTS)]].sum(axis=1) > 0].reset_index(drop=True)
+    frame["chosen"] = frame["module"].isin(chosen)
+    rows = charts.cost_rows(frame, state.cost)
+    return {"spec": _spec(state.cost), "rows": rows, "summary": charts.cost_summary(frame, state.cost)}
+
+
+@lru_cache(maxsize=8)
+def _spec(cost: str) -> dict[str, Any]:
+    """The chart without rows: the page patches them into a view that is drawn."""
+    found: dict[str, Any] = charts.cost_by_layer(by_layer(Network(()), Network(())), cost).to_dict()
+    return found
+
+
+def _scope(state: State, number: int) -> str:
+    """Which layers the step being edited is for, as a sentence."""
+    step = scope.scoped(state)
+    if step is None:
+        if number:
+            return f"{count(number, 'layer is', 'layers are')} chosen, for the next step that you add."
+        return "Choose layers here or in the chart: the next step that you add is for them alone."
+    if number:
+        return f"{step.brief} is for {count(number, 'layer', 'layers')} alone."
+    return f"{step.brief} is for every layer that it can treat. Choose layers to limit it to them."
+
+
+def _summary(plan: dict[str, list[Row]]) -> str:
+    if not plan:
+        return ""
+    touched = sum(any(row.applies for row in about) for about in plan.values())
+    left = len(plan) - touched
+    return f"{count(touched, 'layer changes', 'layers change')}, {left} left alone"
