@@ -18,7 +18,7 @@ from workbench_widgets.store import State
 from workbench_widgets.words import count, times
 
 HEADINGS = (
-    ("layer", "Layer", False), ("kind", "Kind", False), ("shape", "Shape", False),
+    ("layer", "Layer", False), ("shape", "Kind and shape", False),
     *((name, COLUMNS[name].label, True) for name in COSTS),
     ("recipe", "What the recipe does", False), ("error", "Weight error", True),
 )  # fmt: skip
@@ -124,7 +124,7 @@ def _error(rows: list[Row]) -> dict[str, Any]:
 def _chart(state: State, chosen: frozenset[str]) -> View:
     assert state.forecast is not None
     frame = by_layer(state.forecast.original, state.forecast.network)
-    frame = frame[frame[[*COSTS, *(f"{name}_after" for name in COSTS)]].sum(axis=1) > 0].reset_index(drop=True)
+    frame = frame[frame[[state.cost, f"{state.cost}_after"]].sum(axis=1) > 0].reset_index(drop=True)
     frame["chosen"] = frame["module"].isin(chosen)
     rows = charts.cost_rows(frame, state.cost)
     return {"spec": _spec(state.cost), "rows": rows, "summary": charts.cost_summary(frame, state.cost)}

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from workbench.charts import column
 from workbench.cost.by_layer import COSTS
-from workbench.errors import BadValue, unknown
+from workbench.errors import BadValue, WorkbenchError, unknown
+from workbench.frame import where_rows
+from workbench_widgets import rows
 from workbench_widgets.store import State
 
 
@@ -21,6 +23,37 @@ def axis(state: State, axis: str, column: str) -> State:
     if axis not in {"x", "y"}:
         raise BadValue(f"The chart has the axes x and y, not {axis!r}.")
     return replace(state, x=column) if axis == "x" else replace(state, y=column)
+
+
+def size(state: State, column: str) -> State:
+    """With another column as the area of the marks. Raises `UnknownName`."""
+    _known(column)
+    return replace(state, size=column)
+
+
+def log(state: State, axis: str, on: bool) -> State:
+    """With a logarithmic or a linear scale on an axis."""
+    return replace(state, log=state.log | {axis} if on else state.log - {axis})
+
+
+def limit(state: State, text: str) -> State:
+    """With other limits; those that cannot be read are kept beside the reason, and no variant is greyed."""
+    try:
+        where_rows(rows.everything(state), text)
+        problem = ""
+    except WorkbenchError as error:
+        problem = str(error)
+    return replace(state, limit=text, limit_problem=problem)
+
+
+def lineage(state: State, on: bool) -> State:
+    """With the table in the order of lineage, or of time."""
+    return replace(state, lineage=on)
+
+
+def compare(state: State, id: str) -> State:  # noqa: A002  # the frame's word
+    """With another variant beside the chosen one; "" for none."""
+    return replace(state, compared=id)
 
 
 def tab(state: State, tab: str) -> State:

@@ -31,7 +31,8 @@ def chosen(state: State) -> frozenset[str]:
         return frozenset()
     known, seen = _names(state)
     matching = {name for name in (*known, *seen) if any(fnmatch.fnmatchcase(name, one) for one in patterns)}
-    return frozenset(origin(name, known) for name in matching) - {""}
+    parts = {one.removesuffix(".*") for one in patterns} & set(known)  # also while the prediction is on its way
+    return frozenset(origin(name, known) for name in matching | parts) - {""}
 
 
 def toggle(state: State, layer: str) -> State:
@@ -61,7 +62,7 @@ def _names(state: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if state.study is None:
         return (), ()
     known = tuple(state.study.model.network.by_module)
-    if state.forecast is None or state.forecast.recipe is not state.recipe:
+    if state.forecast is None or state.forecast.recipe != state.recipe:
         return known, known
     before = sum(entry.on for entry in state.stack[: state.focus])
     return known, tuple(state.forecast.seen_by(before).by_module)

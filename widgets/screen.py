@@ -9,7 +9,7 @@ import ipywidgets
 
 from workbench.errors import WorkbenchError
 from workbench.study import Study
-from workbench_widgets import layers, results, views
+from workbench_widgets import layers, results, variant, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.store import State, Store
@@ -18,12 +18,12 @@ from workbench_widgets.store import State, Store
 PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "head": (views.head, ()),
     "models": (views.models, ("cards", "model", "study")),
-    "recipe": (views.recipe, ("menu", "stack", "past", "future", "problem", "study", "focus")),
+    "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
     "prediction": (views.prediction, ("forecast",)),
     "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
-    "chart": (results.chart, ("frame", "selected", "x", "y", "tab")),
-    "table": (results.table, ("frame", "selected", "x", "y")),
-    "variant": (results.variant, ("study", "selected", "exporting", "exported")),
+    "chart": (results.chart, ("frame", "published", "selected", "x", "y", "size", "log", "limit", "tab", "jobs")),
+    "table": (results.table, ("frame", "published", "selected", "x", "y", "limit", "lineage")),
+    "variant": (variant.variant, ("frame", "published", "selected", "compared", "exporting", "exported")),
     "layers": (layers.layers, ("forecast", "stack", "focus", "layers", "cost")),
     "status": (views.status, ("message",)),
 }

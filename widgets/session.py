@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import workbench as wb
-from workbench.errors import BadValue, WorkbenchError
+from workbench.errors import BadValue, WorkbenchError, unknown
 from workbench.export import Manifest, export
 from workbench.jobs import Job
+from workbench.published import Published, published
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
@@ -19,7 +20,8 @@ from workbench_widgets.controls import parse
 from workbench_widgets.forecast import predict
 from workbench_widgets.latest import Latest
 from workbench_widgets.running import Running
-from workbench_widgets.store import Card, Message, State, Store
+from workbench_widgets.store import Card, Message, Ready, State, Store
+from workbench_widgets.words import count
 
 DATA = "fashion-mnist"
 #: What only changes the state, at once.
@@ -27,7 +29,9 @@ CHANGES: dict[str, Callable[..., State]] = {
     "add": editing.add_named, "remove": editing.remove, "move": editing.move, "switch": editing.switch,
     "focus": editing.focus, "undo": editing.undo, "redo": editing.redo,
     "toggle": scope.toggle, "scope": scope.choose, "cost": looking.cost,
-    "select": looking.select, "axis": looking.axis, "tab": looking.tab, "dismiss": looking.dismiss,
+    "select": looking.select, "axis": looking.axis, "tab": looking.tab,
+    "size": looking.size, "log": looking.log, "limit": looking.limit, "lineage": looking.lineage,
+    "compare": looking.compare, "dismiss": looking.dismiss,
 }  # fmt: skip
 
 
@@ -42,7 +46,7 @@ class Session:
         self._forecasts = Latest(self._predict)
         self._running = Running(store, self._guarded)
         self._actions: dict[str, Callable[..., None]] = {
-            "choose": self.choose, "set": self.set, "edit": self.edit,
+            "choose": self.choose, "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
         }  # fmt: skip
         store.subscribe(self._follow)
@@ -73,7 +77,7 @@ class Session:
         bundled = table[table["source"] == "bundled"]
         columns = ("name", "accuracy", "macs", "params")
         cards = tuple(Card(*row) for row in bundled[list(columns)].itertuples(index=False))
-        self.store.update(cards=cards, menu=True)
+        self.store.update(cards=cards, menu=True, catalogue=_catalogue())
         if not self.store.state.model:
             self.choose(cards[0].name)
 
@@ -85,16 +89,17 @@ class Session:
         accuracy = baseline["accuracy"].value if baseline else None
         self._studies[name] = study
         card = Card(name, accuracy, totals.macs, totals.params)
-        self.store.update(cards=(card,), menu=True, model=name)
+        self.store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=name)
         self._load(name)
 
     def _load(self, name: str) -> None:
         study = self._studies.get(name)
         if study is None:
             study = self._studies.setdefault(name, Study(wb.load(name), wb.data(DATA)))
+        elsewhere = published(study)
         ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
-        shown = self.store.edit(lambda s: _showing(s, study, ready) if s.model == name else s)
-        if shown.study is study and not study.variants:
+        shown = self.store.edit(lambda s: _showing(s, study, elsewhere, ready) if s.model == name else s)
+        if shown.study is study and not study.variants and elsewhere is None:
             sentence = "Measuring the original, which everything else is compared with."
             self._unasked = self._running.submit(study, Recipe(), sentence)
 
@@ -111,6 +116,13 @@ class Session:
             sentence = str(error)
             self.store.edit(lambda s: editing.with_problem(s, (index, name), str(value), sentence))
             raise BadValue(sentence) from error
+
+    def ready(self, name: str) -> None:
+        """Put a recipe of the catalogue into the editor."""
+        if name not in {entry.name for entry in self.store.state.catalogue}:
+            raise unknown("recipe", name, [entry.name for entry in self.store.state.catalogue])
+        recipe = Recipe.load(name)
+        self.store.edit(lambda s: editing.take(s, recipe))
 
     def edit(self) -> None:
         """Put the chosen variant's recipe into the editor."""
@@ -135,12 +147,23 @@ class Session:
         study, recipe = self.store.state.study, self.store.state.recipe
         self._spawn(lambda: self._running.run(study, recipe))
 
+    def remeasure(self) -> None:
+        """Measure here what was measured elsewhere, one recipe after another."""
+        study, elsewhere = self.store.state.study, self.store.state.published
+        if study is None or elsewhere is None:
+            raise BadValue("There is nothing here that was measured elsewhere.")
+        missing = [one.recipe for one in elsewhere.variants if study.find(one.recipe) is None]
+        sentence = f"Measuring {count(len(missing), 'variant', 'variants')} on this machine."
+        self._spawn(lambda: [self._running.submit(study, recipe, sentence) for recipe in missing])
+
     # --- results
 
     def export(self, format: str) -> None:  # noqa: A002  # the engine's word
         """Write the chosen variant's files, read them back, and offer them for download."""
         variant, study = self._variant(), self.store.state.study
         assert study is not None
+        if study.find(variant.recipe) is None:
+            raise BadValue(f"{variant.name} was measured elsewhere: its file is not here. Measure it here first.")
         folder = study.path / "exports" / f"{variant.id}-{format}"
         busy = Message(f"Exporting {variant.name}, then reading it back.", "busy")
         self.store.update(exporting=variant.id, message=busy)
@@ -165,9 +188,10 @@ class Session:
 
     def _variant(self) -> Variant:
         state = self.store.state
-        if state.study is None or not state.selected:
+        variant = state.variant(state.selected)
+        if variant is None:
             raise BadValue("No variant is chosen. Choose one in the table first.")
-        return state.study[state.selected]
+        return variant
 
     # --- threads
 
@@ -189,19 +213,34 @@ def files(manifest: Manifest) -> dict[str, int]:
     return {name: (manifest.path / name).stat().st_size for name in names}
 
 
+def _catalogue() -> tuple[Ready, ...]:
+    return tuple(Ready(*row) for row in wb.recipes().itertuples(index=False))
+
+
 def _unexpected(error: Exception) -> str:
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). Nothing that was finished is lost."
 
 
 def _emptied(state: State) -> State:
     """Without anything that belongs to the study shown before."""
-    return replace(state, study=None, forecast=None, frame=state.frame.iloc[:0], selected="", layers=())
+    return replace(
+        state,
+        study=None,
+        forecast=None,
+        frame=state.frame.iloc[:0],
+        selected="",
+        compared="",
+        published=None,
+        layers=(),
+    )
 
 
-def _showing(state: State, study: Study, message: Message) -> State:
+def _showing(state: State, study: Study, elsewhere: Published | None, message: Message) -> State:
     frame = study.frame()
     selected = str(frame["id"].iloc[-1]) if len(frame) else ""
-    return replace(state, study=study, frame=frame, selected=selected, message=message)
+    if not selected and elsewhere is not None:
+        selected = max(elsewhere.variants, key=lambda one: one["speedup"].value).id
+    return replace(state, study=study, published=elsewhere, frame=frame, selected=selected, message=message)
 
 
 def _exported(state: State, variant: Variant, manifest: Manifest) -> State:

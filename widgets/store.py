@@ -11,9 +11,11 @@ import pandas as pd
 
 from workbench.export import Manifest
 from workbench.jobs import Job
+from workbench.published import Published
 from workbench.recipe import Recipe
 from workbench.steps.base import Step
 from workbench.study import Study
+from workbench.variant import Variant
 from workbench_widgets.forecast import Forecast
 
 
@@ -33,6 +35,15 @@ class Card:
     accuracy: float | None
     macs: float
     params: float
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A recipe of the catalogue: its name there, its steps in a few words, what it is for."""
+
+    name: str
+    steps: str
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class State:
     model: str = ""  # the chosen model's name; its study may still be loading
     study: Study | None = None
     menu: bool = False  # the techniques are imported
+    catalogue: tuple[Ready, ...] = ()
     stack: Stack = ()  # what the editor holds
     recipe: Recipe = field(default_factory=Recipe)  # the steps of the stack that are on
     past: tuple[Stack, ...] = ()
@@ -78,12 +90,31 @@ class State:
     tick: int = 0  # counts the reports of jobs
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
     selected: str = ""
+    published: Published | None = None  # a study of the same model and data, measured elsewhere
     x: str = "latency_ms"
     y: str = "accuracy"
+    size: str = "params"  # what the area of a mark shows
+    log: frozenset[str] = frozenset()  # the axes with a logarithmic scale
+    limit: str = ""  # as typed, such as "accuracy >= 0.92"
+    limit_problem: str = ""
+    lineage: bool = False  # the table stands in the order of what was made from what
+    compared: str = ""  # id of the variant beside the chosen one
     tab: str = "tradeoff"
     exporting: str = ""  # id of the variant
     exported: tuple[tuple[str, Manifest], ...] = ()  # the latest export of each variant, by id
     message: Message = Message("Starting", "busy")
+
+    def variant(self, id: str) -> Variant | None:  # noqa: A002  # the frame's word
+        """The variant of this id, measured here or elsewhere."""
+        if self.study is None or not id:
+            return None
+        here = (one for one in self.study.variants if one.id == id)
+        there = (one for one in (self.published.variants if self.published else ()) if one.id == id)
+        return next(here, None) or next(there, None)
+
+    def original(self) -> Variant | None:
+        """The original's measurement: of here, else of elsewhere."""
+        return self.variant(self.study.id_of(Recipe())) if self.study else None
 
 
 Listener = Callable[[State, State], None]

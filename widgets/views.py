@@ -15,15 +15,16 @@ from workbench_widgets.controls import controls
 from workbench_widgets.forecast import Forecast
 from workbench_widgets.page import View
 from workbench_widgets.store import Card, Entry, State
-from workbench_widgets.words import compact, times
+from workbench_widgets.words import compact, count, times
 
 TITLE = "Workbench"
+REGIONS = (("models", "Model"), ("recipe", "Recipe"), ("chart", "Variants"), ("layers", "Layers"))
 SUBTITLE = "Make a trained network small and fast, and see what that really costs."
 
 
 def head(_state: State) -> View:
     """The title of the page."""
-    return {"title": TITLE, "subtitle": SUBTITLE}
+    return {"title": TITLE, "subtitle": SUBTITLE, "regions": [{"panel": p, "label": name} for p, name in REGIONS]}
 
 
 def models(state: State) -> View:
@@ -58,6 +59,7 @@ def recipe(state: State) -> View:
     return {
         "steps": [_step(entry, index, state, layers) for index, entry in enumerate(state.stack)],
         "menu": _menu() if state.menu else [],
+        "ready": [{"name": one.name, "title": _title(one.name), "summary": one.summary} for one in state.catalogue],
         "hint": "No step yet. Choose one below: its effect on cost shows at once, before anything runs."
         if state.menu
         else "Loading the techniques.",
@@ -78,9 +80,30 @@ def _step(entry: Entry, index: int, state: State, layers: tuple[str, ...]) -> di
         "title": step.title or type(step).__name__,
         "summary": step.summary,
         "on": entry.on,
+        "reach": _reach(state, index),
         "main": every[:1],
         "more": every[1:],
     }
+
+
+def _title(name: str) -> str:
+    """A file's name as words: `tucker-int8` is `Tucker int8`."""
+    return name[:1].upper() + name[1:].replace("-", " ")
+
+
+def _reach(state: State, index: int) -> str:
+    """How many layers a step changes; where none, the first reason why."""
+    forecast = state.forecast
+    if not state.stack[index].on:
+        return "Off: kept here, left out of the recipe."
+    place = sum(entry.on for entry in state.stack[:index])
+    if forecast is None or forecast.recipe != state.recipe or place >= len(forecast.sketches):
+        return ""
+    rows = forecast.sketches[place].rows
+    touched = sum(row.applies for row in rows)
+    if rows and not touched:
+        return f"Changes nothing here. {rows[0].layer}: {rows[0].action}."
+    return f"{count(touched, 'layer changes', 'layers change')}, {len(rows) - touched} left alone." if rows else ""
 
 
 def _menu() -> list[dict[str, Any]]:

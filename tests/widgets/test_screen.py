@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from driving import SECONDS, act, until, view
 from tiny import tiny_data, tiny_model
 
 import workbench as wb
@@ -16,18 +17,6 @@ from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench_widgets.screen import Screen
 from workbench_widgets.views import PREDICTED
-
-SECONDS = 60
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not within {SECONDS} s: {what}")
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +34,6 @@ def screen(study: Study) -> Iterator[Screen]:
     yield made
     for job in made.store.state.jobs:
         job.cancel()
-
-
-def act(screen: Screen, panel: str, action: str, **detail: Any) -> None:
-    """As the page does: a message to a panel's widget."""
-    screen.panels[panel]._receive(None, {"action": action, **detail}, [])
-
-
-def view(screen: Screen, panel: str) -> dict[str, Any]:
-    found: dict[str, Any] = screen.panels[panel].view
-    return found
 
 
 def test_a_study_given_is_shown_with_all_its_variants(screen: Screen, study: Study) -> None:

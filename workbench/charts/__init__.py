@@ -4,12 +4,12 @@ The charts carry no colours of a theme (their background is empty), so that the 
 and a dark page. Colours are Okabe and Ito's (2008), and every group differs in shape as well.
 """
 
-from workbench.charts.columns import COLUMNS, Column, column, records
+from workbench.charts.columns import COLUMNS, Column, column, lower, records
 from workbench.charts.diagnosis import flips, layer_errors
 from workbench.charts.layers import LAYERS, cost_by_layer, cost_rows, cost_summary
-from workbench.charts.variants import COLOURS, DATASET, points, speedup, speedup_points, summary, tradeoff
+from workbench.charts.variants import COLOURS, DATASET, competing, points, speedup, speedup_points, summary, tradeoff
 
 __all__ = [
-    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "Column", "column", "cost_by_layer", "cost_rows",
-    "cost_summary", "flips", "layer_errors", "points", "records", "speedup", "speedup_points", "summary", "tradeoff",
+    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "Column", "column", "competing", "cost_by_layer", "cost_rows",
+    "cost_summary", "flips", "layer_errors", "lower", "points", "records", "speedup", "speedup_points", "summary", "tradeoff",
 ]  # fmt: skip

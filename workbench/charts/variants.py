@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -31,32 +33,43 @@ COLOURS = {name: colour for name, (colour, _) in _FRONT.items()}
 _HEIGHT = 320
 
 
-def tradeoff(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy") -> alt.LayerChart:
-    """One mark a variant: `y` against `x` with 95 % intervals, area by parameters, and the Pareto front.
+def tradeoff(
+    frame: pd.DataFrame,
+    x: str = "latency_ms",
+    y: str = "accuracy",
+    *,
+    size: str = "params",
+    log: Sequence[str] = (),
+) -> alt.LayerChart:
+    """One mark a variant: `y` against `x` with 95 % intervals, area by `size`, and the Pareto front.
+
+    `log` names the axes ("x", "y") with a logarithmic scale. Where the frame has a column `feasible`, what is
+    not stays in the chart, pale; where it has `elsewhere`, what was measured elsewhere is hollow. Neither
+    competes for the front, see `competing`.
 
     Rows without a measurement of `x` or `y` are left out. The parameter `selected` holds the `id` of the
     variant to stand out.
 
     Raises: `UnknownName` for a column that is not in `COLUMNS` or not in a frame that has rows.
     """
-    rows = points(frame, x, y)
-    across, up = _axes(x, y, alt.Scale(zero=False, nice=True, padding=24))
+    rows = points(frame, x, y, size)
+    across, up = _axes(x, y, [_scale(axis in log) for axis in "xy"])
     base = alt.Chart(_data(rows))
     line = (
         base.transform_filter("datum.on_front")
         .mark_line(color=_FRONT["Pareto front"][0], strokeDash=[5, 4], strokeWidth=1.5, opacity=0.8)
         .encode(x=across, y=up, order=alt.Order("x:Q"))
     )
-    return _stack(base, line, (across, up), _FRONT)
+    return _stack(base, line, (across, up), _FRONT, size)
 
 
-def speedup(frame: pd.DataFrame) -> alt.LayerChart:
+def speedup(frame: pd.DataFrame, *, size: str = "params") -> alt.LayerChart:
     """Measured against predicted speed-up with the measurement's interval; on the line they agree.
 
     Raises: `UnknownName` for a frame that has rows but lacks one of the two columns.
     """
-    rows = speedup_points(frame)
-    across, up = _axes("predicted_speedup", "speedup", alt.Scale(domainMin=0, nice=True))
+    rows = speedup_points(frame, size)
+    across, up = _axes("predicted_speedup", "speedup", [alt.Scale(domainMin=0, nice=True)] * 2)
     base = alt.Chart(_data(rows))
     # From the origin to the largest value of either axis: drawn from the data, so that it moves with it.
     identity = (
@@ -65,7 +78,7 @@ def speedup(frame: pd.DataFrame) -> alt.LayerChart:
         .mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color=_LINE)
         .encode(x=alt.X("zero:Q"), y=alt.Y("zero:Q"), x2="most:Q", y2="most:Q")
     )
-    return _stack(base, identity, (across, up), _AGREEMENT)
+    return _stack(base, identity, (across, up), _AGREEMENT, size)
 
 
 def summary(frame: pd.DataFrame, x: str, y: str) -> str:
@@ -91,11 +104,11 @@ def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
     return f"{lower(shown.label)} {values}"
 
 
-def points(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.DataFrame:
     """The drawable rows under names that do not depend on the axes, in the units of the axes. Raises as `tradeoff`."""
-    for name in (x, y):
+    for name in (x, y, size):
         column(name)
-        if len(frame) and name not in frame:
+        if len(frame) and name not in frame and name != size:
             raise unknown("column", name, (known for known in COLUMNS if known in frame))
     table = frame.reset_index(drop=True)
     points = pd.DataFrame({"id": _texts(table, "id"), "name": _texts(table, "name")}, index=table.index)
@@ -104,22 +117,35 @@ def points(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         for part in ("", "_low", "_high"):
             end = _numbers(table, name + part).fillna(value)
             points[axis + part] = end / column(name).scale
-    params = _numbers(table, "params")
-    points["params"] = params.fillna(params.median()).fillna(1.0)
+    area = _numbers(table, size) / column(size).scale
+    points["size"] = area.fillna(area.median()).fillna(1.0)
+    points["feasible"] = table["feasible"].astype(bool) if "feasible" in table else True
+    points["elsewhere"] = table["elsewhere"].astype(bool) if "elsewhere" in table else False
     drawable = np.isfinite(points["x"]) & np.isfinite(points["y"])
     points = pd.DataFrame(points[drawable])
     kept = table.loc[points.index]
-    points["on_front"] = points.index.isin(front(kept, x, y).index) if len(points) else pd.Series(dtype=bool)
+    points["on_front"] = points.index.isin(front(competing(kept), x, y).index) if len(points) else pd.Series(dtype=bool)
     points["role"] = _roles(points["on_front"], kept)
     return points
 
 
-def speedup_points(frame: pd.DataFrame) -> pd.DataFrame:
+def speedup_points(frame: pd.DataFrame, size: str = "params") -> pd.DataFrame:
     """The drawable rows of `speedup`: the role says on which side of the line a variant stands."""
-    rows = points(frame, "predicted_speedup", "speedup")
+    rows = points(frame, "predicted_speedup", "speedup", size)
     rows["role"] = [
         _agreement(*row) for row in zip(rows["role"], rows["x"], rows["y_low"], rows["y_high"], strict=True)
     ]
+    return rows
+
+
+def competing(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows among which a Pareto front is sought: within the limits and, once there are any, measured here.
+
+    Milliseconds of two machines do not compare.
+    """
+    rows = frame[frame["feasible"].astype(bool)] if "feasible" in frame else frame
+    if "elsewhere" in rows and not rows["elsewhere"].all():
+        return rows[~rows["elsewhere"].astype(bool)]
     return rows
 
 
@@ -152,40 +178,51 @@ def _data(rows: pd.DataFrame) -> alt.InlineData:
     return alt.InlineData(values=records(rows), name=DATASET)
 
 
-def _axes(x: str, y: str, scale: alt.Scale) -> tuple[alt.X, alt.Y]:
-    across = alt.X("x:Q", title=column(x).title, scale=scale, axis=alt.Axis(tickCount=7))
-    return across, alt.Y("y:Q", title=column(y).title, scale=scale, axis=alt.Axis(tickCount=6))
+def _axes(x: str, y: str, scales: list[alt.Scale]) -> tuple[alt.X, alt.Y]:
+    across = alt.X("x:Q", title=column(x).title, scale=scales[0], axis=alt.Axis(tickCount=7))
+    return across, alt.Y("y:Q", title=column(y).title, scale=scales[1], axis=alt.Axis(tickCount=6))
 
 
-def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups: _Groups) -> alt.LayerChart:
+def _scale(logarithmic: bool) -> alt.Scale:
+    return (
+        alt.Scale(type="log", nice=False, padding=24) if logarithmic else alt.Scale(zero=False, nice=True, padding=24)
+    )
+
+
+def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups: _Groups, size: str) -> alt.LayerChart:
     """The layers that both charts share, over the one that is special to each."""
     across, up = axes
     colours, shapes = ([pair[i] for pair in groups.values()] for i in (0, 1))
     legend = alt.Legend(orient="top", direction="horizontal", symbolSize=110, columns=len(groups))
     colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=list(groups), range=colours), legend=legend)
     shape = alt.Shape("role:N", title=None, scale=alt.Scale(domain=list(groups), range=shapes), legend=legend)
-    bars = base.mark_rule(strokeWidth=1.5, opacity=0.75)
+    pale = alt.condition("datum.feasible", alt.value(0.95), alt.value(0.22))
+    hollow = alt.condition("datum.elsewhere", alt.value(0.12), alt.value(1.0))
+    fill = alt.Fill("role:N", title=None, scale=colour["scale"], legend=legend)
+    stroke = alt.Stroke("role:N", title=None, scale=colour["scale"], legend=None)
+    bars = base.mark_rule(strokeWidth=1.5)
     chosen = base.transform_filter("datum.id == selected")
     named = base.transform_filter(f"datum.id == selected || datum.role == '{ORIGINAL}'")
     ring = chosen.mark_point(shape="circle", size=900, strokeWidth=2, filled=False, color=groups[ORIGINAL][0])
-    area = alt.Size("params:Q", scale=alt.Scale(range=[70, 420], zero=True), legend=None)
-    marks = base.mark_point(filled=True, opacity=0.95, cursor="pointer").properties(name="points")
+    area = alt.Size("size:Q", scale=alt.Scale(range=[70, 420], zero=True), legend=None)
+    marks = base.mark_point(strokeWidth=1.6, cursor="pointer").properties(name="points")
+    look = {"fill": fill, "stroke": stroke, "fillOpacity": hollow, "opacity": pale, "shape": shape, "size": area}
     layers = [
         below,
-        bars.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=up, color=colour),
-        bars.encode(x=across, y=alt.Y("y_low:Q"), y2="y_high:Q", color=colour),
+        bars.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=up, color=colour, opacity=pale),
+        bars.encode(x=across, y=alt.Y("y_low:Q"), y2="y_high:Q", color=colour, opacity=pale),
         ring.encode(x=across, y=up),
-        marks.encode(x=across, y=up, color=colour, shape=shape, size=area, tooltip=_tooltip(across, up)),
+        marks.encode(x=across, y=up, tooltip=_tooltip(across, up, size), **look),
         named.mark_text(dy=-20, fontWeight=600, limit=260).encode(x=across, y=up, text="name:N"),
     ]
     chart = alt.LayerChart(layer=layers, width="container", height=_HEIGHT)
     return chart.add_params(alt.param(name="selected", value=""))
 
 
-def _tooltip(across: alt.X, up: alt.Y) -> list[alt.Tooltip]:
+def _tooltip(across: alt.X, up: alt.Y, size: str) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("name:N", title="Variant"),
         alt.Tooltip("y:Q", title=up["title"], format=",.4~g"),
         alt.Tooltip("x:Q", title=across["title"], format=",.4~g"),
-        alt.Tooltip("params:Q", title="Parameters", format=",.0f"),
+        alt.Tooltip("size:Q", title=column(size).title, format=",.4~g"),
     ]

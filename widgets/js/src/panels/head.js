@@ -1,5 +1,12 @@
 import { html } from "../ui.js";
 
+// The page is long: these go to its regions, by mouse and by keyboard.
+const go = (name) => {
+  const region = document.querySelector(`.wb-p-${name}`);
+  region?.scrollIntoView({ behavior: "smooth", block: "start" });
+  region?.querySelector("button, input, select")?.focus({ preventScroll: true });
+};
+
 export const Head = ({ view }) => html`
   <header class="wb-title">
     <svg viewBox="0 0 32 32" width="34" height="34" aria-hidden="true">
@@ -10,4 +17,7 @@ export const Head = ({ view }) => html`
       <h1>${view.title}</h1>
       <p>${view.subtitle}</p>
     </div>
+    <nav class="wb-nav" aria-label="Regions of the page">
+      ${view.regions.map((r) => html`<button type="button" class="wb-link" onClick=${() => go(r.panel)}>${r.label}</button>`)}
+    </nav>
   </header>`;

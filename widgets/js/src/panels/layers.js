@@ -3,7 +3,7 @@ import { Heading, sorted, useSort } from "../sorting.js";
 import { Plot } from "../vega.js";
 
 const COSTS = ["macs", "params", "memory_access_bytes"];
-const ORDER = { layer: (r) => r.id, kind: (r) => r.kind, shape: (r) => r.shape, error: (r) => r.error.value };
+const ORDER = { layer: (r) => r.id, shape: (r) => `${r.kind} ${r.shape}`, error: (r) => r.error.value };
 const value = (row, column) => {
   const cost = COSTS.indexOf(column);
   if (cost >= 0) return row.cells[cost].value;
@@ -37,8 +37,7 @@ const Row = ({ row, send }) => html`
         <span>${row.id}</span>
       </label>
     </th>
-    <td>${row.kind}</td>
-    <td class="wb-shape">${row.shape}</td>
+    <td class="wb-shape">${row.kind}<small>${row.shape}</small></td>
     ${row.cells.map((cell) => html`<${Heat} cell=${cell} />`)}
     <${Actions} actions=${row.actions} />
     <${Heat} cell=${row.error} />

@@ -30,6 +30,7 @@ const StepCard = ({ step, last, edited, send }) => html`
         <button type="button" class="wb-link" onClick=${() => send("remove", { index: step.index })}>Remove</button>
       </span>
     </div>
+    ${step.reach && html`<p class="wb-help t-reach">${step.reach}</p>`}
     ${step.main.map(
       (c) => html`<${Control} key=${c.name} control=${c} send=${(value, final) => send("set", { index: step.index, name: c.name, value, final })} />`,
     )}
@@ -60,6 +61,22 @@ const Add = ({ view, send }) => {
         <button type="button" class="t-add" disabled=${!chosen} onClick=${() => send("add", { name: chosen.name })}>Add</button>
       </div>
       <p class="wb-help">${chosen?.summary}</p>
+    </div>`;
+};
+
+const Ready = ({ view, send }) => {
+  const [name, setName] = useState("");
+  const chosen = view.ready.find((r) => r.name === name) ?? view.ready[0];
+  return html`
+    <div class="wb-add">
+      <label for="wb-ready">Or begin with a ready recipe</label>
+      <div class="wb-line">
+        <select id="wb-ready" class="t-ready" value=${chosen.name} onChange=${(e) => setName(e.target.value)}>
+          ${view.ready.map((r) => html`<option value=${r.name} selected=${r === chosen}>${r.title}</option>`)}
+        </select>
+        <button type="button" class="t-take" onClick=${() => send("ready", { name: chosen.name })}>Use</button>
+      </div>
+      <p class="wb-help">${chosen.summary}${view.steps.length > 0 && " It replaces the steps above; Undo brings them back."}</p>
     </div>`;
 };
 
@@ -115,6 +132,7 @@ export const RecipePanel = ({ view, send }) => {
         ${view.steps.map((s) => html`<${StepCard} key=${s.key} step=${s} last=${s.index === view.steps.length - 1} edited=${view.steps.length > 1 && s.index === view.focus} send=${send} />`)}
       </ol>
       ${view.menu.length > 0 && html`<${Add} view=${view} send=${send} />`}
+      ${view.ready.length > 0 && html`<${Ready} view=${view} send=${send} />`}
       ${view.steps.length > 0 && html`<${Code} view=${view} />`}
     <//>`;
 };

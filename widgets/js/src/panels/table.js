@@ -2,13 +2,20 @@ import { html, Section } from "../ui.js";
 import { Heading, sorted, useSort } from "../sorting.js";
 
 const Row = ({ row, columns, selected, send }) => html`
-  <tr class="t-variant ${selected ? "wb-selected" : ""}" data-id=${row.id} onClick=${() => send("select", { id: row.id })}>
-    <th scope="row">
+  <tr class="t-variant ${selected ? "wb-selected" : ""} ${row.grey ? "wb-grey" : ""}" data-id=${row.id} onClick=${() => send("select", { id: row.id })}>
+    <th scope="row" style=${row.depth ? `padding-left:${8 + 20 * row.depth}px` : undefined}>
       <button type="button" class="wb-pick" aria-pressed=${selected ? "true" : "false"}>
-        <svg viewBox="-6 -6 12 12" width="12" height="12" aria-hidden="true"><path d=${row.mark.path} fill=${row.mark.colour} /></svg>
+        <svg viewBox="-6 -6 12 12" width="12" height="12" aria-hidden="true"><path
+            d=${row.mark.path}
+            fill=${row.mark.colour}
+            fill-opacity=${row.mark.hollow ? 0.12 : 1}
+            stroke=${row.mark.colour}
+            stroke-width="1.2"
+        /></svg>
         ${row.name}
       </button>
       <span class="wb-hidden">${row.mark.label}</span>
+      ${row.remark && html`<small>${row.remark}</small>`}
     </th>
     ${row.cells.slice(1).map(
       (cell, i) => html`<td class=${columns[i + 1].numeric ? "wb-num" : ""}>
@@ -23,7 +30,11 @@ export const Table = ({ view, send }) => {
   const rows = sorted(view.rows, sort.column, sort.down, value);
   return html`
     <${Section} label="Table of variants">
-      <div class="wb-scroll" tabindex="0" role="region" aria-label="Table of variants">
+      <label class="wb-check wb-lineage">
+        <input type="checkbox" class="t-lineage" checked=${view.lineage} onChange=${(e) => send("lineage", { on: e.target.checked })} />
+        By lineage: each recipe under the one that it continues
+      </label>
+      <div class="wb-scroll" tabindex="0" role="region" aria-label="Table of variants, scrollable">
         <table class="wb-table t-table">
           <thead>
             <tr>${view.columns.map((c) => html`<${Heading} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr>

@@ -64,14 +64,16 @@ const Export = ({ view, send, model }) => {
   const done = view.exported;
   return html`
     <div class="wb-export">
+      ${view.missing && html`<p class="wb-help">${view.missing}</p>`}
       <div class="wb-line">
+        ${view.formats.length > 0 && html`
         <label for="wb-export-format">Export as</label>
         <select id="wb-export-format" value=${format} onChange=${(e) => setFormat(e.target.value)}>
           ${view.formats.map((f) => html`<option value=${f} selected=${f === format}>${f}</option>`)}
         </select>
         <button type="button" class="t-export" disabled=${view.exporting} onClick=${() => send("export", { format })}>
           ${view.exporting ? "Exporting and checking" : "Export"}
-        </button>
+        </button>`}
         <button type="button" class="wb-link t-edit" onClick=${() => send("edit")}>Edit this recipe</button>
       </div>
       ${done &&
@@ -80,6 +82,49 @@ const Export = ({ view, send, model }) => {
         <p class="wb-help">In the folder <code>${done.folder}</code></p>`}
     </div>`;
 };
+
+const Comparison = ({ found }) => html`
+  <div class="wb-comparison t-comparison">
+    ${found.recipe.length > 0 &&
+    html`<ul>${found.recipe.map((r) => html`<li>Only in <b>${r.only}</b>: <code>${r.step}</code></li>`)}</ul>`}
+    <div class="wb-scroll" tabindex="0" role="region" aria-label="What differs, scrollable">
+      <table class="wb-table">
+        <thead>
+          <tr><th scope="col">Figure</th>${found.names.map((n) => html`<th scope="col" class="wb-num">${n}</th>`)}<th scope="col" class="wb-num">Change</th></tr>
+        </thead>
+        <tbody>
+          ${found.figures.map(
+            (r) => html`<tr><th scope="row">${r.label}</th><td class="wb-num">${r.one}</td><td class="wb-num">${r.two}</td><td class="wb-num ${r.trend}">${r.change}</td></tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+    ${found.same && html`<p class="wb-help">${found.same}</p>`}
+    ${found.layers.length > 0 &&
+    html`<details>
+      <summary>Layers that differ (${found.layers.length})</summary>
+      <div class="wb-scroll" tabindex="0" role="region" aria-label="Layers that differ, scrollable">
+        <table class="wb-table">
+          <thead><tr><th scope="col">Layer</th>${found.columns.map((c) => html`<th scope="col" class="wb-num">${c}</th>`)}</tr></thead>
+          <tbody>
+            ${found.layers.map((r) => html`<tr><th scope="row">${r.layer}</th>${r.cells.map((c) => html`<td class="wb-num">${c}</td>`)}</tr>`)}
+          </tbody>
+        </table>
+      </div>
+    </details>`}
+  </div>`;
+
+const Compare = ({ view, send }) => html`
+  <div class="wb-export">
+    <div class="wb-line">
+      <label for="wb-compare">Compare with</label>
+      <select id="wb-compare" class="t-compare" value=${view.compared} onChange=${(e) => send("compare", { id: e.target.value })}>
+        <option value="">none</option>
+        ${view.others.map((o) => html`<option value=${o.id} selected=${o.id === view.compared}>${o.name}</option>`)}
+      </select>
+    </div>
+    ${view.comparison && html`<${Comparison} found=${view.comparison} />`}
+  </div>`;
 
 const Figure = ({ figure }) => html`
   <div>
@@ -95,6 +140,7 @@ export const VariantPanel = ({ view, send, model }) => html`
       ${view.verdict && html`<p class="wb-verdict t-verdict">${view.verdict}</p>`}
       <dl class="wb-facts">${view.figures.map((f) => html`<${Figure} key=${f.label} figure=${f} />`)}</dl>
       ${view.notes.length > 0 && html`<ul class="wb-notes">${view.notes.map((n) => html`<li>${n}</li>`)}</ul>`}
+      ${view.others.length > 0 && html`<${Compare} view=${view} send=${send} />`}
       <${Export} key=${view.id} view=${view} send=${send} model=${model} />
     `}
   <//>`;

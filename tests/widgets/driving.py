@@ -1,0 +1,33 @@
+"""Drives a screen as its page does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from workbench_widgets.screen import Screen
+
+SECONDS = 60
+
+
+def until(condition: Callable[[], Any], what: object) -> Any:
+    """Wait for a condition; `what` says what was awaited, or is called to say it."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {SECONDS} s: {what() if callable(what) else what}")
+
+
+def act(screen: Screen, panel: str, action: str, **detail: Any) -> None:
+    """As the page does: a message to a panel's widget."""
+    screen.panels[panel]._receive(None, {"action": action, **detail}, [])
+
+
+def view(screen: Screen, panel: str) -> dict[str, Any]:
+    """What a panel shows."""
+    found: dict[str, Any] = screen.panels[panel].view
+    return found

@@ -1,0 +1,223 @@
+"""Layers, limits, lineage, comparison, and what was measured elsewhere: from a panel's message to its view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driving import act, until, view
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import tiny_data, tiny_model
+
+import workbench as wb
+from workbench import published as module
+from workbench.estimate import Estimate, exact
+from workbench.published import publish
+from workbench.recipe import Recipe
+from workbench.study import Study
+from workbench.variant import Variant
+from workbench_widgets import editing, scope
+from workbench_widgets.forecast import predict
+from workbench_widgets.rows import lineage
+from workbench_widgets.screen import Screen
+from workbench_widgets.store import State
+
+RECIPES = (Recipe(), wb.SVD(rank=0.5).recipe(), wb.SVD(rank=0.5) | wb.Quantize("int8"), wb.Quantize("fp16").recipe())
+
+
+def invented(study: Study, recipe: Recipe, place: int) -> Variant:
+    totals = recipe.predict(study.model)
+    figures = {
+        "accuracy": Estimate(0.9 - 0.02 * place, 0.88 - 0.02 * place, 0.92 - 0.02 * place, 100),
+        "latency_ms": Estimate(2.0 / (1 + place), 1.9 / (1 + place), 2.1 / (1 + place), 50, "ms"),
+        "speedup": Estimate(1.0 + place, 0.9 + place, 1.1 + place, 50),
+        "file_bytes": exact(4000 / (1 + place)), "compressed_bytes": exact(3000 / (1 + place)),
+        "macs": exact(totals.macs), "params": exact(totals.params),
+        "memory_access_bytes": exact(totals.memory_access_bytes), "predicted_speedup": exact(1.0 + place),
+    }  # fmt: skip
+    id_ = study.id_of(recipe)
+    return Variant(id_, study.model, study.data, recipe, figures, Path("none"), Path("none"))
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Nothing measured here, four variants measured elsewhere."""
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    there, here = (Study(tiny_model(), tiny_data()) for _ in range(2))
+    for place, recipe in enumerate(RECIPES):
+        there._variants[there.id_of(recipe)] = invented(there, recipe, place)
+    (tmp_path / f"{here.model.name}.json").write_text(publish(there, "another machine", "2026-01-02"))
+    return here
+
+
+@pytest.fixture
+def screen(study: Study) -> Iterator[Screen]:
+    made = Screen(study)
+    until(lambda: view(made, "layers")["rows"], "the study is shown")
+    yield made
+    for job in made.store.state.jobs:
+        job.cancel()
+
+
+def test_the_first_page_shows_what_was_measured_elsewhere_and_says_so(screen: Screen) -> None:
+    chart, table = view(screen, "chart"), view(screen, "table")
+    assert len(chart["rows"]) == len(table["rows"]) == len(RECIPES)
+    assert all(row["elsewhere"] for row in chart["rows"])
+    assert "another machine" in chart["elsewhere"]["text"]
+    assert all("elsewhere" in row["remark"] for row in table["rows"])
+    assert view(screen, "variant")["tag"] == "measured elsewhere"
+    assert not screen.store.state.jobs  # nobody's processor is used unasked
+
+
+def test_what_is_not_here_cannot_be_exported_but_its_recipe_can_be_edited(screen: Screen, study: Study) -> None:
+    act(screen, "variant", "export", format="onnx")
+    assert "Measure it here first" in view(screen, "status")["text"]
+    act(screen, "table", "select", id=study.id_of(RECIPES[2]))
+    act(screen, "variant", "edit")
+    assert screen.store.state.recipe == RECIPES[2]
+
+
+def test_measured_here_replaces_measured_elsewhere(screen: Screen, study: Study) -> None:
+    act(screen, "chart", "remeasure")
+    until(lambda: view(screen, "chart")["elsewhere"] is None, lambda: view(screen, "status"))
+    assert [v.recipe for v in study.variants] == list(RECIPES)
+    assert len(view(screen, "table")["rows"]) == len(RECIPES)
+    assert not any(row["remark"] for row in view(screen, "table")["rows"])
+
+
+def test_limits_grey_and_never_drop(screen: Screen) -> None:
+    act(screen, "chart", "limit", text="accuracy >= 0.87 and macs > 0")
+    rows = view(screen, "table")["rows"]
+    assert [row["grey"] for row in rows] == [False, False, True, True]
+    assert [row["feasible"] for row in view(screen, "chart")["rows"]] == [True, True, False, False]
+    assert "2 of 4 variants" in view(screen, "chart")["limit"]["said"]
+    act(screen, "chart", "limit", text="accuracy is good")
+    assert "cannot be read" in view(screen, "chart")["limit"]["problem"]
+    assert not any(row["grey"] for row in view(screen, "table")["rows"])
+
+
+def test_the_front_is_sought_within_the_limits(screen: Screen) -> None:
+    act(screen, "chart", "limit", text="latency_ms > 0.9")
+    marks = {row["name"]: row["mark"]["label"] for row in view(screen, "table")["rows"]}
+    assert marks == {
+        "original": "Original", "SVD 0.5": "Pareto front", "SVD 0.5 + int8": "Other variant", "fp16": "Other variant",
+    }  # fmt: skip
+
+
+def test_axes_scales_and_areas(screen: Screen) -> None:
+    act(screen, "chart", "log", axis="x", on=True)
+    act(screen, "chart", "size", column="file_bytes")
+    text = str(view(screen, "chart")["spec"])
+    assert "'type': 'log'" in text
+    assert "File size" in text
+    assert [row["size"] for row in view(screen, "chart")["rows"]] == pytest.approx([0.004, 0.002, 0.004 / 3, 0.001], rel=1e-4)
+
+
+def test_a_comparison_shows_differences_only(screen: Screen, study: Study) -> None:
+    act(screen, "table", "select", id=study.id_of(RECIPES[1]))
+    act(screen, "variant", "compare", id=study.id_of(RECIPES[2]))
+    found = view(screen, "variant")["comparison"]
+    assert [row["step"] for row in found["recipe"]] == ["Quantize()"]
+    labels = [row["label"] for row in found["figures"]]
+    assert "MACs" not in labels  # int8 leaves them as they are
+    assert "Memory access" in labels
+    assert next(row for row in found["figures"] if row["label"] == "Accuracy")["change"] == "not distinguishable"
+    assert found["layers"]
+    act(screen, "variant", "compare", id="")
+    assert view(screen, "variant")["comparison"] is None
+
+
+def test_lineage_puts_a_recipe_under_the_one_it_continues(screen: Screen) -> None:
+    act(screen, "table", "lineage", on=True)
+    found = [(row["name"], row["depth"]) for row in view(screen, "table")["rows"]]
+    assert found == [("original", 0), ("SVD 0.5", 1), ("SVD 0.5 + int8", 2), ("fp16", 1)]
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=4), max_size=12, unique_by=tuple))
+def test_lineage_keeps_every_row_once_and_children_below_parents(recipes: list[list[str]]) -> None:
+    order = lineage(recipes)
+    assert sorted(index for index, _ in order) == list(range(len(recipes)))
+    path: list[list[str]] = []
+    for index, depth in order:
+        path = [*path[:depth], recipes[index]]
+        assert len(path) == depth + 1  # no step of the tree is left out
+        assert all(one == recipes[index][: len(one)] for one in path)
+
+
+def test_a_layer_chosen_in_the_table_scopes_the_step_being_edited(screen: Screen) -> None:
+    act(screen, "recipe", "add", name="SVD")
+    act(screen, "recipe", "add", name="Prune")
+    act(screen, "recipe", "focus", index=0)
+    act(screen, "layers", "toggle", layer="conv2")
+    assert [entry.step.layers for entry in screen.store.state.stack] == ["conv2", "*"]  # type: ignore[attr-defined]
+    until(lambda: screen.store.state.forecast.recipe == screen.store.state.recipe, "the prediction")  # type: ignore[union-attr]
+    shown = view(screen, "layers")
+    assert [row["id"] for row in shown["rows"] if row["chosen"]] == ["conv2"]
+    assert [row["id"] for row in shown["chart"]["rows"] if row["chosen"]] == ["conv2"]
+    assert "1 layer alone" in shown["scope"]
+    act(screen, "layers", "scope", layers=[])
+    assert screen.store.state.stack[0].step.layers == "*"  # type: ignore[attr-defined]
+    act(screen, "recipe", "undo")
+    assert screen.store.state.stack[0].step.layers == "conv2"  # type: ignore[attr-defined]
+
+
+def test_layers_chosen_before_there_is_a_step_are_for_the_next_one(screen: Screen) -> None:
+    act(screen, "layers", "toggle", layer="conv1")
+    act(screen, "recipe", "add", name="SVD")
+    assert screen.store.state.stack[0].step.layers == ("conv1",)  # type: ignore[attr-defined]
+
+
+def test_a_step_after_a_factorization_is_scoped_to_the_layers_parts(study: Study) -> None:
+    state = State(study=study)
+    state = editing.add(editing.add(state, wb.SVD(rank=0.25)), wb.Prune(0.5))
+    state = State(**{**vars(state), "forecast": predict(study, state.recipe)})
+    state = scope.toggle(state, "conv2")
+    assert state.stack[1].step.layers == "conv2.*"  # type: ignore[attr-defined]
+    assert scope.chosen(state) == {"conv2"}
+    assert not predict(study, state.recipe).problem
+
+
+def test_shares_are_of_the_original_and_add_up(screen: Screen) -> None:
+    rows = view(screen, "layers")["rows"]
+    totals = screen.store.state.forecast.original.totals  # type: ignore[union-attr]
+    for index, total in enumerate((totals.macs, totals.params, totals.memory_access_bytes)):
+        assert sum(row["cells"][index]["value"] for row in rows) == total
+        assert max(row["cells"][index]["heat"] for row in rows) == 1
+
+
+def test_a_step_switched_off_is_kept_and_left_out(screen: Screen) -> None:
+    act(screen, "recipe", "add", name="SVD")
+    act(screen, "recipe", "set", index=0, name="rank", value=0.3)
+    act(screen, "recipe", "switch", index=0, on=False)
+    assert screen.store.state.recipe == Recipe()
+    assert view(screen, "recipe")["steps"][0]["main"][0]["text"] == "0.3"
+    act(screen, "recipe", "switch", index=0, on=True)
+    assert screen.store.state.recipe == wb.SVD(rank=0.3).recipe()
+    act(screen, "recipe", "undo")
+    assert screen.store.state.recipe == Recipe()
+    assert len(screen.store.state.stack) == 1
+
+
+def test_a_ready_recipe_replaces_the_stack_and_undo_brings_it_back(screen: Screen) -> None:
+    act(screen, "recipe", "add", name="Prune")
+    for entry in view(screen, "recipe")["ready"]:
+        act(screen, "recipe", "ready", name=entry["name"])
+        assert screen.store.state.recipe == Recipe.load(entry["name"])
+        assert Recipe.from_yaml(view(screen, "recipe")["yaml"]) == screen.store.state.recipe
+        act(screen, "recipe", "undo")
+        assert screen.store.state.recipe == wb.Prune().recipe()
+    act(screen, "recipe", "ready", name="../../secrets")
+    assert "Not" not in view(screen, "status")["text"]
+    assert view(screen, "status")["kind"] == "error"
+
+
+def test_a_step_says_how_far_it_reaches(screen: Screen) -> None:
+    def reach() -> Any:
+        return view(screen, "recipe")["steps"][0]["reach"]
+
+    act(screen, "recipe", "add", name="SVD")
+    until(reach, "the plan")
+    assert reach() == "1 layer changes, 2 left alone."
