@@ -18,7 +18,7 @@ LAYERS = (
     | {"coding", "pruning", "training"},
     {"steps", "measure", "recipe", "build", "variant", "frame", "storage", "export", "charts"}
     | {"portability", "diagnosis"},
-    {"examination", "study", "search"},
+    {"examination", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -54,7 +54,9 @@ def test_a_step_moves_the_prediction_before_anything_runs(screen: Screen) -> Non
     assert forecast is not None
     promised = screen.store.state.recipe.predict(screen.store.state.study.model)  # type: ignore[union-attr]
     assert all(getattr(forecast.after, name) == getattr(promised, name) for name in PREDICTED)
-    acting = [row for row in view(screen, "layers")["rows"] if any(one["applies"] for one in row["actions"])]
+    acting = until(
+        lambda: [r for r in view(screen, "layers")["rows"] if any(one["applies"] for one in r["actions"])], "the plan"
+    )
     assert len(acting) == forecast.recipe.plan(screen.store.state.study.model)["applies"].sum()  # type: ignore[union-attr]
     assert view(screen, "recipe")["code"] == screen.store.state.recipe.code()
 
