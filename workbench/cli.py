@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,14 +107,17 @@ def run(
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port; the next free one is taken.")] = 8866,
     browser: Annotated[bool, typer.Option("--browser", help="Open the page in the default browser.")] = False,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
+    public: Annotated[bool, typer.Option("--public", help="Ask for no token: whoever reaches it may use it.")] = False,
 ) -> None:
-    """Serve the dashboard on this machine until interrupted, and print its address."""
+    """Serve the dashboard on this machine until interrupted, and print its address with the token that opens it."""
     import webbrowser
 
-    from workbench.dashboard import free_port, serving
+    from workbench.dashboard import free_port, new_token, serving
 
-    with serving(free_port(port)) as (address, server):
-        console.print(f"[bold]The dashboard is at {address}[/]  (Ctrl-C ends it)", highlight=False)
+    token = "" if public else os.environ.get("WORKBENCH_TOKEN") or new_token()
+    with serving(free_port(port, host=host), host=host, token=token) as (address, server):
+        console.print(f"[bold]The dashboard is at {address}[/]  (Ctrl-C ends it)", highlight=False, soft_wrap=True)
         if browser:
             webbrowser.open(address)
         server.wait()

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from typing import Any
 from workbench.errors import WorkbenchError
 
 HOST = "127.0.0.1"
+#: Addresses that stand for every one of this machine.
+EVERYWHERE = frozenset({"0.0.0.0", "::", ""})
 SOURCE = "import workbench as wb\n\nwb.app()"
 #: The largest upload that the page accepts, with room for the base64 of it; tornado's own limit is 10 MB.
 MAX_MESSAGE_BYTES = 256 * 1024**2
@@ -37,14 +40,21 @@ def notebook(source: str = SOURCE) -> dict[str, Any]:
     return {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
-def configuration(port: int, preheat: bool = True) -> dict[str, Any]:
+def new_token() -> str:
+    """A word that nobody guesses (256 bits); who knows it may open the page."""
+    return secrets.token_urlsafe(32)
+
+
+def configuration(port: int, preheat: bool = True, *, host: str = HOST, token: str = "") -> dict[str, Any]:
     """What Voilà is told. A kernel whose tab was closed is ended after ten idle minutes: Voilà leaks it otherwise.
 
-    `preheat` keeps one kernel with the page already run, which cuts the wait for it.
+    `preheat` keeps one kernel with the page already run, which cuts the wait for it. Page, files and sockets
+    open only with the `token`; "" asks for none.
     """
     return {
         "Voila": {
-            "ip": HOST,
+            "ip": host,
+            "token": token,
             "port": port,
             "port_retries": 0,
             "open_browser": False,
@@ -66,20 +76,22 @@ def configuration(port: int, preheat: bool = True) -> dict[str, Any]:
     }
 
 
-def free_port(first: int, tries: int = 50) -> int:
+def free_port(first: int, tries: int = 50, host: str = HOST) -> int:
     """The first port from `first` on that nothing listens on. Raises `WorkbenchError`."""
     for port in range(first, first + tries):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError, OverflowError):
-                probe.bind((HOST, port))
+                probe.bind((host, port))
                 return port
     raise WorkbenchError(f"No port from {first} to {first + tries - 1} is free. Name another with --port.")
 
 
 @contextlib.contextmanager
-def serving(port: int, source: str = SOURCE, preheat: bool = True) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run the server while the block runs; gives the page's address and the server's process.
+def serving(
+    port: int, source: str = SOURCE, preheat: bool = True, *, host: str = HOST, token: str = ""
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the server while the block runs; gives the page's address, with its token, and the server's process.
 
     A request to end this process ends the server too. Raises: `WorkbenchError` when it does not come up.
     """
@@ -87,7 +99,7 @@ def serving(port: int, source: str = SOURCE, preheat: bool = True) -> Iterator[t
         home, page = Path(folder) / "server", Path(folder) / "page"
         home.mkdir()
         page.mkdir()
-        (home / "voila.json").write_text(json.dumps(configuration(port, preheat)), encoding="utf-8")
+        (home / "voila.json").write_text(json.dumps(configuration(port, preheat, host=host, token=token)), encoding="utf-8")
         (page / "workbench.ipynb").write_text(json.dumps(notebook(source)), encoding="utf-8")
         command = [sys.executable, "-m", "voila", str(page / "workbench.ipynb")]
         # Idle threads of torch and of ONNX Runtime would spin against each other.
@@ -95,7 +107,8 @@ def serving(port: int, source: str = SOURCE, preheat: bool = True) -> Iterator[t
         server = subprocess.Popen(command, cwd=home, env=environment)
         try:
             _wait(server, port)
-            yield f"http://{HOST}:{port}/", server
+            shown = socket.gethostname() if host in EVERYWHERE else host
+            yield f"http://{shown}:{port}/" + (f"?token={token}" if token else ""), server
         finally:
             server.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -109,16 +122,6 @@ def _jupyter_path() -> str:
     folders = screen.submodule_search_locations if screen else None
     ours = [str(Path(folder) / "static") for folder in folders or ()]
     return os.pathsep.join([*ours, *filter(None, [os.environ.get("JUPYTER_PATH")])])
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the folder where Voilà finds the page's template."""
-    screen = importlib.util.find_spec("workbench_widgets")
-    if screen is None or not screen.submodule_search_locations:
-        raise WorkbenchError("The screen, workbench_widgets, is not installed. Install nn-workbench with pip.")
-    paths = [str(Path(screen.submodule_search_locations[0]) / "static"), os.environ.get("JUPYTER_PATH", "")]
-    # Idle threads of torch and of ONNX Runtime would spin against each other.
-    return {**os.environ, "JUPYTER_PATH": os.pathsep.join(filter(None, paths)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @contextlib.contextmanager

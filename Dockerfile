@@ -1,0 +1,15 @@
+# The dashboard, for docs/publishing.md: docker build -t workbench . && docker run -p 127.0.0.1:8866:8866 workbench
+FROM python:3.12-slim
+RUN useradd --create-home workbench
+WORKDIR /opt/workbench
+# The processor's build of torch: the other one brings gigabytes that the dashboard does not use.
+RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY workbench workbench
+COPY widgets widgets
+RUN pip install --no-cache-dir -c constraints.txt .
+USER workbench
+WORKDIR /home/workbench
+ENV OMP_WAIT_POLICY=PASSIVE PYTHONUNBUFFERED=1
+EXPOSE 8866
+CMD ["workbench", "dashboard", "--host", "0.0.0.0", "--port", "8866"]
