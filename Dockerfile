@@ -2,8 +2,8 @@
 FROM python:3.12-slim
 RUN useradd --create-home workbench
 WORKDIR /opt/workbench
-# The processor's build of torch: the other one brings gigabytes that the dashboard does not use.
-RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+# Name PyTorch's own index of CPU builds with --build-arg, or pip brings CUDA, gigabytes that nothing here uses.
+ARG PIP_EXTRA_INDEX_URL
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY workbench workbench
 COPY widgets widgets

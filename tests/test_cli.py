@@ -131,6 +131,47 @@ def test_the_server_shows_the_page_runs_no_other_code_and_ends() -> None:
 
 
 @pytest.mark.slow
+def test_without_its_token_nothing_opens() -> None:
+    token = dashboard.new_token()
+    with dashboard.serving(dashboard.free_port(8930), source="print(6 * 7)", preheat=False, token=token) as (
+        address,
+        _,
+    ):
+        bare, _, query = address.partition("?")
+        assert query == f"token={token}"
+        for closed in (bare, f"{bare}?token=wrong", f"{bare}api/kernels"):
+            assert ">42" not in _read(closed)
+        assert ">42" in _read(address)
+
+
+def _read(address: str) -> str:
+    """What the server answers, after redirects; a refusal's text where it refuses."""
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            text: str = answer.read().decode()
+            return text
+    except urllib.error.HTTPError as refused:
+        assert refused.code in {401, 403}
+        return ""
+
+
+def test_the_command_asks_for_a_token_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def serving(port: int, *, host: str, token: str) -> None:
+        asked.append(token)
+        raise WorkbenchError("not started: this test only looks at the token")
+
+    monkeypatch.setattr(dashboard, "serving", serving)
+    monkeypatch.delenv("WORKBENCH_TOKEN", raising=False)
+    for arguments in ((), (), ("--public",)):
+        exit_of(monkeypatch, "dashboard", *arguments)
+    assert len(asked[0]) >= 32
+    assert asked[0] != asked[1]
+    assert asked[2] == ""
+
+
+@pytest.mark.slow
 def test_ending_the_command_ends_its_server() -> None:
     port = dashboard.free_port(8950)
     command = [sys.executable, "-m", "workbench", "dashboard", "--port", str(port)]

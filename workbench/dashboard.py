@@ -99,7 +99,9 @@ def serving(
         home, page = Path(folder) / "server", Path(folder) / "page"
         home.mkdir()
         page.mkdir()
-        (home / "voila.json").write_text(json.dumps(configuration(port, preheat, host=host, token=token)), encoding="utf-8")
+        (home / "voila.json").write_text(
+            json.dumps(configuration(port, preheat, host=host, token=token)), encoding="utf-8"
+        )
         (page / "workbench.ipynb").write_text(json.dumps(notebook(source)), encoding="utf-8")
         command = [sys.executable, "-m", "voila", str(page / "workbench.ipynb")]
         # Idle threads of torch and of ONNX Runtime would spin against each other.
