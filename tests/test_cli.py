@@ -145,14 +145,13 @@ def test_without_its_token_nothing_opens() -> None:
 
 
 def _read(address: str) -> str:
-    """What the server answers, after redirects; a refusal's text where it refuses."""
+    """What the server answers, after redirects; nothing where it refuses."""
     try:
         with urllib.request.urlopen(address, timeout=60) as answer:
             text: str = answer.read().decode()
             return text
     except urllib.error.HTTPError as refused:
-        assert refused.code in {401, 403}
-        return ""
+        return "" if refused.code in {401, 403} else f"not refused: {refused.code} >42"
 
 
 def test_the_command_asks_for_a_token_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
