@@ -239,8 +239,14 @@ def _showing(state: State, study: Study, elsewhere: Published | None, message: M
     frame = study.frame()
     selected = str(frame["id"].iloc[-1]) if len(frame) else ""
     if not selected and elsewhere is not None:
-        selected = max(elsewhere.variants, key=lambda one: one["speedup"].value).id
+        selected = _telling(elsewhere.variants).id
     return replace(state, study=study, published=elsewhere, frame=frame, selected=selected, message=message)
+
+
+def _telling(variants: tuple[Variant, ...]) -> Variant:
+    """The fastest of those whose accuracy is not distinguishable from the first one's, the original's."""
+    as_good = [one for one in variants if one["accuracy"].overlaps(variants[0]["accuracy"])]
+    return max(as_good, key=lambda one: one["speedup"].value)
 
 
 def _exported(state: State, variant: Variant, manifest: Manifest) -> State:
