@@ -4,9 +4,10 @@ The charts carry no colours of a theme (their background is empty), so that the 
 and a dark page. Colours are Okabe and Ito's (2008), and every group differs in shape as well.
 """
 
-from workbench.charts.columns import COLUMNS, Column, column, lower, records
+from workbench.charts.columns import COLUMNS, Column, column, lower
 from workbench.charts.diagnosis import flips, layer_errors
 from workbench.charts.layers import LAYERS, cost_by_layer, cost_rows, cost_summary
+from workbench.charts.rows import records
 from workbench.charts.variants import COLOURS, DATASET, competing, points, speedup, speedup_points, summary, tradeoff
 
 __all__ = [

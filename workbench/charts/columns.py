@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from workbench.errors import unknown
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -64,9 +59,3 @@ def column(name: str) -> Column:
 def lower(label: str) -> str:
     """The label within a sentence; abbreviations such as `MACs` stay as they are."""
     return label if label[1:2].isupper() else label[:1].lower() + label[1:]
-
-
-def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as a chart's specification holds them: plain numbers, None for what is missing."""
-    found: list[dict[str, Any]] = json.loads(rows.to_json(orient="records"))
-    return found

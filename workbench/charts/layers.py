@@ -7,7 +7,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from workbench.charts.columns import column, lower, records
+from workbench.charts.columns import column, lower
+from workbench.charts.rows import records
 
 #: The name of the rows in a chart's specification, so that a view already drawn can be given other rows.
 LAYERS = "layers"

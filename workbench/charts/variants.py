@@ -8,7 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from workbench.charts.columns import COLUMNS, column, lower, records
+from workbench.charts.columns import COLUMNS, column, lower
+from workbench.charts.rows import records
 from workbench.errors import unknown
 from workbench.pareto import front
 
