@@ -23,6 +23,7 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 #: What `run` shows: the estimate's name, its label, and how its value is written.
 FIGURES = (
     ("accuracy", "accuracy", "{:.2%}"),
+    ("agreement", "agreement with the original", "{:.2%}"),
     ("macs", "MACs", "{:,.0f}"),
     ("params", "parameters", "{:,.0f}"),
     ("memory_access_bytes", "memory access, bytes", "{:,.0f}"),
@@ -145,7 +146,7 @@ def _comparison(original: Variant, variant: Variant) -> Table:
     table.add_column("")
     for each in (original, variant):
         table.add_column(each.name, justify="right")
-    for key, label, pattern in FIGURES:
+    for key, label, pattern in (one for one in FIGURES if one[0] in original.estimates):
         table.add_row(label, *(_cell(each, key, pattern) for each in (original, variant)))
     return table
 

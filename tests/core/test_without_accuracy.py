@@ -39,6 +39,7 @@ def test_without_labels_agreement_is_measured(tmp_path: Path) -> None:
     assert frame.agreement.tolist() == [1.0, variant["agreement"].value]
     assert frame.accuracy.isna().all()
     assert study.pareto(x="params").id.tolist() == [study.baseline.id]  # as large, and it agrees with itself
+    assert "Agreement with the original (%)" in wb.charts.tradeoff(frame, x="params", y="agreement").to_json()
     assert study.diagnose(variant, progress=False).measure == "agreement"
     assert "accuracy" not in wb.export(variant, tmp_path / "out").verified
     again = wb.Study(varied_model(), data, path=tmp_path)

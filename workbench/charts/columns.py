@@ -35,6 +35,9 @@ class Column:
 COLUMNS: dict[str, Column] = {
     "accuracy": Column("Accuracy", "%", 0.01),
     "validation_accuracy": Column("Validation accuracy", "%", 0.01),
+    "agreement": Column("Agreement with the original", "%", 0.01),
+    "top5": Column("Top-5 accuracy", "%", 0.01),
+    "miou": Column("Mean IoU", "%", 0.01),
     "latency_ms": Column("Latency", "ms, batch 1", 1.0, ",.3f"),
     "macs": Column("MACs", "M", 1e6),
     "params": Column("Parameters", "k", 1e3, ",.1f"),
