@@ -22,7 +22,7 @@ MEASURED = ("accuracy", "validation_accuracy", "latency_ms", "speedup")
 #: Counted or computed columns.
 EXACT = (
     "macs", "params", "memory_access_bytes", "peak_activation_bytes", "file_bytes", "compressed_bytes", "huffman_bytes",
-    "predicted_speedup",
+    "predicted_speedup", "energy_uj", "run_memory_bytes",
 )  # fmt: skip
 COMPARISONS = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
@@ -30,7 +30,7 @@ COMPARISONS = {
 COLUMNS = (
     "id", "name", "recipe", "is_baseline",
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
-    *EXACT, "notes", "created",
+    *EXACT, "verdict", "machine", "notes", "created",
 )  # fmt: skip
 
 
@@ -81,6 +81,8 @@ def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:
         "name": variant.name,
         "recipe": variant.recipe.to_json(),
         "is_baseline": not variant.recipe.steps,
+        "verdict": variant.verdict,
+        "machine": variant.machine,
         "notes": " ".join(variant.notes),
         "created": variant.created,
     }

@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from workbench.errors import BadFile
@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS variants (
     estimates TEXT NOT NULL,
     notes TEXT NOT NULL,
     onnx TEXT NOT NULL,
-    state TEXT NOT NULL
+    state TEXT NOT NULL,
+    facts TEXT NOT NULL DEFAULT '{}'
 );
 """
 VERSION = "1"
@@ -45,6 +46,7 @@ class Record:
     notes: tuple[str, ...]
     onnx: str
     state: str
+    facts: dict[str, str] = field(default_factory=dict)  # texts: the verdict, the machine
 
 
 class Storage:
@@ -57,6 +59,9 @@ class Storage:
         with self._database() as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.executescript(SCHEMA)
+            columns = {row[1] for row in database.execute("PRAGMA table_info(variants)")}
+            if "facts" not in columns:  # a study of an earlier version
+                database.execute("ALTER TABLE variants ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'")
 
     def claim(self, **facts: str) -> None:
         """Write what the study is about, or check that the folder is about the same.
@@ -83,24 +88,21 @@ class Storage:
     def put(self, record: Record) -> None:
         """Insert a variant; one that is there already is kept."""
         estimates = json.dumps({name: asdict(e) for name, e in record.estimates.items()})
-        row = (record.id, record.created, record.recipe, estimates, json.dumps(record.notes), record.onnx, record.state)
+        texts = json.dumps(record.notes), record.onnx, record.state, json.dumps(record.facts)
         with self._database() as database:
             database.execute(
-                "INSERT OR IGNORE INTO variants (id, created, recipe, estimates, notes, onnx, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                row,
+                "INSERT OR IGNORE INTO variants (id, created, recipe, estimates, notes, onnx, state, facts) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (record.id, record.created, record.recipe, estimates, *texts),
             )
 
     def records(self) -> list[Record]:
         """Every variant, in order of creation."""
         with self._database() as database:
             rows = database.execute(
-                "SELECT id, created, recipe, estimates, notes, onnx, state FROM variants ORDER BY position"
+                "SELECT id, created, recipe, estimates, notes, onnx, state, facts FROM variants ORDER BY position"
             ).fetchall()
-        return [
-            Record(i, c, r, {k: Estimate(**v) for k, v in json.loads(e).items()}, tuple(json.loads(n)), o, s)
-            for i, c, r, e, n, o, s in rows
-        ]
+        return [_record(row) for row in rows]
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
@@ -117,3 +119,9 @@ class Storage:
             raise BadFile(
                 f"{path} is not a readable study: {error}. Move the folder away or choose another path."
             ) from error
+
+
+def _record(row: tuple[str, ...]) -> Record:
+    identity, created, recipe, estimates, notes, onnx, state, facts = row
+    known = {name: Estimate(**fields) for name, fields in json.loads(estimates).items()}
+    return Record(identity, created, recipe, known, tuple(json.loads(notes)), onnx, state, json.loads(facts))

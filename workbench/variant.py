@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from workbench.cost.network import Network
     from workbench.data import Data
     from workbench.models import Model
 
@@ -33,6 +34,8 @@ class Variant:
     state: Path = field(repr=False)  # safetensors: the rewritten module's structure and weights
     notes: tuple[str, ...] = ()  # what a user should know before using it
     created: str = ""  # ISO 8601, UTC
+    verdict: str = ""  # measured against predicted speed, and why, in a sentence
+    machine: str = ""  # what it was measured on: processor and fingerprint
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.estimates:
@@ -51,6 +54,19 @@ class Variant:
 
         return restore(self.model, self.state)
 
+    @cached_property
+    def network(self) -> Network:
+        """The operations and shapes as they became: `wb.cost(variant)` reads them."""
+        from workbench.build import network_of
+
+        return network_of(self.module, self.model, self.recipe)
+
+    def profile(self, *, batch: int = 1, threads: int = 1, runs: int = 50) -> pd.DataFrame:
+        """Time of every operator in ONNX Runtime, mapped to layers. See `workbench.measure.profiler.profile`."""
+        from workbench.measure.profiler import profile
+
+        return profile(self.onnx, batch=batch, threads=threads, runs=runs)
+
     def layers(self) -> pd.DataFrame:
         """One row an operation, in execution order.
 
@@ -58,15 +74,15 @@ class Variant:
         """
         import pandas as pd
 
-        from workbench.build import network_of
-
         rows = [
             (x.name, x.kind, x.input, x.output, x.macs, x.params, x.memory_access_bytes, x.bits)
-            for x in network_of(self.module, self.model, self.recipe).layers
+            for x in self.network.layers
         ]
         columns = ["layer", "kind", "input", "output", "macs", "params", "memory_access_bytes", "bits"]
         return pd.DataFrame(rows, columns=columns)
 
     def __str__(self) -> str:
         lines = [f"{self.name} ({self.id})", *(f"  {k} {v}" for k, v in self.estimates.items())]
+        if self.verdict:
+            lines.append(f"  verdict: {self.verdict}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])

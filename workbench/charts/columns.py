@@ -46,6 +46,7 @@ COLUMNS: dict[str, Column] = {
     "file_bytes": Column("File size", "MB", 1e6, ",.3f"),
     "compressed_bytes": Column("Compressed size", "MB", 1e6, ",.3f"),
     "huffman_bytes": Column("Bundle size", "MB", 1e6, ",.3f"),
+    "run_memory_bytes": Column("Memory while running", "MB", 1e6),
     "speedup": Column("Measured speed-up", "×"),
     "predicted_speedup": Column("Predicted speed-up", "×"),
     "energy_uj": Column("Energy, estimated", "µJ", 1.0, ",.1f"),

@@ -1,33 +1,55 @@
 """A latency model that was fitted to the machine it runs on: seconds a multiply-accumulate, a byte, an operator.
 
 Its coefficients come from `workbench.measure.calibrate()`, which times small graphs of every kind of
-operator; they are kept in the user's cache folder, one file a machine.
+operator; they are kept in the user's cache folder.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.features import AMOUNTS, Work, work
+from workbench.cost.network import Network
 
 THIS_MACHINE = "this-machine"
+#: Amounts whose seconds do not depend on the kernel: what comes from beyond the core's cache.
+COMMON = ("far", "spilled")
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Coefficients of one machine. `seconds[regime]` holds one number for each of `FEATURES`."""
+    """Coefficients of one machine. `seconds[regime][amount]` and `common[amount]` are seconds for one unit."""
 
     machine: str  # the fingerprint, see `workbench.measure.machine`
     created: str  # ISO 8601, UTC
-    seconds_by_regime: Mapping[str, tuple[float, ...]]
-    run_seconds: float  # of one call of the runtime, whatever the network
+    cache_bytes: float  # of one core: weights that fit stay there between inferences
+    run_seconds: float  # one call of the runtime, whatever the network
+    seconds: Mapping[str, Mapping[str, float]]
+    common: Mapping[str, float]
+    error: float  # median relative error on the graphs it was fitted to
 
-    def seconds(self, layer: Layer, network: Network) -> tuple[float, float, float, float]:
-        """Seconds of one operation: for arithmetic, for memory, for its start, and in total."""
-        raise NotImplementedError
+    def times(self, network: Network) -> list[tuple[float, float, float]]:
+        """Seconds of each layer: for arithmetic, for memory, for starting its operators; a run's own with the first."""
+        found = [self._sum(layer) for layer in work(network, self.cache_bytes)]
+        if found:
+            found[0] = (*found[0][:2], found[0][2] + self.run_seconds)
+        return found
+
+    def _sum(self, operators: list[Work]) -> tuple[float, float, float]:
+        causes = {"arithmetic": 0.0, "memory": 0.0, "start": 0.0}
+        for one in operators:
+            regime = self.seconds.get(one.regime, {})
+            for amount, value in zip(AMOUNTS, one[1:], strict=True):
+                seconds = self.common.get(amount, 0.0) if amount in COMMON else regime.get(amount, 0.0)
+                causes[_CAUSE.get(amount, "memory")] += value * seconds
+        return causes["arithmetic"], causes["memory"], causes["start"]
+
+
+_CAUSE = {"macs": "arithmetic", "starts": "start", "groups": "start"}
 
 
 def folder() -> Path:
@@ -35,6 +57,28 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nn-workbench"
 
 
+_found: dict[Path, Calibration] = {}  # read, or made by this process
+
+
+def store(calibration: Calibration) -> None:
+    """Keep a calibration for this process and, where the folder can be written, for later ones."""
+    path = folder() / "this-machine.json"
+    _found[path] = calibration
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(asdict(calibration)), encoding="utf-8")
+        part.replace(path)
+    except OSError:  # a home that cannot be written: this process has it all the same
+        return
+
+
 def stored() -> Calibration | None:
     """The calibration of this machine; None before `workbench.measure.calibrate()`."""
-    return None
+    path = folder() / "this-machine.json"
+    if path not in _found:
+        try:
+            _found[path] = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):  # none yet, or of another version
+            return None
+    return _found[path]

@@ -62,7 +62,7 @@ class Device:
     def times(self, network: Network) -> list[Time]:
         """Where the time goes, one entry a layer."""
         if self.calibration is not None:
-            return [Time(*self.calibration.seconds(layer, network)) for layer in network.layers]
+            return [Time(*causes, sum(causes)) for causes in self.calibration.times(network)]
         bandwidth = self.bytes_per_second
         if self.cache_bytes_per_second and working_set(network) <= self.cache_bytes:
             bandwidth = self.cache_bytes_per_second
@@ -115,10 +115,10 @@ def this_machine() -> Device:
     return Device(
         name=THIS_MACHINE,
         title="This machine",
-        macs_per_second={},
-        bytes_per_second=math.nan,
-        seconds_per_operator=math.nan,
-        speedup_by_bits={"32": 1.0},
+        macs_per_second={kind: 1 / found.seconds[kind]["macs"] for kind in ("dense", "pointwise", "depthwise")},
+        bytes_per_second=1 / found.seconds["move"]["bytes"],
+        seconds_per_operator=found.seconds["dense"]["starts"],
+        speedup_by_bits={"32": 1.0, "8": found.seconds["dense"]["macs"] / found.seconds["dense8"]["macs"]},
         calibration=found,
     )
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 import workbench
 from workbench.errors import BadValue, MeasurementFailed
-from workbench.estimate import Z95, Estimate
+from workbench.estimate import Z95, Estimate, exact
 from workbench.jobs import Reporter
 from workbench.measure.worker import Request
 
@@ -132,6 +132,18 @@ def interleave(
     return Timings(arrays, batch, threads)
 
 
+def run_memory(artefact: Path, *, batch: int = 1, threads: int = 1, progress: Reporter | None = None) -> Estimate:
+    """Bytes that loading and running an artefact takes at its peak, in a fresh process: what it grew by.
+
+    Weights, prepacked copies of them, activations and the runtime's own buffers; not the runtime's library.
+    Raises: as `interleave`.
+    """
+    _check([artefact], batch, threads, 1.0)
+    path = str(Path(artefact).resolve())
+    request = Request((path,), ("onnxruntime",), batch=batch, threads=threads, memory=True)
+    return exact(_ask(request, progress or Reporter())["memory"], "bytes")
+
+
 def fastest(artefacts: Sequence[Path], *, seconds: float = 1.0, progress: Reporter | None = None) -> int:
     """Which of several artefacts runs fastest at batch 1 on one thread; the first where none is clearly faster."""
     timings = interleave(artefacts, seconds=seconds, sessions=1, progress=progress)
@@ -196,7 +208,7 @@ def _converse(process: subprocess.Popen[str], request: Request, progress: Report
     for message in _messages(process.stdout, request.limit + _START_S, progress):
         if "error" in message:
             raise MeasurementFailed(str(message["error"]))
-        if "times" in message:
+        if "cpus" in message:
             progress(1.0, "latency")
             return message
         progress(float(message["progress"]), "latency")

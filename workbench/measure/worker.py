@@ -1,12 +1,13 @@
 """Time artefacts in this process and print what was found. Run as `python -m workbench.measure.worker`.
 
-Reads one JSON request from stdin and writes JSON lines: {"progress": share}, then {"times": ...} or
-{"error": text}. Imports numpy and ONNX Runtime alone, so that nothing else owns threads or caches.
+Reads one JSON request from stdin and writes JSON lines: {"progress": share}, then {"times": ...}, {"memory":
+bytes} or {"error": text}. Imports numpy and ONNX Runtime alone, so that nothing else owns threads or caches.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -21,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.runtimes import runtime
+from workbench.runtimes import Session, runtime
+from workbench.runtimes.onnxruntime import OnnxSession, open_session
 
 #: A block of runs lasts about this long: long against the clock, short against drift of the machine's speed.
 BLOCK_S = 0.005
@@ -40,6 +42,7 @@ class Request:
     threads: int = 1
     seconds: float = 3.0
     limit: float = 60.0
+    memory: bool = False  # instead of times: how much memory the first artefact takes
     sessions: int = 3
     seed: int = 0
 
@@ -55,7 +58,9 @@ def measure(request: Request, report: Callable[[float], None]) -> list[list[list
     share = 1 / request.sessions
     for index in range(request.sessions):
         runs = [_prepare(*one, request) for one in zip(request.artefacts, request.runtimes, strict=True)]
-        counts = [_warm_up(run, WARM_UP_S / (index + 1)) for run in runs]
+        # With many artefacts blocks are shorter, so that every one is timed in enough rounds.
+        block = min(BLOCK_S, request.seconds * share / (MIN_ROUNDS * len(runs)))
+        counts = [_warm_up(run, WARM_UP_S / (index + 1), block) for run in runs]
         for found in times:
             found.append([])
         # The clock starts here: a runtime that compiles while it loads must not lose its rounds to that.
@@ -71,6 +76,48 @@ def measure(request: Request, report: Callable[[float], None]) -> list[list[list
             rounds += 1
             report(min(1.0, (index + spent / (request.seconds * share)) * share))
     return times
+
+
+def measure_memory(request: Request, report: Callable[[float], None]) -> int:
+    """Bytes by which this process grows at most while it loads the first artefact and runs it a few times."""
+    report(0.0)
+    # The buffer that a caller would hold anyway, and what the first use of a runtime loads, are not the network's.
+    np.ones((request.batch, 1), np.float32).sum()
+    for name in request.runtimes:
+        runtime(name.partition(":")[0]).available()
+    _warm_import()
+    gc.collect()
+    _forget_peak()
+    before = _resident("VmRSS")
+    run = _prepare(request.artefacts[0], request.runtimes[0], request)
+    for _ in range(5):
+        run()
+    return max(0, _resident("VmHWM") - before)
+
+
+def _warm_import() -> None:
+    """Load ONNX Runtime's library, which takes memory once whatever the network."""
+    import onnxruntime
+
+    onnxruntime.SessionOptions()
+
+
+def _forget_peak() -> None:
+    """Let the system's record of this process's peak begin anew (Linux, documented in proc(5))."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident(name: str) -> int:
+    """A line of /proc/self/status in bytes: VmRSS now, VmHWM at its peak. Elsewhere the peak since the start."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def pin(threads: int) -> list[int]:
@@ -107,22 +154,31 @@ def _ticks() -> dict[int, float]:
 
 
 def _prepare(path: str, name: str, request: Request) -> Callable[[], Any]:
-    """A function that runs the artefact once on fixed random inputs."""
-    session = runtime(name).load(Path(path), request.threads)
+    """A function that runs the artefact once on fixed random inputs.
+
+    A name such as "onnxruntime:basic" holds one of ONNX Runtime's optimisation levels.
+    """
+    base, _, level = name.partition(":")
+    session: Session
+    if level:
+        plain = open_session(path, request.threads, level=level)
+        session = OnnxSession(plain, plain.get_inputs()[0].name)
+    else:
+        session = runtime(base).load(Path(path), request.threads)
     noise = np.random.default_rng(request.seed)
     inputs = noise.standard_normal((request.batch, *session.shape)).astype(np.float32)
     return lambda: session.run(inputs)
 
 
-def _warm_up(run: Callable[[], Any], longest: float) -> int:
-    """Run until the last five runs are as fast as the five before (within 5 %); the runs of one block."""
+def _warm_up(run: Callable[[], Any], longest: float, block: float = BLOCK_S) -> int:
+    """Run until the last five runs are as fast as the five before (within 5 %); the runs of a block of seconds."""
     started = time.perf_counter()
     seen: list[float] = []
     while time.perf_counter() - started < longest:
         seen.append(_block(run, 1))
         if len(seen) >= 10 and statistics.median(seen[-5:]) > 0.95 * statistics.median(seen[-10:-5]):
             break
-    return max(MIN_RUNS, min(MAX_RUNS, round(BLOCK_S / (statistics.median(seen[-5:]) / 1e3))))
+    return max(MIN_RUNS, min(MAX_RUNS, round(block / (statistics.median(seen[-5:]) / 1e3))))
 
 
 def _block(run: Callable[[], Any], count: int) -> float:
@@ -148,7 +204,9 @@ def main() -> None:
 
     try:
         cpus = pin(request["threads"])
-        answer: dict[str, Any] = {"times": measure(Request(**request), report), "cpus": cpus}
+        wanted = Request(**request)
+        answer: dict[str, Any] = {"cpus": cpus}
+        answer |= {"memory": measure_memory(wanted, report)} if wanted.memory else {"times": measure(wanted, report)}
     except WorkbenchError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)

@@ -36,14 +36,26 @@ PROVIDERS = {
 }
 
 
-def open_session(source: str | bytes, threads: int = 1, optimized: str = "", provider: str = CPU) -> Any:
+#: How much ONNX Runtime rewrites a graph before it runs it: its names for `GraphOptimizationLevel`.
+LEVELS = {
+    "off": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+
+
+def open_session(
+    source: str | bytes, threads: int = 1, optimized: str = "", provider: str = CPU, level: str = "all"
+) -> Any:
     """An `onnxruntime.InferenceSession` whose idle threads do not burn the CPU.
 
-    `optimized` is a path where the optimised graph is written too.
+    `optimized` is a path where the optimised graph is written too; `level` is one of `LEVELS`.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY

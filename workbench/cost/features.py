@@ -1,0 +1,143 @@
+"""What a layer makes the runtime do, in numbers that its time is linear in.
+
+ONNX Runtime on a CPU keeps feature maps in blocks of 16 channels where it can. Which kernel a convolution gets,
+how many channels are padded, and where maps change between blocked and plain order follows from the shapes
+alone; these rules were read off its optimised graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, prod
+from typing import NamedTuple
+
+from workbench.cost.network import CONVOLUTIONS, Layer, Network
+
+BLOCK = 16  # channels side by side in memory, one vector register of float32
+ALIGNED = 4  # channel counts that are no multiple of this stay in plain order
+#: Maps of more than this share of the cache do not outlast the operators between their making and their use.
+_SHARE = 4
+#: Kinds that work on blocked maps as they are.
+_BLOCKED = frozenset({"pool", "add", "activation", "norm"})
+
+
+class Work(NamedTuple):
+    """One operator that the runtime starts: its regime, and how much of everything there is."""
+
+    regime: str  # the kernel: its coefficients differ from other kernels'
+    macs: float = 0.0  # including those on padded channels
+    bytes: float = 0.0  # of activations
+    unfolded: float = 0.0  # bytes of patches laid out for a matrix product; rows of output for direct kernels
+    weights: float = 0.0  # bytes
+    far: float = 0.0  # bytes of weights that do not stay in the core's cache from one inference to the next
+    spilled: float = 0.0  # bytes of maps so large that they leave the core's cache before they are read
+    groups: float = 0.0  # that are computed one after the other
+    starts: float = 1.0
+
+
+AMOUNTS = Work._fields[1:]
+
+
+def padded(channels: int) -> int:
+    """Channels as they lie in memory."""
+    return ceil(channels / BLOCK) * BLOCK
+
+
+def is_blocked(layer: Layer) -> bool:
+    """Whether a float convolution gets a direct kernel on blocked maps; elsewhere patches are unfolded."""
+    if layer.kind != "conv" or layer.bits != 32 or len(layer.kernel) != 2:
+        return False
+    if layer.groups == 1:
+        return layer.c_in < BLOCK or layer.c_in % ALIGNED == 0
+    if layer.groups == layer.c_in == layer.c_out:
+        return layer.c_out % ALIGNED == 0
+    return layer.c_in // layer.groups % BLOCK == 0 and layer.c_out // layer.groups % BLOCK == 0
+
+
+def work(network: Network, cache_bytes: float) -> list[list[Work]]:
+    """What each layer makes the runtime do: nothing, one operator, or one with changes of the maps' order."""
+    weights = sum(x.weight_elements * x.bits / 8 for x in network.layers)
+    far = weights + network.totals.peak_activation_bytes > cache_bytes
+    blocked: dict[int, bool] = {}  # the order of each tensor's map
+    done: set[tuple[int, bool]] = set()  # changes of order that were made
+    found = []
+    for layer in network.layers:
+        wants, gives = _order(layer, [blocked.get(tensor, False) for tensor in layer.reads])
+        mine = []
+        for tensor in layer.reads:
+            if wants is not None and blocked.get(tensor, False) != wants and (tensor, wants) not in done:
+                done.add((tensor, wants))
+                mine.append(Work("reorder", bytes=2 * prod(layer.input) * layer.bits / 8))
+        mine += _own(layer, far)
+        acts = layer.bits / 8 * (prod(layer.input) + layer.others + prod(layer.output))
+        if mine and not layer.fused and acts > cache_bytes / _SHARE:
+            mine[-1] = mine[-1]._replace(spilled=acts)
+        blocked[layer.writes] = gives
+        found.append(mine)
+    return found
+
+
+def _order(layer: Layer, given: list[bool]) -> tuple[bool | None, bool]:
+    """The order that a layer wants its inputs in (None: any), and the order of its output."""
+    first = bool(given) and given[0]
+    if layer.kind == "reshape" and len(layer.input) == len(layer.output):
+        return None, first
+    if is_blocked(layer):
+        return (None if layer.groups == 1 and layer.c_in < BLOCK else True), True
+    if layer.bits == 32 and first and (layer.kind in _BLOCKED or (layer.op == "cat" and _cat_aligned(layer))):
+        return (True if layer.others == prod(layer.input) else None), len(layer.output) == len(layer.input)
+    # vectors have no order: what a global pooling leaves is plain for free
+    return (None if prod(layer.input[1:]) == 1 else False), False
+
+
+def _cat_aligned(layer: Layer) -> bool:
+    return layer.input[0] % BLOCK == 0 and layer.output[0] % BLOCK == 0
+
+
+def _own(layer: Layer, far: bool) -> Iterator[Work]:
+    moved = layer.memory_access_bytes
+    if layer.op in _SIZED and len(layer.output) > 1:  # the file computes the new sizes from the batch's
+        yield Work("sizes")
+    if moved == 0 and layer.macs == 0:
+        return
+    size = layer.bits / 8
+    small = "8" if layer.bits == 8 else ""
+    if layer.fused:  # a sum taken in: the other summand is read, or in integers the sum is an operator
+        yield Work(f"move{small}", bytes=moved, starts=1.0 if small else 0.0)
+        return
+    weights = layer.weight_elements * size
+    acts = (prod(layer.input) + layer.others + prod(layer.output)) * size
+    if layer.kind in CONVOLUTIONS:
+        yield _convolution(layer, acts, weights, far * weights)
+    elif layer.macs:
+        tokens = layer.kind != "linear" or prod(layer.input[:-1]) > 1
+        yield Work(f"{'product' if tokens else 'vector'}{small}", layer.macs, acts, 0.0, weights, far * weights)
+    else:
+        yield Work(f"{_SLOW.get(layer.op, 'move')}{small}", bytes=moved)
+
+
+#: Exported with small operators that compute sizes while the network runs.
+_SIZED = frozenset({"view", "_unsafe_view", "reshape", "chunk", "split"})
+#: Element-wise operators that compute an exponential, and changes of order: slower a byte than a sum.
+_SLOW = {
+    **dict.fromkeys(("gelu", "silu", "silu_", "sigmoid", "_softmax", "tanh", "hardswish", "hardswish_"), "function"),
+    **dict.fromkeys(("transpose", "permute", "native_layer_norm", "layernormalization"), "function"),
+}
+
+
+def _convolution(layer: Layer, acts: float, weights: float, far: float) -> Work:
+    size, taps, places = layer.bits / 8, prod(layer.kernel), prod(layer.output[1:])
+    depthwise = layer.groups > 1 and layer.groups == layer.c_in == layer.c_out
+    if is_blocked(layer):
+        c_in = layer.c_in // layer.groups
+        inner = padded(c_in) if c_in >= BLOCK else c_in
+        regime = "depthwise" if depthwise else "stem" if c_in < BLOCK else "pointwise" if taps == 1 else "dense"
+        row = layer.output[1] * padded(layer.c_out) * taps * inner
+        acts = size * (prod(layer.input) / layer.c_in * padded(layer.c_in) + places * padded(layer.c_out))
+        return Work(regime, row * layer.output[-1], acts, row, weights, far)
+    patches = size * places * layer.c_in * taps if taps > 1 else 0.0
+    if layer.bits == 8:
+        regime = "depthwise8" if depthwise else "pointwise8" if taps == 1 else "dense8"
+        groups = 0 if depthwise or layer.groups == 1 else layer.groups
+        return Work(regime, layer.macs, acts, patches, weights, far, groups=groups)
+    return Work("unfolded", layer.macs, acts, patches, weights, far, groups=layer.groups if layer.groups > 1 else 0)
