@@ -21,7 +21,7 @@ from workbench.runtimes.base import Runtime, register
 @pytest.fixture(scope="module")
 def study() -> wb.Study:
     study = wb.Study(tiny_model(), tiny_data())
-    study.run(wb.Prune(ratio=0.5) | wb.Quantize("int8"), progress=False)
+    study.run(wb.Quantize("int8", types="u8s8"), progress=False)
     return study
 
 
