@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from workbench.errors import BadValue, Cancelled, WorkbenchError
 from workbench.jobs import Job
@@ -15,6 +15,7 @@ from workbench.variant import Variant
 from workbench_widgets.store import Message, State, Store
 from workbench_widgets.words import arrived
 
+T = TypeVar("T")
 REPORTS_EVERY = 0.1  # seconds between two reports of a running job that reach the page
 
 
@@ -32,11 +33,30 @@ class Running:
         self.submit(study, recipe, f"Running {recipe.name}.")
 
     def submit(self, study: Study, recipe: Recipe, sentence: str) -> Job[Variant]:
-        """Start a job that shows on the screen."""
-        job = study.submit(recipe)
+        """Start a recipe's job."""
+        return self.follow(study, study.submit(recipe), sentence, lambda s: _arrived(s, study, recipe))
+
+    def follow(self, study: Study, job: Job[T], sentence: str, finish: Callable[[State], State]) -> Job[T]:
+        """Show a job on the screen; when it is done, `finish` puts its result into the state."""
         self.store.edit(lambda s: replace(s, jobs=(*_active(s), job), message=Message(sentence, "busy")))
-        job.on_change(lambda changed: self._guarded(lambda: self._report(study, recipe, changed)))
+        job.on_change(lambda changed: self._guarded(lambda: self._report(study, changed, finish)))
         return job
+
+    def diagnose(self, study: Study, variant: Variant) -> None:
+        """Find out what a variant does otherwise than the original."""
+        job = study.submit_diagnosis(variant)
+        said = Message(f"{variant.name} is diagnosed: see which layers, steps and classes lost what.")
+        self.follow(study, job, f"Diagnosing {variant.name}.", lambda s: replace(
+            s, diagnoses=_kept(s.diagnoses, variant.id, job.result()), message=said
+        ))  # fmt: skip
+
+    def bisect(self, study: Study, variant: Variant) -> None:
+        """Find the least set of layers that explains what a variant loses."""
+        job = study.submit_bisection(variant)
+        said = Message(f"The layers that explain the loss of {variant.name} are found.")
+        self.follow(study, job, f"Restoring halves of the layers of {variant.name}.", lambda s: replace(
+            s, bisections=_kept(s.bisections, variant.id, job.result()), message=said
+        ))  # fmt: skip
 
     def cancel(self, job: int) -> None:
         """Ask a job to stop; finished variants are kept."""
@@ -45,41 +65,48 @@ class Running:
                 one.cancel()
                 self.store.say(f"Stopping {one.name}.", "busy")
 
-    def _report(self, study: Study, recipe: Recipe, job: Job[Variant]) -> None:
+    def _report(self, study: Study, job: Job[Any], finish: Callable[[State], State]) -> None:
         """On the job's thread: pass progress on, a few times a second, and the end in any case."""
         now = time.monotonic()
         if not job.done and now - self._reported < REPORTS_EVERY:
             return
         self._reported = now
-        variant = study.find(recipe) if job.state == "done" else None  # its own thread must not wait for its result
-        self.store.edit(lambda s: _reported(s, study, job, variant))
+        self.store.edit(lambda s: _reported(s, study, job, finish))
 
 
 def _active(state: State) -> tuple[Job[Any], ...]:
     return tuple(job for job in state.jobs if not job.done)
 
 
-def _reported(state: State, study: Study, job: Job[Variant], variant: Variant | None) -> State:
-    """With a job's progress; at its end with its variant, or with the reason why there is none."""
+def _reported(state: State, study: Study, job: Job[Any], finish: Callable[[State], State]) -> State:
+    """With a job's progress; at its end with its result, or with the reason why there is none."""
     state = replace(state, tick=state.tick + 1)
     if not job.done:
         return state
-    if variant is None:
-        return _failed(state, study, job)
+    return finish(state) if job.state == "done" else _failed(state, study, job)
+
+
+def _arrived(state: State, study: Study, recipe: Recipe) -> State:
+    variant = study.find(recipe)
+    assert variant is not None  # its job is done
     message = Message(arrived(variant, study.find(Recipe())))
     if state.study is not study:
         return replace(state, message=message)
     return replace(state, frame=study.frame(), selected=variant.id, message=message)
 
 
-def _failed(state: State, study: Study, job: Job[Variant]) -> State:
+def _kept(pairs: tuple[tuple[str, T], ...], key: str, value: T) -> tuple[tuple[str, T], ...]:
+    return (*(pair for pair in pairs if pair[0] != key), (key, value))
+
+
+def _failed(state: State, study: Study, job: Job[Any]) -> State:
     cancelled = isinstance(job.error, Cancelled)
     if cancelled and state.study is not study:  # the visitor has moved on; it says nothing about what is shown
         return replace(state, jobs=tuple(one for one in state.jobs if one is not job))
     return replace(state, message=Message(_reason(job), "info" if cancelled else "error"))
 
 
-def _reason(job: Job[Variant]) -> str:
+def _reason(job: Job[Any]) -> str:
     if isinstance(job.error, Cancelled):
         return f"{job.name} was cancelled. Variants finished before it are kept."
     if isinstance(job.error, WorkbenchError):

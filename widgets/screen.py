@@ -9,7 +9,7 @@ import ipywidgets
 
 from workbench.errors import WorkbenchError
 from workbench.study import Study
-from workbench_widgets import layers, results, variant, views
+from workbench_widgets import diagnosing, layers, results, variant, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.store import State, Store
@@ -25,6 +25,10 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "table": (results.table, ("frame", "published", "selected", "x", "y", "limit", "lineage")),
     "variant": (variant.variant, ("frame", "published", "selected", "compared", "exporting", "exported")),
     "layers": (layers.layers, ("forecast", "stack", "focus", "layers", "cost")),
+    "diagnosis": (
+        diagnosing.diagnosis,
+        ("frame", "published", "selected", "study", "jobs", "tick", "diagnoses", "bisections"),
+    ),
     "status": (views.status, ("message",)),
 }
 
@@ -46,7 +50,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
     def _grid(self) -> ipywidgets.Box:
         panels = self.panels
         edit = ipywidgets.Box([panels["recipe"], panels["prediction"], panels["run"]])
-        shown = ipywidgets.Box([panels[name] for name in ("chart", "table", "variant", "layers")])
+        shown = ipywidgets.Box([panels[name] for name in ("chart", "table", "variant", "layers", "diagnosis")])
         grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown, panels["status"]])
         for box, name in ((edit, "wb-edit"), (shown, "wb-results"), (grid, "wb-grid")):
             box.add_class(name)

@@ -48,6 +48,7 @@ class Session:
         self._actions: dict[str, Callable[..., None]] = {
             "choose": self.choose, "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
+            "diagnose": self.diagnose, "bisect": self.bisect, "restore": self.restore,
         }  # fmt: skip
         store.subscribe(self._follow)
 
@@ -158,12 +159,26 @@ class Session:
 
     # --- results
 
+    def diagnose(self) -> None:
+        """Find out what the chosen variant does otherwise than the original, in the background."""
+        study, variant = self._measured("diagnosed")
+        self._spawn(lambda: self._running.diagnose(study, variant))
+
+    def bisect(self) -> None:
+        """Find the layers that explain what the chosen variant loses, in the background."""
+        study, variant = self._measured("diagnosed")
+        self._spawn(lambda: self._running.bisect(study, variant))
+
+    def restore(self, layers: list[str]) -> None:
+        """Put the chosen variant's recipe into the editor, with these layers left as they are in the original."""
+        variant = self._variant()
+        recipe = variant.recipe.without(tuple(layers), variant.model)
+        said = Message(f"{', '.join(layers)} stay as in the original. Run the recipe to measure it.")
+        self.store.edit(lambda s: replace(editing.take(s, recipe), message=said))
+
     def export(self, format: str) -> None:  # noqa: A002  # the engine's word
         """Write the chosen variant's files, read them back, and offer them for download."""
-        variant, study = self._variant(), self.store.state.study
-        assert study is not None
-        if study.find(variant.recipe) is None:
-            raise BadValue(f"{variant.name} was measured elsewhere: its file is not here. Measure it here first.")
+        study, variant = self._measured("exported")
         folder = study.path / "exports" / f"{variant.id}-{format}"
         busy = Message(f"Exporting {variant.name}, then reading it back.", "busy")
         self.store.update(exporting=variant.id, message=busy)
@@ -192,6 +207,16 @@ class Session:
         if variant is None:
             raise BadValue("No variant is chosen. Choose one in the table first.")
         return variant
+
+    def _measured(self, verb: str) -> tuple[Study, Variant]:
+        """The study and the chosen variant, which must have its file here."""
+        study, variant = self.store.state.study, self._variant()
+        if study is None or study.find(variant.recipe) is None:
+            raise BadValue(
+                f"{variant.name} was measured elsewhere: its file is not here, and cannot be {verb}. "
+                "Measure it here first."
+            )
+        return study, variant
 
     # --- threads
 

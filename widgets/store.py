@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from workbench.diagnosis import Bisection, Diagnosis
 from workbench.export import Manifest
 from workbench.jobs import Job
 from workbench.published import Published
@@ -102,6 +103,8 @@ class State:
     tab: str = "tradeoff"
     exporting: str = ""  # id of the variant
     exported: tuple[tuple[str, Manifest], ...] = ()  # the latest export of each variant, by id
+    diagnoses: tuple[tuple[str, Diagnosis], ...] = ()  # the latest of each variant, by id
+    bisections: tuple[tuple[str, Bisection], ...] = ()
     message: Message = Message("Starting", "busy")
 
     def variant(self, id: str) -> Variant | None:  # noqa: A002  # the frame's word

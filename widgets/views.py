@@ -18,7 +18,13 @@ from workbench_widgets.store import Card, Entry, State
 from workbench_widgets.words import compact, count, times
 
 TITLE = "Workbench"
-REGIONS = (("models", "Model"), ("recipe", "Recipe"), ("chart", "Variants"), ("layers", "Layers"))
+REGIONS = (
+    ("models", "Model"),
+    ("recipe", "Recipe"),
+    ("chart", "Variants"),
+    ("layers", "Layers"),
+    ("diagnosis", "Diagnosis"),
+)
 SUBTITLE = "Make a trained network small and fast, and see what that really costs."
 
 

@@ -123,7 +123,7 @@ class Job(Generic[T]):
 
         Raises: whatever the work raised; `Cancelled`; `TimeoutError` when it is not done in `timeout` seconds.
         """
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() is self._thread and not self.done:  # a listener of its end may read it
             raise BadValue("A job cannot wait for its own result. Call result() from another thread.")
         if not self._ended.wait(timeout):
             raise TimeoutError(f"{self.name} is not done after {timeout} s ({self._progress.stage}).")

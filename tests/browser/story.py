@@ -35,7 +35,34 @@ def add_a_step_and_slide(page: Any) -> None:
     expect(page.locator(".t-run")).to_have_text("Run SVD 0.4")  # ten steps of 0.01, and all of them have arrived
     expect(predicted).not_to_have_text(before)
     expect(page.locator(".t-prediction tbody tr:first-child td:nth-child(4)")).to_contain_text("less")
-    expect(page.locator(".t-plan tbody tr").first).to_be_visible()
+    expect(page.locator("tr.t-layer").first).to_be_visible()
+
+
+def scope_by_a_layer_and_take_it_back(page: Any) -> None:
+    """A layer chosen by keyboard limits the step to it, in the code as well; undo takes it back."""
+    from playwright.sync_api import expect
+
+    box = page.locator("tr.t-layer input:not([disabled])").nth(1)
+    name = page.locator("tr.t-layer").nth(1).get_attribute("data-layer")
+    box.focus()
+    page.keyboard.press("Space")
+    expect(page.locator(".t-scope")).to_contain_text("1 layer alone")
+    page.locator(".wb-code summary").click()
+    expect(page.locator(".t-code")).to_contain_text(f"layers='{name}'")
+    page.locator(".t-form-yaml").click()
+    expect(page.locator(".t-code")).to_contain_text(f"layers: {name}")
+    page.locator(".t-undo").click()
+    expect(page.locator(".t-scope")).to_contain_text("every layer")
+    expect(page.locator(".t-code")).not_to_contain_text("layers")
+
+
+def switch_off_and_on(page: Any) -> None:
+    from playwright.sync_api import expect
+
+    page.locator(".t-switch").uncheck()
+    expect(page.locator(".t-run")).to_be_disabled()
+    page.locator(".t-switch").check()
+    expect(page.locator(".t-run")).to_have_text("Run SVD 0.4")
 
 
 def a_wrong_value_is_a_sentence(page: Any) -> None:
@@ -60,10 +87,12 @@ def run_the_recipe(page: Any) -> None:
 
     page.locator(".t-run").click()
     expect(page.locator(".t-job[data-state=running] [role=progressbar]").first).to_be_visible()
-    expect(page.locator("tr.t-variant")).to_have_count(2, timeout=150_000)
-    expect(page.locator(".t-chart svg .points_marks path")).to_have_count(2)
-    expect(page.locator(".t-chart svg")).to_have_attribute("aria-label", re.compile("of 2 variants"))
-    expect(page.locator("tr.t-variant").last).to_have_class(re.compile("wb-selected"))
+    chosen = page.locator("tr.t-variant.wb-selected")
+    expect(chosen).to_contain_text("SVD 0.4", timeout=150_000)
+    expect(chosen).not_to_contain_text("elsewhere")
+    count = page.locator("tr.t-variant").count()
+    expect(page.locator(".t-chart svg .points_marks path")).to_have_count(count)
+    expect(page.locator(".t-chart svg")).to_have_attribute("aria-label", re.compile(f"of {count} variants"))
     expect(page.locator(".t-verdict")).to_contain_text(re.compile("faster|slower|not distinguishable"))
 
 
@@ -71,13 +100,13 @@ def select_in_chart_and_table(page: Any) -> None:
     """One selection: a mark clicked marks the row, a row chosen by keyboard marks the mark."""
     from playwright.sync_api import expect
 
-    rows, marks = page.locator("tr.t-variant"), page.locator(".t-chart svg .points_marks path")
-    marks.first.click()
-    expect(rows.first).to_have_class(re.compile("wb-selected"))
-    expect(rows.first.locator("button")).to_have_attribute("aria-pressed", "true")
-    rows.last.locator("button").focus()
+    original, mine = (page.locator("tr.t-variant", has_text=name).first for name in ("original", "SVD 0.4"))
+    page.locator(".t-chart svg .points_marks path").first.click(force=True)
+    expect(original).to_have_class(re.compile("wb-selected"))
+    expect(original.locator("button")).to_have_attribute("aria-pressed", "true")
+    mine.locator("button").focus()
     page.keyboard.press("Enter")
-    expect(rows.last).to_have_class(re.compile("wb-selected"))
+    expect(mine).to_have_class(re.compile("wb-selected"))
 
 
 def look_at_the_other_chart(page: Any) -> None:
@@ -85,8 +114,48 @@ def look_at_the_other_chart(page: Any) -> None:
 
     page.locator(".t-tab-speedup").click()
     expect(page.locator(".t-chart svg")).to_contain_text("Predicted speed-up")
-    expect(page.locator(".t-chart svg .points_marks path")).to_have_count(2)
+    expect(page.locator(".t-chart svg .points_marks path")).to_have_count(page.locator("tr.t-variant").count())
     page.locator(".t-tab-tradeoff").click()
+
+
+def limit_and_compare(page: Any) -> None:
+    """A limit greys and hides nothing; a comparison names the step that only one has."""
+    from playwright.sync_api import expect
+
+    count = page.locator("tr.t-variant").count()
+    page.locator(".t-limit").fill("macs < 1")
+    expect(page.locator("tr.t-variant.wb-grey")).to_have_count(count)
+    expect(page.locator(".t-chart svg .points_marks path")).to_have_count(count)
+    page.locator(".t-limit").fill("accuracy is good")
+    expect(page.locator("#wb-limit-said")).to_contain_text("cannot be read")
+    page.locator(".t-limit").fill("")
+    expect(page.locator("tr.t-variant.wb-grey")).to_have_count(0)
+    page.locator(".t-compare").select_option(label="original")
+    expect(page.locator(".t-comparison")).to_contain_text("SVD(rank=0.4)")
+    page.locator(".t-compare").select_option(label="none")
+
+
+def diagnose(page: Any) -> None:
+    """Every layer's error, and a button that gives the recipe with one of them restored."""
+    from playwright.sync_api import expect
+
+    page.locator(".t-diagnose").click()
+    expect(page.locator(".t-strip svg")).to_be_visible(timeout=150_000)
+    restore = page.locator(".t-restore").nth(1)
+    name = str(restore.get_attribute("aria-label")).removeprefix("Restore ")
+    restore.click()
+    expect(page.locator(".t-status")).to_contain_text(name)
+    page.locator(".t-undo").click()
+
+
+def is_accessible(page: Any, theme: str) -> None:
+    """axe-core finds nothing serious or critical."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    grave = [one for one in found if one["impact"] in {"serious", "critical"}]
+    bad = [(one["id"], [node["html"] for node in one["nodes"]]) for one in grave]
+    assert not bad, f"{theme}: {bad}"
 
 
 def export_and_download(page: Any, folder: Path) -> None:
@@ -108,8 +177,12 @@ def whole(page: Any, folder: Path) -> None:
     """From load to export."""
     choose_a_model(page)
     add_a_step_and_slide(page)
+    scope_by_a_layer_and_take_it_back(page)
+    switch_off_and_on(page)
     a_wrong_value_is_a_sentence(page)
     run_the_recipe(page)
     select_in_chart_and_table(page)
     look_at_the_other_chart(page)
+    limit_and_compare(page)
+    diagnose(page)
     export_and_download(page, folder)

@@ -14,6 +14,14 @@ KERNEL_READY = """() => {
   return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === "idle";
 }"""
 
+# The dark theme's own colours, as JupyterLab sets them.
+DARK = """() => {
+  const colours = {"--jp-layout-color0": "#111", "--jp-layout-color1": "#212121", "--jp-border-color2": "#616161",
+    "--jp-ui-font-color0": "#fff", "--jp-ui-font-color1": "rgba(255,255,255,.87)",
+    "--jp-ui-font-color2": "rgba(255,255,255,.6)"};
+  for (const [name, value] of Object.entries(colours)) document.body.style.setProperty(name, value);
+}"""
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -21,7 +29,11 @@ def test_voila(page: Any, seen: Any, dashboard: str, tmp_path: Path) -> None:
     page.goto(dashboard)
     story.whole(page, tmp_path)
     fits_a_phone(page)
+    story.is_accessible(page, "light")
     follows_the_theme(page)
+    page.evaluate(DARK)
+    page.wait_for_timeout(500)  # the colours of controls fade in
+    story.is_accessible(page, "dark")
     assert seen.errors == []
     assert seen.outside == []
 

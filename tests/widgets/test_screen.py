@@ -180,3 +180,20 @@ def test_progress_is_said_in_words_and_percent(screen: Screen, study: Study, mon
     act(screen, "run", "cancel", job=job["id"])
     gate.set()
     until(lambda: not any(j["active"] for j in view(screen, "run")["jobs"]), "the end")
+
+
+def test_a_diagnosis_and_a_bisection_arrive_and_a_layer_is_restored(screen: Screen, study: Study) -> None:
+    hurt = study.run(wb.SVD(rank=0.1), progress=False)
+    screen.store.update(frame=study.frame(), selected=hurt.id)
+    act(screen, "diagnosis", "diagnose")
+    until(lambda: view(screen, "diagnosis")["chart"], lambda: view(screen, "status"))
+    act(screen, "diagnosis", "bisect")
+    until(lambda: view(screen, "diagnosis")["bisection"], lambda: view(screen, "status"))
+    shown = view(screen, "diagnosis")
+    json.dumps(shown, allow_nan=False)
+    assert [row["layer"] for row in shown["layers"]] == [e.layer for e in study.diagnose(hurt, progress=False).errors]
+    assert [row["step"] for row in shown["steps"]] == ["original", "SVD 0.1"]
+    act(screen, "diagnosis", "restore", layers=["conv2"])
+    assert screen.store.state.recipe == hurt.recipe.without(("conv2",), study.model)
+    act(screen, "recipe", "undo")
+    assert not screen.store.state.recipe.steps

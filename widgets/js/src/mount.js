@@ -1,6 +1,7 @@
 // Draws the panel that a widget model asks for, and draws it again whenever its view changes.
 import { html, render } from "./ui.js";
 import { ChartPanel } from "./panels/chart.js";
+import { DiagnosisPanel } from "./panels/diagnosis.js";
 import { Head } from "./panels/head.js";
 import { Layers } from "./panels/layers.js";
 import { Models } from "./panels/models.js";
@@ -21,6 +22,7 @@ const PANELS = {
   table: Table,
   variant: VariantPanel,
   layers: Layers,
+  diagnosis: DiagnosisPanel,
   status: Status,
 };
 

@@ -1,0 +1,92 @@
+import { html, Section, useEffect, useRef } from "../ui.js";
+import { Heading, sorted, useSort } from "../sorting.js";
+import { Plot } from "../vega.js";
+
+const COLUMNS = [
+  { key: 0, label: "SQNR, with errors before", numeric: true },
+  { key: 1, label: "SQNR, its own", numeric: true },
+  { key: 2, label: "Clipped", numeric: true },
+];
+
+const Strip = ({ chart }) => {
+  const box = useRef(null);
+  const plot = useRef(null);
+  useEffect(() => {
+    plot.current = new Plot(box.current, () => {});
+    return () => plot.current.finalize();
+  }, []);
+  useEffect(() => plot.current.show(chart), [chart]);
+  return html`<div class="wb-plot wb-plot-low"><div class="wb-vega t-strip" ref=${box}></div></div>`;
+};
+
+const Row = ({ row, send }) => html`
+  <tr class="t-error">
+    <th scope="row">${row.layer}${row.note && html`<small>${row.note}</small>`}</th>
+    ${row.cells.map((cell) => html`<td class="wb-num wb-heat" style="--heat:${Math.round(cell.heat * 34)}%">${cell.text}</td>`)}
+    <td>
+      ${row.cells[1].value !== null &&
+      html`<button type="button" class="wb-small t-restore" aria-label="Restore ${row.layer}" onClick=${() => send("restore", { layers: [row.layer] })}>Restore</button>`}
+    </td>
+  </tr>`;
+
+const Layers = ({ view, send }) => {
+  const [sort, setSort] = useSort();
+  const rows = sorted(view.layers, sort.column, sort.down, (row, key) => row.cells[key].value);
+  return html`<div class="wb-scroll" tabindex="0" role="region" aria-label="Error of every layer, scrollable">
+    <table class="wb-table t-errors">
+      <thead>
+        <tr>
+          <th scope="col">Layer</th>
+          ${COLUMNS.map((c) => html`<${Heading} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}
+          <th scope="col">As in the original</th>
+        </tr>
+      </thead>
+      <tbody>${rows.map((row) => html`<${Row} key=${row.layer} row=${row} send=${send} />`)}</tbody>
+    </table>
+  </div>`;
+};
+
+const Small = ({ title, heads, rows }) => html`
+  <div class="wb-small-table">
+    <h3>${title}</h3>
+    <table class="wb-table">
+      <thead><tr>${heads.map((h, i) => html`<th scope="col" class=${i ? "wb-num" : ""}>${h}</th>`)}</tr></thead>
+      <tbody>
+        ${rows.map((cells) => html`<tr><th scope="row">${cells[0]}</th>${cells.slice(1).map((c) => html`<td class="wb-num">${c}</td>`)}</tr>`)}
+      </tbody>
+    </table>
+  </div>`;
+
+const Found = ({ found, send }) => html`
+  <div class="wb-export t-bisection">
+    ${found.sentences.map((s) => html`<p>${s}</p>`)}
+    ${found.layers.length > 0 &&
+    html`<div class="wb-line">
+      <button type="button" class="t-restore-all" onClick=${() => send("restore", { layers: found.layers })}>Edit the recipe with them restored</button>
+    </div>`}
+    <details>
+      <summary>What was tried (${found.trials.length})</summary>
+      <${Small} title="Restored layers, and the loss that was left" heads=${["Restored", "Left"]} rows=${found.trials.map((t) => [t.restored, t.left])} />
+    </details>
+  </div>`;
+
+export const DiagnosisPanel = ({ view, send }) => html`
+  <${Section} title="Diagnosis">
+    ${view.empty && html`<p class="wb-empty">${view.empty}</p>`}
+    ${view.id &&
+    html`<div class="wb-line">
+      <button type="button" class="t-diagnose" disabled=${view.busy} onClick=${() => send("diagnose")}>Diagnose ${view.name}</button>
+      <button type="button" class="t-bisect" disabled=${view.busy} onClick=${() => send("bisect")}>Find the layers to blame</button>
+    </div>`}
+    ${view.bisection && html`<${Found} found=${view.bisection} send=${send} />`}
+    ${view.chart &&
+    html`<div class="t-diagnosis">${view.sentences.map((s) => html`<p>${s}</p>`)}</div>
+      <${Strip} chart=${view.chart} />
+      <p class="wb-help">Signal over error in decibels: the lower, the less is left of the layer's result. ${view.chart.summary}</p>
+      <${Layers} view=${view} send=${send} />
+      <div class="wb-small-tables">
+        <${Small} title="Which step did it" heads=${["Up to", "Right", "Lost here"]} rows=${view.steps.map((s) => [s.step, s.score, s.drop])} />
+        ${view.classes.length > 0 &&
+        html`<${Small} title="Who suffers most" heads=${["Class", "Points", "Taken for"]} rows=${view.classes.map((c) => [c.name, c.drop, c.taken])} />`}
+      </div>`}
+  <//>`;
