@@ -17,8 +17,8 @@ Scores = npt.NDArray[np.float64]
 
 #: A group keeps at least this share of its channels when one threshold cuts all groups.
 LEAST_SHARE = 0.125
-#: A layer of fewer than four times `round_to` channels is rounded more finely.
-LEAST_GRAINS = 4
+#: A layer of fewer than one and a half times `round_to` channels is rounded more finely.
+LEAST_GRAINS = 1.5
 STEPS = 16  # of the bisection: the share is known to 1 / 65,536
 
 
