@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import workbench as wb
+from workbench.cost.energy import energy
 from workbench.cost.network import Layer, Network
 from workbench.cost.roofline import device
 from workbench.models.architectures import ARCHITECTURES
@@ -118,3 +119,111 @@ def test_the_roofline_takes_the_larger_of_arithmetic_and_memory() -> None:
     assert profile.latency_ms(Network((layer,))) == pytest.approx(expected)
     with pytest.raises(wb.WorkbenchError, match="abacus"):
         device("abacus")
+
+
+def test_attention_counts_every_head() -> None:
+    tokens, width, heads = 10, 16, 4
+    attention = nn.MultiheadAttention(width, heads, batch_first=True).eval()
+
+    class Self(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = attention
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.attention(x, x, x, need_weights=False)[0]
+            return found
+
+    cost = wb.cost(Self(), torch.zeros(1, tokens, width))
+    projections = tokens * width * 3 * width + tokens * width * width
+    assert cost.macs == projections + 2 * tokens * tokens * width  # all heads together are as wide as the tokens
+    assert cost.params == sum(p.numel() for p in attention.parameters())
+    assert cost.unsupported == ()
+
+
+def test_batched_products_and_products_of_activations() -> None:
+    class Product(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ x.transpose(-1, -2)
+
+    assert wb.cost(Product(), torch.zeros(1, 6, 5, 3)).macs == 6 * 5 * 3 * 5
+
+
+def test_dilation_costs_nothing_and_groups_divide() -> None:
+    image = torch.zeros(1, 8, 9, 9)
+    plain, dilated, grouped = (
+        wb.cost(nn.Conv2d(8, 8, 3, **more), image).macs  # type: ignore[arg-type]
+        for more in ({"padding": 1}, {"padding": 2, "dilation": 2}, {"padding": 1, "groups": 8})
+    )
+    assert plain == dilated == 8 * grouped
+
+
+def test_parameters_that_a_parent_holds_count_once() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(4, 1, 1))
+            self.conv = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.conv(x * self.scale) * self.scale
+            return found
+
+    module = Scaled()
+    assert wb.cost(module, torch.zeros(1, 4, 5, 5)).params == sum(p.numel() for p in module.parameters())
+
+
+def test_a_sum_of_maps_of_different_sizes_reads_each() -> None:
+    class Gate(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * x.mean((2, 3), keepdim=True)
+
+    cost = wb.cost(Gate(), torch.zeros(1, 4, 5, 5))
+    assert cost.memory_access_bytes == 4 * ((100 + 4) + (100 + 4 + 100))
+
+
+def test_folding_saves_the_passes_of_norm_activation_and_sum() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x + self.norm(self.conv(x)))
+
+    cost, map_bytes = wb.cost(Block(), torch.zeros(1, 4, 8, 8)), 4 * 4 * 8 * 8
+    weights = 4 * 4 * 4 * 9
+    assert cost.memory_access_bytes == 3 * map_bytes + weights  # input, the other summand, output
+    # convolution, norm with its two parameters a channel, sum of two, ReLU
+    assert cost.unfused_memory_access_bytes == (2 + 2 + 3 + 2) * map_bytes + weights + 4 * 8
+
+
+def test_what_two_layers_read_is_not_folded() -> None:
+    class Fork(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x)
+            return torch.cat([torch.relu(y), y], 1)
+
+    rows = wb.cost(Fork(), torch.zeros(1, 4, 8, 8)).layers().set_index("kind")
+    assert not rows.loc["activation"].fused
+
+
+@pytest.mark.parametrize(("bits", "per_mac"), [(32, 4.6), (16, 1.5), (8, 0.3)])
+def test_energy_is_horowitzs_table(bits: int, per_mac: float) -> None:
+    network = wb.cost(nn.Conv2d(8, 8, 3), torch.zeros(1, 8, 9, 9)).network.with_bits(bits)
+    found, totals = energy(network), network.totals
+    assert found.arithmetic_uj == pytest.approx(totals.macs * per_mac / 1e6)
+    assert found.memory_uj == pytest.approx(totals.memory_access_bytes / 8 * 1300 / 1e6)  # 1.3 nJ for 64 bits
+
+
+def test_every_total_is_the_sum_of_its_column() -> None:
+    cost = wb.cost(ARCHITECTURES["fashion-mobilenet"](), torch.zeros(1, 1, 28, 28))
+    rows = cost.layers()
+    for name in ("macs", "params", "memory_access_bytes", "unfused_memory_access_bytes"):
+        assert rows[name].sum() == getattr(cost, name)
+    assert rows.energy_uj.sum() == pytest.approx(cost.energy_uj)
+    assert cost.arithmetic_intensity == pytest.approx(cost.macs / cost.memory_access_bytes)

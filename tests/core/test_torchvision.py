@@ -28,6 +28,31 @@ def test_published_figures(torchvision: ModuleType, name: str) -> None:
     assert not [op for op in cost.unsupported if "conv" in op or "linear" in op]
 
 
+#: Networks whose published count of parameters includes heads that only training uses.
+AUXILIARY = {"inception_v3"}
+LARGEST = 100e6
+
+
+@pytest.mark.slow
+def test_every_classification_network(torchvision: ModuleType) -> None:
+    """All of them under 100 M parameters; benchmarks/cost.py prints the table."""
+    wrong, seen = set(), 0
+    for name in torchvision.models.list_models(module=torchvision.models):
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        if weights.meta["num_params"] >= LARGEST:
+            continue
+        extra = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
+        crop = weights.transforms().crop_size[0]
+        cost = wb.cost(torchvision.models.get_model(name, **extra), torch.zeros(1, 3, crop, crop))
+        macs = cost.macs / 1e9 == pytest.approx(weights.meta["_ops"], rel=0.01, abs=0.0005)
+        seen += 1
+        assert cost.unsupported == (), name
+        if not (macs and cost.params == pytest.approx(weights.meta["num_params"], rel=0.01)):
+            wrong.add(name)
+    assert seen > 60
+    assert wrong == AUXILIARY
+
+
 def test_networks_of_torchvision_load_by_name(torchvision: ModuleType) -> None:
     model = wb.load("torchvision:resnet18")
     assert model.source == "torchvision:resnet18"

@@ -5,6 +5,7 @@ and a dark page. Colours are Okabe and Ito's (2008), and every group differs in 
 """
 
 from workbench.charts.columns import COLUMNS, Column, column, lower
+from workbench.charts.devices import devices
 from workbench.charts.diagnosis import flips, layer_errors
 from workbench.charts.layers import LAYERS, cost_by_layer, cost_rows, cost_summary
 from workbench.charts.rows import records
@@ -12,5 +13,6 @@ from workbench.charts.variants import COLOURS, DATASET, competing, points, speed
 
 __all__ = [
     "COLOURS", "COLUMNS", "DATASET", "LAYERS", "Column", "column", "competing", "cost_by_layer", "cost_rows",
-    "cost_summary", "flips", "layer_errors", "lower", "points", "records", "speedup", "speedup_points", "summary", "tradeoff",
+    "cost_summary", "devices", "flips", "layer_errors", "lower", "points", "records", "speedup", "speedup_points",
+    "summary", "tradeoff",
 ]  # fmt: skip

@@ -129,7 +129,11 @@ EXPERIMENTS = (
     ),
     Experiment(
         "G3 little fragmentation",
-        (("one wide", _fragments(1, 256)), ("4 times as many, in a row", _fragments(4, 128)), ("64 times as many, in a row", _fragments(64, 32))),
+        (
+            ("one wide", _fragments(1, 256)),
+            ("4 times as many, in a row", _fragments(4, 128)),
+            ("64 times as many, in a row", _fragments(64, 32)),
+        ),
     ),
     Experiment(
         "G4 few element-wise operators",
