@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -92,10 +92,9 @@ def build(chain: Chain, weights: Sequence[torch.Tensor], bias: torch.Tensor | No
             layers.append(Reorder(weight.tolist()))
             continue
         layer = _empty(one)
-        with torch.no_grad():
-            layer.weight.copy_(weight.reshape(layer.weight.shape))
-            if layer.bias is not None and bias is not None:
-                layer.bias.copy_(bias)
+        layer.weight = _parameter(weight.reshape(layer.weight.shape))
+        if one.bias:
+            layer.bias = _parameter(torch.zeros(one.c_out) if bias is None else bias)
         layers.append(layer)
     return nn.Sequential(*layers)
 
@@ -116,15 +115,19 @@ def respond(chain: Chain, weights: Sequence[torch.Tensor], patch: torch.Tensor) 
 
 
 def _empty(one: Layer) -> nn.Linear | nn.Conv1d | nn.Conv2d:
+    """The layer on the meta device: no time goes into values that are replaced at once."""
     if one.kind == "linear":
-        linear: nn.Linear = nn.utils.skip_init(nn.Linear, one.c_in, one.c_out, bias=one.bias)
-        return linear
-    kind = nn.Conv1d if len(one.kernel) == 1 else nn.Conv2d
-    conv: nn.Conv1d | nn.Conv2d = nn.utils.skip_init(
-        kind, one.c_in, one.c_out, one.kernel, stride=one.stride, padding=one.padding, dilation=one.dilation,
-        groups=one.groups, bias=one.bias,
+        return nn.Linear(one.c_in, one.c_out, bias=one.bias, device="meta")
+    kind: Callable[..., nn.Conv1d | nn.Conv2d] = nn.Conv1d if len(one.kernel) == 1 else nn.Conv2d
+    return kind(
+        one.c_in, one.c_out, one.kernel, stride=one.stride, padding=one.padding, dilation=one.dilation,
+        groups=one.groups, bias=one.bias, device="meta",
     )  # fmt: skip
-    return conv
+
+
+def _parameter(values: torch.Tensor) -> nn.Parameter:
+    """A copy in float32: the values may be a view of something large."""
+    return nn.Parameter(values.detach().to(torch.float32, memory_format=torch.contiguous_format, copy=True))
 
 
 def taps(layer: Layer) -> int:
