@@ -34,6 +34,7 @@ def variant(state: State) -> View:
         "name": chosen.name.capitalize() if is_original else chosen.name,
         "tag": "" if here else "measured elsewhere",
         "verdict": "" if original is None or is_original else verdict(chosen, original),
+        "reason": chosen.verdict,
         "figures": [_fact(name, chosen, original) for name in FACTS if name in chosen.estimates],
         "notes": list(chosen.notes),
         "others": _others(state),

@@ -23,6 +23,8 @@ def front(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         if column not in frame.columns:
             raise unknown("column", column, frame.columns)
     rows = frame.dropna(subset=[x, y])
+    if rows.empty:
+        return rows
     costs = rows[[x, y]].astype(float).copy()
     better = MORE_IS_BETTER | set(frame.attrs.get("more_is_better", ()))
     for column in (x, y):

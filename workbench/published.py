@@ -42,6 +42,7 @@ def publish(study: Study, machine: str, created: str) -> str:
         {
             "recipe": variant.recipe.to_list(),
             "notes": list(variant.notes),
+            "verdict": variant.verdict,
             "estimates": {name: _rounded(estimate) for name, estimate in variant.estimates.items()},
         }
         for variant in study.variants
@@ -65,4 +66,5 @@ def _variant(study: Study, entry: dict[str, Any]) -> Variant:
         onnx=Path("measured-elsewhere"),  # there is no artefact here
         state=Path("measured-elsewhere"),
         notes=tuple(entry["notes"]),
+        verdict=entry.get("verdict", ""),
     )

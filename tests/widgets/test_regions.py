@@ -98,6 +98,9 @@ def test_limits_grey_and_never_drop(screen: Screen) -> None:
     assert [row["grey"] for row in rows] == [False, False, True, True]
     assert [row["feasible"] for row in view(screen, "chart")["rows"]] == [True, True, False, False]
     assert "2 of 4 variants" in view(screen, "chart")["limit"]["said"]
+    act(screen, "chart", "limit", text="accuracy >= 2")  # which nothing meets
+    assert all(row["grey"] for row in view(screen, "table")["rows"])
+    assert len(view(screen, "chart")["rows"]) == len(RECIPES)
     act(screen, "chart", "limit", text="accuracy is good")
     assert "cannot be read" in view(screen, "chart")["limit"]["problem"]
     assert not any(row["grey"] for row in view(screen, "table")["rows"])

@@ -138,6 +138,7 @@ export const VariantPanel = ({ view, send, model }) => html`
     ${view.id &&
     html`
       ${view.verdict && html`<p class="wb-verdict t-verdict">${view.verdict}</p>`}
+      ${view.reason && html`<p class="wb-muted t-reason">${view.reason}</p>`}
       <dl class="wb-facts">${view.figures.map((f) => html`<${Figure} key=${f.label} figure=${f} />`)}</dl>
       ${view.notes.length > 0 && html`<ul class="wb-notes">${view.notes.map((n) => html`<li>${n}</li>`)}</ul>`}
       ${view.others.length > 0 && html`<${Compare} view=${view} send=${send} />`}
