@@ -28,7 +28,7 @@ def _feasible(state: State, frame: pd.DataFrame) -> pd.Series[bool]:
     return pd.Series(frame.index.isin(met), index=frame.index)
 
 
-def lineage(recipes: list[str]) -> list[tuple[int, int]]:
+def lineage(recipes: list[list[str]]) -> list[tuple[int, int]]:
     """Rows in the order of a tree, each with its depth: a recipe stands under the longest one that it begins with.
 
     `recipes` are lists of steps, each step as text.
