@@ -201,7 +201,7 @@ def test_an_artefact_that_gives_other_outputs_is_not_exported(study: wb.Study, t
 def test_formats_are_known(study: wb.Study, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="onnx"):
         wb.export(study.baseline, tmp_path, format="onxx")
-    assert wb.export.formats() == ["onnx", "safetensors"]
+    assert wb.export.formats() == ["onnx", "safetensors", "bundle"]
 
 
 def test_int8_is_refused_as_safetensors(study: wb.Study, tmp_path: Path) -> None:
