@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable
 from dataclasses import replace
 
 from workbench.cost.by_layer import origin
-from workbench.steps.base import Step
+from workbench.errors import WorkbenchError
+from workbench.steps.base import Step, select
 from workbench_widgets.editing import has_layers, set_value
 from workbench_widgets.store import State
 
@@ -27,12 +27,15 @@ def chosen(state: State) -> frozenset[str]:
         return frozenset(state.layers)
     patterns = step.layers  # type: ignore[attr-defined]  # `scoped` gives no step without it
     patterns = (patterns,) if isinstance(patterns, str) else patterns
-    if "*" in patterns:
+    if patterns == ("*",):
         return frozenset()
     known, seen = _names(state)
-    matching = {name for name in (*known, *seen) if any(fnmatch.fnmatchcase(name, one) for one in patterns)}
     parts = {one.removesuffix(".*") for one in patterns} & set(known)  # also while the prediction is on its way
-    return frozenset(origin(name, known) for name in matching | parts) - {""}
+    try:
+        matching = select(patterns, (*known, *seen))
+    except WorkbenchError:  # the prediction says which name is unknown
+        matching = ()
+    return frozenset(origin(name, known) for name in parts.union(matching)) - {""}
 
 
 def toggle(state: State, layer: str) -> State:
