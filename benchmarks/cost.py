@@ -72,9 +72,7 @@ def main() -> None:
         started = time.perf_counter()
         wb.cost(module, example).layers()
         seconds.append(time.perf_counter() - started)
-    print(
-        f"cost of a network of 500 layers, with its table: {statistics.median(seconds):.2f} s (worst {max(seconds):.2f})"
-    )
+    print(f"cost of 500 layers, with the table: {statistics.median(seconds):.2f} s (worst {max(seconds):.2f})")
 
 
 if __name__ == "__main__":
