@@ -71,9 +71,13 @@ def installed() -> dict[str, set[str]]:
     return {m: {canonicalize_name(n) for n in names} for m, names in metadata.packages_distributions().items()}
 
 
+#: Modules named otherwise than their distribution, which may not be installed.
+OTHERWISE = {"tltorch": "tensorly-torch"}
+
+
 def distributions(module: str) -> set[str]:
     """The distributions that hold a module; for one that is not installed, its own name."""
-    return installed().get(module, {str(canonicalize_name(module))})
+    return installed().get(module, {str(canonicalize_name(OTHERWISE.get(module, module)))})
 
 
 def closure(names: set[str]) -> set[str]:

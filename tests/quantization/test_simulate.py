@@ -23,11 +23,11 @@ from workbench.measure.accuracy import evaluate, outputs
 from workbench.models import load
 from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import write_onnx
-from workbench.quantization import forms
 from workbench.quantization.qdq import quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import logits
 from workbench.quantization.simulate import Simulated
+from workbench.steps import forms
 from workbench.steps.base import Context
 from workbench.steps.qat import QAT
 from workbench.steps.quantize import Quantize
@@ -185,4 +185,4 @@ def test_qat_costs_what_int8_costs() -> None:
     network = trace(module, torch.zeros(1, *SHAPE))
     sketch, plain = (step.sketch(network, Weights(module)) for step in (QAT(), Quantize("int8")))
     assert sketch.network == plain.network
-    assert all(row.action == "8 bits, trained" for row in sketch.rows)
+    assert all(row.action.startswith("8 bits") and row.action.endswith(", trained") for row in sketch.rows)

@@ -20,9 +20,9 @@ from workbench.estimate import Estimate
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import file_bytes, write_onnx
-from workbench.quantization import forms
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.sensitivity import Mixed, Quantizer
+from workbench.steps import forms
 from workbench.steps.base import Context
 from workbench.steps.quantize import Quantize, calibration_inputs
 

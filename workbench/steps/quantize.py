@@ -18,7 +18,6 @@ from workbench.onnx_graph import WEIGHTED, tidy
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize
-from workbench.quantization.forms import Form, fastest_of
 from workbench.quantization.half import to_float16
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.qdq import TYPES, quantize_graph
@@ -29,6 +28,7 @@ from workbench.quantization.sensitivity import Quantizer, keep_accuracy
 from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
 from workbench.steps.base import Context, Lower, Row, Sketch, select, setting
+from workbench.steps.forms import Form, fastest_of
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
