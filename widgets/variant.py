@@ -75,9 +75,8 @@ def _others(state: State) -> list[dict[str, str]]:
     frame = rows.everything(state)
     if frame.empty:
         return []
-    return [
-        {"id": r.id, "name": r.name} for r in frame[["id", "name"]].itertuples(index=False) if r.id != state.selected
-    ]
+    pairs = zip(frame["id"], frame["name"], strict=True)
+    return [{"id": key, "name": name} for key, name in pairs if key != state.selected]
 
 
 def _comparison(one: Variant, two: Variant | None) -> View | None:
