@@ -9,8 +9,8 @@ import pandas as pd
 
 from workbench import charts
 from workbench.charts import COLUMNS
-from workbench.cost.by_layer import COSTS, Pair, by_layer, origin, pairs
-from workbench.cost.network import Layer, Network
+from workbench.cost.by_layer import COSTS, Pair, origin, pairs, to_frame
+from workbench.cost.network import Layer
 from workbench.steps.base import Row
 from workbench_widgets import scope
 from workbench_widgets.page import View
@@ -39,7 +39,7 @@ def layers(state: State) -> View:
     return {
         "columns": [{"key": key, "label": label, "numeric": numeric} for key, label, numeric in HEADINGS],
         "rows": _rows(found, plan, chosen),
-        "chart": _chart(state, chosen),
+        "chart": _chart(state.cost, found, chosen),
         "cost": state.cost,
         "costs": [{"value": name, "label": COLUMNS[name].label} for name in COSTS],
         "scope": _scope(state, len(chosen)),
@@ -121,19 +121,17 @@ def _error(rows: list[Row]) -> dict[str, Any]:
     return {"value": max(known), "text": f"{100 * max(known):.1f} %", "heat": round(min(1.0, max(known)), 3)}
 
 
-def _chart(state: State, chosen: frozenset[str]) -> View:
-    assert state.forecast is not None
-    frame = by_layer(state.forecast.original, state.forecast.network)
-    frame = frame[frame[[state.cost, f"{state.cost}_after"]].sum(axis=1) > 0].reset_index(drop=True)
+def _chart(cost: str, found: list[Pair], chosen: frozenset[str]) -> View:
+    frame = to_frame(pair for pair in found if any(pair.cost(cost)))
     frame["chosen"] = frame["module"].isin(chosen)
-    rows = charts.cost_rows(frame, state.cost)
-    return {"spec": _spec(state.cost), "rows": rows, "summary": charts.cost_summary(frame, state.cost)}
+    rows = charts.cost_rows(frame, cost)
+    return {"spec": _spec(cost), "rows": rows, "summary": charts.cost_summary(frame, cost)}
 
 
 @lru_cache(maxsize=8)
 def _spec(cost: str) -> dict[str, Any]:
     """The chart without rows: the page patches them into a view that is drawn."""
-    found: dict[str, Any] = charts.cost_by_layer(by_layer(Network(()), Network(())), cost).to_dict()
+    found: dict[str, Any] = charts.cost_by_layer(to_frame(()), cost).to_dict()
     return found
 
 

@@ -19,7 +19,7 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "head": (views.head, ()),
     "models": (views.models, ("cards", "model", "study")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
-    "prediction": (views.prediction, ("forecast",)),
+    "prediction": (views.prediction, ("forecast", "promise")),
     "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
     "chart": (results.chart, ("frame", "published", "selected", "x", "y", "size", "log", "limit", "tab", "jobs")),
     "table": (results.table, ("frame", "published", "selected", "x", "y", "limit", "lineage")),
@@ -73,6 +73,9 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             panel.send({"file": file, "offset": offset, "error": str(error)})
 
     def _show(self, old: State, new: State) -> None:
+        waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe
         for name, (view, parts) in PANELS.items():
+            if name == "layers" and waiting:  # drawn with the prediction, which is on its way
+                continue
             if any(getattr(old, part) is not getattr(new, part) for part in parts):
                 self.panels[name].view = view(new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -137,6 +138,9 @@ class Session:
     def _predict(self, request: tuple[Study, Recipe]) -> None:
         study, recipe = request
         try:
+            with contextlib.suppress(WorkbenchError):  # the forecast says why it cannot work
+                totals = recipe.predict(study.model)
+                self.store.edit(lambda s: replace(s, promise=(recipe, totals)) if s.study is study else s)
             forecast = predict(study, recipe)
         except Exception as error:  # noqa: BLE001  # the thread must live on, and the visitor must know
             self.store.say(_unexpected(error), "error")

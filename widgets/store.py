@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from workbench.cost.network import Totals
 from workbench.diagnosis import Bisection, Diagnosis
 from workbench.export import Manifest
 from workbench.jobs import Job
@@ -86,6 +87,7 @@ class State:
     cost: str = "macs"  # what the chart of layers shows
     editing: tuple[int, str] | None = None  # the setting whose slider is being dragged
     problem: Problem | None = None
+    promise: tuple[Recipe, Totals] | None = None  # a recipe's totals, known before its forecast
     forecast: Forecast | None = None
     jobs: tuple[Job[Any], ...] = ()
     tick: int = 0  # counts the reports of jobs

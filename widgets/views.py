@@ -12,7 +12,6 @@ from workbench.cost.network import Totals
 from workbench.jobs import Job
 from workbench.steps.base import REGISTRY
 from workbench_widgets.controls import controls
-from workbench_widgets.forecast import Forecast
 from workbench_widgets.page import View
 from workbench_widgets.store import Card, Entry, State
 from workbench_widgets.words import compact, count, times
@@ -127,16 +126,19 @@ PREDICTED = tuple(field.name for field in fields(Totals))
 def prediction(state: State) -> View:
     """Each cost before and after the recipe, as it will be."""
     forecast = state.forecast
-    rows = [_predicted(name, forecast) for name in PREDICTED]
+    before = forecast.before if forecast else None
+    promised = state.promise is not None and state.promise[0] == state.recipe
+    after = state.promise[1] if state.promise and promised else forecast.after if forecast else None
+    rows = [_predicted(name, before, after) for name in PREDICTED]
     note = "Computed from the layers' shapes. Fewer MACs are not yet speed: run the recipe to measure it."
     return {"rows": rows, "note": forecast.problem if forecast and forecast.problem else note}
 
 
-def _predicted(name: str, forecast: Forecast | None) -> dict[str, Any]:
+def _predicted(name: str, old: Totals | None, new: Totals | None) -> dict[str, Any]:
     shown = COLUMNS[name]
-    if forecast is None:
+    if old is None or new is None:
         return {"label": shown.label, "before": "–", "after": "–", "change": "", "trend": "", "share": 0}
-    before, after = getattr(forecast.before, name), getattr(forecast.after, name)
+    before, after = getattr(old, name), getattr(new, name)
     change, trend = times(before, after)
     return {
         "label": shown.label,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from workbench.cost.network import Layer, Network
@@ -28,9 +29,16 @@ class Pair:
         """The kind of the layer; see `workbench.cost.kinds`."""
         return (self.before or self.after[0]).kind
 
+    @cached_property
+    def costs(self) -> dict[str, tuple[int, int]]:
+        """Each of `COSTS` before and after."""
+        return {
+            name: (getattr(self.before, name, 0), sum(getattr(layer, name) for layer in self.after)) for name in COSTS
+        }
+
     def cost(self, name: str) -> tuple[int, int]:
         """A cost of `COSTS` before and after."""
-        return getattr(self.before, name, 0), sum(getattr(layer, name) for layer in self.after)
+        return self.costs[name]
 
 
 def origin(name: str, known: Collection[str]) -> str:
@@ -54,10 +62,15 @@ def pairs(before: Network, after: Network) -> list[Pair]:
 
 def by_layer(before: Network, after: Network) -> pd.DataFrame:
     """One row a layer. Columns: layer, module, kind, each of `COSTS`, and each with `_after`."""
+    return to_frame(pairs(before, after))
+
+
+def to_frame(found: Iterable[Pair]) -> pd.DataFrame:
+    """`by_layer` of pairs that are known."""
     import pandas as pd
 
     rows = []
-    for pair in pairs(before, after):
+    for pair in found:
         row: dict[str, object] = {"layer": pair.name, "module": pair.before.module if pair.before else ""}
         row["kind"] = pair.kind
         for name in COSTS:
