@@ -332,3 +332,21 @@ def test_the_plan_tells_of_the_stem() -> None:
     assert by_layer["blocks.1.conv1"].action == "8 bits"
     asked = {row.layer: row for row in Quantize("int8", stem="float").sketch(network, weights).rows}
     assert not asked["stem.0"].applies and "`stem`" in asked["stem.0"].action
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16", "int4", "int8-dynamic"])
+def test_a_graph_that_takes_images_of_any_size(precision: str, tmp_path: Path) -> None:
+    """Calibrated at one size, it runs at another."""
+    torch.manual_seed(0)
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)]
+    net = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), *pool)
+    source = write_onnx(net, torch.zeros(1, 2, 8, 8), tmp_path / "net.onnx")
+    model = onnx.load(str(source))
+    for axis, name in ((2, "height"), (3, "width")):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    del model.graph.value_info[:]
+    onnx.save_model(model, str(source))
+    target = lowered(Quantize(precision), source, images(60, (1, 2, 8, 8)))
+    other = images(20, (1, 2, 14, 11), seed=3)
+    exact, found = outputs(source, other), outputs(target, other)
+    assert np.std(found - exact) < 0.4 * np.std(exact - exact.mean(0))
