@@ -95,7 +95,8 @@ def slider(browser: Browser) -> Iterator[tuple[str, str, str]]:
         page.wait_for_selector(".t-layer-chart svg .after_marks path")
         page.wait_for_timeout(2000)
         for what, selector in (("figures", ".t-prediction tbody"), ("chart of layers", ".t-layer-chart")):
-            times = [took(page, selector, lambda: press(page, ".t-step input[type=range]")) for _ in range(25)]
+            # Forty of the forty-five steps to the slider's end.
+            times = [took(page, selector, lambda: press(page, ".t-step input[type=range]")) for _ in range(20)]
             yield f"slider key → {what} moved, 60 layers, Voilà", spread(times[3:]), "≤ 120 ms"
 
 

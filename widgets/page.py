@@ -46,6 +46,7 @@ class Panel(anywidget.AnyWidget):
     _esm = _PANEL
     panel = traitlets.Unicode().tag(sync=True)
     view = traitlets.Dict().tag(sync=True)
+    selected = traitlets.Unicode().tag(sync=True)  # apart, so that a choice sends no rows again
 
     def __init__(self, panel: str, view: View, act: Action) -> None:
         super().__init__(panel=panel, view=view)

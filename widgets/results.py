@@ -43,7 +43,6 @@ def chart(state: State) -> View:
     return {
         "spec": _spec(x, y, state.size, tuple(sorted(state.log)), tradeoff),
         "rows": drawn,
-        "selected": state.selected,
         "summary": charts.summary(frame, x, y),
         "tabs": list(TABS),
         "tab": state.tab,
@@ -103,7 +102,6 @@ def table(state: State) -> View:
     return {
         "columns": [_heading(name) for name in names],
         "rows": found,
-        "selected": state.selected,
         "lineage": state.lineage,
         "empty": "Variants appear here as they are measured.",
         "note": NOTE,

@@ -83,6 +83,7 @@ def _reported(state: State, study: Study, job: Job[Any], finish: Callable[[State
     state = replace(state, tick=state.tick + 1)
     if not job.done:
         return state
+    state = replace(state, jobs=(*state.jobs,))  # another tuple: who shows that something runs is drawn again
     return finish(state) if job.state == "done" else _failed(state, study, job)
 
 

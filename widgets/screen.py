@@ -21,16 +21,19 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
     "prediction": (views.prediction, ("forecast", "promise")),
     "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
-    "chart": (results.chart, ("frame", "published", "selected", "x", "y", "size", "log", "limit", "tab", "jobs")),
-    "table": (results.table, ("frame", "published", "selected", "x", "y", "limit", "lineage")),
+    "chart": (results.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "jobs")),
+    "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
     "variant": (variant.variant, ("frame", "published", "selected", "compared", "exporting", "exported")),
     "layers": (layers.layers, ("forecast", "stack", "focus", "layers", "cost")),
     "diagnosis": (
         diagnosing.diagnosis,
-        ("frame", "published", "selected", "study", "jobs", "tick", "diagnoses", "bisections"),
+        ("frame", "published", "selected", "study", "jobs", "diagnoses", "bisections"),
     ),
     "status": (views.status, ("message",)),
 }
+
+#: The panels that show which variant is chosen among many.
+SELECTING = ("chart", "table")
 
 
 class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
@@ -73,6 +76,8 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             panel.send({"file": file, "offset": offset, "error": str(error)})
 
     def _show(self, old: State, new: State) -> None:
+        for name in SELECTING:
+            self.panels[name].selected = new.selected
         waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe
         for name, (view, parts) in PANELS.items():
             if name == "layers" and waiting:  # drawn with the prediction, which is on its way

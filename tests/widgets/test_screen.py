@@ -68,7 +68,7 @@ def test_a_run_arrives_in_table_and_chart(screen: Screen, study: Study) -> None:
     until(lambda: len(view(screen, "table")["rows"]) == before + 1, view(screen, "status"))
     newest = study.variants[-1]
     assert view(screen, "chart")["rows"][-1]["id"] == newest.id
-    assert view(screen, "chart")["selected"] == view(screen, "table")["selected"] == newest.id
+    assert screen.panels["chart"].selected == screen.panels["table"].selected == newest.id
     assert newest.name in view(screen, "status")["text"]
 
 

@@ -33,11 +33,14 @@ export function mount(model, el) {
   // at the focused element first, so the mark must be on that one.
   el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   const send = (action, detail = {}) => model.send({ action, ...detail });
-  const draw = () => render(html`<${PANELS[name]} view=${model.get("view")} send=${send} model=${model} />`, el);
-  model.on("change:view", draw);
+  const draw = () => {
+    const view = { ...model.get("view"), chosen_id: model.get("selected") };
+    render(html`<${PANELS[name]} view=${view} send=${send} model=${model} />`, el);
+  };
+  model.on("change:view change:selected", draw);
   draw();
   return () => {
-    model.off("change:view", draw);
+    model.off("change:view change:selected", draw);
     render(null, el);
   };
 }

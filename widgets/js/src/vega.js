@@ -29,7 +29,8 @@ export class Plot {
     if (!rows.length) return this.clear(); // axes without a value would only mislead
     const text = JSON.stringify(spec);
     if (again || text !== this.drawn) await this.embed(spec, rows, text);
-    else this.view.change(spec.data.name, changeset().remove(() => true).insert(structuredClone(rows)));
+    else if (rows !== this.rows) this.view.change(spec.data.name, changeset().remove(() => true).insert(structuredClone(rows)));
+    this.rows = rows;
     if (selected !== undefined) this.view.signal("selected", selected);
     await this.view.runAsync();
     const svg = this.element.querySelector("svg");
@@ -42,6 +43,7 @@ export class Plot {
     this.result?.finalize();
     this.element.replaceChildren();
     this.drawn = null;
+    this.rows = null;
   }
 
   async embed(spec, rows, text) {

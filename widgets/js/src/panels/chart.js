@@ -85,7 +85,7 @@ export const ChartPanel = ({ view, send }) => {
     plot.current = new Plot(box.current, (id) => send("select", { id }));
     return () => plot.current.finalize();
   }, []);
-  useEffect(() => plot.current.show(view), [view]);
+  useEffect(() => plot.current.show({ ...view, selected: view.chosen_id }), [view]);
   return html`
     <${Section} title="Variants" aside=${html`<${Tabs} view=${view} send=${send} />`}>
       ${view.elsewhere && html`<${Elsewhere} elsewhere=${view.elsewhere} send=${send} />`}

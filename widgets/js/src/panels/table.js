@@ -40,7 +40,7 @@ export const Table = ({ view, send }) => {
             <tr>${view.columns.map((c) => html`<${Heading} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr>
           </thead>
           <tbody>
-            ${rows.map((row) => html`<${Row} key=${row.id} row=${row} columns=${view.columns} selected=${row.id === view.selected} send=${send} />`)}
+            ${rows.map((row) => html`<${Row} key=${row.id} row=${row} columns=${view.columns} selected=${row.id === view.chosen_id} send=${send} />`)}
           </tbody>
         </table>
       </div>
