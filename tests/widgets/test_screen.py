@@ -100,7 +100,7 @@ def test_cancel_stops_within_half_a_second_and_loses_nothing(
     act(screen, "run", "cancel", job=job["id"])
     until(lambda: view(screen, "run")["jobs"][0]["state"] == "cancelled", "the job stops")
     assert time.monotonic() - begun < 0.5
-    assert "cancelled" in view(screen, "status")["text"]
+    until(lambda: "cancelled" in view(screen, "status")["text"], "it is said")
     assert len(view(screen, "table")["rows"]) == len(study.variants)
 
 
