@@ -62,8 +62,8 @@ class Running:
         """Ask a job to stop; finished variants are kept."""
         for one in self.store.state.jobs:
             if id(one) == job:
+                self.store.say(f"Stopping {one.name}.", "busy")  # first: the job's own last word must stay
                 one.cancel()
-                self.store.say(f"Stopping {one.name}.", "busy")
 
     def _report(self, study: Study, job: Job[Any], finish: Callable[[State], State]) -> None:
         """On the job's thread: pass progress on, a few times a second, and the end in any case."""
