@@ -4,6 +4,7 @@ The charts carry no colours of a theme (their background is empty), so that the 
 and a dark page. Colours are Okabe and Ito's (2008), and every group differs in shape as well.
 """
 
+from workbench.charts import _jsonschema  # noqa: F401  # first: it leads Altair's own import of jsonschema
 from workbench.charts.columns import COLUMNS, Column, column, lower
 from workbench.charts.devices import devices
 from workbench.charts.diagnosis import flips, layer_errors

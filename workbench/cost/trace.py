@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.cost.fusion import mark_fused
 from workbench.cost.kinds import KINDS, MULTIPLE
 from workbench.cost.network import Layer, Network, Shape
+from workbench.cost.shapes import known
 from workbench.errors import BadValue
 
 __all__ = ["mark_fused", "trace"]
@@ -65,9 +66,15 @@ class _Recorder(TorchDispatchMode):
         self._count = 0
         self._new_id(example)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch wraps a mode's dispatch to hide it from its compiler, and imports the compiler for that: 3 s."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func.overloadpacket
-        out = _norm_shapes(args[0]) if packet is aten.native_batch_norm else func(*args, **(kwargs or {}))
+        out = known(packet, args)
+        out = func(*args, **(kwargs or {})) if out is None else out
         results = list(out) if isinstance(out, (tuple, list)) else [out]
         given = _tensors(args)
         data = [t for t in given if id(t) in self._ids]
@@ -167,13 +174,6 @@ def _module_names(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _norm_shapes(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """What a batch norm in evaluation mode returns. torch would compose it of ten operators, which takes
-    longer than all the rest of a network.
-    """
-    return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
 
 
 def _tensors(args: Any) -> list[torch.Tensor]:
