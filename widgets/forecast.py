@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
+from workbench.cost.by_layer import COSTS, Pair, pairs
+from workbench.cost.file_size import file_bytes
 from workbench.cost.network import Network, Totals
+from workbench.cost.roofline import Device
 from workbench.errors import WorkbenchError
+from workbench.measure.variant import predictor
 from workbench.recipe import Recipe
 from workbench.steps.base import Row, Sketch
 from workbench.study import Study
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is predicted of a file and its run: milliseconds an image on `device`, and bytes."""
+
+    latency_ms: float
+    file_bytes: float
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,18 @@ class Forecast:
         """The costs as they will be."""
         return self.network.totals
 
+    @cached_property
+    def outcomes(self) -> tuple[Outcome, Outcome]:
+        """Latency and file size of the original, and as they will be."""
+        device = predictor()
+        return _outcome_before(self.original, device.name), _outcome(self.network, device)
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every layer that costs something, with what it becomes."""
+        found = pairs(self.original, self.network)
+        return tuple(pair for pair in found if any(max(pair.cost(name)) for name in COSTS))
+
     @property
     def rows(self) -> list[Row]:
         """The plan: one row a step and layer."""
@@ -43,6 +69,16 @@ class Forecast:
     def seen_by(self, index: int) -> Network:
         """The network that the step at `index` of the recipe is given."""
         return self.sketches[index - 1].network if 0 < index <= len(self.sketches) else self.original
+
+
+def _outcome(network: Network, device: Device) -> Outcome:
+    return Outcome(device.latency_ms(network), file_bytes(network), device.name)
+
+
+@lru_cache(maxsize=8)
+def _outcome_before(network: Network, _device: str) -> Outcome:
+    """Kept, since the original stays while a slider moves."""
+    return _outcome(network, predictor())
 
 
 def predict(study: Study, recipe: Recipe) -> Forecast:

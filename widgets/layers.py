@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from workbench import charts
 from workbench.charts import COLUMNS
-from workbench.cost.by_layer import COSTS, Pair, origin, pairs, to_frame
+from workbench.cost.by_layer import COSTS, Pair, origin, to_frame
 from workbench.cost.network import Layer
 from workbench.steps.base import Row
 from workbench_widgets import scope
@@ -34,7 +35,7 @@ def layers(state: State) -> View:
     if forecast is None:
         return {"rows": [], "chart": None, "empty": "The layers appear when the model is loaded."}
     chosen = scope.chosen(state)
-    found = [pair for pair in pairs(forecast.original, forecast.network) if _matters(pair)]
+    found = forecast.pairs
     plan = _plan(forecast.rows, [pair.name for pair in found])
     return {
         "columns": [{"key": key, "label": label, "numeric": numeric} for key, label, numeric in HEADINGS],
@@ -50,10 +51,6 @@ def layers(state: State) -> View:
     }
 
 
-def _matters(pair: Pair) -> bool:
-    return any(max(pair.cost(name)) for name in COSTS)
-
-
 def _plan(rows: list[Row], names: list[str]) -> dict[str, list[Row]]:
     """The plan's rows by the original layer that each is about."""
     known = set(names)
@@ -63,7 +60,7 @@ def _plan(rows: list[Row], names: list[str]) -> dict[str, list[Row]]:
     return found
 
 
-def _rows(found: list[Pair], plan: dict[str, list[Row]], chosen: frozenset[str]) -> list[dict[str, Any]]:
+def _rows(found: Sequence[Pair], plan: dict[str, list[Row]], chosen: frozenset[str]) -> list[dict[str, Any]]:
     totals = {name: max(1, sum(pair.cost(name)[0] for pair in found)) for name in COSTS}
     most = {name: max([1, *(pair.cost(name)[0] for pair in found)]) for name in COSTS}
     return [
@@ -121,7 +118,16 @@ def _error(rows: list[Row]) -> dict[str, Any]:
     return {"value": max(known), "text": f"{100 * max(known):.1f} %", "heat": round(min(1.0, max(known)), 3)}
 
 
-def _chart(cost: str, found: list[Pair], chosen: frozenset[str]) -> View:
+def moved(state: State) -> list[float]:
+    """The heights of the chart's bars after the recipe; the page moves them before the table's rows arrive."""
+    if state.forecast is None:
+        return []
+    scale = COLUMNS[state.cost].scale
+    # As many digits as the rows have, so that these change nothing when they come.
+    return [round(pair.cost(state.cost)[1] / scale, 10) for pair in state.forecast.pairs if any(pair.cost(state.cost))]
+
+
+def _chart(cost: str, found: Sequence[Pair], chosen: frozenset[str]) -> View:
     frame = to_frame(pair for pair in found if any(pair.cost(cost)))
     frame["chosen"] = frame["module"].isin(chosen)
     rows = charts.cost_rows(frame, cost)

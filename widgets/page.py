@@ -47,6 +47,7 @@ class Panel(anywidget.AnyWidget):
     panel = traitlets.Unicode().tag(sync=True)
     view = traitlets.Dict().tag(sync=True)
     selected = traitlets.Unicode().tag(sync=True)  # apart, so that a choice sends no rows again
+    moved: Any = traitlets.List().tag(sync=True)  # what a slider changes in the panel's chart, ahead of `view`
 
     def __init__(self, panel: str, view: View, act: Action) -> None:
         super().__init__(panel=panel, view=view)

@@ -79,6 +79,8 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         for name in SELECTING:
             self.panels[name].selected = new.selected
         waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe
+        if new.forecast is not old.forecast:
+            self.panels["layers"].moved = layers.moved(new)
         for name, (view, parts) in PANELS.items():
             if name == "layers" and waiting:  # drawn with the prediction, which is on its way
                 continue

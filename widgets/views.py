@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
 from workbench.charts import COLUMNS
+from workbench.cost.calibrated import THIS_MACHINE
 from workbench.cost.network import Totals
 from workbench.jobs import Job
 from workbench.steps.base import REGISTRY
 from workbench_widgets.controls import controls
+from workbench_widgets.forecast import Outcome
 from workbench_widgets.page import View
 from workbench_widgets.store import Card, Entry, State
 from workbench_widgets.words import compact, count, times
@@ -119,8 +122,9 @@ def _menu() -> list[dict[str, Any]]:
     return [{"family": family.capitalize(), "steps": steps} for family, steps in groups.items()]
 
 
-#: The rows of the prediction: a total's name is a column's name.
+#: The rows of the prediction: their names are columns' names.
 PREDICTED = tuple(field.name for field in fields(Totals))
+OUTCOMES = ("latency_ms", "file_bytes")
 
 
 def prediction(state: State) -> View:
@@ -130,17 +134,28 @@ def prediction(state: State) -> View:
     promised = state.promise is not None and state.promise[0] == state.recipe
     after = state.promise[1] if state.promise and promised else forecast.after if forecast else None
     rows = [_predicted(name, before, after) for name in PREDICTED]
-    note = "Computed from the layers' shapes. Fewer MACs are not yet speed: run the recipe to measure it."
-    return {"rows": rows, "note": forecast.problem if forecast and forecast.problem else note}
+    one, two = forecast.outcomes if forecast else (None, None)
+    rows += [_predicted(name, one, two) for name in OUTCOMES]
+    return {"rows": rows, "note": forecast.problem if forecast and forecast.problem else _note(one)}
 
 
-def _predicted(name: str, old: Totals | None, new: Totals | None) -> dict[str, Any]:
+def _note(outcome: Outcome | None) -> str:
+    where = "by this machine's calibration"
+    if outcome is not None and outcome.device != THIS_MACHINE:
+        where = "for a server core: the first run calibrates this machine"
+    computed = f"Computed from the layers' shapes, latency {where}."
+    return f"{computed} Fewer MACs are not yet speed: run the recipe to measure it."
+
+
+def _predicted(name: str, old: Totals | Outcome | None, new: Totals | Outcome | None) -> dict[str, Any]:
     shown = COLUMNS[name]
-    if old is None or new is None:
-        return {"label": shown.label, "before": "–", "after": "–", "change": "", "trend": "", "share": 0}
-    before, after = getattr(old, name), getattr(new, name)
+    before, after = getattr(old, name, math.nan), getattr(new, name, math.nan)
+    if math.isnan(before) or math.isnan(after):
+        nothing = {"before": "–", "after": "–", "change": "", "trend": "", "share": 0}
+        return {"name": name, "label": shown.label, **nothing}
     change, trend = times(before, after)
     return {
+        "name": name,
         "label": shown.label,
         "before": shown.text(before),
         "after": shown.text(after),

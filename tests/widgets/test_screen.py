@@ -61,6 +61,22 @@ def test_a_step_moves_the_prediction_before_anything_runs(screen: Screen) -> Non
     assert view(screen, "recipe")["code"] == screen.store.state.recipe.code()
 
 
+def test_latency_and_size_are_predicted_and_the_chart_moves_ahead_of_the_table(screen: Screen, study: Study) -> None:
+    act(screen, "recipe", "add", name="SVD")
+    act(screen, "recipe", "set", index=0, name="rank", value=0.2)
+    forecast = until(lambda: (found := screen.store.state.forecast) and found.recipe.steps and found, "the forecast")
+    until(lambda: view(screen, "layers")["chart"]["rows"][0]["after"] == screen.panels["layers"].moved[0], "the rows")
+    assert [row["after"] for row in view(screen, "layers")["chart"]["rows"]] == screen.panels["layers"].moved
+    assert sum(screen.panels["layers"].moved) == pytest.approx(forecast.after.macs / 1e6, rel=1e-6)
+    shown = {row["name"]: row for row in view(screen, "prediction")["rows"]}
+    before, after = forecast.outcomes
+    assert shown["latency_ms"]["after"] == f"{after.latency_ms:,.3f} ms"
+    assert after.file_bytes < before.file_bytes
+    assert "less" in shown["file_bytes"]["change"]
+    measured = study.baseline["file_bytes"].value
+    assert before.file_bytes == pytest.approx(measured, rel=0.3)  # so small a file is mostly names
+
+
 def test_a_run_arrives_in_table_and_chart(screen: Screen, study: Study) -> None:
     before = len(study.variants)
     act(screen, "recipe", "add", name="Prune")

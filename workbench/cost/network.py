@@ -42,6 +42,7 @@ class Layer(NamedTuple):
     op: str = ""  # torch's name of the operator
     others: int = 0  # elements of the second and further inputs
     work: int = 0  # multiply-accumulates of kinds whose count does not follow from the shapes
+    stored_bits: int = 0  # of a weight in the file, where it is computed in more: `bits`
     shared: bool = False  # its weights were counted with an earlier operation
 
     @property

@@ -32,7 +32,7 @@ def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: 
     )
     return Layer(
         layer.name, "conv", before, (c_out, *after), layer.module, kernel, stride, padding, dilation, groups, bias,
-        bits=layer.bits,
+        bits=layer.bits, stored_bits=layer.stored_bits,
     )  # fmt: skip
 
 
@@ -40,7 +40,8 @@ def pointwise(layer: Layer, before: Shape, c_out: int, groups: int = 1, bias: bo
     """A 1 x 1 convolution, or a linear layer where `layer` is one."""
     if layer.kind == "linear":
         after = (*before[:-1], c_out)
-        return Layer(layer.name, "linear", before, after, layer.module, bias=bias, bits=layer.bits)
+        bits, stored = layer.bits, layer.stored_bits
+        return Layer(layer.name, "linear", before, after, layer.module, bias=bias, bits=bits, stored_bits=stored)
     return link(layer, before, c_out, [False] * len(layer.kernel), groups, bias)
 
 

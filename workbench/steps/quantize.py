@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 #: Bits that are computed in, and the kinds of operations that have kernels for them; 4 bits are unpacked first.
 BITS = {"int8": 8, "fp16": 16, "int8-dynamic": 8, "int4": 32}
+STORED = {"int4": 4}
 KINDS = {
     "int8": frozenset({"conv", "linear", "matmul", "activation", "norm", "add", "pool", "copy", "reshape"}),
     "int8-dynamic": frozenset({"linear"}),
@@ -135,7 +136,8 @@ class Quantize(Lower):
             fits = self._why_float(layer, excluded) == ""
             own = bits.get(layer.reads[0], 32) if layer.fused and layer.reads else BITS[self.precision] if fits else 32
             bits[layer.writes] = own
-            layers.append(layer._replace(bits=own))
+            stored = STORED.get(self.precision, 0) if fits and not layer.fused and layer.weight_elements else 0
+            layers.append(layer._replace(bits=own, stored_bits=stored))
         rows = [self._row(ops[0], excluded, stem) for ops in network.by_module.values() if not ops[0].fused]
         return Sketch(Network(tuple(layers)), tuple(rows))
 

@@ -3,6 +3,18 @@ import embed from "vega-embed";
 import { changeset, Error as ERROR } from "vega";
 import { onTheme, vegaConfig } from "./theme.js";
 
+// From the rows that are drawn to others: where the same marks stay, only the values that differ are changed,
+// which spares Vega to lay out everything anew; a slider waits for this.
+function difference(drawn, rows) {
+  const same = rows.length === drawn.length && rows.every((row, n) => row.id !== undefined && row.id === drawn[n].id);
+  if (!same) return changeset().remove(() => true).insert(structuredClone(rows));
+  const changes = changeset();
+  rows.forEach((row, n) => {
+    for (const [key, value] of Object.entries(row)) if (drawn[n][key] !== value) changes.modify(drawn[n], key, value);
+  });
+  return changes;
+}
+
 export class Plot {
   constructor(element, onPick) {
     this.element = element;
@@ -18,6 +30,12 @@ export class Plot {
     this.queue(false);
   }
 
+  // Other values of one field, in the order of the rows that are wanted.
+  move(field, values) {
+    if (this.wanted?.rows.length !== values.length) return; // of another chart: its rows are on their way
+    this.show({ ...this.wanted, rows: this.wanted.rows.map((row, n) => ({ ...row, [field]: values[n] })) });
+  }
+
   // Drawings come one after another; each takes what is wanted by then.
   queue(again) {
     this.turn = this.turn.then(() => this.draw(again)).catch((error) => console.error("workbench chart", error));
@@ -29,7 +47,7 @@ export class Plot {
     if (!rows.length) return this.clear(); // axes without a value would only mislead
     const text = JSON.stringify(spec);
     if (again || text !== this.drawn) await this.embed(spec, rows, text);
-    else if (rows !== this.rows) this.view.change(spec.data.name, changeset().remove(() => true).insert(structuredClone(rows)));
+    else if (rows !== this.rows) this.view.change(spec.data.name, difference(this.view.data(spec.data.name), rows));
     this.rows = rows;
     if (selected !== undefined) this.view.signal("selected", selected);
     await this.view.runAsync();

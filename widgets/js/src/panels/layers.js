@@ -57,7 +57,7 @@ const CostTabs = ({ view, send }) => html`
     )}
   </span>`;
 
-const Chart = ({ view, send }) => {
+const Chart = ({ view, send, model }) => {
   const box = useRef(null);
   const plot = useRef(null);
   const rows = useRef([]);
@@ -68,7 +68,13 @@ const Chart = ({ view, send }) => {
       if (module) send("toggle", { layer: module });
     };
     plot.current = new Plot(box.current, pick);
-    return () => plot.current.finalize();
+    // A slider moves the bars ahead of the table: one number a bar arrives before the rows.
+    const move = () => plot.current.move("after", model.get("moved"));
+    model.on("change:moved", move);
+    return () => {
+      model.off("change:moved", move);
+      plot.current.finalize();
+    };
   }, []);
   useEffect(() => plot.current.show(view.chart), [view]);
   return html`<div class="wb-plot wb-plot-low"><div class="wb-vega t-layer-chart" ref=${box}></div></div>`;
@@ -98,11 +104,11 @@ const Table = ({ view, send }) => {
     <p class="wb-help">${view.note}</p>`;
 };
 
-export const Layers = ({ view, send }) => html`
+export const Layers = ({ view, send, model }) => html`
   <${Section} title="Layers" aside=${view.costs && html`<${CostTabs} view=${view} send=${send} />`}>
     ${view.empty && html`<p class="wb-empty">${view.empty}</p>`}
     ${view.chart &&
-    html`<${Chart} view=${view} send=${send} />
+    html`<${Chart} view=${view} send=${send} model=${model} />
       <p class="wb-help">${view.summary && html`<b>${view.summary}.</b> `}${view.chart.summary}</p>
       <${Table} view=${view} send=${send} />`}
   <//>`;

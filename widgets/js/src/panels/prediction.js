@@ -1,7 +1,7 @@
 import { html, Section } from "../ui.js";
 
 const Line = ({ row }) => html`
-  <tr>
+  <tr class="t-predicted-${row.name}">
     <th scope="row">${row.label}</th>
     <td class="wb-num">${row.before}</td>
     <td class="wb-num wb-strong">${row.after}</td>
