@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import operator
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pandas.api.types import is_numeric_dtype
 
 from workbench.errors import BadValue, unknown
+from workbench.limits import read_limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +22,6 @@ EXACT = (
     "macs", "params", "memory_access_bytes", "peak_activation_bytes", "file_bytes", "compressed_bytes", "huffman_bytes",
     "predicted_speedup", "energy_uj", "run_memory_bytes",
 )  # fmt: skip
-COMPARISONS = {
-    "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
-}  # fmt: skip
 COLUMNS = (
     "id", "name", "recipe", "is_baseline",
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
@@ -49,30 +44,13 @@ def where_rows(frame: pd.DataFrame, condition: str | None) -> pd.DataFrame:
 
     Raises: `BadValue` when the condition cannot be read, `UnknownName` for a column that is not there.
     """
-    if condition is None or not condition.strip():
-        return frame
-    for part in re.split(r"\s+and\s+|\s*&\s*", condition.strip()):
-        frame = frame[_comparison(frame, part)]
+    for limit in read_limits(condition):
+        if limit.column not in frame.columns:
+            raise unknown("column", limit.column, frame.columns)
+        if not is_numeric_dtype(frame[limit.column]):
+            raise BadValue(f"The limit {str(limit)!r} compares {limit.column}, which is not a number.")
+        frame = frame[limit.met(frame[limit.column])]
     return frame
-
-
-def _comparison(frame: pd.DataFrame, text: str) -> pd.Series[bool]:
-    """Our own tiny language, not pandas' query, which could run code that a visitor typed."""
-    match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([-+.\deE]+)\s*", text)
-    try:
-        limit = float(match.group(3)) if match else math.nan
-    except ValueError:
-        match = None
-    if match is None:
-        raise BadValue(
-            f"The limit {text!r} cannot be read. Write a column, a comparison and a number: 'accuracy >= 0.92'."
-        )
-    if match.group(1) not in frame.columns:
-        raise unknown("column", match.group(1), frame.columns)
-    if not is_numeric_dtype(frame[match.group(1)]):
-        raise BadValue(f"The limit {text!r} compares {match.group(1)}, which is not a number.")
-    compare: pd.Series[bool] = COMPARISONS[match.group(2)](frame[match.group(1)], limit)
-    return compare
 
 
 def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:

@@ -26,10 +26,15 @@ def front(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     if rows.empty:
         return rows
     costs = rows[[x, y]].astype(float).copy()
-    better = MORE_IS_BETTER | set(frame.attrs.get("more_is_better", ()))
     for column in (x, y):
-        if column.removeprefix("validation_") in better:
+        if more_is_better(frame, column):
             costs[column] *= -1
     values = costs.to_numpy()
     keep = [not ((values <= v).all(axis=1) & (values < v).any(axis=1)).any() for v in values]
     return rows[keep].sort_values(x)
+
+
+def more_is_better(frame: pd.DataFrame, column: str) -> bool:
+    """Whether the larger figure of a column is the better one."""
+    name = column.removeprefix("validation_")
+    return name in MORE_IS_BETTER or name in frame.attrs.get("more_is_better", ())
