@@ -146,3 +146,51 @@ def test_every_column_of_a_study_with_a_number_can_be_shown() -> None:
     from workbench.frame import EXACT, MEASURED
 
     assert {*EXACT, *MEASURED} <= set(charts.COLUMNS)
+
+
+def test_parallel_axes_end_at_the_worst_and_the_best(frame: pd.DataFrame) -> None:
+    rows = spec_rows(charts.parallel(frame, ["accuracy", "latency_ms"]))
+    axes = rows[rows["kind"] == "axis"]
+    assert axes["label"].tolist() == ["Accuracy", "Latency"]
+    assert axes[["worst", "best"]].to_numpy().tolist() == [["90.00 %", "94.00 %"], ["1.200 ms", "0.400 ms"]]
+    values = rows[rows["kind"] == "value"].set_index(["label", "name"])["place"]
+    # By hand: (0.93 - 0.90) / 0.04 and (1.2 - 0.8) / 0.8; less latency is better.
+    assert values["Accuracy"].tolist() == pytest.approx([1.0, 0.75, 0.95, 0.0])
+    assert values["Latency"].tolist() == pytest.approx([0.25, 0.5, 1.0, 0.0])
+
+
+def test_parallel_axes_are_drawn_in_the_order_asked_for(frame: pd.DataFrame) -> None:
+    frame.loc[1, "latency_ms"] = float("nan")
+    svg = draw(charts.parallel(frame, ["latency_ms", "macs", "accuracy"]))
+    assert len(marks(svg, "points")) == 3 * len(frame) - 1
+    labels = re.findall(r">(Latency|MACs|Accuracy)<", svg)
+    assert labels == ["Latency", "MACs", "Accuracy"]
+
+
+def test_parallel_axes_leave_out_what_nobody_has(frame: pd.DataFrame) -> None:
+    frame["energy_uj"] = float("nan")
+    assert charts.parallel_columns(frame) == ["accuracy", "latency_ms", "speedup", "macs", "params"]
+    assert charts.parallel(pd.DataFrame()).to_dict()["data"]["values"] == []
+    with pytest.raises(UnknownName, match="colour"):
+        charts.parallel(frame, ["colour"])
+
+
+def test_parallel_axes_in_words(frame: pd.DataFrame) -> None:
+    text = charts.parallel_summary(frame, ["accuracy", "latency_ms"])
+    assert text == ("2 figures of 4 variants. The best of each: accuracy 94.00 % (original), latency 0.400 ms (int8).")
+
+
+def test_lineage_hangs_each_under_what_it_continues(frame: pd.DataFrame) -> None:
+    tucker, int8 = {"step": "Tucker"}, {"step": "Quantize"}
+    frame["recipe"] = [json.dumps(one) for one in ([], [tucker], [tucker, int8], [int8])]
+    frame["name"] = ["original", "Tucker 0.5", "Tucker 0.5 + int8", "int8"]
+    chart = charts.lineage(frame)
+    rows = spec_rows(chart)
+    assert rows["step"].tolist() == ["original", "Tucker 0.5", "+ int8", "int8"]
+    assert rows["depth"].tolist() == [0, 1, 2, 1]
+    assert rows["from_place"].tolist()[1:] == [0, 1, 0]
+    assert rows["text"].tolist()[2] == "93.80 %, 2.50×"
+    svg = draw(chart)
+    heights = [float(re.search(r"translate\([\d.]+,([\d.]+)\)", one["transform"])[1]) for one in marks(svg, "points")]  # type: ignore[index]
+    assert heights == [15, 45, 75, 105]  # a line each, from top to bottom
+    assert charts.lineage_summary(frame) == "Lineage of 4 variants, 3 deep. Tucker 0.5 + int8 continues Tucker 0.5."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from workbench import charts
 from workbench.charts import column
 from workbench.cost.by_layer import COSTS
 from workbench.errors import BadValue, WorkbenchError, unknown
 from workbench.frame import where_rows
-from workbench_widgets import rows
+from workbench.limits import read_limits, with_bound, write_limits
+from workbench_widgets import charting, rows
 from workbench_widgets.store import State
 
 
@@ -46,6 +48,27 @@ def limit(state: State, text: str) -> State:
     return replace(state, limit=text, limit_problem=problem)
 
 
+def drag(state: State, axis: str, value: float | None) -> State:
+    """With the limit of an axis at `value`, in the axis' unit; without it for None. The text follows."""
+    axes, frame = rows.axes(state), rows.everything(state)
+    if axes is None or axis not in {"x", "y"}:
+        raise BadValue(f"This chart has no axis {axis!r} to set a limit on.")
+    name = axes["xy".index(axis)]
+    limits = () if state.limit_problem else read_limits(state.limit)
+    at = None if value is None else float(f"{value * column(name).scale:.4g}")  # finer than a pixel
+    return limit(state, write_limits(with_bound(limits, charting.bound(state, frame, name)[0], at)))
+
+
+def parallel(state: State, column: str, on: bool) -> State:
+    """With a column's axis among the parallel ones, or without it. Raises: `BadValue` for the last one."""
+    _known(column)
+    shown = charts.parallel_columns(rows.everything(state), state.parallel)
+    kept = [name for name in shown if name != column]
+    if not kept and not on:
+        raise BadValue("The chart needs one axis at least.")
+    return replace(state, parallel=(*kept, column) if on else tuple(kept))
+
+
 def lineage(state: State, on: bool) -> State:
     """With the table in the order of lineage, or of time."""
     return replace(state, lineage=on)
@@ -57,7 +80,10 @@ def compare(state: State, id: str) -> State:  # noqa: A002  # the frame's word
 
 
 def tab(state: State, tab: str) -> State:
-    """With another chart."""
+    """With another chart. Raises `UnknownName`."""
+    names = [one["value"] for one in charting.TABS]
+    if tab not in names:
+        raise unknown("chart", tab, names)
     return replace(state, tab=tab)
 
 

@@ -28,19 +28,6 @@ def _feasible(state: State, frame: pd.DataFrame) -> pd.Series[bool]:
     return pd.Series(frame.index.isin(met), index=frame.index)
 
 
-def lineage(recipes: list[list[str]]) -> list[tuple[int, int]]:
-    """Rows in the order of a tree, each with its depth: a recipe stands under the longest one that it begins with.
-
-    `recipes` are lists of steps, each step as text.
-    """
-    keys = [tuple(one) for one in recipes]
-    parents = {}
-    for index, key in enumerate(keys):
-        before = [i for i, other in enumerate(keys) if len(other) < len(key) and key[: len(other)] == other]
-        parents[index] = max(before, key=lambda i: len(keys[i]), default=-1)
-
-    def under(parent: int, depth: int) -> list[tuple[int, int]]:
-        children = [index for index, of in parents.items() if of == parent]
-        return [pair for child in children for pair in ((child, depth), *under(child, depth + 1))]
-
-    return under(-1, 0)
+def axes(state: State) -> tuple[str, str] | None:
+    """The columns across and up in the chart that is shown; None for one without two such axes."""
+    return {"tradeoff": (state.x, state.y), "speedup": ("predicted_speedup", "speedup")}.get(state.tab)

@@ -9,7 +9,7 @@ import ipywidgets
 
 from workbench.errors import WorkbenchError
 from workbench.study import Study
-from workbench_widgets import diagnosing, layers, results, variant, views
+from workbench_widgets import charting, diagnosing, layers, results, variant, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.store import State, Store
@@ -21,7 +21,7 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
     "prediction": (views.prediction, ("forecast", "promise")),
     "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
-    "chart": (results.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "jobs")),
+    "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
     "variant": (variant.variant, ("frame", "published", "selected", "compared", "exporting", "exported")),
     "layers": (layers.layers, ("forecast", "stack", "focus", "layers", "cost")),

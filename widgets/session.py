@@ -32,6 +32,7 @@ CHANGES: dict[str, Callable[..., State]] = {
     "toggle": scope.toggle, "scope": scope.choose, "cost": looking.cost,
     "select": looking.select, "axis": looking.axis, "tab": looking.tab,
     "size": looking.size, "log": looking.log, "limit": looking.limit, "lineage": looking.lineage,
+    "drag": looking.drag, "parallel": looking.parallel,
     "compare": looking.compare, "dismiss": looking.dismiss,
 }  # fmt: skip
 

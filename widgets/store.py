@@ -103,6 +103,7 @@ class State:
     lineage: bool = False  # the table stands in the order of what was made from what
     compared: str = ""  # id of the variant beside the chosen one
     tab: str = "tradeoff"
+    parallel: tuple[str, ...] = ()  # the columns of the parallel axes; none stands for the usual ones
     exporting: str = ""  # id of the variant
     exported: tuple[tuple[str, Manifest], ...] = ()  # the latest export of each variant, by id
     diagnoses: tuple[tuple[str, Diagnosis], ...] = ()  # the latest of each variant, by id

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 from driving import act, until, view
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny import tiny_data, tiny_model
 
 import workbench as wb
@@ -22,7 +20,6 @@ from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import editing, scope
 from workbench_widgets.forecast import predict
-from workbench_widgets.rows import lineage
 from workbench_widgets.screen import Screen
 from workbench_widgets.store import State
 
@@ -106,6 +103,57 @@ def test_limits_grey_and_never_drop(screen: Screen) -> None:
     assert not any(row["grey"] for row in view(screen, "table")["rows"])
 
 
+def test_a_dragged_rule_and_the_text_are_one_limit(screen: Screen) -> None:
+    act(screen, "chart", "limit", text="accuracy >= 0.85 and latency_ms < 1.5")
+    x, y = view(screen, "chart")["rules"]
+    assert (x["value"], x["sign"], x["low"]) == (1.5, "<", False)
+    assert (y["value"], y["unit"], y["low"]) == (85, " %", True)
+    act(screen, "chart", "drag", axis="y", value=87.4321)
+    assert screen.store.state.limit == "accuracy >= 0.8743 and latency_ms < 1.5"
+    assert [row["grey"] for row in view(screen, "table")["rows"]] == [True, False, True, True]
+    act(screen, "chart", "drag", axis="x", value=None)
+    assert screen.store.state.limit == "accuracy >= 0.8743"
+    assert view(screen, "chart")["rules"][0]["value"] is None
+    assert view(screen, "chart")["rules"][1]["value"] == pytest.approx(87.43)
+    act(screen, "chart", "axis", axis="x", column="macs")
+    act(screen, "chart", "drag", axis="x", value=0.1)
+    assert screen.store.state.limit == "accuracy >= 0.8743 and macs <= 100000"
+
+
+def test_a_rule_replaces_what_cannot_be_read(screen: Screen) -> None:
+    act(screen, "chart", "limit", text="accuracy is good")
+    assert [one["value"] for one in view(screen, "chart")["rules"]] == [None, None]
+    act(screen, "chart", "drag", axis="y", value=90)
+    assert screen.store.state.limit == "accuracy >= 0.9"
+    assert view(screen, "chart")["limit"]["problem"] == ""
+    act(screen, "chart", "drag", axis="z", value=1)
+    assert view(screen, "status")["kind"] == "error"
+
+
+def test_parallel_axes_come_and_go(screen: Screen) -> None:
+    act(screen, "chart", "tab", tab="parallel")
+    shown = view(screen, "chart")["shown"]
+    assert "validation_accuracy" not in shown
+    assert "compressed_bytes" not in shown
+    act(screen, "chart", "parallel", column="compressed_bytes", on=True)
+    assert view(screen, "chart")["shown"] == [*shown, "compressed_bytes"]
+    for name in shown:
+        act(screen, "chart", "parallel", column=name, on=False)
+    assert view(screen, "chart")["shown"] == ["compressed_bytes"]
+    act(screen, "chart", "parallel", column="compressed_bytes", on=False)
+    assert "one axis at least" in view(screen, "status")["text"]
+
+
+@pytest.mark.parametrize("tab", ["tradeoff", "speedup", "parallel", "lineage"])
+def test_every_chart_shows_every_variant_and_says_so(screen: Screen, tab: str) -> None:
+    act(screen, "chart", "limit", text="accuracy >= 0.88")
+    act(screen, "chart", "tab", tab=tab)
+    shown = view(screen, "chart")
+    assert {row["id"] for row in shown["rows"]} - {None} == {row["id"] for row in view(screen, "table")["rows"]}
+    assert "4 variants" in shown["summary"]
+    assert shown["caption"]
+
+
 def test_the_front_is_sought_within_the_limits(screen: Screen) -> None:
     act(screen, "chart", "limit", text="latency_ms > 0.9")
     marks = {row["name"]: row["mark"]["label"] for row in view(screen, "table")["rows"]}
@@ -142,17 +190,6 @@ def test_lineage_puts_a_recipe_under_the_one_it_continues(screen: Screen) -> Non
     act(screen, "table", "lineage", on=True)
     found = [(row["name"], row["depth"]) for row in view(screen, "table")["rows"]]
     assert found == [("original", 0), ("SVD 0.5", 1), ("SVD 0.5 + int8", 2), ("fp16", 1)]
-
-
-@given(st.lists(st.lists(st.sampled_from("abc"), max_size=4), max_size=12, unique_by=tuple))
-def test_lineage_keeps_every_row_once_and_children_below_parents(recipes: list[list[str]]) -> None:
-    order = lineage(recipes)
-    assert sorted(index for index, _ in order) == list(range(len(recipes)))
-    path: list[list[str]] = []
-    for index, depth in order:
-        path = [*path[:depth], recipes[index]]
-        assert len(path) == depth + 1  # no step of the tree is left out
-        assert all(one == recipes[index][: len(one)] for one in path)
 
 
 def test_a_layer_chosen_in_the_table_scopes_the_step_being_edited(screen: Screen) -> None:

@@ -9,11 +9,15 @@ from workbench.charts.columns import COLUMNS, Column, column, lower
 from workbench.charts.devices import devices
 from workbench.charts.diagnosis import flips, layer_errors
 from workbench.charts.layers import LAYERS, cost_by_layer, cost_rows, cost_summary
+from workbench.charts.lineage import lineage, lineage_points, lineage_summary, steps_of
+from workbench.charts.marks import COLOURS, DATASET, competing, roles
+from workbench.charts.parallel import PARALLEL, parallel, parallel_columns, parallel_points, parallel_summary
 from workbench.charts.rows import records
-from workbench.charts.variants import COLOURS, DATASET, competing, points, speedup, speedup_points, summary, tradeoff
+from workbench.charts.variants import points, speedup, speedup_points, summary, tradeoff
 
 __all__ = [
-    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "Column", "column", "competing", "cost_by_layer", "cost_rows",
-    "cost_summary", "devices", "flips", "layer_errors", "lower", "points", "records", "speedup", "speedup_points",
-    "summary", "tradeoff",
+    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "column", "competing", "cost_by_layer",
+    "cost_rows", "cost_summary", "devices", "flips", "layer_errors", "lineage", "lineage_points",
+    "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points", "parallel_summary", "points",
+    "records", "roles", "speedup", "speedup_points", "steps_of", "summary", "tradeoff",
 ]  # fmt: skip

@@ -9,28 +9,15 @@ import numpy as np
 import pandas as pd
 
 from workbench.charts.columns import COLUMNS, column, lower
-from workbench.charts.rows import records
+from workbench.charts.marks import FRONT, LINE, ORIGINAL, Groups, data, flag, legend, numbers, on_front, roles, texts
 from workbench.errors import unknown
-from workbench.pareto import front
 
-DATASET = "variants"
-ORIGINAL = "Original"
-#: What a mark stands for: its colour and its shape, in the order of the legend.
-_Groups = dict[str, tuple[str, str]]
-_FRONT: _Groups = {
-    ORIGINAL: ("#d55e00", "square"),
-    "Pareto front": ("#0072b2", "diamond"),
-    "Other variant": ("#767676", "circle"),
-}
-_AGREEMENT: _Groups = {
+_AGREEMENT: Groups = {
     ORIGINAL: ("#d55e00", "square"),
     "Faster than predicted": ("#009e73", "triangle-up"),
     "As predicted": ("#0072b2", "circle"),
     "Slower than predicted": ("#cc79a7", "triangle-down"),
 }
-_LINE = "#767676"
-#: The colour of each group of the trade-off, for whoever draws a legend of it elsewhere.
-COLOURS = {name: colour for name, (colour, _) in _FRONT.items()}
 _HEIGHT = 320
 
 
@@ -55,13 +42,13 @@ def tradeoff(
     """
     rows = points(frame, x, y, size)
     across, up = _axes(x, y, [_scale(axis in log) for axis in "xy"])
-    base = alt.Chart(_data(rows))
+    base = alt.Chart(data(rows))
     line = (
         base.transform_filter("datum.on_front")
-        .mark_line(color=_FRONT["Pareto front"][0], strokeDash=[5, 4], strokeWidth=1.5, opacity=0.8)
+        .mark_line(color=FRONT["Pareto front"][0], strokeDash=[5, 4], strokeWidth=1.5, opacity=0.8)
         .encode(x=across, y=up, order=alt.Order("x:Q"))
     )
-    return _stack(base, line, (across, up), _FRONT, size)
+    return _stack(base, line, (across, up), FRONT, size)
 
 
 def speedup(frame: pd.DataFrame, *, size: str = "params") -> alt.LayerChart:
@@ -71,12 +58,12 @@ def speedup(frame: pd.DataFrame, *, size: str = "params") -> alt.LayerChart:
     """
     rows = speedup_points(frame, size)
     across, up = _axes("predicted_speedup", "speedup", [alt.Scale(domainMin=0, nice=True)] * 2)
-    base = alt.Chart(_data(rows))
+    base = alt.Chart(data(rows))
     # From the origin to the largest value of either axis: drawn from the data, so that it moves with it.
     identity = (
         base.transform_aggregate(x_most="max(x)", y_most="max(y_high)")
         .transform_calculate(most="max(datum.x_most, datum.y_most, 1) * 1.05", zero="0")
-        .mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color=_LINE)
+        .mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color=LINE)
         .encode(x=alt.X("zero:Q"), y=alt.Y("zero:Q"), x2="most:Q", y2="most:Q")
     )
     return _stack(base, identity, (across, up), _AGREEMENT, size)
@@ -112,21 +99,21 @@ def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.Data
         if len(frame) and name not in frame and name != size:
             raise unknown("column", name, (known for known in COLUMNS if known in frame))
     table = frame.reset_index(drop=True)
-    points = pd.DataFrame({"id": _texts(table, "id"), "name": _texts(table, "name")}, index=table.index)
+    points = pd.DataFrame({"id": texts(table, "id"), "name": texts(table, "name")}, index=table.index)
     for axis, name in (("x", x), ("y", y)):
-        value = _numbers(table, name)
+        value = numbers(table, name)
         for part in ("", "_low", "_high"):
-            end = _numbers(table, name + part).fillna(value)
+            end = numbers(table, name + part).fillna(value)
             points[axis + part] = end / column(name).scale
-    area = _numbers(table, size) / column(size).scale
+    area = numbers(table, size) / column(size).scale
     points["size"] = area.fillna(area.median()).fillna(1.0)
-    points["feasible"] = table["feasible"].astype(bool) if "feasible" in table else True
-    points["elsewhere"] = table["elsewhere"].astype(bool) if "elsewhere" in table else False
+    points["feasible"] = flag(table, "feasible", True)
+    points["elsewhere"] = flag(table, "elsewhere", False)
     drawable = np.isfinite(points["x"]) & np.isfinite(points["y"])
     points = pd.DataFrame(points[drawable])
     kept = table.loc[points.index]
-    points["on_front"] = points.index.isin(front(competing(kept), x, y).index) if len(points) else pd.Series(dtype=bool)
-    points["role"] = _roles(points["on_front"], kept)
+    points["role"] = roles(kept, x, y)
+    points["on_front"] = on_front(kept, x, y)
     return points
 
 
@@ -139,44 +126,12 @@ def speedup_points(frame: pd.DataFrame, size: str = "params") -> pd.DataFrame:
     return rows
 
 
-def competing(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows among which a Pareto front is sought: within the limits and, once there are any, measured here.
-
-    Milliseconds of two machines do not compare.
-    """
-    rows = frame[frame["feasible"].astype(bool)] if "feasible" in frame else frame
-    if "elsewhere" in rows and not rows["elsewhere"].all():
-        return rows[~rows["elsewhere"].astype(bool)]
-    return rows
-
-
-def _roles(on_front: pd.Series[bool], kept: pd.DataFrame) -> pd.Series[str]:
-    original = kept["is_baseline"].astype(bool) if "is_baseline" in kept else pd.Series(False, index=kept.index)
-    roles = on_front.map({True: "Pareto front", False: "Other variant"}).astype(object)
-    return roles.mask(original, ORIGINAL)
-
-
 def _agreement(role: str, predicted: float, low: float, high: float) -> str:
     if role == ORIGINAL:
         return role
     if low <= predicted <= high:
         return "As predicted"
     return "Slower than predicted" if high < predicted else "Faster than predicted"
-
-
-def _numbers(frame: pd.DataFrame, name: str) -> pd.Series[float]:
-    values = frame[name] if name in frame else pd.Series(float("nan"), index=frame.index)
-    return pd.to_numeric(values, errors="coerce").astype(float)
-
-
-def _texts(frame: pd.DataFrame, name: str) -> pd.Series[str]:
-    values = frame[name] if name in frame else pd.Series(frame.index, index=frame.index)
-    return values.astype(str)
-
-
-def _data(rows: pd.DataFrame) -> alt.InlineData:
-    """The rows under a name, so that a view already drawn can be given other rows."""
-    return alt.InlineData(values=records(rows), name=DATASET)
 
 
 def _axes(x: str, y: str, scales: list[alt.Scale]) -> tuple[alt.X, alt.Y]:
@@ -190,16 +145,16 @@ def _scale(logarithmic: bool) -> alt.Scale:
     )
 
 
-def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups: _Groups, size: str) -> alt.LayerChart:
+def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups: Groups, size: str) -> alt.LayerChart:
     """The layers that both charts share, over the one that is special to each."""
     across, up = axes
     colours, shapes = ([pair[i] for pair in groups.values()] for i in (0, 1))
-    legend = alt.Legend(orient="top", direction="horizontal", symbolSize=110, columns=len(groups))
-    colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=list(groups), range=colours), legend=legend)
-    shape = alt.Shape("role:N", title=None, scale=alt.Scale(domain=list(groups), range=shapes), legend=legend)
+    above = legend()
+    colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=list(groups), range=colours), legend=above)
+    shape = alt.Shape("role:N", title=None, scale=alt.Scale(domain=list(groups), range=shapes), legend=above)
     pale = alt.condition("datum.feasible", alt.value(0.95), alt.value(0.22))
     hollow = alt.condition("datum.elsewhere", alt.value(0.12), alt.value(1.0))
-    fill = alt.Fill("role:N", title=None, scale=colour["scale"], legend=legend)
+    fill = alt.Fill("role:N", title=None, scale=colour["scale"], legend=above)
     stroke = alt.Stroke("role:N", title=None, scale=colour["scale"], legend=None)
     bars = base.mark_rule(strokeWidth=1.5)
     chosen = base.transform_filter("datum.id == selected")

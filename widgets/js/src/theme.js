@@ -30,6 +30,12 @@ export function vegaConfig(element) {
   };
 }
 
+// On a dark ground the darker of Okabe and Ito's colours are hard to see: the same hues, lighter.
+const LIGHTER = { "#0072b2": "#4aa3dc", "#767676": "#a6a6a6", "#d55e00": "#f08a45", "#009e73": "#2fc79b" };
+
+export const isDark = () => document.body.dataset.jpThemeLight === "false";
+export const onGround = (text) => (isDark() ? text.replace(/#[0-9a-f]{6}/g, (colour) => LIGHTER[colour] ?? colour) : text);
+
 // Calls `then` whenever the page changes between light and dark; returns what stops it.
 export function onTheme(then) {
   const observer = new MutationObserver(then);

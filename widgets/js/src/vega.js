@@ -1,7 +1,7 @@
 // One Vega view in an element: draws a specification once and patches its data and parameters after that.
 import embed from "vega-embed";
 import { changeset, Error as ERROR } from "vega";
-import { onTheme, vegaConfig } from "./theme.js";
+import { onGround, onTheme, vegaConfig } from "./theme.js";
 
 // From the rows that are drawn to others: where the same marks stay, only the values that differ are changed,
 // which spares Vega to lay out everything anew; a slider waits for this.
@@ -16,9 +16,11 @@ function difference(drawn, rows) {
 }
 
 export class Plot {
-  constructor(element, onPick) {
+  // `onDrawn` is given the view whenever its scales may have moved, and null when nothing is drawn.
+  constructor(element, onPick, onDrawn = () => {}) {
     this.element = element;
     this.onPick = onPick;
+    this.onDrawn = onDrawn;
     this.turn = Promise.resolve();
     this.wanted = null;
     this.stopTheme = onTheme(() => this.queue(true));
@@ -51,6 +53,7 @@ export class Plot {
     this.rows = rows;
     if (selected !== undefined) this.view.signal("selected", selected);
     await this.view.runAsync();
+    this.onDrawn(this.view);
     const svg = this.element.querySelector("svg");
     svg?.setAttribute("role", "img");
     svg?.setAttribute("aria-label", summary);
@@ -62,6 +65,7 @@ export class Plot {
     this.element.replaceChildren();
     this.drawn = null;
     this.rows = null;
+    this.onDrawn(null);
   }
 
   async embed(spec, rows, text) {
@@ -69,9 +73,10 @@ export class Plot {
     // Warnings would tell the console of every group that has no mark yet.
     const look = { renderer: "svg", config: vegaConfig(this.element), logLevel: ERROR };
     const options = { actions: false, mode: "vega-lite", ...look };
-    this.result = await embed(this.element, structuredClone({ ...spec, data: { ...spec.data, values: rows } }), options);
+    this.result = await embed(this.element, { ...JSON.parse(onGround(text)), data: { ...spec.data, values: structuredClone(rows) } }, options);
     this.view = this.result.view;
     this.drawn = text;
+    this.view.addResizeListener(() => this.onDrawn(this.view));
     this.view.addEventListener("click", (_, item) => item?.datum?.id && this.onPick(item.datum.id));
   }
 

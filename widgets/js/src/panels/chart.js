@@ -1,4 +1,5 @@
 import { html, Section, useEffect, useRef, useState } from "../ui.js";
+import { Rules } from "../rules.js";
 import { Plot } from "../vega.js";
 
 const Select = ({ label, name, value, options, onChange, children }) => html`
@@ -53,7 +54,7 @@ const Limit = ({ limit, send }) => {
         onChange=${(e) => commit(e.target.value, 0)}
       />
       <p id="wb-limit-said" class=${limit.problem ? "wb-problem" : "wb-help"} role="status">
-        ${limit.problem || limit.said || "Variants outside the limits turn grey; none is hidden."}
+        ${limit.problem || limit.said || "Type limits, or drag a handle at the end of an axis. Variants outside turn grey; none is hidden."}
       </p>
     </div>`;
 };
@@ -78,25 +79,48 @@ const Tabs = ({ view, send }) => html`
     )}
   </span>`;
 
+// Which figures have an axis of their own.
+const Shown = ({ view, send }) => html`
+  <fieldset class="wb-line wb-shown">
+    <legend class="wb-hidden">Axes</legend>
+    ${view.options.map(
+      (o) => html`<label class="wb-check">
+        <input
+          type="checkbox"
+          class="t-axis-on-${o.value}"
+          checked=${view.shown.includes(o.value)}
+          onChange=${(e) => send("parallel", { column: o.value, on: e.target.checked })}
+        />
+        ${o.label}
+      </label>`,
+    )}
+  </fieldset>`;
+
+const Axes = ({ view, send }) => html`
+  <div class="wb-line wb-axes">
+    <${Axis} label="Up" name="y" view=${view} send=${send} />
+    <${Axis} label="Across" name="x" view=${view} send=${send} />
+    <${Select} label="Area" name="size" value=${view.axes.size} options=${view.options} onChange=${(column) => send("size", { column })} />
+  </div>`;
+
 export const ChartPanel = ({ view, send }) => {
   const box = useRef(null);
   const plot = useRef(null);
+  const [drawn, setDrawn] = useState(null); // an object anew each time the scales may have moved
   useEffect(() => {
-    plot.current = new Plot(box.current, (id) => send("select", { id }));
+    const pick = (id) => send("select", { id });
+    plot.current = new Plot(box.current, pick, (vega) => setDrawn(vega && { view: vega }));
     return () => plot.current.finalize();
   }, []);
   useEffect(() => plot.current.show({ ...view, selected: view.chosen_id }), [view]);
   return html`
     <${Section} title="Variants" aside=${html`<${Tabs} view=${view} send=${send} />`}>
       ${view.elsewhere && html`<${Elsewhere} elsewhere=${view.elsewhere} send=${send} />`}
-      ${view.axes &&
-      html`<div class="wb-line wb-axes">
-        <${Axis} label="Up" name="y" view=${view} send=${send} />
-        <${Axis} label="Across" name="x" view=${view} send=${send} />
-        <${Select} label="Area" name="size" value=${view.axes.size} options=${view.options} onChange=${(column) => send("size", { column })} />
-      </div>`}
-      <div class="wb-plot">
+      ${view.axes && html`<${Axes} view=${view} send=${send} />`}
+      ${view.shown && html`<${Shown} view=${view} send=${send} />`}
+      <div class="wb-plot wb-plot-${view.tab}" tabindex=${view.tab === "lineage" ? 0 : undefined} role="region" aria-label="Chart of variants">
         <div class="wb-vega t-chart" ref=${box}></div>
+        <${Rules} rules=${view.rules} drawn=${drawn} send=${send} />
         ${view.empty && html`<p class="wb-empty wb-plot-empty">${view.empty}</p>`}
       </div>
       <p class="wb-help">${view.caption}</p>

@@ -1,15 +1,17 @@
 import { html, Section } from "../ui.js";
+import { onGround } from "../theme.js";
 import { Heading, sorted, useSort } from "../sorting.js";
 
+// A variant's figures, and under them the sentence that says why it is or is not faster.
 const Row = ({ row, columns, selected, send }) => html`
-  <tr class="t-variant ${selected ? "wb-selected" : ""} ${row.grey ? "wb-grey" : ""}" data-id=${row.id} onClick=${() => send("select", { id: row.id })}>
+  <tr class="t-variant ${row.why ? "wb-has-why" : ""} ${selected ? "wb-selected" : ""} ${row.grey ? "wb-grey" : ""}" data-id=${row.id} onClick=${() => send("select", { id: row.id })}>
     <th scope="row" style=${row.depth ? `padding-left:${8 + 20 * row.depth}px` : undefined}>
       <button type="button" class="wb-pick" aria-pressed=${selected ? "true" : "false"}>
         <svg viewBox="-6 -6 12 12" width="12" height="12" aria-hidden="true"><path
             d=${row.mark.path}
-            fill=${row.mark.colour}
+            fill=${onGround(row.mark.colour)}
             fill-opacity=${row.mark.hollow ? 0.12 : 1}
-            stroke=${row.mark.colour}
+            stroke=${onGround(row.mark.colour)}
             stroke-width="1.2"
         /></svg>
         ${row.name}
@@ -22,7 +24,10 @@ const Row = ({ row, columns, selected, send }) => html`
         ${cell.text}${cell.sub && html`<small>${cell.sub}</small>`}
       </td>`,
     )}
-  </tr>`;
+  </tr>
+  ${row.why && html`<tr class="wb-why ${selected ? "wb-selected" : ""}" onClick=${() => send("select", { id: row.id })}>
+    <td colspan=${columns.length}><span>${row.why}</span></td>
+  </tr>`}`;
 
 export const Table = ({ view, send }) => {
   const [sort, setSort] = useSort();
@@ -34,7 +39,7 @@ export const Table = ({ view, send }) => {
         <input type="checkbox" class="t-lineage" checked=${view.lineage} onChange=${(e) => send("lineage", { on: e.target.checked })} />
         By lineage: each recipe under the one that it continues
       </label>
-      <div class="wb-scroll" tabindex="0" role="region" aria-label="Table of variants, scrollable">
+      <div class="wb-scroll wb-scroll-tall" tabindex="0" role="region" aria-label="Table of variants, scrollable">
         <table class="wb-table t-table">
           <thead>
             <tr>${view.columns.map((c) => html`<${Heading} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr>
