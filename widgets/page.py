@@ -55,6 +55,8 @@ class Panel(anywidget.AnyWidget):
         self.add_class(f"t-panel-{panel}")
         self.on_msg(self._receive)
 
-    def _receive(self, _widget: Any, content: dict[str, Any], _buffers: list[memoryview]) -> None:
+    def _receive(self, _widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
         detail = {key: value for key, value in content.items() if key != "action"}
+        if buffers:
+            detail["content"] = bytes(buffers[0])
         self._act(str(content.get("action")), detail)

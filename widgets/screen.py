@@ -9,7 +9,7 @@ import ipywidgets
 
 from workbench.errors import WorkbenchError
 from workbench.study import Study
-from workbench_widgets import charting, diagnosing, layers, results, variant, views
+from workbench_widgets import charting, diagnosing, layers, models, results, variant, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.store import State, Store
@@ -17,7 +17,7 @@ from workbench_widgets.store import State, Store
 #: Each panel: what it shows, and the parts of the state that it must be drawn anew for.
 PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "head": (views.head, ()),
-    "models": (views.models, ("cards", "model", "study")),
+    "models": (models.models, ("cards", "model", "study")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
     "prediction": (views.prediction, ("forecast", "promise")),
     "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
@@ -63,6 +63,8 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         def act(action: str, detail: dict[str, Any]) -> None:
             if action == "piece":
                 self._send_piece(self.panels[panel], **detail)
+            elif action == "upload":
+                self._take_piece(self.panels[panel], detail)
             else:
                 self.session.act(action, detail)
 
@@ -74,6 +76,14 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             panel.send({"file": file, "offset": offset}, [self.session.piece(file, offset, length)])
         except (WorkbenchError, OSError) as error:
             panel.send({"file": file, "offset": offset, "error": str(error)})
+
+    def _take_piece(self, panel: Panel, detail: dict[str, Any]) -> None:
+        """Answer an upload's next part: the page sends the one after it then."""
+        answer = {"file": detail.get("file"), "offset": detail.get("offset")}
+        try:
+            panel.send(answer | {"done": self.session.upload(**detail)})
+        except (WorkbenchError, OSError, TypeError) as error:
+            panel.send(answer | {"error": str(error)})
 
     def _show(self, old: State, new: State) -> None:
         for name in SELECTING:

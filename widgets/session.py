@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import workbench as wb
@@ -19,12 +20,14 @@ from workbench.variant import Variant
 from workbench_widgets import editing, looking, scope
 from workbench_widgets.controls import parse
 from workbench_widgets.forecast import predict
+from workbench_widgets.gallery import Gallery, from_zoo
 from workbench_widgets.latest import Latest
 from workbench_widgets.running import Running
 from workbench_widgets.store import Card, Message, Ready, State, Store
+from workbench_widgets.uploads import Uploads
+from workbench_widgets.uploads import published as is_published
 from workbench_widgets.words import count
 
-DATA = "fashion-mnist"
 #: What only changes the state, at once.
 CHANGES: dict[str, Callable[..., State]] = {
     "add": editing.add_named, "remove": editing.remove, "move": editing.move, "switch": editing.switch,
@@ -42,13 +45,15 @@ class Session:
 
     def __init__(self, store: Store, study: Study | None = None) -> None:
         self.store = store
-        self._studies: dict[str, Study] = {}
+        self._gallery = Gallery()
+        self._uploads = Uploads()
         self._given = study
         self._unasked: Job[Variant] | None = None  # the first measurement of the original, which starts by itself
         self._forecasts = Latest(self._predict)
         self._running = Running(store, self._guarded)
         self._actions: dict[str, Callable[..., None]] = {
-            "choose": self.choose, "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
+            "choose": self.choose, "open": self.open, "zoo": self.zoo, "bundled_data": self.bundled_data,
+            "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
             "diagnose": self.diagnose, "bisect": self.bisect, "restore": self.restore,
         }  # fmt: skip
@@ -87,18 +92,48 @@ class Session:
     def _take(self) -> None:
         study = self._given
         assert study is not None
-        totals = study.model.network.totals
-        name, baseline = study.model.name, study.find(Recipe())
-        accuracy = baseline["accuracy"].value if baseline else None
-        self._studies[name] = study
-        card = Card(name, accuracy, totals.macs, totals.params)
-        self.store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=name)
-        self._load(name)
+        card = self._gallery.keep(study)
+        self.store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=card.name)
+        self._load(card.name)
+
+    def upload(self, file: str, size: int, offset: int, content: bytes = b"") -> bool:
+        """Take the next part of a file; True with the last one, when it is being opened. Raises: as `Uploads.take`."""
+        path = self._uploads.take(file, size, offset, content)
+        if path is not None:
+            self.store.say(f"Opening {file}.", "busy")
+            self._spawn(lambda: self._opened(path, uploaded=True))
+        return path is not None
+
+    def open(self, path: str) -> None:
+        """Open a file or folder of this machine. Raises: `BadValue` on a page for strangers."""
+        if is_published():
+            raise BadValue("Paths of the server cannot be opened on a published page. Upload the file instead.")
+        self.store.say(f"Opening {path}.", "busy")
+        self._spawn(lambda: self._opened(Path(path).expanduser(), uploaded=False))
+
+    def zoo(self, zoo: str, name: str, trained: bool) -> None:
+        """Load a network of torchvision or timm."""
+        self.store.say(f"Loading {name} of {zoo}.", "busy")
+        self._spawn(lambda: self._added(self._gallery.add(from_zoo(zoo, name, trained))))
+
+    def bundled_data(self) -> None:
+        """Measure the chosen model on the bundled data again."""
+        self._gallery.bundled_data()
+        self.choose(self.store.state.model)
+
+    def _opened(self, path: Path, *, uploaded: bool) -> None:
+        found = self._gallery.open(path, uploaded=uploaded)
+        if isinstance(found, Card):
+            self._added(found)
+        elif self.store.state.model:
+            self.choose(self.store.state.model)
+
+    def _added(self, card: Card) -> None:
+        self.store.edit(lambda s: replace(s, cards=(*(one for one in s.cards if one.name != card.name), card)))
+        self.choose(card.name)
 
     def _load(self, name: str) -> None:
-        study = self._studies.get(name)
-        if study is None:
-            study = self._studies.setdefault(name, Study(wb.load(name), wb.data(DATA)))
+        study = self._gallery.study(name)
         elsewhere = published(study)
         ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
         shown = self.store.edit(lambda s: _showing(s, study, elsewhere, ready) if s.model == name else s)
@@ -270,7 +305,8 @@ def _showing(state: State, study: Study, elsewhere: Published | None, message: M
     selected = str(frame["id"].iloc[-1]) if len(frame) else ""
     if not selected and elsewhere is not None:
         selected = _telling(elsewhere.variants).id
-    return replace(state, study=study, published=elsewhere, frame=frame, selected=selected, message=message)
+    shown = replace(state, study=study, published=elsewhere, frame=frame, selected=selected, message=message)
+    return replace(shown, y=study.measure) if shown.y not in frame and elsewhere is None else shown
 
 
 def _telling(variants: tuple[Variant, ...]) -> Variant:

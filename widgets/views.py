@@ -6,8 +6,6 @@ import math
 from dataclasses import fields
 from typing import Any
 
-import pandas as pd
-
 from workbench.charts import COLUMNS
 from workbench.cost.calibrated import THIS_MACHINE
 from workbench.cost.network import Totals
@@ -16,8 +14,8 @@ from workbench.steps.base import REGISTRY
 from workbench_widgets.controls import controls
 from workbench_widgets.forecast import Outcome
 from workbench_widgets.page import View
-from workbench_widgets.store import Card, Entry, State
-from workbench_widgets.words import compact, count, times
+from workbench_widgets.store import Entry, State
+from workbench_widgets.words import count, times
 
 TITLE = "Workbench"
 REGIONS = (
@@ -33,32 +31,6 @@ SUBTITLE = "Make a trained network small and fast, and see what that really cost
 def head(_state: State) -> View:
     """The title of the page."""
     return {"title": TITLE, "subtitle": SUBTITLE, "regions": [{"panel": p, "label": name} for p, name in REGIONS]}
-
-
-def models(state: State) -> View:
-    """The gallery, and what the data are."""
-    cards = [{"name": card.name, "figures": _card(card)} for card in state.cards]
-    waiting = "" if cards else "Loading the bundled models."
-    return {
-        "cards": cards, "selected": state.model, "busy": state.study is None,
-        "data": _data(state) if cards else waiting,
-    }  # fmt: skip
-
-
-def _card(card: Card) -> list[dict[str, str]]:
-    accuracy = card.accuracy is not None and not pd.isna(card.accuracy)
-    known = {"accuracy": COLUMNS["accuracy"].text(card.accuracy)} if accuracy and card.accuracy else {}
-    known |= {"MACs": compact(card.macs), "parameters": compact(card.params)}
-    return [{"label": label, "text": text} for label, text in known.items()]
-
-
-def _data(state: State) -> str:
-    if state.study is None:
-        return ""
-    data = state.study.data
-    shape = " × ".join(str(n) for n in state.study.model.example.shape[1:])
-    classes = f", {len(data.classes)} classes" if data.classes else ""
-    return f"Measured on {data.name}: {len(data['test']):,} test images of {shape}{classes}"
 
 
 def recipe(state: State) -> View:

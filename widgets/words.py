@@ -10,7 +10,10 @@ from workbench.variant import Variant
 def arrived(variant: Variant, original: Variant | None) -> str:
     """What a variant that was just measured is, in one sentence."""
     if original is None or variant.id == original.id:
-        accuracy, latency = (COLUMNS[key].text(variant[key].value) for key in ("accuracy", "latency_ms"))
+        latency = COLUMNS["latency_ms"].text(variant["latency_ms"].value)
+        if "accuracy" not in variant.estimates:
+            return f"The original is measured: {latency} an image."
+        accuracy = COLUMNS["accuracy"].text(variant["accuracy"].value)
         return f"The original is measured: {accuracy} of the test images right, {latency} an image."
     return f"{variant.name}: {verdict(variant, original)}"
 
@@ -18,7 +21,9 @@ def arrived(variant: Variant, original: Variant | None) -> str:
 def verdict(variant: Variant, original: Variant) -> str:
     """Speed, accuracy and size against the original, in one sentence."""
     size = original["file_bytes"].value / variant["file_bytes"].value
-    parts = [speed(variant["speedup"]), accuracy(variant["accuracy"], original["accuracy"])]
+    parts = [speed(variant["speedup"])]
+    if "accuracy" in variant.estimates and "accuracy" in original.estimates:
+        parts.append(accuracy(variant["accuracy"], original["accuracy"]))
     if abs(size - 1) >= 0.01:
         parts.append(f"a file {size:.1f}× smaller" if size > 1 else f"a file {1 / size:.2f}× larger")
     return f"{parts[0][:1].upper()}{', '.join(parts)[1:]}."

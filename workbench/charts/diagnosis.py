@@ -64,7 +64,7 @@ def flips(images: np.ndarray[Any, Any], rows: pd.DataFrame, columns: int = 8) ->
     table = rows.reset_index(drop=True).assign(
         column=[i % columns for i in range(len(rows))],
         row=[i // columns for i in range(len(rows))],
-        picture=[_png(image) for image in images],
+        picture=[png(image) for image in images],
     )
     table["words"] = [f"{before} → {after}" for before, after in zip(rows["before"], rows["after"], strict=True)]
     x, y = alt.X("column:O", axis=None), alt.Y("row:O", axis=None)
@@ -84,7 +84,7 @@ def _strip(frame: pd.DataFrame, name: str, title: str) -> pd.DataFrame:
     return rows
 
 
-def _png(image: np.ndarray[Any, Any]) -> str:
+def png(image: np.ndarray[Any, Any]) -> str:
     """An image (C, H, W) as a data address, scaled to its own range (PNG, RFC 2083)."""
     low, high = float(image.min()), float(image.max())
     pixels = ((image - low) * (255 / (high - low or 1.0))).round().astype(np.uint8).transpose(1, 2, 0)

@@ -18,6 +18,8 @@ from workbench.models.model import Model
 BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)
 ZOOS = ("torchvision", "timm")
+#: Files that `load` reads. None of them can carry code: nothing is unpickled.
+FILES = (".safetensors",)
 
 
 def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None, weights: str | None = None) -> Model:
@@ -42,7 +44,7 @@ def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None,
     if zoo in ZOOS and rest:
         return _from_zoo(zoo, rest, weights, example)
     path = Path(name)
-    if path.is_dir() or path.suffix == ".safetensors":
+    if path.is_dir() or path.suffix in FILES:
         from workbench.models.structure import load_variant
 
         return load_variant(path)

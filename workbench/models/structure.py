@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from workbench.errors import BadFile, StepFailed
-from workbench.models.load import fill, load, read_state
+from workbench.models.architectures import ARCHITECTURES
+from workbench.models.load import ZOOS, fill, load, read_state
 from workbench.models.model import Model
 
 CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
@@ -99,11 +100,25 @@ def restore(model: Model, path: Path) -> nn.Module:
         structure = json.loads(metadata["structure"])
     except (KeyError, json.JSONDecodeError) as error:
         raise BadFile(f"{path} carries no description of a variant. Was it written by wb.export?") from error
+    _check_shapes(structure, state, path)
     return fill(rebuild(model.module, structure), state, path)
 
 
-def load_variant(path: Path) -> Model:
+def _check_shapes(structure: dict[str, Any], state: dict[str, torch.Tensor], path: Path) -> None:
+    """Raise `BadFile` where the layers described are not those of the weights, before memory is taken for them."""
+    for place, description in structure.items():
+        with torch.device("meta"):
+            built = _build(place, description)
+        for name, tensor in built.state_dict(prefix=f"{place}." if place else "").items():
+            if name not in state or state[name].shape != tensor.shape:
+                raise BadFile(f"{path.name}: the description and the weights of {name!r} do not fit each other.")
+
+
+def load_variant(path: Path, *, by_name: bool = False) -> Model:
     """A network from a folder or `.safetensors` file that `wb.export` wrote.
+
+    `by_name`: take the original from among the networks that are known by name, and read no other file of this
+    machine; for files of strangers.
 
     Raises: `BadFile`, also when the original was given as a module in memory and cannot be loaded by name.
     """
@@ -114,6 +129,11 @@ def load_variant(path: Path) -> Model:
         raise BadFile(
             f"{file} was made from a network that was given as a module, so its architecture is not on file. "
             "Load the original and use workbench.models.structure.restore(model, path)."
+        )
+    if by_name and source not in ARCHITECTURES and source.partition(":")[0] not in ZOOS:
+        raise BadFile(
+            f"{file.name} was made from {source!r}, which is no network that is known by name here. Export a variant "
+            "of a bundled network, or of one from torchvision or timm."
         )
     original = load(source)
     return Model(restore(original, file).eval(), original.example, f"{original.name} ({file.name})", str(file))

@@ -1,4 +1,5 @@
-import { html, Section } from "../ui.js";
+import { html, Section, useId, useState } from "../ui.js";
+import { upload } from "../uploading.js";
 
 const Figure = ({ label, text }) => html`<span class="wb-figure"><b>${text}</b><span>${label}</span></span>`;
 
@@ -16,9 +17,94 @@ const Card = ({ card, view, send }) => html`
     <span class="wb-figures">${card.figures.map((f) => html`<${Figure} ...${f} />`)}</span>
   </button>`;
 
-export const Models = ({ view, send }) => html`
-  <${Section} title="Model" aside=${html`<span class="wb-muted">${view.data}</span>`}>
-    <div class="wb-model-list" role="group" aria-label="Models">
-      ${view.cards.map((card) => html`<${Card} key=${card.name} card=${card} view=${view} send=${send} />`)}
+const Samples = ({ samples }) => html`
+  <ul class="wb-samples t-samples" aria-label="Sample images, one of each class">
+    ${samples.map(
+      (one) => html`<li key=${one.name}><img src=${one.picture} alt="" /><span>${one.name}</span></li>`,
+    )}
+  </ul>`;
+
+const Upload = ({ others, model }) => {
+  const id = useId("upload");
+  const [state, setState] = useState({ text: "", bad: false });
+  const begin = async (event) => {
+    const [file] = event.target.files;
+    event.target.value = ""; // the same file can be sent again
+    if (!file) return;
+    if (file.size > others.limit) return setState({ text: `${file.name} ${others.too_large}`, bad: true });
+    try {
+      await upload(model, file, (share) => setState({ text: `${file.name}: ${Math.round(100 * share)} %`, bad: false }));
+      setState({ text: `${file.name} has arrived.`, bad: false });
+    } catch (error) {
+      setState({ text: error.message, bad: true });
+    }
+  };
+  return html`<div class="wb-source">
+    <label for=${id}>Upload a model or data</label>
+    <input id=${id} type="file" class="t-upload" accept=${others.accept} aria-describedby="${id}-hint" onChange=${begin} />
+    <p class="wb-help" id="${id}-hint">${others.hint}</p>
+    <p class=${state.bad ? "wb-problem" : "wb-help"} role="status">${state.text}</p>
+  </div>`;
+};
+
+const ByPath = ({ send }) => {
+  const id = useId("path");
+  const [path, setPath] = useState("");
+  const open = (event) => {
+    event.preventDefault();
+    if (path.trim()) send("open", { path: path.trim() });
+  };
+  return html`<form class="wb-source" onSubmit=${open}>
+    <label for=${id}>Or open a path of this computer</label>
+    <div class="wb-line">
+      <input id=${id} type="text" class="t-path" value=${path} placeholder="exports/small" onInput=${(e) => setPath(e.target.value)} />
+      <button type="submit" class="t-open" disabled=${!path.trim()}>Open</button>
     </div>
+    <p class="wb-help">A folder or .safetensors file that the workbench exported, or an .npz of images.</p>
+  </form>`;
+};
+
+const Zoo = ({ zoo, send }) => {
+  const id = useId("zoo");
+  const [name, setName] = useState("");
+  const [trained, setTrained] = useState(false);
+  const load = (event) => {
+    event.preventDefault();
+    send("zoo", { zoo: zoo.name, name: name.trim() || zoo.example, trained });
+  };
+  return html`<form class="wb-source t-zoo-${zoo.name}" onSubmit=${load}>
+    <label for=${id}>${zoo.name}</label>
+    <p class="wb-help">${zoo.hint} ${!zoo.installed && html`<code>${zoo.command}</code>`}</p>
+    <div class="wb-line">
+      <input id=${id} type="text" value=${name} placeholder=${zoo.example} disabled=${!zoo.installed} onInput=${(e) => setName(e.target.value)} />
+      <button type="submit" disabled=${!zoo.installed}>Load</button>
+    </div>
+    ${zoo.installed &&
+    html`<label class="wb-check"><input type="checkbox" checked=${trained} onChange=${(e) => setTrained(e.target.checked)} />
+      Trained weights (fetched from the internet)</label>`}
+  </form>`;
+};
+
+const Others = ({ others, send, model }) => html`
+  <details class="wb-others t-others">
+    <summary>Another model, or other data</summary>
+    <div class="wb-sources">
+      <${Upload} others=${others} model=${model} />
+      ${others.paths && html`<${ByPath} send=${send} />`}
+      ${others.zoos.map((zoo) => html`<${Zoo} key=${zoo.name} zoo=${zoo} send=${send} />`)}
+    </div>
+  </details>`;
+
+export const Models = ({ view, send, model }) => html`
+  <${Section} title="Model and data">
+    ${view.waiting && html`<p class="wb-empty">${view.waiting}</p>`}
+    <div class="wb-model-list" role="group" aria-label="Models">
+      ${view.cards?.map((card) => html`<${Card} key=${card.name} card=${card} view=${view} send=${send} />`)}
+    </div>
+    ${view.about &&
+    html`<p class="wb-muted"><span class="t-about">${view.about}</span> <span class="t-data">${view.data.sentence}</span>
+      ${!view.data.bundled &&
+      html` <button type="button" class="wb-link t-bundled-data" onClick=${() => send("bundled_data")}>Use the bundled data</button>`}</p>`}
+    ${view.data?.samples.length > 0 && html`<${Samples} samples=${view.data.samples} />`}
+    ${view.others && html`<${Others} others=${view.others} send=${send} model=${model} />`}
   <//>`;

@@ -1,0 +1,107 @@
+"""The models and data of one visitor: bundled, of the big collections, uploaded, or named by a path."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import workbench as wb
+from workbench.data import Data
+from workbench.errors import BadFile, BadValue
+from workbench.models import Model
+from workbench.models.structure import load_variant
+from workbench.recipe import Recipe
+from workbench.study import Study
+from workbench.variant import Variant
+from workbench_widgets import uploads
+from workbench_widgets.store import Card
+
+DATA = "fashion-mnist"
+NOISE = "noise"
+#: Images of noise in each split: enough to run and time a network of which there are no data.
+_NOISE = {"train": 64, "validation": 32, "test": 64}
+
+
+class Gallery:
+    """Loads what is chosen, once, and keeps the studies of what was looked at."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Model] = {}
+        self._studies: dict[tuple[str, str], Study] = {}
+        self._data: Data | None = None  # what was opened; the bundled data until then
+
+    @property
+    def data(self) -> Data:
+        """What variants are measured on, where it fits the model."""
+        return self._data or wb.data(DATA)
+
+    def study(self, name: str) -> Study:
+        """The study of a model by its card's name, on the data that were opened last. Raises: as `wb.load`."""
+        key = (name, self.data.name)
+        if key not in self._studies:
+            model = self._models.get(name) or wb.load(name)
+            data = self.data if self._data is not None or fits(model, self.data) else noise(model)
+            self._studies.setdefault(key, Study(model, data))
+        return self._studies[key]
+
+    def keep(self, study: Study) -> Card:
+        """Take a study that is there already."""
+        self._models[study.model.name] = study.model
+        self._data = study.data
+        self._studies[study.model.name, study.data.name] = study
+        return card(study.model, study.find(Recipe()))
+
+    def open(self, path: Path, *, uploaded: bool) -> Card | Data:
+        """A file's model as a card, or its data, which are used from then on. Raises: `BadFile`, `BadValue`."""
+        if path.suffix in uploads.DATA_FILES:
+            if uploaded:
+                uploads.check_unfolded(path)
+            self._data = wb.data(path)
+            return self._data
+        if not uploaded and not path.exists():
+            raise BadFile(f"There is no file or folder {path}. Type the whole path.")
+        return self.add(load_variant(path, by_name=True) if uploaded else wb.load(path))
+
+    def add(self, model: Model) -> Card:
+        """Put a loaded model among the cards."""
+        self._models[model.name] = model
+        return card(model)
+
+    def bundled_data(self) -> None:
+        """Measure on the bundled data again."""
+        self._data = None
+
+
+def card(model: Model, original: Variant | None = None) -> Card:
+    """A model's card; the accuracy is known once the original was measured."""
+    totals = model.network.totals
+    accuracy = original.estimates.get("accuracy") if original else None
+    return Card(model.name, accuracy.value if accuracy else None, totals.macs, totals.params)
+
+
+def fits(model: Model, data: Data) -> bool:
+    """Whether the images have the shape that the model takes."""
+    return tuple(data["test"].inputs.shape[1:]) == tuple(model.example.shape[1:])
+
+
+def noise(model: Model) -> Data:
+    """Images of noise in the model's shape, without labels: cost, latency and agreement can be measured on them."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    shape = tuple(model.example.shape[1:])
+    return wb.data({split: torch.randn(n, *shape, generator=generator) for split, n in _NOISE.items()}, name=NOISE)
+
+
+def from_zoo(zoo: str, name: str, trained: bool) -> Model:
+    """A network of torchvision or timm, under the name that `wb.load` takes. Raises: as `wb.load`, `BadValue`."""
+    if not name.strip():
+        raise BadValue(f"Type the name of a network of {zoo}, such as resnet18.")
+    source = f"{zoo}:{name.strip()}"
+    return dataclasses.replace(wb.load(source, weights="DEFAULT" if trained else None), name=source)
+
+
+def known(value: float | None) -> bool:
+    """Whether a figure of a card is there."""
+    return value is not None and not math.isnan(value)
