@@ -13,15 +13,14 @@ from workbench.charts import COLUMNS
 from workbench.cost.by_layer import COSTS, Pair, origin, to_frame
 from workbench.cost.network import Layer
 from workbench.steps.base import Row
-from workbench_widgets import scope
+from workbench_widgets import findings, scope
 from workbench_widgets.page import View
 from workbench_widgets.store import State
 from workbench_widgets.words import count, times
 
+#: The headings around those of heat.
 HEADINGS = (
-    ("layer", "Layer", False), ("shape", "Kind and shape", False),
-    *((name, COLUMNS[name].label, True) for name in COSTS),
-    ("recipe", "What the recipe does", False), ("error", "Weight error", True),
+    ("layer", "Layer"), ("shape", "Kind and shape"), ("recipe", "What the recipe does"), ("error", "Weight error"),
 )  # fmt: skip
 NOTE = (
     "Shares are of the original; beneath them, what the recipe makes of the layer. The weight error is "
@@ -37,16 +36,18 @@ def layers(state: State) -> View:
     chosen = scope.chosen(state)
     found = forecast.pairs
     plan = _plan(forecast.rows, [pair.name for pair in found])
+    found_out = findings.columns(state, found)
     return {
-        "columns": [{"key": key, "label": label, "numeric": numeric} for key, label, numeric in HEADINGS],
-        "rows": _rows(found, plan, chosen),
+        "columns": _columns(found_out),
+        "rows": _rows(found, plan, chosen, found_out),
+        "asks": findings.asks(state),
         "chart": _chart(state.cost, found, chosen),
         "cost": state.cost,
         "costs": [{"value": name, "label": COLUMNS[name].label} for name in COSTS],
         "scope": _scope(state, len(chosen)),
         "chosen": len(chosen),
         "summary": _summary(plan),
-        "note": NOTE,
+        "note": " ".join([NOTE, *(one.note for one in found_out)]),
         "empty": "",
     }
 
@@ -60,7 +61,20 @@ def _plan(rows: list[Row], names: list[str]) -> dict[str, list[Row]]:
     return found
 
 
-def _rows(found: Sequence[Pair], plan: dict[str, list[Row]], chosen: frozenset[str]) -> list[dict[str, Any]]:
+def _columns(found_out: Sequence[findings.Column]) -> list[dict[str, Any]]:
+    """The headings; those of heat are the costs, and what was measured of the layers."""
+    heat = [(name, COLUMNS[name].label, "") for name in COSTS] + [(one.key, one.label, one.unit) for one in found_out]
+    before, after = HEADINGS[:2], HEADINGS[2:]
+    return [
+        *({"key": key, "label": label, "numeric": False, "heat": False} for key, label in before),
+        *({"key": key, "label": label, "unit": unit, "numeric": True, "heat": True} for key, label, unit in heat),
+        *({"key": key, "label": label, "numeric": key == "error", "heat": False} for key, label in after),
+    ]
+
+
+def _rows(
+    found: Sequence[Pair], plan: dict[str, list[Row]], chosen: frozenset[str], found_out: Sequence[findings.Column]
+) -> list[dict[str, Any]]:
     totals = {name: max(1, sum(pair.cost(name)[0] for pair in found)) for name in COSTS}
     most = {name: max([1, *(pair.cost(name)[0] for pair in found)]) for name in COSTS}
     return [
@@ -70,7 +84,10 @@ def _rows(found: Sequence[Pair], plan: dict[str, list[Row]], chosen: frozenset[s
             "main": bool(max(pair.cost("macs"))),
             "kind": pair.kind.replace("_", " "),
             "shape": _shape(pair.before or pair.after[0]),
-            "cells": [_share(pair, name, totals[name], most[name]) for name in COSTS],
+            "cells": [
+                *(_share(pair, name, totals[name], most[name]) for name in COSTS),
+                *(one.cells.get(pair.name, findings.NONE) for one in found_out),
+            ],
             "actions": _actions(plan.get(pair.name, []), pair.name),
             "error": _error(plan.get(pair.name, [])),
             "chosen": pair.before is not None and pair.before.module in chosen,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -52,16 +53,21 @@ def _about(model: Model) -> str:
     network, totals = model.network, model.network.totals
     kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
     parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
-    shape = " × ".join(map(str, model.example.shape[1:]))
+    shape = _shape(model.example.shape[1:])
     return (
         f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
         f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."
     )
 
 
+def _shape(sizes: Sequence[int]) -> str:
+    """Such as `3 × 32 × 32`, which no line break parts."""
+    return "\u00a0×\u00a0".join(map(str, sizes))
+
+
 def _data(data: Data, model: Model) -> View:
     test = data["test"]
-    shape = " × ".join(map(str, test.inputs.shape[1:]))
+    shape = _shape(test.inputs.shape[1:])
     classes = f", {len(data.classes)} classes" if data.classes else ""
     sentence = f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}."
     if data.name == NOISE:
@@ -106,7 +112,7 @@ def _others() -> View:
     size = f"{uploads.limit() / uploads.MEGABYTE:,.0f} MB"
     kinds = ", ".join(uploads.ACCEPTED)
     larger = (
-        "Larger ones need a workbench of your own." if uploads.published() else "Larger ones: by their path, below."
+        "Larger ones need a workbench of your own." if uploads.published() else "Open larger ones by their path."
     )
     return {
         "accept": kinds,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
+
+import pandas as pd
 
 from workbench.errors import BadValue, Cancelled, WorkbenchError
 from workbench.jobs import Job
 from workbench.recipe import Recipe
+from workbench.steps.base import Step
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets.store import Message, State, Store
@@ -58,6 +61,22 @@ class Running:
             s, bisections=_kept(s.bisections, variant.id, job.result()), message=said
         ))  # fmt: skip
 
+    def sensitivity(self, study: Study, step: Step) -> None:
+        """Find how much each layer suffers from a step."""
+        job = study.submit_sensitivity(step)
+        said = Message(f"The layers' sensitivity to {step.brief} stands in the table of layers.")
+        self.follow(study, job, f"Trying {step.brief} on one layer at a time.", lambda s: replace(
+            s, sensitivity=job.result() if s.study is study else s.sensitivity, message=said
+        ))  # fmt: skip
+
+    def times(self, study: Study, recipe: Recipe) -> None:
+        """Time every layer of a recipe's artefact."""
+        job = study.submit_profile(recipe)
+        said = Message("The time of each layer stands in the table of layers.")
+        self.follow(study, job, f"Timing every layer of {recipe.name}.", lambda s: replace(
+            s, times=_timed(s, study, recipe, job.result()), message=said
+        ))  # fmt: skip
+
     def cancel(self, job: int) -> None:
         """Ask a job to stop; finished variants are kept."""
         for one in self.store.state.jobs:
@@ -98,6 +117,16 @@ def _arrived(state: State, study: Study, recipe: Recipe) -> State:
 
 def _kept(pairs: tuple[tuple[str, T], ...], key: str, value: T) -> tuple[tuple[str, T], ...]:
     return (*(pair for pair in pairs if pair[0] != key), (key, value))
+
+
+def _timed(
+    state: State, study: Study, recipe: Recipe, table: pd.DataFrame
+) -> tuple[tuple[Recipe, Mapping[str, float]], ...]:
+    """With the milliseconds of a recipe's layers; what the runtime added is under ""."""
+    if state.study is not study:
+        return state.times
+    found = {str(layer): float(ms) for layer, ms in table.groupby("layer")["ms"].sum().items()}
+    return (*(pair for pair in state.times if pair[0] != recipe), (recipe, found))
 
 
 def _failed(state: State, study: Study, job: Job[Any]) -> State:

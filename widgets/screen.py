@@ -24,7 +24,10 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
     "variant": (variant.variant, ("frame", "published", "selected", "compared", "exporting", "exported")),
-    "layers": (layers.layers, ("forecast", "stack", "focus", "layers", "cost")),
+    "layers": (
+        layers.layers,
+        ("forecast", "stack", "focus", "layers", "cost", "times", "sensitivity", "jobs"),
+    ),
     "diagnosis": (
         diagnosing.diagnosis,
         ("frame", "published", "selected", "study", "jobs", "diagnoses", "bisections"),

@@ -13,11 +13,11 @@ import workbench as wb
 from workbench.errors import BadValue, WorkbenchError, unknown
 from workbench.export import Manifest, export
 from workbench.jobs import Job
-from workbench.published import Published, published
+from workbench.published import published
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import editing, looking, scope
+from workbench_widgets import editing, looking, scope, showing
 from workbench_widgets.controls import parse
 from workbench_widgets.forecast import predict
 from workbench_widgets.gallery import Gallery, from_zoo
@@ -55,6 +55,7 @@ class Session:
             "choose": self.choose, "open": self.open, "zoo": self.zoo, "bundled_data": self.bundled_data,
             "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
+            "sensitivity": self.sensitivity, "times": self.times,
             "diagnose": self.diagnose, "bisect": self.bisect, "restore": self.restore,
         }  # fmt: skip
         store.subscribe(self._follow)
@@ -77,7 +78,7 @@ class Session:
         """Show a model's study; the one before keeps its variants, and its jobs but for what nobody asked for."""
         if self._unasked is not None:
             self._unasked.cancel()
-        self.store.edit(lambda s: replace(_emptied(s), model=name, message=Message(f"Loading {name}.", "busy")))
+        self.store.edit(lambda s: replace(showing.emptied(s), model=name, message=Message(f"Loading {name}.", "busy")))
         self._spawn(lambda: self._load(name))
 
     def _open(self) -> None:
@@ -136,7 +137,7 @@ class Session:
         study = self._gallery.study(name)
         elsewhere = published(study)
         ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
-        shown = self.store.edit(lambda s: _showing(s, study, elsewhere, ready) if s.model == name else s)
+        shown = self.store.edit(lambda s: showing.showing(s, study, elsewhere, ready) if s.model == name else s)
         if shown.study is study and not study.variants and elsewhere is None:
             sentence = "Measuring the original, which everything else is compared with."
             self._unasked = self._running.submit(study, Recipe(), sentence)
@@ -197,6 +198,22 @@ class Session:
         sentence = f"Measuring {count(len(missing), 'variant', 'variants')} on this machine."
         self._spawn(lambda: [self._running.submit(study, recipe, sentence) for recipe in missing])
 
+    def sensitivity(self) -> None:
+        """Find how much each layer suffers from the step being edited, in the background."""
+        study, stack = self.store.state.study, self.store.state.stack
+        if study is None or not stack:
+            raise BadValue("Sensitivity is to a step: add one to the recipe first.")
+        step = stack[self.store.state.focus].step
+        self._spawn(lambda: self._running.sensitivity(study, step))
+
+    def times(self) -> None:
+        """Time every layer of the original, and of the recipe where it was measured, in the background."""
+        study, recipe = self.store.state.study, self.store.state.recipe
+        if study is None:
+            raise BadValue("The model is still loading.")
+        measured = [recipe] if recipe.steps and study.find(recipe) else []
+        self._spawn(lambda: [self._running.times(study, one) for one in (Recipe(), *measured)])
+
     # --- results
 
     def diagnose(self) -> None:
@@ -228,7 +245,7 @@ class Session:
                 manifest = export(variant, folder, format)
             finally:
                 self.store.update(exporting="")
-            self.store.edit(lambda s: _exported(s, variant, manifest))
+            self.store.edit(lambda s: showing.exported(s, variant, manifest))
 
         self._spawn(work)
 
@@ -284,38 +301,3 @@ def _catalogue() -> tuple[Ready, ...]:
 
 def _unexpected(error: Exception) -> str:
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). Nothing that was finished is lost."
-
-
-def _emptied(state: State) -> State:
-    """Without anything that belongs to the study shown before."""
-    return replace(
-        state,
-        study=None,
-        forecast=None,
-        frame=state.frame.iloc[:0],
-        selected="",
-        compared="",
-        published=None,
-        layers=(),
-    )
-
-
-def _showing(state: State, study: Study, elsewhere: Published | None, message: Message) -> State:
-    frame = study.frame()
-    selected = str(frame["id"].iloc[-1]) if len(frame) else ""
-    if not selected and elsewhere is not None:
-        selected = _telling(elsewhere.variants).id
-    shown = replace(state, study=study, published=elsewhere, frame=frame, selected=selected, message=message)
-    return replace(shown, y=study.measure) if shown.y not in frame and elsewhere is None else shown
-
-
-def _telling(variants: tuple[Variant, ...]) -> Variant:
-    """The fastest of those whose accuracy is not distinguishable from the first one's, the original's."""
-    as_good = [one for one in variants if one["accuracy"].overlaps(variants[0]["accuracy"])]
-    return max(as_good, key=lambda one: one["speedup"].value)
-
-
-def _exported(state: State, variant: Variant, manifest: Manifest) -> State:
-    others = tuple(pair for pair in state.exported if pair[0] != variant.id)
-    message = Message(f"{variant.name} is exported: what was written was read back and gives the same results.")
-    return replace(state, exported=(*others, (variant.id, manifest)), message=message)

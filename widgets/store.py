@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from workbench.cost.network import Totals
-from workbench.diagnosis import Bisection, Diagnosis
+from workbench.diagnosis import Bisection, Diagnosis, Sensitivity
 from workbench.export import Manifest
 from workbench.jobs import Job
 from workbench.published import Published
@@ -85,6 +85,8 @@ class State:
     focus: int = 0  # the step being edited, which a choice of layers is for
     layers: tuple[str, ...] = ()  # chosen before there is a step to scope
     cost: str = "macs"  # what the chart of layers shows
+    times: tuple[tuple[Recipe, Mapping[str, float]], ...] = ()  # milliseconds of each layer, by recipe
+    sensitivity: Sensitivity | None = None  # the latest
     editing: tuple[int, str] | None = None  # the setting whose slider is being dragged
     problem: Problem | None = None
     promise: tuple[Recipe, Totals] | None = None  # a recipe's totals, known before its forecast

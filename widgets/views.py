@@ -86,12 +86,17 @@ def _reach(state: State, index: int) -> str:
     return f"{count(touched, 'layer changes', 'layers change')}, {len(rows) - touched} left alone." if rows else ""
 
 
+#: The families that most people begin with; others follow as they register.
+FAMILIES = ("low-rank", "pruning", "precision")
+
+
 def _menu() -> list[dict[str, Any]]:
     groups: dict[str, list[dict[str, str]]] = {}
     for name, kind in REGISTRY.items():
         entry = {"name": name, "title": kind.title or name, "summary": kind.summary}
         groups.setdefault(kind.family or "other", []).append(entry)
-    return [{"family": family.capitalize(), "steps": steps} for family, steps in groups.items()]
+    order = sorted(groups, key=lambda family: FAMILIES.index(family) if family in FAMILIES else len(FAMILIES))
+    return [{"family": family.capitalize(), "steps": groups[family]} for family in order]
 
 
 #: The rows of the prediction: their names are columns' names.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.diagnosis import Bench, Bisection, Diagnosis, bisect, diagnose, layer_errors
+from workbench.diagnosis import Bench, Bisection, Diagnosis, Sensitivity, bisect, diagnose, layer_errors, sensitivity
 from workbench.diagnosis.bisection import suspicions
 from workbench.diagnosis.diagnose import IMAGES
 from workbench.errors import BadValue
 from workbench.jobs import Gate, Job, Reporter
+from workbench.measure.profiler import profile
 from workbench.portability import portability
 from workbench.progress import follow
 from workbench.recipe import Recipe
+from workbench.steps.base import Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +78,33 @@ class Examination(ABC):
             return bisect(bench, chosen.recipe, order, share=share, report=report.part(0.1, 1.0))
 
         return Job(work, name=f"bisection of {chosen.name}", gate=self._gate)
+
+    def sensitivity(self, step: Step, *, progress: Progress = True) -> Sensitivity:
+        """How much each layer suffers when `step` treats it alone, on the validation split.
+
+        Raises: `BadValue`, `StepFailed`, `Cancelled`, as `workbench.diagnosis.sensitivity`.
+        """
+        return follow(self.submit_sensitivity(step), progress)
+
+    def submit_sensitivity(self, step: Step) -> Job[Sensitivity]:
+        """The same without blocking."""
+        bench, name = self._bench("validation"), f"sensitivity to {step.brief}"
+        return Job(lambda report: sensitivity(bench, step, report), name=name, gate=self._gate)
+
+    def submit_profile(self, recipe: Recipe) -> Job[pd.DataFrame]:
+        """The time of every operator of a recipe's artefact, which is made where it was not measured.
+
+        Columns: see `workbench.measure.profiler.profile`.
+        """
+        bench = self._bench("validation")
+
+        def work(report: Reporter) -> pd.DataFrame:
+            with tempfile.TemporaryDirectory() as folder:
+                path = bench.known(recipe) or bench.make(recipe, Path(folder) / "model.onnx", report.part(0.0, 0.7))
+                report(0.7, "timing every operator")
+                return profile(path)
+
+        return Job(work, name=f"time of each layer of {recipe.name}", gate=self._gate)
 
     def portability(
         self,

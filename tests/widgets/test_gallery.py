@@ -145,7 +145,7 @@ def test_uploaded_data_are_measured_on_and_the_bundled_ones_come_back(screen: Sc
         lambda: view(screen, "status"),
     )
     shown = view(screen, "models")["data"]
-    assert "20 test images of 1 × 28 × 28, 3 classes" in shown["sentence"]
+    assert "20 test images of 1\u00a0×\u00a028\u00a0×\u00a028, 3 classes" in shown["sentence"]
     assert sorted(one["name"] for one in shown["samples"]) == ["ash", "elm", "oak"]
     act(screen, "models", "bundled_data")
     until(
@@ -168,7 +168,7 @@ def test_what_was_loaded_is_said_in_plain_words(screen: Screen, mobilenet: Model
     convolutions = sum(isinstance(one, torch.nn.Conv2d) for one in mobilenet.module.modules())
     about = view(screen, "models")["about"]
     assert f"{convolutions} convolutions and 1 linear layer" in about
-    assert "1 × 28 × 28" in about
+    assert "1\u00a0×\u00a028\u00a0×\u00a028" in about
 
 
 def test_a_network_without_data_of_its_shape_gets_noise_and_says_so(mobilenet: Model) -> None:

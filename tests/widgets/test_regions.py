@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -265,3 +266,28 @@ def test_a_step_says_how_far_it_reaches(screen: Screen) -> None:
     act(screen, "recipe", "add", name="SVD")
     until(reach, "the plan")
     assert reach() == "1 layer changes, 2 left alone."
+
+
+def test_time_and_sensitivity_of_layers_are_measured_on_request(screen: Screen) -> None:
+    asks = {one["action"]: one for one in view(screen, "layers")["asks"]}
+    assert asks["times"]["enabled"]
+    assert not asks["sensitivity"]["enabled"]  # to which step?
+    assert "time" not in [one["key"] for one in view(screen, "layers")["columns"]]
+    act(screen, "recipe", "add", name="Prune")
+    act(screen, "layers", "times")
+    until(lambda: len(screen.store.state.times) == 1, lambda: view(screen, "status"))
+    until(lambda: view(screen, "layers")["asks"][1]["enabled"], "the next question can be asked")
+    act(screen, "layers", "sensitivity")
+    keys = lambda: [one["key"] for one in view(screen, "layers")["columns"] if one["heat"]]  # noqa: E731
+    until(lambda: "sensitivity" in keys(), lambda: view(screen, "status"))
+    shown, heat = view(screen, "layers"), keys()
+    assert heat[-2:] == ["time", "sensitivity"]
+    assert shown["columns"][heat.index("sensitivity") + 2]["unit"] == "to Prune 0.5"
+    cells = {row["module"]: row["cells"] for row in shown["rows"] if row["module"]}
+    measured = dict(screen.store.state.times)[Recipe()]
+    for name in ("conv1", "conv2", "head"):
+        time_, harm = cells[name][heat.index("time")], cells[name][heat.index("sensitivity")]
+        assert time_["value"] == pytest.approx(measured[name])
+        assert 0 < time_["heat"] <= 1
+        assert harm["value"] == screen.store.state.sensitivity.layers[name].value  # type: ignore[union-attr]
+    json.dumps(shown, allow_nan=False)

@@ -5,7 +5,9 @@ from workbench.diagnosis.bench import Bench
 from workbench.diagnosis.bisection import Bisection, bisect, least_set
 from workbench.diagnosis.diagnose import Diagnosis, diagnose
 from workbench.diagnosis.layers import LayerError, layer_errors
+from workbench.diagnosis.sensitivity import Sensitivity, sensitivity
 
 __all__ = [
-    "Answers", "Bench", "Bisection", "Diagnosis", "LayerError", "bisect", "diagnose", "layer_errors", "least_set",
+    "Answers", "Bench", "Bisection", "Diagnosis", "LayerError", "Sensitivity", "bisect", "diagnose", "layer_errors",
+    "least_set", "sensitivity",
 ]  # fmt: skip

@@ -2,12 +2,16 @@ import { html, Section, useEffect, useRef, useState } from "../ui.js";
 import { Heading, sorted, useSort } from "../sorting.js";
 import { Plot } from "../vega.js";
 
-const COSTS = ["macs", "params", "memory_access_bytes"];
-const ORDER = { layer: (r) => r.id, shape: (r) => `${r.kind} ${r.shape}`, error: (r) => r.error.value };
-const value = (row, column) => {
-  const cost = COSTS.indexOf(column);
-  if (cost >= 0) return row.cells[cost].value;
-  return column === "recipe" ? row.actions.filter((a) => a.applies).length : ORDER[column](row);
+const ORDER = {
+  layer: (r) => r.id,
+  shape: (r) => `${r.kind} ${r.shape}`,
+  recipe: (r) => r.actions.filter((a) => a.applies).length,
+  error: (r) => r.error.value,
+};
+// What a row is sorted by in a column; the cells stand in the order of the columns of heat.
+const valueIn = (columns) => {
+  const heat = columns.filter((c) => c.heat).map((c) => c.key);
+  return (row, column) => (ORDER[column] ? ORDER[column](row) : row.cells[heat.indexOf(column)]?.value);
 };
 
 const Heat = ({ cell }) => html`
@@ -80,15 +84,26 @@ const Chart = ({ view, send, model }) => {
   return html`<div class="wb-plot wb-plot-low"><div class="wb-vega t-layer-chart" ref=${box}></div></div>`;
 };
 
+const Ask = ({ ask, send }) => html`<button
+  type="button"
+  class="wb-small t-ask-${ask.action}"
+  disabled=${!ask.enabled}
+  title=${ask.hint}
+  onClick=${() => send(ask.action)}
+>
+  ${ask.label}
+</button>`;
+
 const Table = ({ view, send }) => {
   const [sort, setSort] = useSort();
   const [all, setAll] = useState(false);
-  const rows = sorted(all ? view.rows : view.rows.filter((row) => row.main), sort.column, sort.down, value);
+  const rows = sorted(all ? view.rows : view.rows.filter((row) => row.main), sort.column, sort.down, valueIn(view.columns));
   const others = view.rows.filter((row) => !row.main).length;
   return html`
     <div class="wb-line wb-scope">
       <p class="t-scope" role="status">${view.scope}</p>
       ${view.chosen > 0 && html`<button type="button" class="wb-small t-scope-all" onClick=${() => send("scope", { layers: [] })}>Every layer</button>`}
+      <span class="wb-asks">${view.asks.map((ask) => html`<${Ask} key=${ask.action} ask=${ask} send=${send} />`)}</span>
     </div>
     <div class="wb-scroll wb-scroll-tall" tabindex="0" role="region" aria-label="Table of layers">
       <table class="wb-table t-layers">

@@ -1,0 +1,74 @@
+"""How much each layer suffers from a step when it is treated alone: where to hold back, and where to go further."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.diagnosis.bench import Bench
+from workbench.errors import BadValue
+from workbench.estimate import Estimate
+from workbench.jobs import Reporter
+from workbench.measure.divergence import diverge
+from workbench.recipe import Recipe
+from workbench.steps.base import Step
+
+#: Images of the split that each layer is tried on: enough to rank layers.
+IMAGES = 500
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What a step does to the outputs when it treats one layer alone.
+
+    `layers`: mean Kullback-Leibler divergence of the class probabilities from the original's, in nats, by
+    layer, in execution order.
+    """
+
+    step: Step
+    layers: Mapping[str, Estimate]
+    images: int
+
+    def frame(self) -> pd.DataFrame:
+        """One row a layer, the most sensitive first. Columns: layer, divergence, divergence_low, divergence_high."""
+        rows = [(name, one.value, one.low, one.high) for name, one in self.layers.items()]
+        columns = ["layer", "divergence", "divergence_low", "divergence_high"]
+        return pd.DataFrame(rows, columns=columns).sort_values("divergence", ascending=False, ignore_index=True)
+
+
+def sensitivity(bench: Bench, step: Step, report: Reporter) -> Sensitivity:
+    """Treat each layer that `step` would change alone, and compare the outputs with the original's.
+
+    One artefact a layer, on the first `IMAGES` images of the bench's split, before batch norm is re-estimated:
+    that hides what a layer suffers, and takes longer than all the rest.
+    Raises: `BadValue` where the step changes no layer, `StepFailed` where it cannot leave out single layers,
+    `Cancelled`.
+    """
+    recipe, model = Recipe((step,)), bench.model
+    names = recipe.changed(model)
+    if not names:
+        raise BadValue(f"{step.expression()} changes no layer of this model; its plan(model) says why for each.")
+    trial, found = replace(bench, recalibrate=False), {}
+    inputs = bench.split.inputs[:IMAGES]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        original = bench.known(Recipe()) or bench.make(Recipe(), folder / "original.onnx", report.part(0.0, 0.0))
+        for index, layer in enumerate(names):
+            stage = _stage(report, index, len(names), layer)
+            alone = recipe.without([one for one in names if one != layer], model)
+            path = trial.make(alone, folder / f"{index}.onnx", stage.part(0.0, 0.8))
+            found[layer] = diverge(original, path, inputs, stage.part(0.8, 1.0)).kl_divergence
+            path.unlink()
+    return Sensitivity(step, found, len(inputs))
+
+
+def _stage(report: Reporter, index: int, number: int, layer: str) -> Reporter:
+    """A reporter of one layer's part of the work, which says how many there are."""
+    said = f"layer {index + 1} of {number}: {layer}"
+    stage = Reporter(lambda share, _: report((index + share) / number, said))
+    stage.cancelled = report.cancelled
+    return stage
