@@ -111,9 +111,7 @@ def _others() -> View:
     """What can be loaded beside the bundled models, and within which limits."""
     size = f"{uploads.limit() / uploads.MEGABYTE:,.0f} MB"
     kinds = ", ".join(uploads.ACCEPTED)
-    larger = (
-        "Larger ones need a workbench of your own." if uploads.published() else "Open larger ones by their path."
-    )
+    larger = "Larger ones need a workbench of your own." if uploads.published() else "Open larger ones by their path."
     return {
         "accept": kinds,
         "limit": uploads.limit(),

@@ -140,11 +140,7 @@ def test_uploaded_data_are_measured_on_and_the_bundled_ones_come_back(screen: Sc
     arrays = {"train_images": images, "train_labels": np.arange(40) % 3, "test_images": images[:20]}
     np.savez_compressed(content, **arrays, test_labels=np.arange(20) % 3, classes=np.array(["oak", "ash", "elm"]))
     send(screen, "trees.npz", content.getvalue())
-    until(
-        lambda: screen.store.state.study and screen.store.state.study.data.name == "trees",
-        lambda: view(screen, "status"),
-    )
-    shown = view(screen, "models")["data"]
+    shown = until(lambda: "trees" in str(view(screen, "models")["data"]) and view(screen, "models")["data"], "the data")
     assert "20 test images of 1\u00a0×\u00a028\u00a0×\u00a028, 3 classes" in shown["sentence"]
     assert sorted(one["name"] for one in shown["samples"]) == ["ash", "elm", "oak"]
     act(screen, "models", "bundled_data")
