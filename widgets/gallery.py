@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 
 import workbench as wb
@@ -29,12 +28,13 @@ class Gallery:
     def __init__(self) -> None:
         self._models: dict[str, Model] = {}
         self._studies: dict[tuple[str, str], Study] = {}
-        self._data: Data | None = None  # what was opened; the bundled data until then
+        self._home: Data | None = None  # of the study that was given
+        self._data: Data | None = None  # what was opened
 
     @property
     def data(self) -> Data:
         """What variants are measured on, where it fits the model."""
-        return self._data or wb.data(DATA)
+        return self._data or self._home or wb.data(DATA)
 
     def study(self, name: str) -> Study:
         """The study of a model by its card's name, on the data that were opened last. Raises: as `wb.load`."""
@@ -48,7 +48,7 @@ class Gallery:
     def keep(self, study: Study) -> Card:
         """Take a study that is there already."""
         self._models[study.model.name] = study.model
-        self._data = study.data
+        self._home = study.data
         self._studies[study.model.name, study.data.name] = study
         return card(study.model, study.find(Recipe()))
 
@@ -61,15 +61,16 @@ class Gallery:
             return self._data
         if not uploaded and not path.exists():
             raise BadFile(f"There is no file or folder {path}. Type the whole path.")
-        return self.add(load_variant(path, by_name=True) if uploaded else wb.load(path))
+        described = uploaded and path.suffix == ".safetensors"  # which names the network that it was made from
+        return self.add(load_variant(path, by_name=True) if described else wb.load(path))
 
     def add(self, model: Model) -> Card:
         """Put a loaded model among the cards."""
         self._models[model.name] = model
         return card(model)
 
-    def bundled_data(self) -> None:
-        """Measure on the bundled data again."""
+    def go_home(self) -> None:
+        """Measure on the data of before again."""
         self._data = None
 
 
@@ -100,8 +101,3 @@ def from_zoo(zoo: str, name: str, trained: bool) -> Model:
         raise BadValue(f"Type the name of a network of {zoo}, such as resnet18.")
     source = f"{zoo}:{name.strip()}"
     return dataclasses.replace(wb.load(source, weights="DEFAULT" if trained else None), name=source)
-
-
-def known(value: float | None) -> bool:
-    """Whether a figure of a card is there."""
-    return value is not None and not math.isnan(value)

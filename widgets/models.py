@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,7 +16,7 @@ from workbench.data import Data, Split
 from workbench.models import Model
 from workbench.models.load import ZOOS
 from workbench_widgets import uploads
-from workbench_widgets.gallery import DATA, NOISE, known
+from workbench_widgets.gallery import NOISE
 from workbench_widgets.page import View
 from workbench_widgets.store import Card, State
 from workbench_widgets.words import compact, count
@@ -37,13 +38,15 @@ def models(state: State) -> View:
         "busy": study is None,
         "waiting": "" if state.cards else "Loading the bundled models.",
         "about": _about(study.model) if study else "",
-        "data": _data(study.data, study.model) if study else None,
+        "data": _data(study.data, study.model, state.home) if study else None,
         "others": _others() if state.menu else None,
     }
 
 
 def _card(card: Card) -> list[dict[str, str]]:
-    figures = {"accuracy": COLUMNS["accuracy"].text(card.accuracy)} if card.accuracy and known(card.accuracy) else {}
+    figures = {}
+    if card.accuracy is not None and not math.isnan(card.accuracy):
+        figures["accuracy"] = COLUMNS["accuracy"].text(card.accuracy)
     figures |= {"MACs": compact(card.macs), "parameters": compact(card.params)}
     return [{"label": label, "text": text} for label, text in figures.items()]
 
@@ -65,7 +68,7 @@ def _shape(sizes: Sequence[int]) -> str:
     return "\u00a0×\u00a0".join(map(str, sizes))
 
 
-def _data(data: Data, model: Model) -> View:
+def _data(data: Data, model: Model, home: str) -> View:
     test = data["test"]
     shape = _shape(test.inputs.shape[1:])
     classes = f", {len(data.classes)} classes" if data.classes else ""
@@ -78,7 +81,7 @@ def _data(data: Data, model: Model) -> View:
     return {
         "sentence": sentence,
         "samples": [] if data.name == NOISE else _samples(data),
-        "bundled": data.name in {DATA, NOISE},
+        "back": "" if data.name in {home, NOISE} else f"Use {home} again",
     }
 
 

@@ -52,7 +52,7 @@ class Session:
         self._forecasts = Latest(self._predict)
         self._running = Running(store, self._guarded)
         self._actions: dict[str, Callable[..., None]] = {
-            "choose": self.choose, "open": self.open, "zoo": self.zoo, "bundled_data": self.bundled_data,
+            "choose": self.choose, "open": self.open, "zoo": self.zoo, "home_data": self.home_data,
             "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
             "sensitivity": self.sensitivity, "times": self.times,
@@ -94,7 +94,7 @@ class Session:
         study = self._given
         assert study is not None
         card = self._gallery.keep(study)
-        self.store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=card.name)
+        self.store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=card.name, home=study.data.name)
         self._load(card.name)
 
     def upload(self, file: str, size: int, offset: int, content: bytes = b"") -> bool:
@@ -117,13 +117,17 @@ class Session:
         self.store.say(f"Loading {name} of {zoo}.", "busy")
         self._spawn(lambda: self._added(self._gallery.add(from_zoo(zoo, name, trained))))
 
-    def bundled_data(self) -> None:
-        """Measure the chosen model on the bundled data again."""
-        self._gallery.bundled_data()
+    def home_data(self) -> None:
+        """Measure the chosen model on the data of before again."""
+        self._gallery.go_home()
         self.choose(self.store.state.model)
 
     def _opened(self, path: Path, *, uploaded: bool) -> None:
-        found = self._gallery.open(path, uploaded=uploaded)
+        try:
+            found = self._gallery.open(path, uploaded=uploaded)
+        finally:
+            if uploaded:  # it is in memory now
+                path.unlink(missing_ok=True)
         if isinstance(found, Card):
             self._added(found)
         elif self.store.state.model:

@@ -76,6 +76,7 @@ class State:
     cards: tuple[Card, ...] = ()
     model: str = ""  # the chosen model's name; its study may still be loading
     study: Study | None = None
+    home: str = "fashion-mnist"  # the data to go back to from those that were opened
     menu: bool = False  # the techniques are imported
     catalogue: tuple[Ready, ...] = ()
     stack: Stack = ()  # what the editor holds

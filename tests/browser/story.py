@@ -20,6 +20,32 @@ def choose_a_model(page: Any) -> None:
     expect(card.locator(".wb-tag")).to_have_text("chosen", timeout=60_000)
 
 
+def look_at_the_data_and_send_what_is_refused(page: Any) -> None:
+    """Samples stand under the names of their classes; a pickle is refused before it is read."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(".t-samples li")).to_have_count(10)
+    expect(page.locator(".t-about")).to_contain_text(MODEL)
+    page.locator(".t-others summary").click()
+    page.locator(".t-upload").set_input_files(
+        files=[{"name": "net.pt", "mimeType": "application/octet-stream", "buffer": b"\x80"}]
+    )
+    expect(page.locator(".t-others .wb-problem")).to_contain_text("may hold code")
+    page.locator(".t-others summary").click()
+
+
+def time_the_layers(page: Any) -> None:
+    """A column more in the table of layers, sorted by keyboard."""
+    from playwright.sync_api import expect
+
+    page.locator(".t-ask-times").click()
+    heading = page.locator(".t-layers th", has_text="Time")
+    expect(heading).to_be_visible(timeout=60_000)
+    heading.locator("button").focus()
+    page.keyboard.press("Enter")
+    expect(heading).to_have_attribute("aria-sort", "descending")
+
+
 def add_a_step_and_slide(page: Any) -> None:
     """The predicted figures move with the slider; nothing has run by then."""
     from playwright.sync_api import expect
@@ -176,6 +202,7 @@ def export_and_download(page: Any, folder: Path) -> None:
 def whole(page: Any, folder: Path) -> None:
     """From load to export."""
     choose_a_model(page)
+    look_at_the_data_and_send_what_is_refused(page)
     add_a_step_and_slide(page)
     scope_by_a_layer_and_take_it_back(page)
     switch_off_and_on(page)
@@ -185,4 +212,5 @@ def whole(page: Any, folder: Path) -> None:
     look_at_the_other_chart(page)
     limit_and_compare(page)
     diagnose(page)
+    time_the_layers(page)
     export_and_download(page, folder)

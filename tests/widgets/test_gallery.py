@@ -143,7 +143,8 @@ def test_uploaded_data_are_measured_on_and_the_bundled_ones_come_back(screen: Sc
     shown = until(lambda: "trees" in str(view(screen, "models")["data"]) and view(screen, "models")["data"], "the data")
     assert "20 test images of 1\u00a0×\u00a028\u00a0×\u00a028, 3 classes" in shown["sentence"]
     assert sorted(one["name"] for one in shown["samples"]) == ["ash", "elm", "oak"]
-    act(screen, "models", "bundled_data")
+    assert shown["back"] == "Use fashion-mnist again"
+    act(screen, "models", "home_data")
     until(
         lambda: screen.store.state.study and screen.store.state.study.data.name == "fashion-mnist", "the bundled data"
     )

@@ -103,8 +103,8 @@ export const Models = ({ view, send, model }) => html`
     </div>
     ${view.about &&
     html`<p class="wb-muted"><span class="t-about">${view.about}</span> <span class="t-data">${view.data.sentence}</span>
-      ${!view.data.bundled &&
-      html` <button type="button" class="wb-link t-bundled-data" onClick=${() => send("bundled_data")}>Use the bundled data</button>`}</p>`}
+      ${view.data.back &&
+      html` <button type="button" class="wb-link t-home-data" onClick=${() => send("home_data")}>${view.data.back}</button>`}</p>`}
     ${view.data?.samples.length > 0 && html`<${Samples} samples=${view.data.samples} />`}
     ${view.others && html`<${Others} others=${view.others} send=${send} model=${model} />`}
   <//>`;
