@@ -14,12 +14,13 @@ from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.store import State, Store
 
-#: Each panel: what it shows, and the parts of the state that it must be drawn anew for.
+#: Each panel: what it shows, and the parts of the state that it must be drawn anew for; drawn in this order, so
+#: what a slider waits for stands first.
 PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "head": (views.head, ()),
+    "prediction": (views.prediction, ("forecast", "promise")),
     "models": (models.models, ("cards", "model", "study")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
-    "prediction": (views.prediction, ("forecast", "promise")),
     "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
     "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
