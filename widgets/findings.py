@@ -103,9 +103,9 @@ def _sensitivity(state: State, found: Sequence[Pair]) -> Column | None:
     cells = {modules[layer]: _harm(one, most) for layer, one in known.layers.items() if layer in modules}
     note = (
         f"Sensitivity: how far the class probabilities of {known.images} validation images move (mean divergence, "
-        f"in nats) when {known.step.brief} treats this layer alone."
+        f"in thousandths of a nat) when {known.step.brief} treats this layer alone."
     )
-    return Column("sensitivity", "Sensitivity", f"to {known.step.brief}", cells, note)
+    return Column("sensitivity", "Sensitivity", f"to {known.step.brief}, 10⁻³ nats", cells, note)
 
 
 def _harm(found: Estimate, most: float) -> Cell:
@@ -120,5 +120,5 @@ def _harm(found: Estimate, most: float) -> Cell:
 
 
 def _digits(value: float) -> str:
-    """Two significant digits, without an exponent."""
-    return f"{value:.4f}" if value < 0.01 else f"{value:.3f}" if value < 1 else f"{value:.2f}"
+    """Thousandths of a nat."""
+    return f"{1e3 * value:.2f}" if value < 0.01 else f"{1e3 * value:,.0f}"

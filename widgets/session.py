@@ -216,7 +216,12 @@ class Session:
         if study is None:
             raise BadValue("The model is still loading.")
         measured = [recipe] if recipe.steps and study.find(recipe) else []
-        self._spawn(lambda: [self._running.times(study, one) for one in (Recipe(), *measured)])
+
+        def work() -> None:
+            for one in (Recipe(), *measured):
+                self._running.times(study, one)
+
+        self._spawn(work)
 
     # --- results
 

@@ -282,7 +282,7 @@ def test_time_and_sensitivity_of_layers_are_measured_on_request(screen: Screen) 
     until(lambda: "sensitivity" in keys(), lambda: view(screen, "status"))
     shown, heat = view(screen, "layers"), keys()
     assert heat[-2:] == ["time", "sensitivity"]
-    assert shown["columns"][heat.index("sensitivity") + 2]["unit"] == "to Prune 0.5"
+    assert shown["columns"][heat.index("sensitivity") + 2]["unit"] == "to Prune 0.5, 10⁻³ nats"
     cells = {row["module"]: row["cells"] for row in shown["rows"] if row["module"]}
     measured = dict(screen.store.state.times)[Recipe()]
     for name in ("conv1", "conv2", "head"):

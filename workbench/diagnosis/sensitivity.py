@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from workbench.data import Data, Split
 from workbench.diagnosis.bench import Bench
 from workbench.errors import BadValue
 from workbench.estimate import Estimate
@@ -19,6 +20,8 @@ from workbench.steps.base import Step
 
 #: Images of the split that each layer is tried on: enough to rank layers.
 IMAGES = 500
+#: Images that data-aware steps look at for each layer: statistics of more hardly differ.
+CALIBRATION = 200
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,29 @@ def sensitivity(bench: Bench, step: Step, report: Reporter) -> Sensitivity:
     names = recipe.changed(model)
     if not names:
         raise BadValue(f"{step.expression()} changes no layer of this model; its plan(model) says why for each.")
-    trial, found = replace(bench, recalibrate=False), {}
+    trial, found = replace(bench, recalibrate=False, data=_less(bench.data)), {}
     inputs = bench.split.inputs[:IMAGES]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         original = bench.known(Recipe()) or bench.make(Recipe(), folder / "original.onnx", report.part(0.0, 0.0))
         for index, layer in enumerate(names):
             stage = _stage(report, index, len(names), layer)
-            alone = recipe.without([one for one in names if one != layer], model)
+            alone = recipe.without(tuple(one for one in names if one != layer), model)
             path = trial.make(alone, folder / f"{index}.onnx", stage.part(0.0, 0.8))
             found[layer] = diverge(original, path, inputs, stage.part(0.8, 1.0)).kl_divergence
             path.unlink()
     return Sensitivity(step, found, len(inputs))
+
+
+def _less(data: Data) -> Data:
+    """The data with fewer calibration images, from which each layer's fit and ranges are taken anew."""
+    few = {name: split for name, split in data.splits.items() if name != "calibration"}
+    known = data.get("calibration")
+    if known is not None:
+        labels = known.labels[:CALIBRATION] if known.labelled else None
+        pair = (known.inputs[:CALIBRATION], labels)
+        few["calibration"] = Split("calibration", lambda: pair)
+    return replace(data, splits=few)
 
 
 def _stage(report: Reporter, index: int, number: int, layer: str) -> Reporter:

@@ -38,7 +38,7 @@ const Row = ({ row, send }) => html`
           disabled=${!row.module}
           onChange=${() => send("toggle", { layer: row.module })}
         />
-        <span>${row.id}</span>
+        <span>${row.id.split(/(?<=\.)/).map((part) => html`${part}<wbr />`)}</span>
       </label>
     </th>
     <td class="wb-shape">${row.kind}<small>${row.shape}</small></td>
