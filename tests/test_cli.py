@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 from workbench import cli, dashboard
 from workbench.cli import app
 from workbench.errors import StepFailed, WorkbenchError
+from workbench.quota import Quota
 
 
 def invoke(*arguments: str) -> Result:
@@ -121,9 +123,10 @@ def test_a_server_that_cannot_start_says_so() -> None:
 def test_the_server_shows_the_page_runs_no_other_code_and_ends() -> None:
     port = dashboard.free_port(8900)
     with dashboard.serving(port, source="print(6 * 7)", preheat=False) as (address, server):
-        page = urllib.request.urlopen(address, timeout=60).read().decode()
-        assert ">42" in page
-        for path in ("voila/files/voila.json", "files/workbench.ipynb", "api/contents"):
+        assert "<main>" in urllib.request.urlopen(address, timeout=60).read().decode()
+        lines = urllib.request.urlopen(f"{address}visit", timeout=60).read().decode().split("\n")
+        assert json.loads(lines[1])["text"] == "42\n"
+        for path in ("voila/files/voila.json", "files/workbench.ipynb", "api/contents", "screen/server.py"):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(address + path, timeout=10)
             assert refused.value.code in {403, 404}
@@ -132,16 +135,16 @@ def test_the_server_shows_the_page_runs_no_other_code_and_ends() -> None:
 
 @pytest.mark.slow
 def test_without_its_token_nothing_opens() -> None:
-    token = dashboard.new_token()
-    with dashboard.serving(dashboard.free_port(8930), source="print(6 * 7)", preheat=False, token=token) as (
-        address,
-        _,
-    ):
+    site = dashboard.Site(token=dashboard.new_token(), base_url="/some/where/")
+    with dashboard.serving(dashboard.free_port(8930), "print(6 * 7)", preheat=False, site=site) as (address, _):
         bare, _, query = address.partition("?")
-        assert query == f"token={token}"
-        for closed in (bare, f"{bare}?token=wrong", f"{bare}api/kernels"):
-            assert ">42" not in _read(closed)
-        assert ">42" in _read(address)
+        assert bare.endswith("/some/where/")
+        assert query == f"token={site.token}"
+        for closed in (bare, f"{bare}?token=wrong", f"{bare}visit", f"{bare}api/kernels"):
+            assert "42" not in _read(closed)
+            assert "<main>" not in _read(closed)
+        assert "<main>" in _read(address)
+        assert '"42' in _read(f"{bare}visit?{query}")
 
 
 def _read(address: str) -> str:
@@ -151,23 +154,33 @@ def _read(address: str) -> str:
             text: str = answer.read().decode()
             return text
     except urllib.error.HTTPError as refused:
-        return "" if refused.code in {401, 403} else f"not refused: {refused.code} >42"
+        return "" if refused.code in {401, 403, 404} else f"not refused: {refused.code} 42 <main>"
 
 
 def test_the_command_asks_for_a_token_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    asked: list[dashboard.Site] = []
 
-    def serving(port: int, *, host: str, token: str) -> None:
-        asked.append(token)
+    def serving(port: int, *, site: dashboard.Site) -> None:
+        asked.append(site)
         raise WorkbenchError("not started: this test only looks at the token")
 
     monkeypatch.setattr(dashboard, "serving", serving)
     monkeypatch.delenv("WORKBENCH_TOKEN", raising=False)
-    for arguments in ((), (), ("--public",)):
+    for arguments in ((), (), ("--public",), ("--public", "--limit", "memory_mb=1500", "--limit", "visitors=3")):
         exit_of(monkeypatch, "dashboard", *arguments)
-    assert len(asked[0]) >= 32
-    assert asked[0] != asked[1]
-    assert asked[2] == ""
+    assert len(asked[0].token) >= 32
+    assert asked[0].token != asked[1].token
+    assert asked[0].quota == Quota()  # one's own machine
+    assert asked[2].token == ""
+    assert None not in asdict(asked[2].quota).values()
+    assert asked[3].quota == replace(dashboard.PUBLIC, memory_mb=1500)
+    assert asked[3].visitors == 3
+
+
+@pytest.mark.parametrize("given", ["memory=3", "memory_mb=much", "memory_mb=-1", "visitors=none", "visitors=0"])
+def test_a_limit_that_cannot_be_is_a_sentence(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setattr(dashboard, "serving", lambda *_, **__: pytest.fail("it was started"))
+    assert exit_of(monkeypatch, "dashboard", "--limit", given) == 1
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Any
 
 import ipywidgets
 
+from workbench import quota
 from workbench.errors import WorkbenchError
 from workbench.study import Study
 from workbench_widgets import charting, diagnosing, layers, models, results, variant, views
@@ -44,6 +45,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
     """The whole screen. Every widget is made here, at once; threads only change what panels show."""
 
     def __init__(self, study: Study | None = None) -> None:
+        quota.here().hold_memory()
         self.store = Store(State())
         self.session = Session(self.store, study)
         self.panels = {name: Panel(name, view(State()), self._act(name)) for name, (view, _) in PANELS.items()}

@@ -109,15 +109,25 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port; the next free one is taken.")] = 8866,
     browser: Annotated[bool, typer.Option("--browser", help="Open the page in the default browser.")] = False,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
-    public: Annotated[bool, typer.Option("--public", help="Ask for no token: whoever reaches it may use it.")] = False,
-) -> None:
+    base_url: Annotated[str, typer.Option(help="What a proxy puts before the page's address: /workbench/.")] = "/",
+    public: Annotated[
+        bool, typer.Option("--public", help="Ask for no token: whoever reaches it may use it, within limits.")
+    ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="What a visitor may use: memory_mb=4000, job_minutes=20, stored_mb=1000, upload_mb=100; "
+                          "and visitors=20, how many at a time. May be given several times."),
+    ] = None,
+) -> None:  # fmt: skip
     """Serve the dashboard on this machine until interrupted, and print its address with the token that opens it."""
     import webbrowser
 
-    from workbench.dashboard import free_port, new_token, serving
+    from workbench.dashboard import Site, free_port, new_token, parse_quota, serving
 
     token = "" if public else os.environ.get("WORKBENCH_TOKEN") or new_token()
-    with serving(free_port(port, host=host), host=host, token=token) as (address, server):
+    quota, visitors = parse_quota(limit or [], public)
+    site = Site(host, token, base_url, visitors, quota)
+    with serving(free_port(port, host=host), site=site) as (address, server):
         console.print(f"[bold]The dashboard is at {address}[/]  (Ctrl-C ends it)", highlight=False, soft_wrap=True)
         if browser:
             webbrowser.open(address)

@@ -14,11 +14,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import BadValue, WorkbenchError, unknown
+from workbench.quota import Quota
 
 HOST = "127.0.0.1"
 #: Addresses that stand for every one of this machine.
@@ -26,9 +28,49 @@ EVERYWHERE = frozenset({"0.0.0.0", "::", ""})
 SOURCE = "import workbench as wb\n\nwb.app()"
 #: The largest upload that the page accepts, with room for the base64 of it; tornado's own limit is 10 MB.
 MAX_MESSAGE_BYTES = 256 * 1024**2
-#: The page's frame, in workbench_widgets/static: Voilà's own fetches icon fonts from outside.
-TEMPLATE = "workbench"
 START_SECONDS = 60.0
+#: Seconds without use after which a visitor's kernel ends: once the tab is closed, and while it stays open.
+CLOSED_SECONDS, OPEN_SECONDS = 600, 3600
+#: What a visitor may use where nobody is asked for a token, unless other limits are given.
+PUBLIC = Quota(memory_mb=4000, job_minutes=20, stored_mb=1000, upload_mb=100)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the page is and who may open it: `token` "" asks for none, `base_url` is what a proxy puts before it."""
+
+    host: str = HOST
+    token: str = ""
+    base_url: str = "/"
+    visitors: int = 20
+    quota: Quota = field(default_factory=Quota)
+
+    def __post_init__(self) -> None:
+        if not (self.base_url.startswith("/") and self.base_url.endswith("/")):
+            raise BadValue(f"The base address is {self.base_url!r}; it begins and ends with a slash, as /workbench/.")
+        if self.visitors < 1:
+            raise BadValue(f"The number of visitors at a time is {self.visitors}; it is at least 1.")
+
+
+def parse_quota(given: Sequence[str], public: bool) -> tuple[Quota, int]:
+    """Limits as typed (`memory_mb=4000`), over the defaults of a public page, and the number of visitors.
+
+    `none` takes a limit away. Raises: `UnknownName`, `BadValue`.
+    """
+    known = {one.name: getattr(PUBLIC, one.name) if public else None for one in fields(Quota)}
+    known["visitors"] = Site.visitors
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in known:
+            raise unknown("limit", name, known)
+        try:
+            known[name] = None if value == "none" else int(value) if name == "visitors" else float(value)
+        except ValueError:
+            raise BadValue(f"The limit {text!r} has no number. Write it as {name}=20, or {name}=none.") from None
+    visitors = known.pop("visitors")
+    if visitors is None:
+        raise BadValue("visitors=none: each visitor takes memory, so there must be a number. Write visitors=20.")
+    return Quota(**known), visitors
 
 
 def notebook(source: str = SOURCE) -> dict[str, Any]:
@@ -45,16 +87,17 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def configuration(port: int, preheat: bool = True, *, host: str = HOST, token: str = "") -> dict[str, Any]:
-    """What Voilà is told. A kernel whose tab was closed is ended after ten idle minutes: Voilà leaks it otherwise.
+def configuration(port: int, preheat: bool = True, site: Site = Site()) -> dict[str, Any]:
+    """What the server is told.
 
-    `preheat` keeps one kernel with the page already run, which cuts the wait for it. Page, files and sockets
-    open only with the `token`; "" asks for none.
+    `preheat` keeps one kernel with the page already run, which cuts the wait for it. Page and sockets open only
+    with the site's token. A kernel that dies is not started again: its study would be gone, and the page says so.
     """
     return {
         "Voila": {
-            "ip": host,
-            "token": token,
+            "ip": site.host,
+            "token": site.token,
+            "base_url": site.base_url,
             "port": port,
             "port_retries": 0,
             "open_browser": False,
@@ -66,11 +109,24 @@ def configuration(port: int, preheat: bool = True, *, host: str = HOST, token: s
                 "ws_ping_interval": 0,
             },
         },
-        "VoilaConfiguration": {"preheat_kernel": preheat, "template": "workbench"},
+        "Server": {"max_visitors": site.visitors},
+        "VoilaConfiguration": {
+            "preheat_kernel": preheat,
+            "template": "workbench",
+            "multi_kernel_manager_class": "workbench_widgets.server.Kernels",
+            "allow_template_override": "NO",
+            "allow_theme_override": "NO",
+        },
         # Downloads travel through the kernel's channel: 1 MB a second, the default, is for notebooks that print.
         "ZMQChannelsWebsocketConnection": {"iopub_data_rate_limit": MAX_MESSAGE_BYTES},
         "VoilaKernelManager": {"default_pool_size": 1},
-        "MappingKernelManager": {"cull_idle_timeout": 600, "cull_interval": 60},
+        "MappingKernelManager": {
+            "cull_idle_timeout": CLOSED_SECONDS,
+            "cull_interval": 60,
+            "buffer_offline_messages": False,  # a page that comes back asks for what it shows by then
+        },
+        "Kernels": {"cull_open_timeout": OPEN_SECONDS},
+        "KernelRestarter": {"restart_limit": 0},
         # Where there are sockets in files, other users of the machine cannot reach the kernel's.
         "KernelManager": {"transport": "ipc" if os.name == "posix" else "tcp"},
     }
@@ -89,28 +145,29 @@ def free_port(first: int, tries: int = 50, host: str = HOST) -> int:
 
 @contextlib.contextmanager
 def serving(
-    port: int, source: str = SOURCE, preheat: bool = True, *, host: str = HOST, token: str = ""
+    port: int,
+    source: str = SOURCE,
+    preheat: bool = True,
+    site: Site = Site(),
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run the server while the block runs; gives the page's address, with its token, and the server's process.
 
-    A request to end this process ends the server too. Raises: `WorkbenchError` when it does not come up.
+    A request to end this process ends the server too, and what visitors stored goes with it.
+    Raises: `WorkbenchError` when it does not come up.
     """
     with _ended_by_request(), tempfile.TemporaryDirectory(prefix="workbench-page-") as folder:
-        home, page = Path(folder) / "server", Path(folder) / "page"
-        home.mkdir()
-        page.mkdir()
-        (home / "voila.json").write_text(
-            json.dumps(configuration(port, preheat, host=host, token=token)), encoding="utf-8"
-        )
+        home, page, visitors = (Path(folder) / name for name in ("server", "page", "visitors"))
+        for one in (home, page, visitors):
+            one.mkdir()
+        (home / "voila.json").write_text(json.dumps(configuration(port, preheat, site)), encoding="utf-8")
         (page / "workbench.ipynb").write_text(json.dumps(notebook(source)), encoding="utf-8")
-        command = [sys.executable, "-m", "voila", str(page / "workbench.ipynb")]
-        # Idle threads of torch and of ONNX Runtime would spin against each other.
-        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "JUPYTER_PATH": _jupyter_path()}
-        server = subprocess.Popen(command, cwd=home, env=environment)
+        command = [sys.executable, "-m", "workbench_widgets.server", str(page / "workbench.ipynb")]
+        server = subprocess.Popen(command, cwd=home, env=_environment(site, visitors))
         try:
             _wait(server, port)
-            shown = socket.gethostname() if host in EVERYWHERE else host
-            yield f"http://{shown}:{port}/" + (f"?token={token}" if token else ""), server
+            shown = socket.gethostname() if site.host in EVERYWHERE else site.host
+            query = f"?token={site.token}" if site.token else ""
+            yield f"http://{shown}:{port}{site.base_url}{query}", server
         finally:
             server.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -118,8 +175,19 @@ def serving(
             server.kill()
 
 
+def _environment(site: Site, visitors: Path) -> dict[str, str]:
+    """The server's, which its kernels inherit."""
+    return {
+        **os.environ,
+        **site.quota.environment(),
+        "WORKBENCH_VISITORS": str(visitors),  # the folder of the folders that visitors store in
+        "OMP_WAIT_POLICY": "PASSIVE",  # idle threads of torch and of ONNX Runtime would spin against each other
+        "JUPYTER_PATH": _jupyter_path(),
+    }
+
+
 def _jupyter_path() -> str:
-    """Where Voilà looks for templates: ours fetches nothing from outside, as its own would."""
+    """Where Voilà looks for templates; ours gives the page what its cell made, as lines of JSON."""
     screen = importlib.util.find_spec("workbench_widgets")  # not imported: the server itself needs none of it
     folders = screen.submodule_search_locations if screen else None
     ours = [str(Path(folder) / "static") for folder in folders or ()]

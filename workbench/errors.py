@@ -34,6 +34,10 @@ class ExportFailed(WorkbenchError):
     """An exported file did not reproduce what was measured."""
 
 
+class OverQuota(WorkbenchError):
+    """More memory, time or space than a visitor of this page may use."""
+
+
 class Cancelled(WorkbenchError):
     """The user cancelled the job; everything finished before is kept."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench import quota
 from workbench.callable_module import make_callable
 from workbench.coding import decode, pack
 from workbench.errors import BadValue, ExportFailed, unknown
@@ -74,13 +75,14 @@ def export(variant: Variant, folder: str | Path, format: str = "onnx") -> Manife
     its outputs must equal the measured artefact's, and its accuracy on the test split must lie within the
     measured interval.
 
-    Raises: `UnknownName` for a format, `BadValue` when it cannot hold the variant, `ExportFailed`.
+    Raises: `UnknownName` for a format, `BadValue` when it cannot hold the variant, `OverQuota`, `ExportFailed`.
     """
     if format not in WRITERS:
         raise unknown("export format", format, WRITERS)
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise BadValue(f"{folder} is a file. Give the name of a folder.")
+    quota.here().check_room(variant.onnx.stat().st_size if variant.onnx.is_file() else 0)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
         written = WRITERS[format](variant, Path(staging))

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from workbench.errors import BadValue, Cancelled
+from workbench import quota
+from workbench.errors import BadValue, Cancelled, OverQuota
 
 T = TypeVar("T")
+#: Share of a job from which on its pace tells how long the rest will take.
+MEANINGFUL = 0.05
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
@@ -24,6 +27,13 @@ class Progress:
     stage: str
     seconds: float
 
+    @property
+    def seconds_left(self) -> float | None:
+        """What is left at the pace so far; None where that says nothing yet."""
+        if self.fraction < MEANINGFUL or self.fraction >= 1:
+            return None
+        return self.seconds * (1 - self.fraction) / self.fraction
+
 
 class Reporter:
     """What working code holds: call it with (fraction, stage); it raises `Cancelled` once cancel was asked."""
@@ -32,6 +42,7 @@ class Reporter:
         self._publish = publish
         self.notes: list[str] = []  # what the user should be told about the result
         self.cancelled = threading.Event()
+        self.clock = Clock()
 
     def __call__(self, fraction: float, stage: str) -> None:
         """Report; raises `Cancelled`."""
@@ -40,9 +51,11 @@ class Reporter:
             self._publish(min(max(fraction, 0.0), 1.0), stage)
 
     def check(self) -> None:
-        """Raise `Cancelled` when the user asked for it."""
+        """Raise `Cancelled` when the user asked for it, `OverQuota` when the time of a job on this page is over."""
         if self.cancelled.is_set():
             raise Cancelled("The job was cancelled. Variants finished before it are kept.")
+
+        self.clock.check()
 
     def note(self, sentence: str) -> None:
         """Keep a sentence for whoever gets the result; a study puts it among the variant's notes."""
@@ -51,8 +64,30 @@ class Reporter:
     def part(self, start: float, end: float) -> Reporter:
         """A reporter for a part of the work: its 0..1 is this one's start..end; cancel and notes are shared."""
         part = Reporter(lambda fraction, stage: self(start + fraction * (end - start), stage))
-        part.cancelled, part.notes = self.cancelled, self.notes
+        part.cancelled, part.notes, part.clock = self.cancelled, self.notes, self.clock
         return part
+
+
+class Clock:
+    """The time that a job may take on a published page. It runs from `start` on: waiting in line is free."""
+
+    def __init__(self) -> None:
+        self._minutes = quota.here().job_minutes
+        self._end = float("inf")
+
+    def start(self) -> None:
+        """Begin to count."""
+        if self._minutes is not None:
+            self._end = time.monotonic() + 60 * self._minutes
+
+    def check(self) -> None:
+        """Raise `OverQuota` when the time is over."""
+        if time.monotonic() > self._end:
+            raise OverQuota(
+                f"This took longer than the {self._minutes:g} minutes that a job may take on this page, and was "
+                "stopped. Variants finished before it are kept. Train for fewer epochs, or run the workbench on a "
+                "machine of your own."
+            )
 
 
 class Gate:
@@ -142,7 +177,8 @@ class Job(Generic[T]):
     def _run(self) -> None:
         try:
             with self._turn():
-                self.state = "running"
+                self.state, self._started = "running", time.monotonic()
+                self._reporter.clock.start()
                 self._reporter(0.0, "starting")
                 self._value = self._work(self._reporter)
             self.state = "done"

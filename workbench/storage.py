@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from workbench import quota
 from workbench.errors import BadFile
 from workbench.estimate import Estimate
 
@@ -79,7 +80,11 @@ class Storage:
                 )
 
     def adopt(self, file: Path) -> str:
-        """Move a file into the folder under the digest of its content; returns its name there."""
+        """Move a file into the folder under the digest of its content; returns its name there.
+
+        Raises: `OverQuota` where a visitor of this page may not store so much.
+        """
+        quota.here().check_room()
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:32]
         name = f"{digest}{file.suffix}"
         os.replace(file, self.artefacts / name)  # noqa: PTH105  # atomic, and overwrites the same content

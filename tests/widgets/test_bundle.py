@@ -38,7 +38,19 @@ def test_every_bundled_package_has_its_notice() -> None:
 
 
 def test_nothing_is_fetched_from_outside() -> None:
-    """The page's template links to nothing but the server that serves it."""
-    template = (STATIC / "voila" / "templates" / "workbench" / "index.html.j2").read_text()
-    assert "//" not in re.sub(r"{#.*?#}", "", template, flags=re.S)
-    assert not re.search(r"@import|url\(\s*['\"]?https?:", (STATIC / "screen.css").read_text())
+    """The dashboard's page links to nothing but the server that serves it."""
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
+    assert page.count("screen/") == 4
+    assert "//" not in page
+    for style in ("screen.css", "page.css"):
+        assert not re.search(r"@import|url\(\s*['\"]?https?:", (STATIC / style).read_text())
+    assert set(re.findall(r"[\w:]+//[\w.-]+", (STATIC / "page.js").read_text())) <= {"https://", "http://"}
+
+
+def test_the_page_s_own_files_are_built_from_these_sources() -> None:
+    """All three name the version of the module, which a browser keeps for good."""
+    version = re.match(r"/\* sources (\w+)", (STATIC / "screen.js").read_text(encoding="utf-8"))
+    assert version is not None
+    assert (STATIC / "page.js").read_text().startswith(f"/* sources {version.group(1)} */")
+    for name in ("page.css", "index.html"):
+        assert (STATIC / name).read_bytes() == (SOURCES / "src" / "page" / name).read_bytes()

@@ -34,6 +34,16 @@ const result = await build({
   metafile: true,
   logLevel: "info",
 });
+// The dashboard's own page; it imports the module above.
+await build({
+  entryPoints: [join(here, "src", "page", "page.js")],
+  outfile: join(out, "page.js"),
+  bundle: true,
+  format: "esm",
+  minify: true,
+  target: "es2022",
+  banner: { js: `/* sources ${version} */` },
+});
 
 const used = new Set();
 for (const path of Object.keys(result.metafile.inputs)) {
@@ -49,5 +59,7 @@ const notices = [...used].sort().map((folder) => {
 const rule = `\n${"-".repeat(80)}\n\n`;
 const head = "screen.js contains the following packages, each under the licence that follows its name.\n";
 writeFileSync(join(out, "THIRD-PARTY.txt"), [head, ...notices].join(rule));
-writeFileSync(join(out, "screen.css"), readFileSync(join(here, "src", "screen.css")));
+for (const name of ["screen.css", "page/page.css", "page/index.html"]) {
+  writeFileSync(join(out, name.split("/").pop()), readFileSync(join(here, "src", name)));
+}
 console.log(`${notices.length} packages, version ${version}`);

@@ -9,4 +9,5 @@ if (!globalThis[key]) {
 }
 globalThis[key].ready({ mount });
 
+export { mount };
 export default { render() {} };

@@ -1,0 +1,86 @@
+"""A visitor's limits hold: of memory, of a job's time, of stored bytes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import quota
+from workbench.errors import BadValue, OverQuota
+from workbench.jobs import Job, Progress, Reporter
+from workbench.quota import Quota
+from workbench.storage import Storage
+
+numbers = st.none() | st.integers(1, 10**6)
+
+
+@given(numbers, numbers, numbers, numbers)
+def test_limits_reach_another_process(memory: int, minutes: int, stored: int, upload: int) -> None:
+    given = Quota(memory, minutes, stored, upload)
+    assert Quota.read(given.environment()) == given
+
+
+def test_a_limit_of_nothing_and_one_that_is_no_number_are_refused() -> None:
+    with pytest.raises(BadValue, match="stored_mb is 0"):
+        Quota(stored_mb=0)
+    with pytest.raises(BadValue, match="not a number"):
+        Quota.read({"WORKBENCH_LIMIT_MEMORY_MB": "much"})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit; the container's must do")
+def test_memory_beyond_the_limit_is_refused_and_the_process_lives() -> None:
+    code = (
+        "from workbench import quota\n"
+        "import numpy\n"
+        "quota.here().hold_memory()\n"
+        "small = numpy.ones(10**7)\n"  # 80 MB
+        "try: numpy.ones(10**8)\n"  # 800 MB
+        "except MemoryError: print('refused')\n"
+    )
+    environment = {**os.environ, **Quota(memory_mb=500).environment()}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "refused\n", done.stderr
+
+
+def test_a_job_that_takes_too_long_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_LIMIT_JOB_MINUTES", str(0.2 / 60))
+
+    def work(report: Reporter) -> None:
+        for _ in range(1000):
+            report.part(0, 1)(0.5, "working")
+            time.sleep(0.01)
+
+    with pytest.raises(OverQuota, match="minutes that a job may take on this page"):
+        Job(work).result(timeout=5)
+
+
+def test_a_job_of_one_s_own_machine_has_no_limit() -> None:
+    assert Job(lambda report: report(0.5, "working")).result(timeout=5) is None
+
+
+def test_the_time_left_follows_the_pace() -> None:
+    assert Progress(0.25, "", 30.0).seconds_left == pytest.approx(90)
+    assert Progress(0.01, "", 30.0).seconds_left is None  # too early to tell
+    assert Progress(1.0, "", 30.0).seconds_left is None
+
+
+def test_no_more_is_stored_than_a_visitor_may(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    storage = Storage(tmp_path / "study")
+    room = quota.stored_bytes(tmp_path) + 10**6
+    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", str(room / 10**6))
+    for number, size in enumerate((400_000, 500_000)):
+        file = tmp_path / f"{number}.onnx"
+        file.write_bytes(bytes([number]) * size)
+        storage.adopt(file)
+    (tmp_path / "2.onnx").write_bytes(bytes(300_000))
+    with pytest.raises(OverQuota, match="keeps at most"):
+        storage.adopt(tmp_path / "2.onnx")

@@ -1,0 +1,59 @@
+// The dashboard's page: finds this tab's kernel, or asks for one, and draws its screen. A reload finds it again.
+import { Screen } from "./screen.js";
+
+const KEPT = "workbench-visit"; // of this tab alone: another tab is another visitor
+const screenModule = import(/* @vite-ignore */ document.querySelector("link[rel=modulepreload]").href);
+
+const NOTICES = {
+  live: "",
+  lost: "The connection to the workbench is lost. What runs goes on there; this page tries again until it is back.",
+  ended:
+    "The process behind this page has ended, and its study with it: it was not used for long, needed more than a visitor may have, " +
+    "or was stopped. Exported files that you have downloaded are yours.",
+};
+
+function theme() {
+  const asked = new URLSearchParams(location.search).get("theme");
+  const dark = asked ? asked === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  document.body.dataset.jpThemeLight = dark ? "false" : "true";
+}
+
+function say(text, button) {
+  const notice = document.querySelector(".wb-notice");
+  notice.hidden = !text;
+  notice.querySelector("p").textContent = text;
+  notice.querySelector("button").hidden = !button;
+}
+
+// Asks for a kernel with the screen in it. Lines arrive as it starts: first its name, then what its one cell gives.
+async function begin() {
+  const answer = await fetch("visit", { cache: "no-store" });
+  if (answer.status === 503) throw new Error(await answer.text());
+  const lines = (await answer.text()).split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+  const root = lines.map((line) => line.data?.["application/vnd.jupyter.widget-view+json"]?.model_id).find(Boolean);
+  const failed = lines.find((line) => line.output_type === "error");
+  if (!root) throw new Error(failed ? `${failed.ename}: ${failed.evalue}` : `The server answered ${answer.status} without a screen.`);
+  return { kernel: lines[0].kernel, root };
+}
+
+async function main() {
+  theme();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
+  const place = document.querySelector("main");
+  document.querySelector(".wb-notice button").addEventListener("click", () => {
+    sessionStorage.removeItem(KEPT);
+    location.reload();
+  });
+  const { mount } = await screenModule;
+  const shown = (visit) => new Screen(visit, mount, (state) => say(NOTICES[state], state === "ended")).show(place);
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  if (kept && (await shown(kept))) return;
+  const visit = await begin();
+  sessionStorage.setItem(KEPT, JSON.stringify(visit));
+  if (!(await shown(visit))) throw new Error("Its process started and does not answer.");
+}
+
+main().catch((error) => {
+  document.querySelector(".wb-waiting")?.remove();
+  say(`The workbench could not be opened. ${error.message}`, true);
+});
