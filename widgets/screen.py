@@ -13,6 +13,7 @@ from workbench.study import Study
 from workbench_widgets import charting, diagnosing, layers, models, results, variant, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
+from workbench_widgets.still import PLAIN, Still
 from workbench_widgets.store import State, Store
 
 #: Each panel: what it shows, and the parts of the state that it must be drawn anew for; drawn in this order, so
@@ -53,8 +54,16 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         loader.add_class("wb-loader")
         super().__init__([loader, self._grid()])
         self.add_class("wb-screen")
+        self._still = Still()
         self.store.subscribe(self._show)
         self.session.start()
+
+    def _repr_mimebundle_(self, **how: Any) -> Any:
+        """The live screen; before it a picture for readers without a kernel, which follows what is measured."""
+        self._still.place()
+        self._still.follow(self.store.state)
+        bundle = super()._repr_mimebundle_(**how)
+        return bundle if bundle is None else {**bundle, "text/plain": PLAIN}
 
     def _grid(self) -> ipywidgets.Box:
         panels = self.panels
@@ -92,6 +101,8 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             panel.send(answer | {"error": str(error)})
 
     def _show(self, old: State, new: State) -> None:
+        if new.frame is not old.frame or new.published is not old.published:
+            self._still.follow(new)
         for name in SELECTING:
             self.panels[name].selected = new.selected
         waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe

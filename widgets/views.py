@@ -15,7 +15,7 @@ from workbench_widgets.controls import controls
 from workbench_widgets.forecast import Outcome
 from workbench_widgets.page import View
 from workbench_widgets.store import Entry, State
-from workbench_widgets.words import count, times
+from workbench_widgets.words import count, times, unfolded
 
 TITLE = "Workbench"
 REGIONS = (
@@ -177,6 +177,8 @@ def _job(job: Job[Any]) -> dict[str, Any]:
         "percent": 100 if job.state == "done" else round(100 * progress.fraction),
         "stage": ended.get(job.state, progress.stage[:1].upper() + progress.stage[1:]),
         "seconds": progress.seconds,
+        "left": None if job.done else progress.seconds_left,
+        "details": unfolded(job.error) if job.state == "failed" else [],
     }
 
 

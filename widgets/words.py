@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import PurePath
+
 from workbench.charts import COLUMNS
 from workbench.estimate import Estimate
 from workbench.variant import Variant
@@ -74,3 +77,18 @@ def compact(number: float) -> str:
 def count(number: int, one: str, many: str) -> str:
     """`1 layer`, `3 layers`."""
     return f"{number} {one if number == 1 else many}"
+
+
+def unfolded(error: BaseException | None) -> list[str]:
+    """What went wrong and where, for a report: the error, then each call up to it, the last one first.
+
+    Files are named by their last two parts: a published page tells nobody how its machine is laid out.
+    """
+    if error is None:
+        return []
+    calls = [
+        f"{'/'.join(PurePath(call.filename).parts[-2:])}, line {call.lineno}, in {call.name}"
+        for call in reversed(traceback.extract_tb(error.__traceback__))
+    ]
+    cause = [f"because of {type(error.__cause__).__name__}: {error.__cause__}"] if error.__cause__ else []
+    return [f"{type(error).__name__}: {error}", *cause, *calls]

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,22 +50,35 @@ def seen() -> Seen:
 
 
 @pytest.fixture
-def page(browser: Any, seen: Seen, tmp_path: Path) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    opened = context.new_page()
-    opened.set_default_timeout(120_000)
-    opened.on("pageerror", lambda error: seen.errors.append(str(error)))
-    own = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "about:")
-    opened.on("request", lambda r: None if r.url.startswith(own) else seen.outside.append(r.url))
-    yield opened
-    context.close()
+def visitor(browser: Any, seen: Seen) -> Iterator[Callable[..., Any]]:
+    """Opens a page of a new visitor: `visitor(width=390, color_scheme="dark")`."""
+    contexts = []
+
+    def arrive(width: int = 1440, **how: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True, **how)
+        contexts.append(context)
+        opened = context.new_page()
+        opened.set_default_timeout(120_000)
+        opened.on("pageerror", lambda error: seen.errors.append(str(error)))
+        own = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "about:")
+        opened.on("request", lambda r: None if r.url.startswith(own) else seen.outside.append(r.url))
+        return opened
+
+    yield arrive
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="session")
-def dashboard(chromium: str) -> Iterator[str]:
-    """The address of the standalone dashboard, as `workbench dashboard` serves it."""
-    with serving(free_port(18866), preheat=False) as (address, _):
-        yield address
+def server(chromium: str) -> Iterator[tuple[str, int]]:
+    """The address of the standalone dashboard, as `workbench dashboard` serves it, and its server's process."""
+    with serving(free_port(18866), preheat=False) as (address, process):
+        yield address, process.pid
+
+
+@pytest.fixture
+def dashboard(server: tuple[str, int]) -> str:
+    return server[0]
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +97,7 @@ def lab(chromium: str, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     server = subprocess.Popen(_lab_command(port, folder), cwd=folder, env=_lab_environment(folder))
     try:
         _wait(server, port)
-        yield f"http://127.0.0.1:{port}/lab/tree/dashboard.ipynb"
+        yield f"http://127.0.0.1:{port}/doc/tree/dashboard.ipynb"
     finally:
         server.terminate()
         try:

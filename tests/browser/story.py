@@ -199,6 +199,23 @@ def export_and_download(page: Any, folder: Path) -> None:
     assert manifest["recipe"][0]["step"] == "SVD"
 
 
+def reload_and_find_it_again(page: Any) -> None:
+    """What was measured is there again, and so is a job: it goes on while the page is away."""
+    from playwright.sync_api import expect
+
+    page.locator(".t-add-step").select_option("Quantize")
+    page.locator(".t-add").click()
+    page.locator(".t-run:text('int8')").click()
+    expect(page.locator(".t-job[data-state=running]").first).to_be_visible()
+    page.reload()
+    job = page.locator(".t-job")
+    expect(job).to_contain_text("int8", timeout=60_000)
+    expect(page.locator("tr.t-variant", has_text="SVD 0.4").first).to_be_visible()
+    chosen = page.locator("tr.t-variant.wb-selected")
+    expect(chosen).to_contain_text("int8", timeout=150_000)
+    expect(job).to_have_attribute("data-state", "done")
+
+
 def whole(page: Any, folder: Path) -> None:
     """From load to export."""
     choose_a_model(page)

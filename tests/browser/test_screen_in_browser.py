@@ -1,7 +1,10 @@
-"""From load to export in a real Chromium, in JupyterLab and in the standalone dashboard, without the network."""
+"""From load to reload in a real Chromium, in JupyterLab and in the standalone dashboard, without the network."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +17,123 @@ KERNEL_READY = """() => {
   return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === "idle";
 }"""
 
-# The dark theme's own colours, as JupyterLab sets them.
-DARK = """() => {
-  const colours = {"--jp-layout-color0": "#111", "--jp-layout-color1": "#212121", "--jp-border-color2": "#616161",
-    "--jp-ui-font-color0": "#fff", "--jp-ui-font-color1": "rgba(255,255,255,.87)",
-    "--jp-ui-font-color2": "rgba(255,255,255,.6)"};
-  for (const [name, value] of Object.entries(colours)) document.body.style.setProperty(name, value);
-}"""
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+LOOKS = pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
 
 
-def test_voila(page: Any, seen: Any, dashboard: str, tmp_path: Path) -> None:
+@LOOKS
+def test_dashboard(visitor: Any, seen: Any, dashboard: str, tmp_path: Path, width: int, theme: str) -> None:
+    page = visitor(width, color_scheme=theme)
     page.goto(dashboard)
     story.whole(page, tmp_path)
-    fits_a_phone(page)
-    story.is_accessible(page, "light")
-    follows_the_theme(page)
-    page.evaluate(DARK)
-    page.wait_for_timeout(500)  # the colours of controls fade in
-    story.is_accessible(page, "dark")
+    story.reload_and_find_it_again(page)
+    is_in(page, theme)
+    nothing_is_wider_than_the_page(page)
+    story.is_accessible(page, theme)
+    if theme == "light":
+        follows_the_theme(page)
     assert seen.errors == []
     assert seen.outside == []
 
 
-def test_jupyterlab(page: Any, seen: Any, lab: str, tmp_path: Path) -> None:
-    page.goto(lab)
+@LOOKS
+def test_jupyterlab(visitor: Any, seen: Any, lab: str, tmp_path: Path, width: int, theme: str) -> None:
+    page = visitor(width)
+    page.goto(f"{lab}?reset")
     page.wait_for_function(KERNEL_READY)
+    if theme == "dark":
+        page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
     # Not returned: the command's promise would be waited for.
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:restart-run-all'); }")
+    accept(page)
     story.whole(page, tmp_path)
+    is_in(page, theme)
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    story.reload_and_find_it_again(page)
+    a_saved_notebook_holds_a_picture(page)
     assert seen.errors == []
     assert seen.outside == []
 
 
-def fits_a_phone(page: Any) -> None:
-    """At 390 px nothing is wider than the page, and the chart has shrunk with it."""
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function("document.querySelector('.t-chart svg').getBoundingClientRect().right <= 390")
+def test_visitors_at_once_see_their_own_alone(visitor: Any, seen: Any, dashboard: str) -> None:
+    """Three of them, each with a recipe of their own. The benchmark does it with ten."""
+    from playwright.sync_api import expect
+
+    pages = [visitor() for _ in range(3)]
+    for page in pages:
+        page.goto(dashboard, wait_until="commit")
+    for index, page in enumerate(pages):
+        story.choose_a_model(page)
+        page.locator(".t-add-step").select_option("Prune")
+        page.locator(".t-add").click()
+        page.locator(".t-step .wb-number").first.fill(f"0.{30 + index}")
+        page.locator(".t-step .wb-number").first.press("Enter")
+        page.locator(f".t-run:text-is('Run Prune 0.{30 + index}')").click()
+    for index, page in enumerate(pages):
+        expect(page.locator(f"tr.t-variant.wb-selected:has-text('Prune 0.{30 + index}')")).to_be_visible(
+            timeout=240_000
+        )
+        text = page.locator(".t-table tbody").inner_text()
+        assert not [other for other in range(3) if other != index and f"Prune 0.{30 + other}" in text]
+    assert seen.errors == []
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the kernel's process is looked for in /proc")
+def test_a_kernel_that_ends_is_seen_and_said(visitor: Any, server: tuple[str, int]) -> None:
+    from playwright.sync_api import expect
+
+    page = visitor()
+    before = kernels(server[1])
+    page.goto(server[0])
+    expect(page.locator(".t-add-step option").first).to_be_attached(timeout=60_000)
+    (mine,) = kernels(server[1]) - before
+    os.kill(mine, signal.SIGKILL)
+    expect(page.locator(".wb-notice")).to_contain_text("has ended", timeout=30_000)
+    page.locator(".wb-notice button").click()
+    expect(page.locator(".wb-notice")).to_be_hidden(timeout=60_000)
+    expect(page.locator(".t-add-step option").first).to_be_attached(timeout=60_000)
+
+
+def kernels(parent: int) -> set[int]:
+    """The processes of the kernels under a server."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            mine = f"PPid:\t{parent}\n" in status.read_text()
+            if mine and "ipykernel" in status.with_name("cmdline").read_text():
+                found.add(int(status.parent.name))
+    return found
+
+
+def accept(page: Any) -> None:
+    """Answer JupyterLab's question whether it may restart."""
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+
+
+def is_in(page: Any, theme: str) -> None:
+    assert page.evaluate("document.body.dataset.jpThemeLight") == ("true" if theme == "light" else "false")
+
+
+def nothing_is_wider_than_the_page(page: Any) -> None:
+    """The page does not scroll sideways, and the chart has its width."""
+    width = page.viewport_size["width"]
+    page.wait_for_function(f"document.querySelector('.t-chart svg').getBoundingClientRect().right <= {width}")
     cards = page.locator(".wb-card").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
     assert cards
-    assert max(cards) <= 390
-    page.set_viewport_size({"width": 1440, "height": 900})
+    assert max(cards) <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def a_saved_notebook_holds_a_picture(page: Any) -> None:
+    """A table of what was measured and a chart, in plain HTML; and no state of widgets."""
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    saved = page.evaluate("window.jupyterapp.shell.currentWidget.context.model.toJSON()")
+    assert "widgets" not in saved["metadata"]
+    pictures = [one["data"].get("text/html", "") for cell in saved["cells"] for one in cell.get("outputs", [])]
+    still = "".join("".join(one) for one in pictures)
+    assert "SVD 0.4" in still
+    assert "data:image/png;base64," in still
+    assert page.locator(".wb-still").first.is_hidden()
 
 
 def follows_the_theme(page: Any) -> None:

@@ -137,8 +137,8 @@ def test_an_unknown_layer_is_said_and_cannot_run(screen: Screen) -> None:
     act(screen, "recipe", "add", name="SVD")
     act(screen, "recipe", "set", index=0, name="layers", value="conv9", final=True)
     until(lambda: screen.store.state.forecast.problem, "the prediction says why")  # type: ignore[union-attr]
-    assert "conv9" in view(screen, "prediction")["note"]
-    assert not view(screen, "run")["enabled"]
+    until(lambda: "conv9" in view(screen, "prediction")["note"], "the prediction shows why")
+    until(lambda: not view(screen, "run")["enabled"], "it cannot run")
 
 
 @pytest.mark.parametrize(("panel", "action", "detail"), [

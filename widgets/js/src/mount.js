@@ -26,6 +26,27 @@ const PANELS = {
   status: Status,
 };
 
+const ENDED =
+  "The kernel behind this screen has ended, and nothing here answers any more. Run the cell again; a study that was given a path is still there.";
+const LOST = "The connection to the kernel is lost. What runs goes on there, and the notebook tries again.";
+
+// In a notebook: tells `say` when the kernel is gone or out of reach. The dashboard's page says it by itself.
+function watchKernel(model, say) {
+  const kernel = model.widget_manager?.kernel;
+  let over = false;
+  const ended = (_, status) => {
+    over ||= ["dead", "terminating", "restarting", "autorestarting"].includes(status);
+    if (over) say(ENDED);
+  };
+  const linked = (_, status) => !over && say(status === "connected" ? "" : LOST);
+  kernel?.statusChanged?.connect(ended);
+  kernel?.connectionStatusChanged?.connect(linked);
+  return () => {
+    kernel?.statusChanged?.disconnect(ended);
+    kernel?.connectionStatusChanged?.disconnect(linked);
+  };
+}
+
 export function mount(model, el) {
   const name = model.get("panel");
   el.classList.add("wb-panel", `wb-p-${name}`);
@@ -33,13 +54,20 @@ export function mount(model, el) {
   // at the focused element first, so the mark must be on that one.
   el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   const send = (action, detail = {}) => model.send({ action, ...detail });
+  let lost = "";
   const draw = () => {
-    const view = { ...model.get("view"), chosen_id: model.get("selected") };
+    const view = { ...model.get("view"), chosen_id: model.get("selected"), lost };
     render(html`<${PANELS[name]} view=${view} send=${send} model=${model} />`, el);
   };
   model.on("change:view change:selected", draw);
   draw();
+  const say = (text) => {
+    lost = text;
+    draw();
+  };
+  const unwatch = name === "head" ? watchKernel(model, say) : () => {};
   return () => {
+    unwatch();
     model.off("change:view change:selected", draw);
     render(null, el);
   };

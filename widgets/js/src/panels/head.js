@@ -8,6 +8,7 @@ const go = (name) => {
 };
 
 export const Head = ({ view }) => html`
+  ${view.lost && html`<p class="wb-lost t-lost" role="alert">${view.lost}</p>`}
   <header class="wb-title">
     <svg viewBox="0 0 32 32" width="34" height="34" aria-hidden="true">
       <rect x="2" y="2" width="28" height="28" rx="7" fill="#0072b2" />

@@ -1,7 +1,12 @@
 import { html, Section, useEffect, useState } from "../ui.js";
 
+const duration = (seconds) => {
+  const whole = Math.max(0, Math.floor(seconds));
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+};
+
 // Counts on between two reports, which some stages send rarely.
-const Elapsed = ({ job }) => {
+const Clock = ({ job }) => {
   const [more, setMore] = useState(0);
   useEffect(() => {
     setMore(0);
@@ -9,16 +14,21 @@ const Elapsed = ({ job }) => {
     const timer = setInterval(() => setMore((n) => n + 1), 1000);
     return () => clearInterval(timer);
   }, [job.seconds, job.active]);
-  const seconds = Math.floor(job.seconds + more);
-  const text = seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-  return html`<span class="wb-muted wb-num">${text}</span>`;
+  const left = job.left === null ? "" : `, about ${duration(Math.max(1, job.left - more))} left`;
+  return html`<span class="wb-muted wb-num t-clock">${duration(job.seconds + more)}${left}</span>`;
 };
+
+const Details = ({ lines }) => html`
+  <details class="wb-details t-details">
+    <summary>Details, for a report</summary>
+    <pre tabindex="0">${lines.join("\n")}</pre>
+  </details>`;
 
 const JobLine = ({ job, send }) => html`
   <li class="wb-job wb-job-${job.state} t-job" data-state=${job.state}>
     <div class="wb-job-head">
       <b>${job.name}</b>
-      <${Elapsed} job=${job} />
+      <${Clock} job=${job} />
       ${job.active &&
       html`<button type="button" class="wb-small t-cancel" onClick=${() => send("cancel", { job: job.id })}>Cancel</button>`}
     </div>
@@ -35,6 +45,7 @@ const JobLine = ({ job, send }) => html`
       <i style="width:${job.percent}%"></i>
     </div>`}
     <p class="wb-help">${job.stage}</p>
+    ${job.details.length > 0 && html`<${Details} lines=${job.details} />`}
   </li>`;
 
 export const Run = ({ view, send }) => html`
