@@ -180,7 +180,7 @@ def test_the_command_asks_for_a_token_unless_told_otherwise(monkeypatch: pytest.
 @pytest.mark.parametrize("given", ["memory=3", "memory_mb=much", "memory_mb=-1", "visitors=none", "visitors=0"])
 def test_a_limit_that_cannot_be_is_a_sentence(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setattr(dashboard, "serving", lambda *_, **__: pytest.fail("it was started"))
-    assert exit_of(monkeypatch, "dashboard", "--limit", given) == 1
+    assert exit_of(monkeypatch, "dashboard", "--limit", given) == 2
 
 
 @pytest.mark.slow
