@@ -37,7 +37,7 @@ from workbench.models.architectures import BasicBlock, conv_bn
 from workbench.onnx_file import file_bytes, write_onnx
 from workbench.quantization.inspect import float_nodes
 from workbench.recipe import Recipe
-from workbench.steps.base import Context, Lower
+from workbench.steps.base import Lower
 
 Maker = Callable[[Path, Path], None]
 MODELS = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
@@ -200,15 +200,12 @@ def large() -> nn.Module:
 
 def compare_large(folder: Path, seconds: float) -> None:
     """Latency alone, on random images."""
-    images = np.random.default_rng(0).standard_normal((50, 3, 224, 224)).astype(np.float32)
-    source = write_onnx(large(), torch.zeros(1, 3, 224, 224), folder / "large.onnx")
-    scene = Context(torch.zeros(1, 3, 224, 224), calibration=torch.from_numpy(images))
-
-    def lower(step: Any, before: Path, after: Path) -> None:
-        step.lower(before, after, scene)
-
-    own = [(name, partial(lower, make())) for name, make in RECIPES.items()]
-    compare(source, iter([*own, *peers(images)]), None, seconds)
+    images = torch.randn(50, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    split = (images, torch.arange(50) % 10)
+    data = wb.data({"train": split, "calibration": split}, name="noise")
+    model = wb.load(large(), example=images[:1])
+    source = write_onnx(model.module, model.example, folder / "large.onnx")
+    compare(source, iter([*recipes(RECIPES, model, data), *peers(images.numpy())]), None, seconds)
 
 
 def main() -> None:
