@@ -3,9 +3,9 @@
     python benchmarks/latency.py [--parts repeat predict] [--runs 10] [--seconds 4] [--large]
 
 repeat: the same pair measured again and again. The long-run ratio is the median of all runs' rounds together.
-predict: the machine is calibrated on its own small graphs; then the variants of seven architectures (nine with
---large), none of which the fit has seen, are predicted and measured. Errors are of milliseconds, and of the time
-relative to the calibration's own reference graph, timed in the same rounds: that takes out the machine's drift.
+predict: the variants of seven architectures (nine with --large) are timed in turns with the graphs of the
+calibration; the latency model is fitted to those graphs alone and predicts the variants, none of which it has
+seen. Timed minutes apart, a shared machine's own drift of 20 % would be counted as an error of the model.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from workbench import build
 from workbench.cost.network import Network
 from workbench.data import Data
 from workbench.jobs import Reporter
-from workbench.measure.calibration import calibrate
+from workbench.measure.calibration import cache_bytes, fit, settled
 from workbench.measure.latency import interleave, measure_latency
 from workbench.measure.machine import machine
-from workbench.measure.probes import Probe
+from workbench.measure.probe_plan import plan
+from workbench.measure.pulse import TOLERANCE
 from workbench.recipe import Recipe, as_recipe
 
 BUNDLED = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
@@ -96,37 +97,28 @@ def repeat(runs: int, seconds: float) -> None:
 
 def predict(seconds: float, large: bool) -> None:
     """Print predicted and measured times, and how well they agree."""
-    reference = Probe((32, 14, 14)).conv(64, 3).conv(64, 3).conv(64, 1).conv(64, 3, groups=64)
-    rows: list[tuple[str, str, float, float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        mark = Path(folder) / "reference.onnx"
-        mark.write_bytes(reference.serialized())
-        made = {}
+        made: list[tuple[str, str, Network, Path]] = []
         for name, model, data in architectures(large):
             (Path(folder) / name).mkdir()
-            made[name] = variants(model, data, Path(folder) / name)
-        device = calibrate(again=True)
-        assert device.calibration is not None
-        print(f"calibrated: median error {device.calibration.error:.1%} on its own graphs")
-        base = device.latency_ms(reference.network)
-        for name, found in made.items():
-            timings = interleave([mark, *(path for *_, path in found)], seconds=seconds, sessions=2)
-            for index, (recipe, network, _) in enumerate(found, start=1):
-                ratio = timings.speedup(0, over=index).value
-                rows.append((name, recipe, device.latency_ms(network), timings.latency(index).value, ratio * base))
-    for name, recipe, predicted, measured, steady in rows:
-        print(
-            f"| {name} | {recipe} | {predicted:.3f} | {measured:.3f} | {steady:.3f} | {predicted / steady - 1:+.0%} |"
-        )
-    predicted, measured, steady = (np.array([row[i] for row in rows]) for i in (2, 3, 4))
-    count = len({row[0] for row in rows})
-    for what, times in (("milliseconds", measured), ("relative to the reference graph", steady)):
-        error = np.abs(predicted / times - 1)
-        print(
-            f"{len(rows)} variants of {count} architectures, {what}: Spearman {spearman(predicted, times):.3f}, ",
-            end="",
-        )
-        print(f"median error {np.median(error):.1%}, nine tenths within {np.quantile(error, 0.9):.0%}")
+            made += [(name, *variant) for variant in variants(model, data, Path(folder) / name)]
+        probes = plan()
+        paths = [probe.write(Path(folder) / f"{index}.onnx") for index, probe in enumerate(probes)]
+        timings = interleave([*paths, *(path for *_, path in made)], seconds=7 * seconds, sessions=1)
+    quiet = np.mean([(one <= np.log(TOLERANCE)).mean() for one in timings.slowed])
+    times = [settled(one, slowed) for one, slowed in zip(timings.times, timings.slowed, strict=True)]
+    model = fit([probe.network for probe in probes], np.array(times[: len(probes)]) / 1e3, cache_bytes())
+    print(f"calibrated: median error {model.error:.1%} on its own graphs; {quiet:.0%} of all rounds were undisturbed")
+    predicted = np.array([1e3 * sum(map(sum, model.times(network))) for _, _, network, _ in made])
+    measured = np.array(times[len(probes) :])
+    for (name, recipe, *_), ours, true in zip(made, predicted, measured, strict=True):
+        print(f"| {name} | {recipe} | {ours:.3f} | {true:.3f} | {ours / true - 1:+.0%} |")
+    error = np.abs(predicted / measured - 1)
+    print(
+        f"{len(made)} variants of {len({name for name, *_ in made})} architectures: Spearman "
+        f"{spearman(predicted, measured):.3f}, median error {np.median(error):.1%}, "
+        f"nine tenths within {np.quantile(error, 0.9):.0%}"
+    )
 
 
 def spearman(a: Any, b: Any) -> float:

@@ -122,12 +122,19 @@ def test_the_fit_finds_the_coefficients_behind_the_times(networks: list[Network]
     assert all(found.seconds[regime][amount] >= 0 for regime, amount in COLUMNS)
 
 
-def test_drift_of_whole_rounds_is_taken_out() -> None:
+def test_disturbed_rounds_do_not_count() -> None:
     random = np.random.default_rng(1)
-    true = np.exp(random.uniform(-3, 3, 40))
-    drift = np.array([1.0, 1.0, 1.8, 1.0, 0.7, 1.0, 1.4, 1.0, 1.0])
-    times = true[:, None] * drift * np.exp(0.01 * random.standard_normal((40, 9)))
-    assert np.allclose(settled(times) / true, 1.0, rtol=0.03)
+    slowed = np.log(np.array([1.0, 1.5, 1.02, 1.5, 1.5, 1.0, 1.01, 1.6, 1.5]))
+    times = 2.0 * np.exp(np.where(slowed > 0.1, slowed, 0.0) + 0.01 * random.standard_normal(9))
+    assert settled(times, slowed) == pytest.approx(2.0, rel=0.03)
+    busy = slowed > 0.1  # nothing else was seen: graphs follow the pulse in part
+    assert 2.0 <= settled(times[busy], slowed[busy]) < 2.0 * 1.2
+
+
+def test_taps_beyond_the_edge_are_not_computed() -> None:
+    whole, edge = (work(Network((conv(16, 16, 3, side),)), 2e6)[0][-1] for side in (8, 1))
+    assert edge.macs == pytest.approx(16 * 16)  # one place, where only the middle tap lies inside
+    assert whole.macs == pytest.approx(16 * 16 * 22 * 22)  # 8 places with 3 taps in a row, two of them with 2
 
 
 def test_a_calibration_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from workbench.cost.network import Network
 
 THIS_MACHINE = "this-machine"
 #: Amounts whose seconds do not depend on the kernel: what comes from beyond the core's cache.
-COMMON = ("far", "spilled")
+COMMON = ("far", "spilled", "cold")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Calibration:
         return causes["arithmetic"], causes["memory"], causes["start"]
 
 
-_CAUSE = {"macs": "arithmetic", "starts": "start", "groups": "start"}
+_CAUSE = {"macs": "arithmetic", "starts": "start", "groups": "start", "cold": "start"}
 
 
 def folder() -> Path:

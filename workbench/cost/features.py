@@ -31,7 +31,9 @@ class Work(NamedTuple):
     weights: float = 0.0  # bytes
     far: float = 0.0  # bytes of weights that do not stay in the core's cache from one inference to the next
     spilled: float = 0.0  # bytes of maps so large that they leave the core's cache before they are read
+    passes: float = 0.0  # bytes of output that are added to anew, once for every block of input channels
     groups: float = 0.0  # that are computed one after the other
+    cold: float = 0.0  # 1 where what the operator needs has left the core's cache since the last inference
     starts: float = 1.0
 
 
@@ -69,6 +71,8 @@ def work(network: Network, cache_bytes: float) -> list[list[Work]]:
                 done.add((tensor, wants))
                 mine.append(Work("reorder", bytes=2 * prod(layer.input) * layer.bits / 8))
         mine += _own(layer, far)
+        if far:
+            mine = [one._replace(cold=one.starts) for one in mine]
         acts = layer.bits / 8 * (prod(layer.input) + layer.others + prod(layer.output))
         if mine and not layer.fused and acts > cache_bytes / _SHARE:
             mine[-1] = mine[-1]._replace(spilled=acts)
@@ -98,6 +102,9 @@ def _own(layer: Layer, far: bool) -> Iterator[Work]:
     moved = layer.memory_access_bytes
     if layer.op in _SIZED and len(layer.output) > 1:  # the file computes the new sizes from the batch's
         yield Work("sizes")
+    if layer.fused and layer.op.rstrip("_") in _CLIPS and layer.bits == 32:
+        rows = ceil(layer.output[0] / BLOCK) * prod(layer.output[1:-1])
+        yield Work("clip", bytes=2 * prod(layer.output) * 4, groups=rows, starts=0.0)
     if moved == 0 and layer.macs == 0:
         return
     size = layer.bits / 8
@@ -113,11 +120,14 @@ def _own(layer: Layer, far: bool) -> Iterator[Work]:
         tokens = layer.kind != "linear" or prod(layer.input[:-1]) > 1
         yield Work(f"{'product' if tokens else 'vector'}{small}", layer.macs, acts, 0.0, weights, far * weights)
     else:
-        yield Work(f"{_SLOW.get(layer.op, 'move')}{small}", bytes=moved)
+        regime = "join" if small and layer.op == "cat" else _SLOW.get(layer.op, "move")
+        yield Work(f"{regime}{small}", bytes=moved)
 
 
 #: Exported with small operators that compute sizes while the network runs.
 _SIZED = frozenset({"view", "_unsafe_view", "reshape", "chunk", "split"})
+#: Taken in by a convolution, but not by its kernel as a ReLU is: one more pass over each row of each block.
+_CLIPS = frozenset({"hardtanh", "relu6", "clamp"})
 #: Element-wise operators that compute an exponential, and changes of order: slower a byte than a sum.
 _SLOW = {
     **dict.fromkeys(("gelu", "silu", "silu_", "sigmoid", "_softmax", "tanh", "hardswish", "hardswish_"), "function"),
@@ -132,12 +142,30 @@ def _convolution(layer: Layer, acts: float, weights: float, far: float) -> Work:
         c_in = layer.c_in // layer.groups
         inner = padded(c_in) if c_in >= BLOCK else c_in
         regime = "depthwise" if depthwise else "stem" if c_in < BLOCK else "pointwise" if taps == 1 else "dense"
-        row = layer.output[1] * padded(layer.c_out) * taps * inner
+        inside, touched = _taps(layer)
+        row = layer.output[1] * padded(layer.c_out) * taps * inner * inside
+        weights, far = weights * touched, far * touched**0.5  # what is skipped between is fetched in part
         acts = size * (prod(layer.input) / layer.c_in * padded(layer.c_in) + places * padded(layer.c_out))
-        return Work(regime, row * layer.output[-1], acts, row, weights, far)
+        passes = size * places * padded(layer.c_out) * ceil(inner / BLOCK) if regime == "dense" else 0.0
+        return Work(regime, row * layer.output[-1], acts, row, weights, far, passes=passes)
     patches = size * places * layer.c_in * taps if taps > 1 else 0.0
     if layer.bits == 8:
         regime = "depthwise8" if depthwise else "pointwise8" if taps == 1 else "dense8"
         groups = 0 if depthwise or layer.groups == 1 else layer.groups
         return Work(regime, layer.macs, acts, patches, weights, far, groups=groups)
     return Work("unfolded", layer.macs, acts, patches, weights, far, groups=layer.groups if layer.groups > 1 else 0)
+
+
+def _taps(layer: Layer) -> tuple[float, float]:
+    """Shares of (place, tap) pairs inside the map, and of taps that are inside it anywhere: kernels skip the others."""
+    inside, touched = 1.0, 1.0
+    sides = zip(
+        layer.input[1:], layer.output[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True
+    )
+    for before, after, size, stride, pad, dilation in sides:
+        seen = [
+            sum(0 <= place * stride - pad + tap * dilation < before for place in range(after)) for tap in range(size)
+        ]
+        inside *= sum(seen) / (after * size)
+        touched *= sum(map(bool, seen)) / size
+    return inside, touched

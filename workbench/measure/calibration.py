@@ -19,6 +19,7 @@ from workbench.jobs import Reporter
 from workbench.measure.latency import interleave
 from workbench.measure.machine import machine
 from workbench.measure.probe_plan import plan
+from workbench.measure.pulse import TOLERANCE
 
 Array = npt.NDArray[np.float64]
 
@@ -26,12 +27,16 @@ SECONDS = 4.0
 _DEFAULT_CACHE = 1 << 20  # where the system does not tell
 #: Seconds for one unit, from calibrations of a server core with AVX-512: what a coefficient is drawn to, gently,
 #: as far as the timed graphs do not tell it.
+# fmt: off
 TYPICAL: dict[str, dict[str, float]] = {
-    "dense": {"macs": 1.6e-11, "bytes": 4e-11, "unfolded": 1e-11, "weights": 2e-11, "starts": 2e-6},
+    "dense": {
+        "macs": 1.6e-11, "bytes": 4e-11, "unfolded": 1e-11, "weights": 2e-11, "passes": 1e-11, "starts": 2e-6,
+    },
     "pointwise": {"macs": 1.6e-11, "bytes": 3e-11, "unfolded": 1e-12, "weights": 1e-11, "starts": 1e-6},
     "stem": {"macs": 2e-11, "bytes": 3e-11, "unfolded": 1e-12, "weights": 1e-10, "starts": 2e-6},
     "depthwise": {"macs": 2.5e-11, "bytes": 3e-11, "unfolded": 1e-12, "weights": 2e-11, "starts": 1e-6},
     "unfolded": {"macs": 2e-11, "bytes": 2e-10, "unfolded": 1e-10, "weights": 5e-11, "groups": 3e-7, "starts": 3e-6},
+    "clip": {"bytes": 3e-11, "groups": 5e-8},
     "vector": {"macs": 1e-12, "bytes": 1e-10, "weights": 1.5e-11, "starts": 1e-6},
     "product": {"macs": 2e-11, "bytes": 3e-11, "weights": 2e-11, "starts": 2e-6},
     "move": {"bytes": 8e-11, "starts": 2e-6},
@@ -44,19 +49,22 @@ TYPICAL: dict[str, dict[str, float]] = {
     "vector8": {"macs": 1e-12, "bytes": 5e-10, "weights": 4e-11, "starts": 3e-6},
     "product8": {"macs": 4e-12, "bytes": 3e-10, "weights": 1e-11, "starts": 3e-6},
     "move8": {"bytes": 4e-10, "starts": 3e-6},
+    "join8": {"bytes": 1e-9, "starts": 3e-6},
     "function8": {"bytes": 6e-10, "starts": 3e-6},
 }
-TYPICAL_COMMON = {"far": 3e-11, "spilled": 3e-11}
+# fmt: on
+TYPICAL_COMMON = {"far": 3e-11, "spilled": 3e-11, "cold": 2e-6}
 TYPICAL_RUN = 1e-5
 COLUMNS = [(regime, amount) for regime, row in TYPICAL.items() for amount in row]
+_FOLLOWS = 0.7
 _PULL = 0.03  # of a coefficient that is off by its typical value, against a relative error of one graph's time
 
 
 def calibrate(*, again: bool = False, progress: Reporter | None = None) -> Device:
     """The machine as a device: `wb.cost(model).on("this-machine")` and every prediction use it from then on.
 
-    Takes about five seconds the first time, on one thread in a process of its own; later calls, also in
-    other sessions, return what was found. `again` measures anew: do so when the machine was busy.
+    Takes five seconds the first time, up to 25 on a busy machine, on one thread in a process of its own; later
+    calls, also in other sessions, return what was found. `again` measures anew.
 
     Raises: `MeasurementFailed` when the machine is too busy to time anything; `Cancelled`.
     """
@@ -71,24 +79,25 @@ def measured(progress: Reporter, seconds: float = SECONDS) -> Calibration:
     probes = plan()
     progress(0.0, "Calibrating this machine, once")
     with tempfile.TemporaryDirectory() as where:
-        paths = [Path(where) / f"{index}.onnx" for index in range(len(probes))]
-        for probe, path in zip(probes, paths, strict=True):
-            path.write_bytes(probe.serialized())
+        paths = [probe.write(Path(where) / f"{index}.onnx") for index, probe in enumerate(probes)]
         stage = Reporter(lambda share, _: progress(share, "Calibrating this machine, once"))
         stage.cancelled = progress.cancelled
         timings = interleave(paths, seconds=seconds, sessions=1, progress=stage)
-    times = settled(np.array([one[0] for one in timings.times])) / 1e3
+    pairs = zip(timings.times, timings.slowed, strict=True)
+    times = np.array([settled(one, slowed) for one, slowed in pairs]) / 1e3
     return fit([probe.network for probe in probes], times, cache_bytes())
 
 
-def settled(times: Array) -> Array:
-    """One time for each row of (graphs, rounds), without what a whole round was faster or slower by."""
-    logs = np.log(times)
-    for _ in range(5):
-        logs = logs - np.median(logs - np.median(logs, axis=1, keepdims=True), axis=0, keepdims=True)
-    drift = np.log(times) - logs
-    settled_times: Array = np.exp(np.median(logs, axis=1) + np.median(drift))
-    return settled_times
+def settled(times: Array, slowed: Array) -> float:
+    """A graph's time from its rounds: the median of the undisturbed, in a busy minute of the twelve least disturbed.
+
+    Both arrays are (sessions, rounds). `slowed` is the logarithm by which the pulse was slower than it can be; graphs
+    slow by about `_FOLLOWS` of it.
+    """
+    times, slowed = times.ravel(), slowed.ravel()
+    quiet = int((slowed <= np.log(TOLERANCE)).sum())
+    chosen = np.argsort(slowed, kind="stable")[: quiet if quiet >= 3 else 12]
+    return float(np.exp(np.median(np.log(times[chosen]) - _FOLLOWS * slowed[chosen])))
 
 
 def fit(networks: Sequence[Network], times: Array, cache: float) -> Calibration:

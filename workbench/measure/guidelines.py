@@ -51,9 +51,7 @@ def _run(experiment: Experiment, batch: int, threads: int, seconds: float) -> li
     rows: list[tuple[object, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
         probes = [make() for _, make in experiment.cases]
-        paths = [Path(folder) / f"{index}.onnx" for index in range(len(probes))]
-        for probe, path in zip(probes, paths, strict=True):
-            path.write_bytes(probe.serialized())
+        paths = [probe.write(Path(folder) / f"{index}.onnx") for index, probe in enumerate(probes)]
         timings = interleave(paths, batch=batch, threads=threads, seconds=seconds)
     for index, ((case, _), probe) in enumerate(zip(experiment.cases, probes, strict=True)):
         slowdown, totals = timings.speedup(0, over=index), probe.network.totals

@@ -25,6 +25,7 @@ import workbench
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Z95, Estimate, exact
 from workbench.jobs import Reporter
+from workbench.measure.pulse import TOLERANCE, fastest_known, fastest_of, remember
 from workbench.measure.worker import Request
 
 Array = npt.NDArray[np.float64]
@@ -32,6 +33,10 @@ Array = npt.NDArray[np.float64]
 #: Standard deviation of the log ratio of a file to itself that is left after interleaving: where code and
 #: data happen to lie in memory. It widens every interval; without it, noise would be taken for a difference.
 PLACEMENT = 0.01
+#: Where nothing but disturbed rounds were timed: by how much of the slowing a ratio may be wrong. One of 2.5 was
+#: measured as 2.2 while the pulse was slower by half.
+SHAKEN = 0.35
+ENOUGH = 12  # undisturbed rounds
 _RESAMPLES = 1000
 _START_S = 120.0  # the worker may take this long to import, load and compile before it is given up
 
@@ -45,21 +50,30 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True)
 class Timings:
-    """Interleaved times in milliseconds, one array (sessions, rounds) an artefact, in the order asked for."""
+    """Interleaved times in milliseconds, one array (sessions, rounds) an artefact, in the order asked for.
+
+    `slowed` has the same shapes: by how much the processor ran slower than it can, as a logarithm; empty where
+    that is not known.
+    """
 
     times: tuple[Array, ...]
     batch: int
     threads: int
+    slowed: tuple[Array, ...] = ()
 
     def latency(self, index: int) -> Estimate:
-        """Milliseconds for one batch."""
-        return _robust(self.times[index], "ms")
+        """Milliseconds for one batch, on an undisturbed processor."""
+        return _robust(self.times[index], self._slowed(index), 1.0, "ms")
 
     def speedup(self, index: int, over: int = 0) -> Estimate:
         """How many times faster than artefact `over`: the median of the ratios taken within one round."""
         if index == over:
             return Estimate(1.0, 1.0, 1.0, self.times[index].size)
-        return _robust(self.times[over] / self.times[index], "")
+        slowed = np.maximum(self._slowed(index), self._slowed(over))
+        return _robust(self.times[over] / self.times[index], slowed, SHAKEN, "")
+
+    def _slowed(self, index: int) -> Array:
+        return self.slowed[index] if self.slowed else np.zeros_like(self.times[index])
 
 
 @dataclass(frozen=True)
@@ -104,8 +118,9 @@ def interleave(
 ) -> Timings:
     """Time several artefacts in turn, in random order, in a process of their own.
 
-    `seconds` is the time spent on all of them together, after warming up; slow networks take longer, up
-    to 20 times as long. Each file is loaded `sessions` times: where its memory lies is part of the noise.
+    `seconds` is the time spent on all of them together, after warming up; on a busy machine it takes up to
+    five times as long, and slow networks up to 20 times. Each file is loaded `sessions` times: where its
+    memory lies is part of the noise.
 
     Raises: `BadValue` for a batch, threads or seconds that make no sense; `MeasurementFailed` when a
     runtime refuses an artefact or the time limit is over; `Cancelled`.
@@ -120,16 +135,22 @@ def interleave(
         seconds=seconds,
         limit=20 * seconds,
         sessions=sessions,
+        pulse=fastest_known(),
     )
-    times = _ask(request, progress or Reporter())["times"]
-    rounds = min(len(session) for artefact in times for session in artefact)
+    answer = _ask(request, progress or Reporter())
+    rounds = min(len(session) for artefact in answer["times"] for session in artefact)
     if rounds == 0:
         raise MeasurementFailed(
             f"Not one round was timed within {request.limit:g} s: the network is too slow for this machine at batch "
             f"{batch}. Use a smaller batch or more seconds."
         )
-    arrays = tuple(np.array([session[:rounds] for session in one]) for one in times)
-    return Timings(arrays, batch, threads)
+    times, pulses = (
+        tuple(np.array([session[:rounds] for session in one]) for one in answer[what]) for what in ("times", "pulses")
+    )
+    fastest = fastest_of(np.stack(pulses))
+    remember(fastest)
+    best = min(fastest, request.pulse or fastest)
+    return Timings(times, batch, threads, tuple(np.log(np.maximum(one / best, 1.0)) for one in pulses))
 
 
 def run_memory(artefact: Path, *, batch: int = 1, threads: int = 1, progress: Reporter | None = None) -> Estimate:
@@ -163,12 +184,12 @@ def _check(artefacts: Sequence[Path | Subject], batch: int, threads: int, second
 
 def _ask(request: Request, progress: Reporter) -> dict[str, Any]:
     """Send a request to a worker process and wait for its answer; the worker never outlives this call."""
-    environment = dict(os.environ, OMP_WAIT_POLICY="PASSIVE")
+    environment = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1")
     root = str(Path(workbench.__file__).parents[1])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.measure.worker"],
+            [sys.executable, "-P", "-m", "workbench.measure.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
@@ -240,22 +261,27 @@ def _messages(stream: IO[str], limit: float, progress: Reporter) -> Iterator[dic
     )
 
 
-def _robust(values: Array, unit: str) -> Estimate:
-    """The median of positive values (sessions, rounds) with a 95 % interval.
+def _robust(values: Array, slowed: Array, shaken: float, unit: str) -> Estimate:
+    """The median of positive values (sessions, rounds) with a 95 % interval, of the undisturbed rounds.
 
     A two-stage bootstrap: sessions are drawn with replacement, then rounds within them, so that what
     differs from one loading of the file to the next counts as noise (Davison & Hinkley 1997, section 3.8).
-    `PLACEMENT` is added in quadrature on the log scale.
+    `PLACEMENT` is added in quadrature on the log scale; and where too few rounds were undisturbed, the least
+    disturbed count, and the `shaken` share of what slowed them is added too.
     """
-    logs = np.log(values)
-    sessions, rounds = logs.shape
+    quiet = slowed <= max(np.log(TOLERANCE), float(np.sort(slowed, axis=None)[:ENOUGH].max()))
+    excess = float(np.median(slowed[quiet]))
+    doubt = shaken * excess if excess > np.log(TOLERANCE) else 0.0
+    sessions = [row[kept] for row, kept in zip(np.log(values), quiet, strict=True) if kept.any()]
     random = np.random.default_rng(0)
-    drawn = random.integers(sessions, size=(_RESAMPLES, sessions, 1))
-    medians = np.median(logs[drawn, random.integers(rounds, size=(_RESAMPLES, sessions, rounds))], axis=(1, 2))
-    middle = float(np.median(logs))
+    medians = []
+    for drawn in random.integers(len(sessions), size=(_RESAMPLES, len(sessions))):
+        rounds = [sessions[k][random.integers(len(sessions[k]), size=len(sessions[k]))] for k in drawn]
+        medians.append(np.median(np.concatenate(rounds)))
+    middle = float(np.median(np.concatenate(sessions)))
     low, high = np.quantile(medians, [0.025, 0.975])
-    floor = Z95 * PLACEMENT
+    floor = float(np.hypot(Z95 * PLACEMENT, doubt))
     below, above = np.hypot(max(0.0, middle - low), floor), np.hypot(max(0.0, high - middle), floor)
     return Estimate(
-        float(np.exp(middle)), float(np.exp(middle - below)), float(np.exp(middle + above)), logs.size, unit
+        float(np.exp(middle)), float(np.exp(middle - below)), float(np.exp(middle + above)), int(quiet.sum()), unit
     )

@@ -26,7 +26,7 @@ def plan(seed: int = 0) -> list[Probe]:
             if macs <= MOST_MACS[bits] and sum(layer.params for layer in probe.layers) <= MOST_WEIGHTS:
                 probes.append(probe)
                 made += 1
-    return [*probes, *_heavy()]
+    return [*probes, *(make(chosen, bits) for make in (_deep, _deep_mobile) for bits in (32, 32, 32, 8)), *_heavy()]
 
 
 def _map(chosen: random.Random, bits: int, channels: tuple[int, ...] = CHANNELS) -> Probe:
@@ -174,6 +174,19 @@ def _mobile(chosen: random.Random, bits: int) -> Probe:
     return probe
 
 
+def _clipped(chosen: random.Random, bits: int) -> Probe:
+    """As MobileNetV2 has it: ReLU6 where others have ReLU."""
+    side, width = chosen.choice((16, 24, 32, 48)), chosen.choice((8, 16, 24))
+    probe = Probe((3, side, side), bits).conv(width, 3, stride=2, relu=False).clip()
+    for _ in range(chosen.randint(2, 8)):
+        inner = width * chosen.choice((3, 4, 6))
+        width = min(160, width + 8 * chosen.randint(0, 3))
+        probe.conv(inner, 1, relu=False).clip()
+        probe.conv(inner, 3, groups=inner, stride=chosen.choice((1, 1, 1, 2)), relu=False).clip()
+        probe.conv(width, 1, relu=False)
+    return probe
+
+
 def _thin(chosen: random.Random, bits: int) -> Probe:
     """Factorized convolutions with ranks that are no round numbers."""
     side, width = chosen.choice((8, 14, 16, 24)), chosen.choice((32, 48, 64, 96))
@@ -181,6 +194,46 @@ def _thin(chosen: random.Random, bits: int) -> Probe:
     for _ in range(chosen.randint(3, 8)):
         rank = chosen.randint(5, width // 2)
         probe.conv(rank, 1, relu=False).conv(chosen.randint(5, width // 2), 3, relu=False).conv(width, 1)
+    return probe
+
+
+def _split(chosen: random.Random, bits: int) -> Probe:
+    """Columns, then rows: what a spatial factorization makes."""
+    side, width, size = chosen.choice((4, 8, 14, 16, 24)), chosen.choice((32, 48, 64, 96)), chosen.choice((3, 3, 5))
+    probe = Probe((width, side, side), bits)
+    for _ in range(chosen.randint(1, 5)):
+        width = chosen.choice((width, width, min(192, 2 * width)))
+        probe.conv(4 * chosen.randint(3, width // 4), (size, 1), relu=False).conv(width, (1, size))
+    return probe
+
+
+def _deep(chosen: random.Random, bits: int) -> Probe:
+    """Dozens of small layers, together more than a core's cache holds: each finds it cold."""
+    side, width = chosen.choice((4, 6, 8)), chosen.choice((192, 256))
+    probe = Probe((width, side, side), bits)
+    for _ in range(chosen.randint(10, 18)):
+        probe.conv(chosen.choice((64, 96, 128)), 1).conv(width, chosen.choice((1, 3)))
+    return probe
+
+
+def _deep_mobile(chosen: random.Random, bits: int) -> Probe:
+    """The same of pointwise and depthwise layers, some of their widths odd."""
+    side, width = chosen.choice((2, 4, 8)), chosen.choice((96, 112, 160))
+    probe = Probe((width, side, side), bits)
+    for _ in range(chosen.randint(8, 14)):
+        inner, rank = chosen.choice((3, 4, 6)) * width, chosen.choice((width, chosen.randint(20, 90)))
+        probe.conv(inner, 1).conv(inner, chosen.choice((3, 5)), groups=inner)
+        if rank != width:
+            probe.conv(rank, 1, relu=False)
+        probe.conv(width, 1, relu=False)
+    return probe
+
+
+def _joined(chosen: random.Random, bits: int) -> Probe:
+    """Maps joined, as in SqueezeNet and DenseNet, and made small again."""
+    probe = _map(chosen, bits, CHANNELS[2:8])
+    for _ in range(chosen.randint(1, 4)):
+        probe.conv(chosen.choice((32, 64, 96)), 1).cat()
     return probe
 
 
@@ -192,8 +245,9 @@ def _growing(chosen: random.Random, bits: int) -> Probe:
 
 
 _RECIPES: tuple[tuple[Callable[[random.Random, int], Probe], int, int], ...] = (
-    (_wide, 32, 6), (_wide, 8, 2), (_plain, 32, 8), (_mobile, 32, 10), (_thin, 32, 10), (_growing, 32, 4),
-    (_shuffle, 32, 4),
+    (_wide, 32, 6), (_wide, 8, 2), (_plain, 32, 8), (_mobile, 32, 7), (_clipped, 32, 8), (_thin, 32, 10),
+    (_growing, 32, 4), (_shuffle, 32, 6), (_split, 32, 6), (_split, 8, 2), (_shuffle, 8, 4),
+    (_joined, 32, 4), (_joined, 8, 5),
     (_plain, 8, 5), (_mobile, 8, 6), (_thin, 8, 5), (_growing, 8, 3),
     (_dense, 32, 8), (_pointwise, 32, 8), (_depthwise, 32, 6), (_separable, 32, 3), (_stem, 32, 6), (_odd, 32, 6),
     (_bottleneck, 32, 5), (_odd_depthwise, 32, 3), (_grouped, 32, 3), (_vector, 32, 6), (_tokens, 32, 4),

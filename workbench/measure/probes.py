@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,18 +41,27 @@ class Probe:
         """What the graph is, as a value."""
         return Network(tuple(self.layers))
 
-    def conv(self, c_out: int, kernel: int, *, stride: int = 1, groups: int = 1, relu: bool = True) -> Probe:
+    def conv(
+        self, c_out: int, kernel: int | tuple[int, int], *, stride: int = 1, groups: int = 1, relu: bool = True
+    ) -> Probe:
         """A 'same' convolution with its bias, and the ReLU that runtimes fold into it."""
-        c_in, pad = self._shape[0], kernel // 2
-        after = (c_out, *((size + 2 * pad - kernel) // stride + 1 for size in self._shape[1:]))
-        attributes = {
-            "kernel_shape": [kernel] * 2, "pads": [pad] * 4, "strides": [stride] * 2, "group": groups,
-        }  # fmt: skip
-        weight, bias = self._weights((c_out, c_in // groups, kernel, kernel), 0)
+        taps = (kernel, kernel) if isinstance(kernel, int) else kernel
+        c_in, pads = self._shape[0], tuple(size // 2 for size in taps)
+        sides = zip(self._shape[1:], taps, pads, strict=True)
+        after = (c_out, *((side + 2 * pad - size) // stride + 1 for side, size, pad in sides))
+        attributes = {"kernel_shape": taps, "pads": pads * 2, "strides": [stride] * 2, "group": groups}
+        weight, bias = self._weights((c_out, c_in // groups, *taps), 0)
         self._append(
-            "Conv", [weight, bias], attributes, after, kind="conv", kernel=(kernel,) * 2, stride=(stride,) * 2,
-            padding=(pad,) * 2, dilation=(1, 1), groups=groups, bias=True, relu=relu,
+            "Conv", [weight, bias], attributes, after, kind="conv", kernel=taps, stride=(stride,) * 2,
+            padding=pads, dilation=(1, 1), groups=groups, bias=True, relu=relu,
         )  # fmt: skip
+        return self
+
+    def clip(self) -> Probe:
+        """A ReLU6 after a convolution, which takes it in."""
+        low, high = (self._constant(np.asarray(value, np.float32)) for value in (0, 6))
+        self._append("Clip", [low, high], {}, self._shape, kind="activation", fused=True)
+        self.layers[-1] = self.layers[-1]._replace(op="hardtanh")
         return self
 
     def linear(self, features: int, *, relu: bool = False) -> Probe:
@@ -84,26 +94,27 @@ class Probe:
         return self
 
     def cat(self) -> Probe:
-        """The current map twice, one after the other along the channels."""
+        """The current map twice, one after the other along the channels; integers change their scale."""
         after = (2 * self._shape[0], *self._shape[1:])
-        self._append("Concat", [self._tensor], {"axis": 1}, after, kind="copy", others=prod(self._shape))
+        self._append(
+            "Concat", [self._tensor], {"axis": 1}, after, kind="copy", others=prod(self._shape), scale=2 * _SCALE
+        )
         self.layers[-1] = self.layers[-1]._replace(op="cat")
         return self
 
     def reshape(self) -> Probe:
         """Channels split in two axes and joined again, sizes computed while it runs, as exporters write a view."""
         channels, *rest = self._shape
+        two, zero, axis = (self._constant(np.asarray(value, np.int64)) for value in (2, 0, [0]))
         for sizes in ((2, channels // 2, *rest), (channels, *rest)):
-            names = [self._name() for _ in range(4)]
-            zero = self._constant(np.asarray(0, np.int64))
-            tail, axis = self._constant(np.asarray(sizes, np.int64)), self._constant(np.asarray([0], np.int64))
-            for op, inputs, made in (
-                ("Shape", [self._tensor], names[0]), ("Gather", [names[0], zero], names[1]),
-                ("Unsqueeze", [names[1], axis], names[2]),
-            ):  # fmt: skip
-                self.nodes.append(helper.make_node(op, inputs, [made]))
-            self.nodes.append(helper.make_node("Concat", [names[2], tail], [names[3]], axis=0))
-            self._append("Reshape", [names[3]], {}, sizes, kind="reshape")
+            tail, made = self._constant(np.asarray(sizes, np.int64)), [self._name() for _ in range(6)]
+            for place, (op, inputs) in enumerate((  # the runtime sees through less than this
+                ("Shape", [self._tensor]), ("Gather", [made[0], zero]), ("Mul", [made[1], two]),
+                ("Div", [made[2], two]), ("Unsqueeze", [made[3], axis]), ("Concat", [made[4], tail]),
+            )):  # fmt: skip
+                along: dict[str, Any] = {"axis": 0} if op == "Concat" else {}
+                self.nodes.append(helper.make_node(op, inputs, [made[place]], **along))
+            self._append("Reshape", [made[5]], {}, sizes, kind="reshape")
             self.layers[-1] = self.layers[-1]._replace(op="view")
         return self
 
@@ -131,29 +142,29 @@ class Probe:
         )  # fmt: skip
         return self
 
-    def serialized(self) -> bytes:
-        """The ONNX file: input 'x' (batch, ...), output 'y'."""
+    def write(self, path: Path) -> Path:
+        """Write the ONNX file: input 'x' (batch, ...), output 'y'."""
         self.nodes.append(helper.make_node("Identity", [self._tensor], ["y"]))
         graph = helper.make_graph(
             self.nodes, "probe",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, *self.input])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, *self._shape])],
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *self.input])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", *self._shape])],
             self.constants,
         )  # fmt: skip
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
         model.ir_version = 10
-        content: bytes = model.SerializeToString()
-        return content
+        path.write_bytes(model.SerializeToString())
+        return path
 
     def _append(self, op: str, more: list[str], attributes: dict[str, Any], after: Shape, **facts: Any) -> None:
-        relu = facts.pop("relu", False)
+        relu, scale = facts.pop("relu", False), facts.pop("scale", _SCALE)
         made = self._name()
         self.nodes.append(helper.make_node(op, [self._tensor, *more], [made], **attributes))
         if relu and self.bits == 32:
             self.nodes.append(helper.make_node("Relu", [made], [f"{made}r"]))
             made = f"{made}r"
         if self.bits == 8:
-            made = self._quantized(made)
+            made = self._quantized(made, scale)
         index = len(self.layers)
         self.layers.append(
             Layer(f"{op}{index}", input=self._shape, output=after, bits=self.bits, reads=(index,), writes=index + 1,
@@ -177,9 +188,9 @@ class Probe:
         self.nodes.append(helper.make_node("DequantizeLinear", [bias_codes, bias_scale, zero32], [names[1]], axis=0))
         return names
 
-    def _quantized(self, tensor: str) -> str:
+    def _quantized(self, tensor: str, step: np.float32 = _SCALE) -> str:
         """The tensor after a pair of QuantizeLinear and DequantizeLinear, unsigned as ONNX Runtime is fastest."""
-        scale, zero = self._constant(np.asarray(_SCALE)), self._constant(np.asarray(0, np.uint8))
+        scale, zero = self._constant(np.asarray(step, np.float32)), self._constant(np.asarray(0, np.uint8))
         codes, back = self._name(), self._name()
         self.nodes.append(helper.make_node("QuantizeLinear", [tensor, scale, zero], [codes]))
         self.nodes.append(helper.make_node("DequantizeLinear", [codes, scale, zero], [back]))

@@ -17,6 +17,8 @@ from workbench.runtimes.onnxruntime import open_session
 
 #: A prediction this near to the measurement is borne out (relative).
 NEAR = 0.15
+#: An interval whose ends differ by more than this factor is of a machine that does other things.
+WIDE = 1.3
 #: A cause that takes less than this share of the time explains nothing.
 SHARE = 0.25
 _FLOAT_PRODUCTS = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "ConvTranspose"})
@@ -69,6 +71,8 @@ def verdict(speedup: Estimate, predicted: float, macs_ratio: float, evidence: Ev
     `macs_ratio` is how many times fewer MACs the variant has.
     """
     measured = f"Measured {speedup.value:.2f}x [{speedup.low:.2f}, {speedup.high:.2f}], predicted {predicted:.2f}x"
+    if speedup.high > WIDE * speedup.low:
+        measured += " (this machine is too busy to tell more exactly)"
     near = speedup.low <= predicted * (1 + NEAR) and speedup.high >= predicted * (1 - NEAR)
     why = reason(evidence)
     if near and speedup.value >= 0.8 * macs_ratio:

@@ -1,7 +1,7 @@
 """Time artefacts in this process and print what was found. Run as `python -m workbench.measure.worker`.
 
-Reads one JSON request from stdin and writes JSON lines: {"progress": share}, then {"times": ...}, {"memory":
-bytes} or {"error": text}. Imports numpy and ONNX Runtime alone, so that nothing else owns threads or caches.
+Reads one JSON request from stdin and writes JSON lines: {"progress": share}, then {"times": ..., "pulses": ...},
+{"memory": bytes} or {"error": text}. Imports numpy and ONNX Runtime alone, so that nothing else owns threads or caches.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.measure.pulse import TOLERANCE, fastest_of, pulse
 from workbench.runtimes import Session, runtime
 from workbench.runtimes.onnxruntime import OnnxSession, open_session
 
@@ -30,6 +31,8 @@ BLOCK_S = 0.005
 MIN_RUNS, MAX_RUNS = 4, 50
 MIN_ROUNDS = 9
 WARM_UP_S = 0.6
+#: A session goes on until every artefact had this many undisturbed blocks, or for this many times as long as asked.
+QUIET_BLOCKS, PATIENCE = 12, 5.0
 
 
 @dataclass(frozen=True)
@@ -45,37 +48,62 @@ class Request:
     memory: bool = False  # instead of times: how much memory the first artefact takes
     sessions: int = 3
     seed: int = 0
+    pulse: float | None = None  # milliseconds of the fastest known
 
 
-def measure(request: Request, report: Callable[[float], None]) -> list[list[list[float]]]:
-    """Milliseconds for each artefact, session and round.
+@dataclass
+class Found:
+    """Milliseconds of each artefact's block, and the slower pulse of those before and after it, [session][round]."""
 
-    Every artefact is loaded `sessions` times anew, because where its memory happens to lie shifts its
-    speed by up to a few per cent. A round times each artefact once, in random order.
+    times: list[list[list[float]]]
+    pulses: list[list[list[float]]]
+
+
+def measure(request: Request, report: Callable[[float], None]) -> Found:
+    """Time every artefact: `sessions` times loaded anew, in rounds.
+
+    Every artefact is loaded anew because where its memory happens to lie shifts its speed by up to a few
+    per cent. A round times each artefact once, in random order, with a pulse before and after.
     """
     chosen = random.Random(request.seed)
-    times: list[list[list[float]]] = [[] for _ in request.artefacts]
+    found = Found([[] for _ in request.artefacts], [[] for _ in request.artefacts])
     share = 1 / request.sessions
     for index in range(request.sessions):
         runs = [_prepare(*one, request) for one in zip(request.artefacts, request.runtimes, strict=True)]
         # With many artefacts blocks are shorter, so that every one is timed in enough rounds.
         block = min(BLOCK_S, request.seconds * share / (MIN_ROUNDS * len(runs)))
         counts = [_warm_up(run, WARM_UP_S / (index + 1), block) for run in runs]
-        for found in times:
-            found.append([])
+        for kept in (*found.times, *found.pulses):
+            kept.append([])
         # The clock starts here: a runtime that compiles while it loads must not lose its rounds to that.
         started = time.perf_counter()
         rounds = 0
-        while (spent := time.perf_counter() - started) < request.seconds * share or (
-            rounds < MIN_ROUNDS and spent < request.limit * share
-        ):
+        while _goes_on(time.perf_counter() - started, rounds, found, request):
             order = list(range(len(runs)))
             chosen.shuffle(order)
+            before = pulse()
             for which in order:
-                times[which][-1].append(_block(runs[which], counts[which]))
+                found.times[which][-1].append(_block(runs[which], counts[which]))
+                after = pulse()
+                found.pulses[which][-1].append(max(before, after))
+                before = after
             rounds += 1
-            report(min(1.0, (index + spent / (request.seconds * share)) * share))
-    return times
+            report(min(1.0, (index + (time.perf_counter() - started) / (request.seconds * share)) * share))
+    return found
+
+
+def _goes_on(spent: float, rounds: int, found: Found, request: Request) -> bool:
+    """Whether a session that has taken `spent` seconds needs another round."""
+    wanted, limit = request.seconds / request.sessions, request.limit / request.sessions
+    if rounds < MIN_ROUNDS:
+        return spent < limit
+    if spent < wanted:
+        return True
+    if spent >= min(limit, PATIENCE * wanted):
+        return False
+    seen = [session[-1] for session in found.pulses]
+    fastest = min(request.pulse or np.inf, fastest_of(seen))
+    return min(sum(one <= TOLERANCE * fastest for one in session) for session in seen) < QUIET_BLOCKS
 
 
 def measure_memory(request: Request, report: Callable[[float], None]) -> int:
@@ -206,7 +234,7 @@ def main() -> None:
         cpus = pin(request["threads"])
         wanted = Request(**request)
         answer: dict[str, Any] = {"cpus": cpus}
-        answer |= {"memory": measure_memory(wanted, report)} if wanted.memory else {"times": measure(wanted, report)}
+        answer |= {"memory": measure_memory(wanted, report)} if wanted.memory else asdict(measure(wanted, report))
     except WorkbenchError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)
