@@ -8,6 +8,7 @@ from typing import Any
 from workbench import charts
 from workbench.diagnosis import Bisection, Diagnosis
 from workbench_widgets.page import View
+from workbench_widgets.pictures import pictures
 from workbench_widgets.store import State
 
 EMPTY = "Choose a variant that was measured here. Its diagnosis says which layer, step and class lost what."
@@ -27,7 +28,7 @@ def diagnosis(state: State) -> View:
         "empty": "" if found or halved else f"{chosen.name} has not been diagnosed yet.",
         "busy": any(not job.done for job in state.jobs),
         "sentences": str(found).splitlines() if found else [],
-        **(_found(found) if found else {"chart": None, "layers": [], "steps": [], "classes": []}),
+        **(_found(found) if found else {"chart": None, "layers": [], "steps": [], "classes": [], "pictures": None}),
         "bisection": _bisection(halved) if halved else None,
     }
 
@@ -53,6 +54,7 @@ def _found(found: Diagnosis) -> View:
             for one in found.prefixes
         ],
         "classes": _classes(found),
+        "pictures": pictures(found) if found.answers else None,
     }  # fmt: skip
 
 

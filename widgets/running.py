@@ -18,6 +18,7 @@ from workbench.variant import Variant
 from workbench_widgets.store import Message, State, Store
 from workbench_widgets.words import arrived
 
+K = TypeVar("K")
 T = TypeVar("T")
 REPORTS_EVERY = 0.1  # seconds between two reports of a running job that reach the page
 
@@ -77,6 +78,14 @@ class Running:
             s, times=_timed(s, study, recipe, job.result()), message=said
         ))  # fmt: skip
 
+    def compare(self, study: Study, first: Variant, second: Variant) -> None:
+        """Find out what two variants answer otherwise than one another."""
+        job = study.submit_comparison(first, second)
+        said = Message(f"{first.name} and {second.name} are compared class by class and image by image.")
+        self.follow(study, job, f"Comparing {first.name} with {second.name}.", lambda s: replace(
+            s, comparisons=_kept(s.comparisons, (first.id, second.id), job.result()), message=said
+        ))  # fmt: skip
+
     def cancel(self, job: int) -> None:
         """Ask a job to stop; finished variants are kept."""
         for one in self.store.state.jobs:
@@ -115,7 +124,7 @@ def _arrived(state: State, study: Study, recipe: Recipe) -> State:
     return replace(state, frame=study.frame(), selected=variant.id, message=message)
 
 
-def _kept(pairs: tuple[tuple[str, T], ...], key: str, value: T) -> tuple[tuple[str, T], ...]:
+def _kept(pairs: tuple[tuple[K, T], ...], key: K, value: T) -> tuple[tuple[K, T], ...]:
     return (*(pair for pair in pairs if pair[0] != key), (key, value))
 
 

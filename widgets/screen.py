@@ -10,7 +10,7 @@ import ipywidgets
 from workbench import quota
 from workbench.errors import WorkbenchError
 from workbench.study import Study
-from workbench_widgets import charting, diagnosing, layers, models, results, variant, views
+from workbench_widgets import charting, diagnosing, layers, models, results, scope, variant, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.still import PLAIN, Still
@@ -26,7 +26,10 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
     "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
-    "variant": (variant.variant, ("frame", "published", "selected", "compared", "exporting", "exported")),
+    "variant": (
+        variant.variant,
+        ("frame", "published", "selected", "compared", "comparisons", "jobs", "exporting", "exported"),
+    ),
     "layers": (
         layers.layers,
         ("forecast", "stack", "focus", "layers", "cost", "times", "sensitivity", "jobs"),
@@ -40,6 +43,8 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
 
 #: The panels that show which variant is chosen among many.
 SELECTING = ("chart", "table")
+#: The parts of the state that say which layers are chosen.
+SCOPING = ("stack", "focus", "layers", "study")
 
 
 class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
@@ -105,6 +110,8 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             self._still.follow(new)
         for name in SELECTING:
             self.panels[name].selected = new.selected
+        if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):
+            self.panels["diagnosis"].selected = " ".join(sorted(scope.chosen(new)))
         waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe
         if new.forecast is not old.forecast:
             self.panels["layers"].moved = layers.moved(new)

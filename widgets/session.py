@@ -57,6 +57,7 @@ class Session:
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
             "sensitivity": self.sensitivity, "times": self.times,
             "diagnose": self.diagnose, "bisect": self.bisect, "restore": self.restore,
+            "answers": self.answers,
         }  # fmt: skip
         store.subscribe(self._follow)
 
@@ -234,6 +235,14 @@ class Session:
         """Find the layers that explain what the chosen variant loses, in the background."""
         study, variant = self._measured("diagnosed")
         self._spawn(lambda: self._running.bisect(study, variant))
+
+    def answers(self) -> None:
+        """Compare the chosen variant with the one beside it class by class and image by image, in the background."""
+        study, first = self._measured("compared")
+        second = self.store.state.variant(self.store.state.compared)
+        if second is None:
+            raise BadValue("There is nothing to compare with. Choose another variant first.")
+        self._spawn(lambda: self._running.compare(study, first, second))
 
     def restore(self, layers: list[str]) -> None:
         """Put the chosen variant's recipe into the editor, with these layers left as they are in the original."""

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.cost.network import Totals
-from workbench.diagnosis import Bisection, Diagnosis, Sensitivity
+from workbench.diagnosis import Bisection, Comparison, Diagnosis, Sensitivity
 from workbench.export import Manifest
 from workbench.jobs import Job
 from workbench.published import Published
@@ -111,6 +111,7 @@ class State:
     exported: tuple[tuple[str, Manifest], ...] = ()  # the latest export of each variant, by id
     diagnoses: tuple[tuple[str, Diagnosis], ...] = ()  # the latest of each variant, by id
     bisections: tuple[tuple[str, Bisection], ...] = ()
+    comparisons: tuple[tuple[tuple[str, str], Comparison], ...] = ()  # by the ids of both
     message: Message = Message("Starting", "busy")
 
     def variant(self, id: str) -> Variant | None:  # noqa: A002  # the frame's word

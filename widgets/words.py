@@ -66,6 +66,15 @@ def times(before: float, after: float) -> tuple[str, str]:
     return f"{after / before:.2f}× more", "wb-worse"
 
 
+def change(name: str, before: Estimate, after: Estimate) -> tuple[str, str]:
+    """How a figure changed, and whether that is better, worse or neither; shares in points."""
+    if COLUMNS[name].unit == "%":
+        return f"{signed(100 * (after.value - before.value))} points", ""
+    if name.endswith("speedup"):
+        return f"{after.value / before.value:.2f}×", ""
+    return times(before.value, after.value)
+
+
 def compact(number: float) -> str:
     """Three digits and a letter for thousands, millions or billions: `658 k`, `2.16 M`."""
     for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):

@@ -8,7 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.diagnosis import Bench, Bisection, Diagnosis, Sensitivity, bisect, diagnose, layer_errors, sensitivity
+from workbench.diagnosis import (
+    Bench,
+    Bisection,
+    Comparison,
+    Diagnosis,
+    Sensitivity,
+    bisect,
+    compare,
+    diagnose,
+    layer_errors,
+    sensitivity,
+)
 from workbench.diagnosis.bisection import suspicions
 from workbench.diagnosis.diagnose import IMAGES
 from workbench.errors import BadValue
@@ -58,6 +69,23 @@ class Examination(ABC):
         """The same without blocking."""
         chosen, bench = self._own(variant), self._bench(split)
         return Job(lambda report: diagnose(chosen, bench, report), name=f"diagnosis of {chosen.name}", gate=self._gate)
+
+    def compare(
+        self, first: Variant | str, second: Variant | str, *, split: str = "validation", progress: Progress = True
+    ) -> Comparison:
+        """Two variants, or their ids, side by side: the figures, layers, classes and images that differ.
+
+        Raises: `BadValue` without such a split, or for a variant and itself; `Cancelled`.
+        """
+        return follow(self.submit_comparison(first, second, split=split), progress)
+
+    def submit_comparison(
+        self, first: Variant | str, second: Variant | str, *, split: str = "validation"
+    ) -> Job[Comparison]:
+        """The same without blocking."""
+        one, two, bench = self._own(first), self._own(second), self._bench(split)
+        name = f"comparison of {one.name} and {two.name}"
+        return Job(lambda report: compare(one, two, bench, report), name=name, gate=self._gate)
 
     def bisect(self, variant: Variant | str, *, share: float = 0.9, progress: Progress = True) -> Bisection:
         """The least set of layers whose restoration takes away `share` of what a variant loses on the validation split.

@@ -135,13 +135,46 @@ def select_in_chart_and_table(page: Any) -> None:
     expect(mine).to_have_class(re.compile("wb-selected"))
 
 
-def look_at_the_other_chart(page: Any) -> None:
+def look_at_the_other_charts(page: Any) -> None:
+    """Every chart shows every variant, tells so in words, and chooses the same one."""
     from playwright.sync_api import expect
 
-    page.locator(".t-tab-speedup").click()
-    expect(page.locator(".t-chart svg")).to_contain_text("Predicted speed-up")
-    expect(page.locator(".t-chart svg .points_marks path")).to_have_count(page.locator("tr.t-variant").count())
+    count = page.locator("tr.t-variant").count()
+    svg, points = page.locator(".t-chart svg"), page.locator(".t-chart svg .points_marks path")
+    for tab, words in (("speedup", "Predicted speed-up"), ("parallel", "Memory"), ("lineage", "SVD 0.4")):
+        page.locator(f".t-tab-{tab}").click()
+        expect(svg).to_contain_text(words)
+        expect(svg).to_have_attribute("aria-label", re.compile(f"of {count} variants"))
+    expect(points).to_have_count(count)
+    points.last.dispatch_event("click")
+    expect(page.locator("tr.t-variant.wb-selected")).to_contain_text("SVD 0.4")  # the newest is the last of the tree
     page.locator(".t-tab-tradeoff").click()
+    expect(page.locator(".t-rule-y")).to_be_visible()
+
+
+def drag_a_limit(page: Any) -> None:
+    """The rule and the text are one limit, whichever is moved; the keyboard moves the rule too."""
+    from playwright.sync_api import expect
+
+    typed, rule = page.locator(".t-limit"), page.locator(".t-rule-y")
+    rule.scroll_into_view_if_needed()
+    box = rule.bounding_box()
+    page.mouse.move(box["x"] + 12, box["y"] + 12)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 12, box["y"] - 60, steps=6)
+    page.mouse.up()
+    expect(typed).to_have_value(re.compile(r"^accuracy >= 0\.\d+$"))
+    expect(page.locator("#wb-limit-said")).to_contain_text("within the limits")
+    dragged = typed.input_value()
+    rule.focus()
+    page.keyboard.press("ArrowUp")
+    expect(typed).not_to_have_value(dragged)
+    typed.fill("latency_ms <= 0.25")
+    expect(page.locator(".t-rule-x")).to_have_attribute("aria-valuetext", "≤ 0.25 ms")
+    expect(rule).to_have_attribute("aria-valuetext", "none")
+    page.locator(".t-rule-x").focus()
+    page.keyboard.press("Delete")
+    expect(typed).to_have_value("")
 
 
 def limit_and_compare(page: Any) -> None:
@@ -158,6 +191,9 @@ def limit_and_compare(page: Any) -> None:
     expect(page.locator("tr.t-variant.wb-grey")).to_have_count(0)
     page.locator(".t-compare").select_option(label="original")
     expect(page.locator(".t-comparison")).to_contain_text("SVD(rank=0.4)")
+    page.locator(".t-answers-run").click()
+    expect(page.locator(".t-answers")).to_contain_text("answers differ", timeout=60_000)
+    expect(page.locator(".t-answers .t-flip img").first).to_have_attribute("alt", re.compile("taken for .* now for "))
     page.locator(".t-compare").select_option(label="none")
 
 
@@ -167,6 +203,9 @@ def diagnose(page: Any) -> None:
 
     page.locator(".t-diagnose").click()
     expect(page.locator(".t-strip svg")).to_be_visible(timeout=150_000)
+    flipped = page.locator(".wb-p-diagnosis .t-flip img")
+    expect(flipped.first).to_be_visible()
+    assert flipped.first.evaluate("image => image.naturalWidth") == 28
     restore = page.locator(".t-restore").nth(1)
     name = str(restore.get_attribute("aria-label")).removeprefix("Restore ")
     restore.click()
@@ -226,7 +265,8 @@ def whole(page: Any, folder: Path) -> None:
     a_wrong_value_is_a_sentence(page)
     run_the_recipe(page)
     select_in_chart_and_table(page)
-    look_at_the_other_chart(page)
+    look_at_the_other_charts(page)
+    drag_a_limit(page)
     limit_and_compare(page)
     diagnose(page)
     time_the_layers(page)

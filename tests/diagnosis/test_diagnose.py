@@ -13,6 +13,7 @@ from varied import varied_data, varied_model
 import workbench as wb
 from workbench.diagnosis import Bench, bisect
 from workbench.errors import BadValue, Cancelled, StepFailed
+from workbench.measure.accuracy import evaluate
 from workbench.steps import REGISTRY
 from workbench.steps.base import Lower, Sketch
 
@@ -101,6 +102,45 @@ def test_the_diagnosis(study: wb.Study) -> None:
     said = str(found)
     assert "Most of it goes with Prune 0.97" in said and "conv2 adds the most error" in said
     assert found.restore("conv2") == variant.recipe.without("conv2", study.model)
+
+
+def test_a_comparison_holds_differences_only(study: wb.Study) -> None:
+    one, two = (study.run(broken(layer), progress=False) for layer in ("conv2", "conv1"))
+    found = study.compare(one.id, two, progress=False)
+    figures = found.figures.set_index("figure")
+    assert {"macs", "params"}.isdisjoint(figures.index)  # weights that are gone leave both as they are
+    assert figures.loc["accuracy", ["first", "second"]].tolist() == [one["accuracy"].value, two["accuracy"].value]
+    assert figures.loc["accuracy", "overlap"] == one["accuracy"].overlaps(two["accuracy"])
+    noise = found.layers.set_index("layer")
+    assert noise.loc["conv2", "own_sqnr_db_first"] < noise.loc["conv2", "own_sqnr_db_second"] - 5
+    assert noise.loc["conv1", "own_sqnr_db_first"] > noise.loc["conv1", "own_sqnr_db_second"] + 5
+    split = study.data["validation"]
+    says = [evaluate(v.onnx, split).predictions for v in (one, two)]  # another way to the answers
+    assert sorted(found.flips["index"]) == np.flatnonzero(says[0] != says[1]).tolist()
+    labels = split.labels.numpy()
+    for row in found.classes.itertuples():
+        mine = labels == "abcd".index(row.name)
+        assert row.before == pytest.approx((says[0][mine] == labels[mine]).mean())
+        assert row.after == pytest.approx((says[1][mine] == labels[mine]).mean())
+        assert row.before != row.after
+    lost = int(((says[0] == labels) & (says[1] != labels)).sum())
+    assert f"{len(found.flips)} of {len(labels)} answers differ: {lost} right ones are lost" in str(found)
+    images, rows = found.images(3, "gained")
+    assert (rows["after"] == rows["label"]).all()
+    np.testing.assert_array_equal(images, split.inputs[rows["index"].tolist()].numpy())
+
+
+def test_costs_that_differ_by_layer(study: wb.Study) -> None:
+    one, two = (study.run(recipe, progress=False) for recipe in (wb.SVD(rank=0.25), wb.SVD(rank=0.25, layers="conv1")))
+    found = study.compare(one, two, progress=False)
+    costs = [wb.cost(variant.module, example=study.model.example).params for variant in (one, two)]
+    assert (found.layers["params_first"] - found.layers["params_second"]).sum() == costs[0] - costs[1]
+    assert "conv1" not in found.layers["layer"].tolist()
+
+
+def test_a_comparison_needs_two(study: wb.Study) -> None:
+    with pytest.raises(BadValue, match="compared with itself"):
+        study.compare(study.baseline, study.baseline, progress=False)
 
 
 def test_restoring_helps(study: wb.Study) -> None:

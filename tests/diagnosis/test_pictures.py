@@ -66,3 +66,17 @@ def test_the_pictures_are_the_images(channels: int) -> None:
 def test_images_and_rows_must_fit() -> None:
     with pytest.raises(BadValue, match=r"Images of shape \(2, 2, 4, 4\) with 2 rows"):
         charts.flips(np.zeros((2, 2, 4, 4)), pd.DataFrame({"before": ["a", "b"], "after": ["b", "a"]}))
+
+
+def test_a_large_picture_is_averaged_down() -> None:
+    pil = pytest.importorskip("PIL.Image")
+    image = np.zeros((1, 8, 12), np.float32)
+    image[:, 4:, :6] = 4.0
+    image[:, 0, 0] = 2.0  # a fourth of a square
+    small = pil.open(io.BytesIO(base64.b64decode(charts.png(image, 6).split(",")[1])))
+    assert small.size == (6, 4)
+    expected = np.zeros((4, 6))
+    expected[2:, :3] = 255
+    expected[0, 0] = 255 * 0.5 / 4
+    np.testing.assert_allclose(np.asarray(small), expected, atol=0.5)
+    assert charts.png(image, 12) == charts.png(image)

@@ -183,6 +183,9 @@ def test_a_comparison_shows_differences_only(screen: Screen, study: Study) -> No
     assert "Memory access" in labels
     assert next(row for row in found["figures"] if row["label"] == "Accuracy")["change"] == "not distinguishable"
     assert found["layers"]
+    assert "measure them on this machine" in found["missing"]
+    act(screen, "variant", "answers")
+    assert "Measure it here first" in view(screen, "status")["text"]
     act(screen, "variant", "compare", id="")
     assert view(screen, "variant")["comparison"] is None
 

@@ -7,7 +7,7 @@ and a dark page. Colours are Okabe and Ito's (2008), and every group differs in 
 from workbench.charts import _jsonschema  # noqa: F401  # first: it leads Altair's own import of jsonschema
 from workbench.charts.columns import COLUMNS, Column, column, lower
 from workbench.charts.devices import devices
-from workbench.charts.diagnosis import flips, layer_errors
+from workbench.charts.diagnosis import flips, layer_errors, png
 from workbench.charts.layers import LAYERS, cost_by_layer, cost_rows, cost_summary
 from workbench.charts.lineage import lineage, lineage_points, lineage_summary, steps_of
 from workbench.charts.marks import COLOURS, DATASET, competing, roles
@@ -18,6 +18,6 @@ from workbench.charts.variants import points, speedup, speedup_points, summary, 
 __all__ = [
     "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "column", "competing", "cost_by_layer",
     "cost_rows", "cost_summary", "devices", "flips", "layer_errors", "lineage", "lineage_points",
-    "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points", "parallel_summary", "points",
-    "records", "roles", "speedup", "speedup_points", "steps_of", "summary", "tradeoff",
+    "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points", "parallel_summary", "png",
+    "points", "records", "roles", "speedup", "speedup_points", "steps_of", "summary", "tradeoff",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from workbench.errors import BadValue, unknown
 
 #: Errors are coloured between these, in dB: at the first little is left of a layer, at the last nothing is lost.
 _WORST_DB, _BEST_DB = 0.0, 50.0
+_CHOSEN = "#d55e00"
 _STRIPS = {"sqnr_db": "With the errors before it", "own_sqnr_db": "Its own error"}
 
 
@@ -23,7 +24,8 @@ def layer_errors(frame: pd.DataFrame) -> alt.LayerChart:
     """A strip of cells, one a layer in execution order, from `Diagnosis.layers`: signal over error in dB.
 
     The upper row holds the errors of the layers before, the lower one each layer's own; dark cells are bad,
-    empty ones cannot be compared. Raises: `UnknownName` for a frame that has rows but lacks a column.
+    empty ones cannot be compared. The parameter `selected` holds the names of the layers to stand out, with blanks
+    between them. Raises: `UnknownName` for a frame that has rows but lacks a column.
     """
     for name in ("layer", *_STRIPS):
         if len(frame) and name not in frame:
@@ -46,9 +48,12 @@ def layer_errors(frame: pd.DataFrame) -> alt.LayerChart:
         alt.Tooltip("clipped:Q", title="Clipped", format=".2%"),
     ]
     ink = alt.condition(f"datum.shown > {(_WORST_DB + _BEST_DB) / 2}", alt.value("black"), alt.value("white"))
-    cells = base.mark_rect().encode(x=across, y=up, color=colour, tooltip=tooltip)
-    numbers = base.mark_text(fontSize=10).encode(x=across, y=up, text="text:N", color=ink)
-    return alt.LayerChart(layer=[cells, numbers], width="container", height=90)
+    cells = base.mark_rect(cursor="pointer").encode(x=across, y=up, color=colour, tooltip=tooltip)
+    numbers = base.mark_text(fontSize=10, cursor="pointer").encode(x=across, y=up, text="text:N", color=ink)
+    chosen = base.transform_filter("indexof(split(selected, ' '), datum.layer) >= 0")
+    frames = chosen.mark_rect(filled=False, stroke=_CHOSEN, strokeWidth=3).encode(x=across, y=up)
+    chart = alt.LayerChart(layer=[cells, numbers, frames], width="container", height=90)
+    return chart.add_params(alt.param(name="selected", value=""))
 
 
 def flips(images: np.ndarray[Any, Any], rows: pd.DataFrame, columns: int = 8) -> alt.LayerChart:
@@ -79,13 +84,18 @@ def _strip(frame: pd.DataFrame, name: str, title: str) -> pd.DataFrame:
     value = pd.to_numeric(frame[name], errors="coerce").astype(float) if len(frame) else pd.Series(dtype=float)
     rows = frame[[one for one in ("layer", "operator", "cosine", "clipped") if one in frame]].copy()
     rows["which"] = title
+    rows["id"] = rows.get("layer")
     rows["shown"] = value.clip(_WORST_DB, _BEST_DB)  # an exact layer is infinitely good, which no scale can show
     rows["text"] = ["exact" if np.isposinf(one) else "" if np.isnan(one) else f"{one:.0f}" for one in value]
     return rows
 
 
-def png(image: np.ndarray[Any, Any]) -> str:
-    """An image (C, H, W) as a data address, scaled to its own range (PNG, RFC 2083)."""
+def png(image: np.ndarray[Any, Any], most: int | None = None) -> str:
+    """An image (1 or 3, H, W) as a data address, scaled to its own range (PNG, RFC 2083).
+
+    With more than `most` pixels on a side, squares of pixels are averaged until it fits.
+    """
+    image = _smaller(image, most) if most else image
     low, high = float(image.min()), float(image.max())
     pixels = ((image - low) * (255 / (high - low or 1.0))).round().astype(np.uint8).transpose(1, 2, 0)
     lines = b"".join(b"\0" + line.tobytes() for line in pixels)
@@ -96,6 +106,16 @@ def png(image: np.ndarray[Any, Any]) -> str:
 
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
     return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + parts).decode()
+
+
+def _smaller(image: np.ndarray[Any, Any], most: int) -> np.ndarray[Any, Any]:
+    side = -(-max(image.shape[1:]) // most)
+    channels, height, width = image.shape[0], image.shape[1] // side, image.shape[2] // side
+    if side == 1 or not height or not width:
+        return image
+    squares = image[:, : height * side, : width * side].reshape(channels, height, side, width, side)
+    means: np.ndarray[Any, Any] = squares.mean(axis=(2, 4))
+    return means
 
 
 def _data(rows: pd.DataFrame) -> alt.InlineData:

@@ -101,6 +101,12 @@ class Answers:
         order = frame.sort_values(["change", "confidence_before"], ascending=[True, False], ignore_index=True)
         return order.astype({"change": str})
 
+    def pick(self, inputs: Any, count: int, change: str | None = None) -> tuple[Array, pd.DataFrame]:
+        """The first `count` of `flips`, those of one `change` if it is given: their inputs (n, ...) and rows."""
+        rows = self.flips()
+        rows = (rows if change is None else rows[rows["change"] == change]).head(count)
+        return np.asarray(inputs[rows["index"].tolist()]), rows
+
     def confidence(self) -> pd.DataFrame:
         """Rows `original`, `variant` and `shift`: how sure the networks are of their answers, and whether rightly.
 

@@ -93,9 +93,7 @@ class Diagnosis:
 
         `change` limits them to "lost", "gained" or "other".
         """
-        rows = self.flips if change is None else self.flips[self.flips["change"] == change]
-        rows = rows.head(count)
-        return self.variant.data[self.split].inputs[rows["index"].tolist()].numpy(), rows
+        return self._answers().pick(self.variant.data[self.split].inputs, count, change)
 
     def restore(self, layers: Layers) -> Recipe:
         """The variant's recipe with these layers left as they are in the original. Raises as `Recipe.without`."""

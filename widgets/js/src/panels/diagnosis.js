@@ -1,4 +1,5 @@
 import { html, Section, useEffect, useRef } from "../ui.js";
+import { Pictures } from "./pictures.js";
 import { Heading, sorted, useSort } from "../sorting.js";
 import { Plot } from "../vega.js";
 
@@ -8,19 +9,20 @@ const COLUMNS = [
   { key: 2, label: "Clipped", numeric: true },
 ];
 
-const Strip = ({ chart }) => {
+// A cell that is clicked chooses its layer for the step being edited, as in the region of layers.
+const Strip = ({ chart, chosen, send }) => {
   const box = useRef(null);
   const plot = useRef(null);
   useEffect(() => {
-    plot.current = new Plot(box.current, () => {});
+    plot.current = new Plot(box.current, (layer) => send("toggle", { layer }));
     return () => plot.current.finalize();
   }, []);
-  useEffect(() => plot.current.show(chart), [chart]);
+  useEffect(() => plot.current.show({ ...chart, selected: chosen }), [chart, chosen]);
   return html`<div class="wb-plot wb-plot-low"><div class="wb-vega t-strip" ref=${box}></div></div>`;
 };
 
-const Row = ({ row, send }) => html`
-  <tr class="t-error">
+const Row = ({ row, chosen, send }) => html`
+  <tr class="t-error ${chosen ? "wb-selected" : ""}">
     <th scope="row">${row.layer}${row.note && html`<small>${row.note}</small>`}</th>
     ${row.cells.map((cell) => html`<td class="wb-num wb-heat" style="--heat:${Math.round(cell.heat * 34)}%">${cell.text}</td>`)}
     <td>
@@ -31,6 +33,7 @@ const Row = ({ row, send }) => html`
 
 const Layers = ({ view, send }) => {
   const [sort, setSort] = useSort();
+  const chosen = view.chosen_id.split(" ");
   const rows = sorted(view.layers, sort.column, sort.down, (row, key) => row.cells[key].value);
   return html`<div class="wb-scroll" tabindex="0" role="region" aria-label="Error of every layer, scrollable">
     <table class="wb-table t-errors">
@@ -41,7 +44,7 @@ const Layers = ({ view, send }) => {
           <th scope="col">As in the original</th>
         </tr>
       </thead>
-      <tbody>${rows.map((row) => html`<${Row} key=${row.layer} row=${row} send=${send} />`)}</tbody>
+      <tbody>${rows.map((row) => html`<${Row} key=${row.layer} row=${row} chosen=${chosen.includes(row.layer)} send=${send} />`)}</tbody>
     </table>
   </div>`;
 };
@@ -81,12 +84,13 @@ export const DiagnosisPanel = ({ view, send }) => html`
     ${view.bisection && html`<${Found} found=${view.bisection} send=${send} />`}
     ${view.chart &&
     html`<div class="t-diagnosis">${view.sentences.map((s) => html`<p>${s}</p>`)}</div>
-      <${Strip} chart=${view.chart} />
+      <${Strip} chart=${view.chart} chosen=${view.chosen_id} send=${send} />
       <p class="wb-help">Signal over error in decibels: the lower, the less is left of the layer's result. ${view.chart.summary}</p>
       <${Layers} view=${view} send=${send} />
       <div class="wb-small-tables">
         <${Small} title="Which step did it" heads=${["Up to", "Right", "Lost here"]} rows=${view.steps.map((s) => [s.step, s.score, s.drop])} />
         ${view.classes.length > 0 &&
         html`<${Small} title="Who suffers most" heads=${["Class", "Points", "Taken for"]} rows=${view.classes.map((c) => [c.name, c.drop, c.taken])} />`}
-      </div>`}
+      </div>
+      ${view.pictures && html`<${Pictures} found=${view.pictures} names=${["the original", view.name]} />`}`}
   <//>`;

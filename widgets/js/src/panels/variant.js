@@ -1,3 +1,4 @@
+import { Compare } from "./comparison.js";
 import { html, Section, useRef, useState } from "../ui.js";
 
 const PIECE = 393216; // bytes a message
@@ -82,49 +83,6 @@ const Export = ({ view, send, model }) => {
         <p class="wb-help">In the folder <code>${done.folder}</code></p>`}
     </div>`;
 };
-
-const Comparison = ({ found }) => html`
-  <div class="wb-comparison t-comparison">
-    ${found.recipe.length > 0 &&
-    html`<ul>${found.recipe.map((r) => html`<li>Only in <b>${r.only}</b>: <code>${r.step}</code></li>`)}</ul>`}
-    <div class="wb-scroll" tabindex="0" role="region" aria-label="What differs, scrollable">
-      <table class="wb-table">
-        <thead>
-          <tr><th scope="col">Figure</th>${found.names.map((n) => html`<th scope="col" class="wb-num">${n}</th>`)}<th scope="col" class="wb-num">Change</th></tr>
-        </thead>
-        <tbody>
-          ${found.figures.map(
-            (r) => html`<tr><th scope="row">${r.label}</th><td class="wb-num">${r.one}</td><td class="wb-num">${r.two}</td><td class="wb-num ${r.trend}">${r.change}</td></tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
-    ${found.same && html`<p class="wb-help">${found.same}</p>`}
-    ${found.layers.length > 0 &&
-    html`<details>
-      <summary>Layers that differ (${found.layers.length})</summary>
-      <div class="wb-scroll" tabindex="0" role="region" aria-label="Layers that differ, scrollable">
-        <table class="wb-table">
-          <thead><tr><th scope="col">Layer</th>${found.columns.map((c) => html`<th scope="col" class="wb-num">${c}</th>`)}</tr></thead>
-          <tbody>
-            ${found.layers.map((r) => html`<tr><th scope="row">${r.layer}</th>${r.cells.map((c) => html`<td class="wb-num">${c}</td>`)}</tr>`)}
-          </tbody>
-        </table>
-      </div>
-    </details>`}
-  </div>`;
-
-const Compare = ({ view, send }) => html`
-  <div class="wb-export">
-    <div class="wb-line">
-      <label for="wb-compare">Compare with</label>
-      <select id="wb-compare" class="t-compare" value=${view.compared} onChange=${(e) => send("compare", { id: e.target.value })}>
-        <option value="">none</option>
-        ${view.others.map((o) => html`<option value=${o.id} selected=${o.id === view.compared}>${o.name}</option>`)}
-      </select>
-    </div>
-    ${view.comparison && html`<${Comparison} found=${view.comparison} />`}
-  </div>`;
 
 const Figure = ({ figure }) => html`
   <div>

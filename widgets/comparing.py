@@ -1,0 +1,102 @@
+"""What two variants side by side show: differences only."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from workbench.charts import COLUMNS
+from workbench.cost.by_layer import COSTS
+from workbench.diagnosis import Comparison
+from workbench.diagnosis.comparison import Contrast, figures, layers, steps
+from workbench.variant import Variant
+from workbench_widgets.page import View
+from workbench_widgets.pictures import pictures
+from workbench_widgets.store import State
+from workbench_widgets.words import change, signed
+
+MISSING = "Class by class and image by image needs the files of both: measure them on this machine first."
+NOISE = "Own error, dB"
+
+
+def comparison(state: State, first: Variant) -> View | None:
+    """The chosen variant and the one beside it: steps, figures, layers and, once they are asked for, answers."""
+    second = state.variant(state.compared)
+    if second is None or first.id == second.id or state.study is None:
+        return None
+    found = dict(state.comparisons).get((first.id, second.id))
+    here = {one.id for one in state.study.variants}
+    rows = _layers(first, second, found)
+    return {
+        "names": [first.name, second.name],
+        "recipe": [{"only": whose.name, "step": text} for whose, text in steps(first, second)],
+        "figures": [_figure(one) for one in figures(first, second) if one.name in COLUMNS],
+        "columns": [*(COLUMNS[name].label for name in COSTS), *([NOISE] if found else [])],
+        "layers": rows,
+        "same": "" if rows else "Every layer costs the same in both.",
+        "missing": "" if {first.id, second.id} <= here else MISSING,
+        "busy": any(not job.done for job in state.jobs),
+        "answers": _answers(found) if found else None,
+    }
+
+
+def _figure(one: Contrast) -> dict[str, str]:
+    shown = COLUMNS[one.name]
+    said, trend = ("not distinguishable", "") if one.overlap else change(one.name, one.first, one.second)
+    return {
+        "label": shown.label, "one": shown.text(one.first.value), "two": shown.text(one.second.value),
+        "change": said, "trend": trend,
+    }  # fmt: skip
+
+
+def _layers(first: Variant, second: Variant, found: Comparison | None) -> list[dict[str, Any]]:
+    costs = layers(first, second)
+    if found is None:
+        return [{"layer": name, "cells": [_pair(cost, *pair[cost]) for cost in COSTS]} for name, pair in costs.items()]
+    return [
+        {
+            "layer": row["layer"],
+            "cells": [
+                *(_pair(cost, *costs[row["layer"]][cost]) if row["layer"] in costs else "same" for cost in COSTS),
+                _noise(row["own_sqnr_db_first"], row["own_sqnr_db_second"]),
+            ],
+        }
+        for row in found.layers.to_dict("records")
+    ]
+
+
+def _pair(cost: str, a: int, b: int) -> str:
+    shown = COLUMNS[cost]
+    return shown.text(a) if a == b else f"{shown.number(a)} → {shown.text(b)}"
+
+
+def _noise(a: float, b: float) -> str:
+    if math.isnan(a) and math.isnan(b):
+        return "same"
+    return " → ".join("–" if math.isnan(one) else "exact" if math.isinf(one) else f"{one:.1f}" for one in (a, b))
+
+
+def _answers(found: Comparison) -> View:
+    """Class by class and image by image."""
+    if found.answers is None:
+        return {"sentences": str(found).splitlines(), "classes": [], "pictures": None}
+    return {
+        "sentences": str(found).splitlines(),
+        "classes": [_class(row) for row in found.classes.to_dict("records")],
+        "pictures": pictures(found),
+    }
+
+
+def _class(row: dict[Any, Any]) -> dict[str, str]:
+    sure = row["drop_low"] > 0 or row["drop_high"] < 0
+    low, high = sorted((-100 * row["drop_low"], -100 * row["drop_high"]))
+    return {
+        "name": str(row["name"]),
+        "one": f"{row['before']:.1%}",
+        "two": f"{row['after']:.1%}",
+        "change": f"{signed(-100 * row['drop'], 1)} ({signed(low, 1)} to {signed(high, 1)})",
+        "sure": "" if sure else "not distinguishable",
+        "taken": "" if pd.isna(row["taken_for"]) else str(row["taken_for"]),
+    }
