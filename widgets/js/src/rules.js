@@ -3,6 +3,7 @@
 import { html, throttle, useEffect, useMemo, useRef, useState } from "./ui.js";
 
 const EVERY = 60; // ms between two messages while a rule is dragged
+const SETTLED = 400; // ms without a move until Python's value is shown
 const KEYS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 };
 
 // Where an axis lies in the page, and its values there and back.
@@ -26,7 +27,15 @@ function Rule({ rule, view, send }) {
   const [held, setHeld] = useState(undefined); // undefined: nothing is held, and Python's value stands
   const grip = useRef(null);
   const tell = useMemo(() => throttle((value) => send("drag", { axis: rule.axis, value }), EVERY), [rule.axis]);
-  useEffect(() => setHeld(undefined), [rule.value, rule.column]);
+  // Python's value comes back late: while the rule moves, and a moment longer, what is held stands.
+  const moving = useRef(false);
+  const timer = useRef(null);
+  const settle = () => {
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => !moving.current && setHeld(undefined), SETTLED);
+  };
+  useEffect(settle, [rule.value, rule.column]);
+  useEffect(() => () => clearTimeout(timer.current), []);
   const place = geometry(view, rule.axis);
   const rest = rule.low ? place.from : place.to;
   const known = held === undefined ? rule.value : held;
@@ -36,17 +45,21 @@ function Rule({ rule, view, send }) {
     const next = clamped === rest ? null : clamped;
     setHeld(next);
     tell(next);
+    settle();
   };
   const drag = (event) => {
     event.preventDefault();
     grip.current.focus({ preventScroll: true });
     const target = event.currentTarget;
     target.setPointerCapture(event.pointerId);
+    moving.current = true;
     const follow = (e) => {
       const box = target.closest(".wb-rules").getBoundingClientRect();
       move(place.value(across ? e.clientX - box.left - place.left : e.clientY - box.top - place.top));
     };
     const end = () => {
+      moving.current = false;
+      settle();
       target.removeEventListener("pointermove", follow);
       target.removeEventListener("lostpointercapture", end);
     };

@@ -70,6 +70,7 @@ export class Plot {
 
   async embed(spec, rows, text) {
     this.result?.finalize();
+    this.onDrawn(null);
     // Warnings would tell the console of every group that has no mark yet.
     const look = { renderer: "svg", config: vegaConfig(this.element), logLevel: ERROR };
     const options = { actions: false, mode: "vega-lite", ...look };
