@@ -22,69 +22,85 @@ function geometry(view, axis) {
 
 const digits = (value) => Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
 
-function Rule({ rule, view, send }) {
-  const across = rule.axis === "x";
-  const [held, setHeld] = useState(undefined); // undefined: nothing is held, and Python's value stands
-  const grip = useRef(null);
-  const tell = useMemo(() => throttle((value) => send("drag", { axis: rule.axis, value }), EVERY), [rule.axis]);
-  // Python's value comes back late: while the rule moves, and a moment longer, what is held stands.
+// A rule's value: what is held while it moves, and Python's a moment after that, since its echo comes back late.
+function useHeld(rule, send) {
+  const [held, setHeld] = useState(undefined); // undefined: nothing is held
   const moving = useRef(false);
   const timer = useRef(null);
+  const tell = useMemo(() => throttle((value) => send("drag", { axis: rule.axis, value }), EVERY), [rule.axis]);
   const settle = () => {
     clearTimeout(timer.current);
     timer.current = setTimeout(() => !moving.current && setHeld(undefined), SETTLED);
   };
   useEffect(settle, [rule.value, rule.column]);
   useEffect(() => () => clearTimeout(timer.current), []);
-  const place = geometry(view, rule.axis);
-  const rest = rule.low ? place.from : place.to;
-  const known = held === undefined ? rule.value : held;
-  const value = Math.min(Math.max(known ?? rest, place.from), place.to);
-  const move = (to) => {
-    const clamped = Math.min(Math.max(to, place.from), place.to);
-    const next = clamped === rest ? null : clamped;
-    setHeld(next);
-    tell(next);
+  const hold = (value) => {
+    setHeld(value);
+    tell(value);
     settle();
   };
+  const hand = (on) => {
+    moving.current = on;
+    settle();
+  };
+  return [held === undefined ? rule.value : held, hold, hand];
+}
+
+// Follows the pointer that went down on `event`'s element until it is let go.
+function follow(event, onMove, onEnd) {
+  const target = event.currentTarget;
+  event.preventDefault();
+  target.setPointerCapture(event.pointerId);
+  const end = () => {
+    target.removeEventListener("pointermove", onMove);
+    target.removeEventListener("lostpointercapture", end);
+    onEnd();
+  };
+  target.addEventListener("pointermove", onMove);
+  target.addEventListener("lostpointercapture", end);
+}
+
+// The styles of the line at `at` pixels, and of the side of it that is not allowed.
+function styles(place, across, at, before) {
+  const box = (left, top, width, height) => `left:${left}px;top:${top}px;width:${width}px;height:${height}px`;
+  const { left, top, width, height } = place;
+  if (across) {
+    const line = `left:${left + at}px;top:${top}px;height:${height}px`;
+    return [line, box(left + (before ? 0 : at), top, before ? at : width - at, height)];
+  }
+  const line = `left:${left}px;top:${top + at}px;width:${width}px`;
+  return [line, box(left, top + (before ? 0 : at), width, before ? at : height - at)];
+}
+
+function Rule({ rule, view, send }) {
+  const across = rule.axis === "x";
+  const [known, hold, hand] = useHeld(rule, send);
+  const grip = useRef(null);
+  const place = geometry(view, rule.axis);
+  const within = (value) => Math.min(Math.max(value, place.from), place.to);
+  const rest = rule.low ? place.from : place.to;
+  const value = within(known ?? rest);
+  const move = (to) => hold(within(to) === rest ? null : within(to));
   const drag = (event) => {
-    event.preventDefault();
+    const rules = event.currentTarget.closest(".wb-rules");
     grip.current.focus({ preventScroll: true });
-    const target = event.currentTarget;
-    target.setPointerCapture(event.pointerId);
-    moving.current = true;
-    const follow = (e) => {
-      const box = target.closest(".wb-rules").getBoundingClientRect();
+    hand(true);
+    const onMove = (e) => {
+      const box = rules.getBoundingClientRect();
       move(place.value(across ? e.clientX - box.left - place.left : e.clientY - box.top - place.top));
     };
-    const end = () => {
-      moving.current = false;
-      settle();
-      target.removeEventListener("pointermove", follow);
-      target.removeEventListener("lostpointercapture", end);
-    };
-    target.addEventListener("pointermove", follow);
-    target.addEventListener("lostpointercapture", end);
+    follow(event, onMove, () => hand(false));
   };
   const press = (event) => {
-    const step = (place.to - place.from) / 100;
-    if (event.key in KEYS) move(value + KEYS[event.key] * step);
-    else if (event.key === "Home") move(place.from);
-    else if (event.key === "End") move(place.to);
-    else if (event.key === "Delete" || event.key === "Backspace") move(rest);
+    const goals = { Home: place.from, End: place.to, Delete: rest, Backspace: rest };
+    if (event.key in KEYS) move(value + (KEYS[event.key] * (place.to - place.from)) / 100);
+    else if (event.key in goals) move(goals[event.key]);
     else return;
     event.preventDefault();
   };
-  const at = place.pixel(value);
-  const forbidden = across === rule.low; // true: the side with the smaller pixels
-  const set = known !== null && known !== undefined;
+  const set = known !== null;
   const text = set ? `${rule.sign} ${digits(known)}${rule.unit}` : "none";
-  const line = across
-    ? `left:${place.left + at}px;top:${place.top}px;height:${place.height}px`
-    : `left:${place.left}px;top:${place.top + at}px;width:${place.width}px`;
-  const shade = across
-    ? `top:${place.top}px;height:${place.height}px;left:${place.left + (forbidden ? 0 : at)}px;width:${forbidden ? at : place.width - at}px`
-    : `left:${place.left}px;width:${place.width}px;top:${place.top + (forbidden ? 0 : at)}px;height:${forbidden ? at : place.height - at}px`;
+  const [line, shade] = styles(place, across, place.pixel(value), across === rule.low);
   return html`
     ${set && html`<div class="wb-rule-shade" style=${shade}></div>`}
     <div class="wb-rule wb-rule-${rule.axis} ${set ? "wb-rule-set" : ""}" style=${line} onPointerDown=${drag}>
