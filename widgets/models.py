@@ -15,6 +15,7 @@ from workbench.cost.network import CONVOLUTIONS
 from workbench.data import Data, Split
 from workbench.models import Model
 from workbench.models.load import ZOOS
+from workbench.quota import MEGABYTE
 from workbench_widgets import uploads
 from workbench_widgets.gallery import NOISE
 from workbench_widgets.page import View
@@ -112,7 +113,7 @@ def _picks(split: Split, classes: int) -> list[tuple[int, int]]:
 
 def _others() -> View:
     """What can be loaded beside the bundled models, and within which limits."""
-    size = f"{uploads.limit() / uploads.MEGABYTE:,.0f} MB"
+    size = f"{uploads.limit() / MEGABYTE:,.0f} MB"
     kinds = ", ".join(uploads.ACCEPTED)
     larger = "Larger ones need a workbench of your own." if uploads.published() else "Open larger ones by their path."
     return {

@@ -7,28 +7,28 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from workbench import quota
 from workbench.errors import BadFile, BadValue
 from workbench.models.load import FILES
+from workbench.quota import MEGABYTE, Quota
 
 #: What may be uploaded: a model, or images with their labels. No format here can carry code.
 DATA_FILES = (".npz",)
 ACCEPTED = (*FILES, *DATA_FILES)
-MEGABYTE = 10**6
 #: The largest upload where the page sets no other limit, in MB.
 LIMIT_MB = 100.0
-_PREFIX = "WORKBENCH_LIMIT_"
 #: Arrays may unfold to this many times the limit.
 _UNFOLDED = 20
 
 
 def limit() -> int:
     """The largest upload in bytes."""
-    return int(float(os.environ.get(f"{_PREFIX}UPLOAD_MB") or LIMIT_MB) * MEGABYTE)
+    return int((quota.here().upload_mb or LIMIT_MB) * MEGABYTE)
 
 
 def published() -> bool:
     """Whether strangers may be among the visitors: they get no path of this machine read."""
-    return os.environ.get("WORKBENCH_PUBLISHED") == "1" or any(name.startswith(_PREFIX) for name in os.environ)
+    return os.environ.get("WORKBENCH_PUBLISHED") == "1" or quota.here() != Quota()
 
 
 class Uploads:
@@ -42,7 +42,7 @@ class Uploads:
     def take(self, file: str, size: int, offset: int, content: bytes) -> Path | None:
         """Keep the next piece of a file of `size` bytes; its path once it is whole.
 
-        Raises: `BadFile` for a type that is not accepted, `BadValue` beyond the limit or out of turn.
+        Raises: `BadFile` for a type that is not accepted, `BadValue` beyond the limit or out of turn, `OverQuota`.
         """
         path = self._begun(file, size) if offset == 0 else self._open
         if path is None or path.name != _safe(file) or path.stat().st_size != offset:
@@ -62,6 +62,7 @@ class Uploads:
             raise BadFile(f"{file!r} cannot be uploaded: {refusal(suffix)}")
         if size > limit():
             raise BadValue(too_large(file, size))
+        quota.here().check_room(size)
         self._count += 1
         folder = Path(self._folder.name) / str(self._count)
         folder.mkdir()

@@ -180,6 +180,7 @@ def _environment(site: Site, visitors: Path) -> dict[str, str]:
     return {
         **os.environ,
         **site.quota.environment(),
+        "WORKBENCH_PUBLISHED": "" if site.token else "1",  # to whoever comes: no path of this machine is read for them
         "WORKBENCH_VISITORS": str(visitors),  # the folder of the folders that visitors store in
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads of torch and of ONNX Runtime would spin against each other
         "JUPYTER_PATH": _jupyter_path(),
