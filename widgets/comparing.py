@@ -69,7 +69,7 @@ def _layers(first: Variant, second: Variant, found: Comparison | None) -> list[d
 
 def _pair(cost: str, a: int, b: int) -> str:
     shown = COLUMNS[cost]
-    return shown.text(a) if a == b else f"{shown.number(a)} → {shown.text(b)}"
+    return "same" if a == b else f"{shown.number(a)} → {shown.text(b)}"
 
 
 def _noise(a: float, b: float) -> str:
@@ -94,8 +94,8 @@ def _class(row: dict[Any, Any]) -> dict[str, str]:
     low, high = sorted((-100 * row["drop_low"], -100 * row["drop_high"]))
     return {
         "name": str(row["name"]),
-        "one": f"{row['before']:.1%}",
-        "two": f"{row['after']:.1%}",
+        "one": f"{100 * row['before']:.1f} %",
+        "two": f"{100 * row['after']:.1f} %",
         "change": f"{signed(-100 * row['drop'], 1)} ({signed(low, 1)} to {signed(high, 1)})",
         "sure": "" if sure else "not distinguishable",
         "taken": "" if pd.isna(row["taken_for"]) else str(row["taken_for"]),

@@ -41,7 +41,7 @@ def _kind(found: Diagnosis | Comparison, change: str, label: str, meaning: str) 
 
 
 def _picture(image: Any, row: dict[Any, Any]) -> dict[str, str]:
-    before, after = (f"{row[f'confidence_{when}']:.0%}" for when in ("before", "after"))
+    before, after = (f"{100 * row[f'confidence_{when}']:.0f} %" for when in ("before", "after"))
     taken = f"taken for {row['before']} ({before}), now for {row['after']} ({after})"
     return {
         "url": png(image, PIXELS),

@@ -110,8 +110,6 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             self._still.follow(new)
         for name in SELECTING:
             self.panels[name].selected = new.selected
-        if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):
-            self.panels["diagnosis"].selected = " ".join(sorted(scope.chosen(new)))
         waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe
         if new.forecast is not old.forecast:
             self.panels["layers"].moved = layers.moved(new)
@@ -120,3 +118,5 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
                 continue
             if any(getattr(old, part) is not getattr(new, part) for part in parts):
                 self.panels[name].view = view(new)
+        if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):
+            self.panels["diagnosis"].selected = " ".join(sorted(scope.chosen(new)))

@@ -73,7 +73,7 @@ def test_the_pictures_say_what_each_is_and_what_it_became(compared: Comparison) 
     first = lost["pictures"][0]
     assert (first["label"], first["before"], first["after"]) == ("d", "d", "a")  # image 3, the surest
     softmax = np.exp(10) / (np.exp(10) + 3), np.exp(5) / (np.exp(5) + 3)
-    assert first["sure"] == f"{softmax[0]:.0%} sure → {softmax[1]:.0%}"
+    assert first["sure"] == f"{100 * softmax[0]:.0f} % sure → {100 * softmax[1]:.0f} %"
     assert "Image 3, d: taken for d" in first["alt"]
     assert first["url"].startswith("data:image/png;base64,")
 
