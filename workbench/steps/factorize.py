@@ -18,6 +18,7 @@ from torch import nn
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.errors import BadValue
 from workbench.lowrank.ranks import Rule, freeze, rounded, thaw
 from workbench.lowrank.spectra import Ranks, Spectrum
 from workbench.steps.base import Context, Layers, Prediction, Rewrite, Sketch, Step, layers_setting, setting
@@ -50,6 +51,9 @@ class Factorize(Rewrite, abstract=True):
     data_aware: bool = setting(
         True, "flag", "Fit the layers' outputs on calibration images instead of the weights alone.", label="data-aware"
     )
+    asymmetric: bool = setting(
+        False, "flag", "Fit each layer to the inputs that the layers before it give once they are factorized: slower."
+    )
     allow_growth: bool = setting(
         False, "flag", "Factorize also where that makes a layer larger, to see that full rank is exact."
     )
@@ -60,6 +64,11 @@ class Factorize(Rewrite, abstract=True):
     def __post_init__(self) -> None:
         object.__setattr__(self, self.rule_field, freeze(getattr(self, self.rule_field)))
         check_rule(self, rule_of(self))
+        if self.asymmetric and not self.data_aware:
+            raise BadValue(
+                f"{type(self).__name__}(asymmetric=True, data_aware=False): an asymmetric fit is one to calibration "
+                "images. Leave data_aware on."
+            )
         super().__post_init__()
 
     # What a family says.

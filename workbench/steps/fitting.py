@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from workbench.cost.network import Layer, Network
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised
+from workbench.steps.asymmetric import Pair, collect_pair
 from workbench.steps.base import Context
 from workbench.steps.chain import Chain, build, respond
 from workbench.steps.gradients import sensitivities
@@ -31,11 +32,37 @@ class Site:
     """A layer that is being replaced, in float32, with the norm that alone reads it and what it saw."""
 
     old: nn.Conv1d | nn.Conv2d | nn.Linear
-    weight: Tensor
-    bias: Tensor | None
     norm: _BatchNorm | None
     data: Moments | None
     gradients: Tensor | None  # second moment of those at its outputs, (groups, out, out)
+    pair: Pair | None = None  # what it reads behind layers that were replaced, for an asymmetric fit
+
+    @property
+    def weight(self) -> Tensor:
+        """What the chain is to do."""
+        weight = self.original
+        return weight if self.pair is None else self.pair.adjusted(weight, centred=self.movable)
+
+    @property
+    def original(self) -> Tensor:
+        """The layer's own weight."""
+        return self.old.weight.detach().float()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's own bias."""
+        return None if self.old.bias is None else self.old.bias.detach().float()
+
+    @property
+    def movable(self) -> bool:
+        """Whether a shift of the mean output can be undone."""
+        return self.old.bias is not None or self.norm is not None
+
+    @property
+    def means(self) -> tuple[Tensor, Tensor]:
+        """The mean patches that the original reads, and that the chain reads."""
+        assert self.data is not None
+        return self.data.mean if self.pair is None else self.pair.mean, self.data.mean
 
 
 def rewrite(
@@ -44,7 +71,7 @@ def rewrite(
     """A copy of `module` with the chains that were decided on. Raises: `StepFailed`, `Cancelled`."""
     _refuse_broken(decisions, step.brief)
     todo = [one for one in decisions if one.chain is not None]
-    module = copy.deepcopy(module)
+    original, module = module, copy.deepcopy(module)
     seen, matters = _statistics(step, module, network, todo, context)
     norms = _norms_after(network, module)
     for index, one in enumerate(todo):
@@ -52,9 +79,12 @@ def rewrite(
         context.progress(0.5 + 0.5 * index / len(todo), f"{step.title} {name}")
         old = module.get_submodule(name)
         assert isinstance(old, PLAIN)
-        weight, bias = old.weight.detach().float(), None if old.bias is None else old.bias.detach().float()
         data = seen.pop(name, None)
-        site = Site(old, weight, bias, norms.get(name), data if data and data.count else None, matters.pop(name, None))
+        site = Site(old, norms.get(name), data if data and data.count else None, matters.pop(name, None))
+        if step.asymmetric and index and site.data is not None and context.calibration is not None:
+            report = context.progress.part(0.5 + 0.5 * index / len(todo), 0.5 + 0.5 * (index + 1) / len(todo))
+            pair = collect_pair(original, module, one.layer, context.calibration, report, context.seed)
+            site = replace(site, data=pair.changed, pair=pair)
         module = _put(module, name, _replacement(step, one, site))
     return module
 
@@ -84,15 +114,15 @@ def _statistics(
 def _replacement(step: Factorize, decision: Decision, site: Site) -> nn.Sequential:
     """The fitted chain of one layer; the shift of its mean output goes to the bias or the norm after it."""
     assert decision.chain is not None
-    movable = site.bias is not None or site.norm is not None
     moments = root = None
     if site.data is not None:
-        moments = regularised(site.data.moment(centred=movable), site.data.count)
+        moments = regularised(site.data.moment(centred=site.movable), site.data.count)
         root = None if site.gradients is None else _root(step, site.gradients, site.data.images)
-    weights = _links(step, decision, site.weight if root is None else _through(root, site.weight), moments)
+    weight = site.weight if root is None else _through(root, site.weight)
+    weights = _links(step, decision, weight, moments)
     if root is not None:
         weights = _back(decision.chain, weights, root)
-    bias = _move_mean(decision, site, weights) if movable else site.bias
+    bias = _move_mean(decision, site, weights) if site.movable else site.bias
     if not all(bool(torch.isfinite(w).all()) for w in weights if w.is_floating_point()):
         raise StepFailed(
             f"{step.brief} on {decision.layer.module!r} gave values that are not finite. Use a higher rank."
@@ -117,9 +147,9 @@ def _move_mean(decision: Decision, site: Site, weights: list[Tensor]) -> Tensor 
         return site.bias
     layer = decision.layer
     assert decision.chain is not None
-    patch = site.data.mean.reshape(layer.c_in, *layer.kernel)
+    before, after = (mean.reshape(layer.c_in, *layer.kernel) for mean in site.means)
     dense = layer._replace(bias=False)
-    shift = respond((dense,), [site.weight], patch) - respond(decision.chain, weights, patch)
+    shift = respond((dense,), [site.original], before) - respond(decision.chain, weights, after)
     if site.bias is not None:
         return (site.bias.double() + shift).to(site.bias.dtype)
     if site.norm is not None and site.norm.running_mean is not None:

@@ -127,10 +127,8 @@ def _one_pass(
     found: dict[str, Moments] = {}
     handles = []
     for name, layer in layers.items():
-        d, g = _dimension(layer), layer.groups
-        zeros = torch.zeros(g, d, dtype=torch.float64), torch.zeros(g, d, d, dtype=torch.float64)
-        found[name] = Moments(*zeros, images=len(inputs))
-        observer = _Observer(name, layer, found[name], len(inputs), seed)
+        observer = Observer.of(layer, len(inputs), seed)
+        found[name] = observer.sums
         handles.append(module.get_submodule(name).register_forward_pre_hook(observer))
     was_training = module.training
     module.eval()
@@ -146,21 +144,35 @@ def _one_pass(
     return found
 
 
-class _Observer:
+class Observer:
     """A forward pre-hook that adds a layer's patches to its moments."""
 
-    def __init__(self, name: str, layer: Layer, sums: Moments, images: int, seed: int) -> None:
-        self.name, self.layer, self.sums = name, layer, sums
+    def __init__(self, layer: Layer, sums: Moments, seed: int) -> None:
+        self.layer, self.sums = layer, sums
         self.places = prod(layer.output[1:]) if layer.kind == "conv" else prod(layer.output[:-1])
         wanted = max(SAMPLES_A_DIMENSION * _dimension(layer), SAMPLED_ELEMENTS // _dimension(layer))
-        self.per_image = min(-(-wanted // images), self.places)
+        self.per_image = min(-(-wanted // sums.images), self.places)
         self.generator = torch.Generator().manual_seed(seed)
 
+    @classmethod
+    def of(cls, layer: Layer, images: int, seed: int) -> Observer:
+        """An observer that has seen nothing yet, of so many images."""
+        d, g = _dimension(layer), layer.groups
+        zeros = torch.zeros(g, d, dtype=torch.float64), torch.zeros(g, d, d, dtype=torch.float64)
+        return cls(layer, Moments(*zeros, images=images), seed)
+
     def __call__(self, _: nn.Module, args: Sequence[Any]) -> None:
-        x = args[0]
+        """As the pre-hook of the layer."""
+        self.see(args[0])
+
+    def see(self, x: Tensor) -> Tensor:
+        """Add the patches of inputs (N, ...), and return them, (groups, samples, d).
+
+        Raises: `StepFailed` for values that are not finite.
+        """
         if not torch.isfinite(x.sum()):
             raise StepFailed(
-                f"On calibration images the layer {self.name!r} reads NaN or infinite values. "
+                f"On calibration images the layer {self.layer.module!r} reads NaN or infinite values. "
                 "Check the images' normalisation, or use data_aware=False."
             )
         positions = None
@@ -171,3 +183,4 @@ class _Observer:
         self.sums.first += split.double().sum(1)
         self.sums.second += (split.mT @ split).double()
         self.sums.count += len(found)
+        return split

@@ -1,0 +1,89 @@
+"""What a layer reads in a network whose earlier layers were already changed, beside what it read in the original.
+
+An asymmetric fit (Zhang et al. 2015, section 3.3) gives the original's outputs from the changed inputs, so that
+errors do not add up from layer to layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from workbench.cost.network import Layer
+from workbench.jobs import Reporter
+from workbench.lowrank.moments import RIDGE
+from workbench.steps.moments import BATCH, Moments, Observer
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Moments of the changed inputs x', the original inputs' mean patch (groups, d), and E[x x'^T] (groups, d, d)."""
+
+    changed: Moments
+    mean: Tensor
+    cross: Tensor
+
+    def adjusted(self, weight: Tensor, *, centred: bool) -> Tensor:
+        """The weight (out, in, *kernel) whose outputs of x' are nearest to those of `weight` of x.
+
+        W' = W (E[x x'^T] + c I) (E[x' x'^T] + c I)^-1, covariances when `centred`: with a small c directions that
+        were hardly seen keep the weight that they have.
+        """
+        cross, own = self.cross, self.changed.second / self.changed.count
+        if centred:
+            before, after = self.mean[:, :, None], self.changed.mean[:, None, :]
+            cross, own = cross - before * after, own - after.mT * after
+        scale = own.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(own.dtype).tiny)[:, None, None]
+        ridge = RIDGE * scale * torch.eye(own.shape[-1], dtype=own.dtype)
+        flat = weight.reshape(len(own), -1, own.shape[-1]).to(own.dtype)
+        fitted = torch.linalg.solve(own + ridge, (flat @ (cross + ridge)).mT).mT
+        return fitted.reshape(weight.shape).to(weight.dtype)
+
+
+def collect_pair(
+    original: nn.Module, changed: nn.Module, layer: Layer, inputs: Tensor, progress: Reporter, seed: int = 0
+) -> Pair:
+    """The moments of one layer, in two networks that both have it, at the same places of the same images.
+
+    Raises: `StepFailed` when it reads values that are not finite; `Cancelled`.
+    """
+    before, after = (Observer.of(layer, len(inputs), seed) for _ in range(2))
+    cross = torch.zeros_like(after.sums.second)
+    with torch.no_grad():
+        for done in range(0, len(inputs), BATCH):
+            progress(done / len(inputs), "Reading calibration images")
+            read = [
+                _read(module, layer.module, observer, inputs[done : done + BATCH])
+                for module, observer in ((original, before), (changed, after))
+            ]
+            cross += (read[0].mT @ read[1]).double()
+    return Pair(after.sums, before.sums.mean, cross / after.sums.count)
+
+
+class _Enough(Exception):
+    """No error: what follows the layer need not be computed."""
+
+
+def _read(module: nn.Module, name: str, observer: Observer, images: Tensor) -> Tensor:
+    """The patches (groups, samples, d) that a layer reads of images."""
+    found: list[Tensor] = []
+
+    def listen(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        found.append(observer.see(args[0]))
+        raise _Enough
+
+    handle = module.get_submodule(name).register_forward_pre_hook(listen)
+    was_training = module.training
+    module.eval()
+    try:
+        module(images)
+    except _Enough:
+        pass
+    finally:
+        handle.remove()
+        module.train(was_training)
+    return found[0]
