@@ -40,7 +40,7 @@ class Pair:
         scale = own.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(own.dtype).tiny)[:, None, None]
         ridge = RIDGE * scale * torch.eye(own.shape[-1], dtype=own.dtype)
         flat = weight.reshape(len(own), -1, own.shape[-1]).to(own.dtype)
-        fitted = torch.linalg.solve(own + ridge, (flat @ (cross + ridge)).mT).mT
+        fitted: Tensor = torch.linalg.solve(own + ridge, (flat @ (cross + ridge)).mT).mT
         return fitted.reshape(weight.shape).to(weight.dtype)
 
 
