@@ -47,6 +47,8 @@ function watchKernel(model, say) {
   };
 }
 
+const SETTLED = 150; // ms without a move
+
 export function mount(model, el) {
   const name = model.get("panel");
   el.classList.add("wb-panel", `wb-p-${name}`);
@@ -59,7 +61,19 @@ export function mount(model, el) {
     const view = { ...model.get("view"), chosen_id: model.get("selected"), lost };
     render(html`<${PANELS[name]} view=${view} send=${send} model=${model} />`, el);
   };
-  model.on("change:view change:selected", draw);
+  // While a slider moves a chart, the table beside it waits: laying it out would hold up the next frames.
+  let waiting = null;
+  const settled = () => {
+    waiting = null;
+    draw();
+  };
+  const moving = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(settled, SETTLED);
+  };
+  const changed = () => waiting ?? draw();
+  model.on("change:view change:selected", changed);
+  model.on("change:moved", moving);
   draw();
   const say = (text) => {
     lost = text;
@@ -68,7 +82,9 @@ export function mount(model, el) {
   const unwatch = name === "head" ? watchKernel(model, say) : () => {};
   return () => {
     unwatch();
-    model.off("change:view change:selected", draw);
+    clearTimeout(waiting);
+    model.off("change:view change:selected", changed);
+    model.off("change:moved", moving);
     render(null, el);
   };
 }
