@@ -137,11 +137,31 @@ def _error(rows: list[Row]) -> dict[str, Any]:
 
 def moved(state: State) -> list[float]:
     """The heights of the chart's bars after the recipe; the page moves them before the table's rows arrive."""
-    if state.forecast is None:
-        return []
-    scale = COLUMNS[state.cost].scale
-    # As many digits as the rows have, so that these change nothing when they come.
-    return [round(pair.cost(state.cost)[1] / scale, 10) for pair in state.forecast.pairs if any(pair.cost(state.cost))]
+    drawn = _drawn(state)
+    return [] if drawn is None else _heights(state.cost, [pair.cost(state.cost)[1] for pair in drawn])
+
+
+def promised(state: State) -> list[float] | None:
+    """The same from what is known of each layer before the forecast; None where that is not enough."""
+    drawn = _drawn(state)
+    if drawn is None or state.promise is None or len(state.promise[0]) != 1 or not state.promise[1].layers:
+        return None
+    known, place = state.promise[1].layers, COSTS.index(state.cost)
+    after = [
+        known[pair.before.module][place] if pair.before and pair.before.module in known else pair.cost(state.cost)[0]
+        for pair in drawn
+    ]
+    return _heights(state.cost, after)
+
+
+def _drawn(state: State) -> list[Pair] | None:
+    """The layers that have bars."""
+    return None if state.forecast is None else [one for one in state.forecast.pairs if any(one.cost(state.cost))]
+
+
+def _heights(cost: str, values: Sequence[float]) -> list[float]:
+    """With as many digits as the rows have, so that these change nothing when they come."""
+    return [round(value / COLUMNS[cost].scale, 10) for value in values]
 
 
 def _chart(cost: str, found: Sequence[Pair], chosen: frozenset[str]) -> View:

@@ -105,24 +105,21 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         except (WorkbenchError, OSError, TypeError) as error:
             panel.send(answer | {"error": str(error)})
 
-    def _move(self, state: State) -> None:
-        """Send the bars' heights with the figures right behind them, so that both are in one frame of the page."""
-        if state.forecast is not None:
-            _ = state.forecast.outcomes  # the slow part of the figures
-        self.panels["layers"].moved = layers.moved(state)
-
     def _show(self, old: State, new: State) -> None:
         if new.frame is not old.frame or new.published is not old.published:
             self._still.follow(new)
         for name in SELECTING:
             self.panels[name].selected = new.selected
         waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe
-        if new.forecast is not old.forecast:
-            self._move(new)
+        heights = layers.promised(new) if new.promise is not old.promise else None
+        if heights is not None:
+            self.panels["layers"].moved = heights
         for name, (view, parts) in PANELS.items():
             if name == "layers" and waiting:  # drawn with the prediction, which is on its way
                 continue
             if any(getattr(old, part) is not getattr(new, part) for part in parts):
                 self.panels[name].view = view(new)
+            if name == "prediction" and new.forecast is not old.forecast:  # behind the figures, ahead of the rows
+                self.panels["layers"].moved = layers.moved(new)
         if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):
             self.panels["diagnosis"].selected = " ".join(sorted(scope.chosen(new)))

@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.cost.network import Totals
 from workbench.diagnosis import Bisection, Comparison, Diagnosis, Sensitivity
 from workbench.export import Manifest
 from workbench.jobs import Job
 from workbench.published import Published
 from workbench.recipe import Recipe
-from workbench.steps.base import Step
+from workbench.steps.base import Prediction, Step
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets.forecast import Forecast
@@ -90,7 +89,7 @@ class State:
     sensitivity: Sensitivity | None = None  # the latest
     editing: tuple[int, str] | None = None  # the setting whose slider is being dragged
     problem: Problem | None = None
-    promise: tuple[Recipe, Totals] | None = None  # a recipe's totals, known before its forecast
+    promise: tuple[Recipe, Prediction] | None = None  # a recipe's totals, known before its forecast
     forecast: Forecast | None = None
     jobs: tuple[Job[Any], ...] = ()
     tick: int = 0  # counts the reports of jobs

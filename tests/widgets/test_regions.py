@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench import published as module
 from workbench.estimate import Estimate, exact
+from workbench.models import Model
 from workbench.published import publish
 from workbench.recipe import Recipe
+from workbench.steps.base import Step
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import editing, scope
+from workbench_widgets import editing, layers, scope
 from workbench_widgets.forecast import predict
 from workbench_widgets.screen import Screen
 from workbench_widgets.store import State
@@ -269,6 +272,16 @@ def test_a_step_says_how_far_it_reaches(screen: Screen) -> None:
     act(screen, "recipe", "add", name="SVD")
     until(reach, "the plan")
     assert reach() == "1 layer changes, 2 left alone."
+
+
+@pytest.mark.parametrize("step", [wb.Tucker(rank=0.4), wb.SVD(rank=0.3), wb.SVD(rank=0.5, layers="blocks.1.*")])
+@pytest.mark.parametrize("cost", ["macs", "params", "memory_access_bytes"])
+def test_the_bars_of_the_quick_prediction_are_those_of_the_plan(mobilenet: Model, step: Step, cost: str) -> None:
+    study = SimpleNamespace(model=mobilenet)
+    recipe = step.recipe()
+    state = State(cost=cost, forecast=predict(study, Recipe()), promise=(recipe, recipe.predict(mobilenet)))  # type: ignore[arg-type]
+    planned = replace(state, forecast=predict(study, recipe))  # type: ignore[arg-type]
+    assert layers.promised(state) == layers.moved(planned)
 
 
 def test_time_and_sensitivity_of_layers_are_measured_on_request(screen: Screen) -> None:

@@ -73,6 +73,8 @@ class Prediction(Totals):
     """
 
     relative_error: Mapping[str, float] = field(default_factory=dict, hash=False)
+    #: MACs, parameters and memory access of each layer that was looked at, where they were known without a sketch.
+    layers: Mapping[str, tuple[int, int, int]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

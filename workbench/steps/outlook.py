@@ -68,7 +68,10 @@ def outlook(step: Factorize, network: Network, weights: Weights, after: Sequence
     change[[0, 2]] *= table.uses
     total_macs, total_params, total_bytes = (int(x) for x in table.totals + change.sum(1))
     peak = _peak(figures[COSTS:], replaced, table)
-    return Prediction(total_macs, total_params, total_bytes, peak, _errors(ranks, replaced, table))
+    costs = np.where(replaced, figures[:COSTS], table.dense).T.tolist()
+    pairs = zip(table.treated, costs, strict=True)
+    layers = {one.layer.module: (cost[0], cost[1], cost[2]) for one, cost in pairs if one.uses == 1}
+    return Prediction(total_macs, total_params, total_bytes, peak, _errors(ranks, replaced, table), layers)
 
 
 def _errors(ranks: np.ndarray, replaced: np.ndarray, table: Table) -> dict[str, float]:
