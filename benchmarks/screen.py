@@ -7,6 +7,7 @@ Needs the extra `test` and a Chromium. Absolute times are of the machine that it
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import statistics
 import sys
@@ -179,18 +180,18 @@ def visitors(browser: Browser, count: int = 10) -> Iterator[tuple[str, str, str]
         yield "memory a visitor (proportional set size)", f"{statistics.median(sizes) / 2**20:.0f} MB", "reported"
 
 
-def memory(parent: int) -> list[int]:
+def memory(server: int) -> list[int]:
     """Bytes of each kernel under the server: its own pages, and its share of those that several use."""
-    found = []
+    parents, commands = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status, command = (folder / "status").read_text(), (folder / "cmdline").read_text()
-            if f"PPid:\t{parent}\n" in status and "ipykernel" in command:
-                lines = (folder / "smaps_rollup").read_text().splitlines()
-                found.append(1024 * int(next(line for line in lines if line.startswith("Pss:")).split()[1]))
-        except OSError:  # it has ended
-            continue
-    return found
+        with contextlib.suppress(OSError):  # it has ended
+            parents[int(folder.name)] = int((folder / "status").read_text().split("PPid:")[1].split()[0])
+            commands[int(folder.name)] = (folder / "cmdline").read_text()
+    nurseries = {pid for pid, parent in parents.items() if parent == server and "widgets.nursery" in commands[pid]}
+    kernels = [pid for pid, parent in parents.items() if parent in nurseries]
+    kernels += [pid for pid, parent in parents.items() if parent == server and "ipykernel" in commands[pid]]
+    lines = [(Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines() for pid in kernels]
+    return [1024 * int(next(line for line in one if line.startswith("Pss:")).split()[1]) for one in lines]
 
 
 @contextmanager

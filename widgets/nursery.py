@@ -19,10 +19,17 @@ import selectors
 import signal
 import socket
 import sys
+import time
+import traceback
 from pathlib import Path
 
 #: What a visitor's kernel needs until it shows its first chart and runs its first recipe.
 IMPORTS = ("ipykernel.kernelapp", "workbench_widgets.screen", "workbench.diagnosis", "onnxruntime")
+
+
+#: ZeroMQ looks again after 0.1 to 0.2 s for an address that was not there. A forked kernel is ready sooner, and what
+#: it said before its server listens would be lost.
+SUBSCRIBED_SECONDS = 0.3
 
 
 class Nursery:
@@ -39,6 +46,7 @@ class Nursery:
         os.set_blocking(waker, False)
         signal.set_wakeup_fd(waker)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to answer
         self.chooser.register(self.wake, selectors.EVENT_READ)
 
     def serve(self) -> None:
@@ -91,21 +99,34 @@ def become(wanted: dict[str, object], inherited: list[socket.socket]) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for one in inherited:
             one.close()
         os.environ.clear()
         os.environ.update(wanted["env"])  # type: ignore[call-overload]  # `stand_in` wrote it
         os.chdir(str(wanted["folder"]))
-        sys.argv = ["ipykernel_launcher", "-f", str(wanted["file"])]
-        import tempfile
-
-        from ipykernel.kernelapp import launch_new_instance
-
-        tempfile.tempdir = None  # the visitor's own
-        launch_new_instance()
+        # The kernel was told of its parent at import, which was another one then.
+        sys.argv = ["ipykernel_launcher", "-f", str(wanted["file"]), f"--IPKernelApp.parent_handle={os.getppid()}"]
+        run_kernel()
         code = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(code)
+
+
+def run_kernel() -> None:
+    """Run a kernel as the arguments of this process say, until it is told to end."""
+    import tempfile
+
+    from ipykernel.kernelapp import IPKernelApp
+
+    tempfile.tempdir = None  # the visitor's own, by the environment
+    kernel = IPKernelApp.instance()
+    kernel.initialize()
+    time.sleep(SUBSCRIBED_SECONDS)
+    kernel.start()
 
 
 def stand_in(path: str, connection_file: str) -> None:

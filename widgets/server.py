@@ -10,6 +10,8 @@ import gzip
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -21,7 +23,7 @@ from jupyter_server.services.kernels.handlers import KernelHandler, _kernel_id_r
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.utils import url_path_join
 from tornado.httputil import HTTPServerRequest
-from traitlets import Integer
+from traitlets import Integer, Unicode
 from voila.app import Voila
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
@@ -36,7 +38,7 @@ Try again in a few minutes."
 _A_YEAR = 365 * 24 * 3600
 
 
-class Kernels(AsyncMappingKernelManager):  # type: ignore[misc]  # jupyter_server's traits have no types
+class Kernels(AsyncMappingKernelManager):
     """Ends what nobody uses: a kernel without a page soon, one behind an open page that stays idle later.
 
     A job's reports count as use, whether anybody sees them or not.
@@ -45,10 +47,10 @@ class Kernels(AsyncMappingKernelManager):  # type: ignore[misc]  # jupyter_serve
     cull_open_timeout = Integer(3600, config=True, help="Seconds without use after which an open page's kernel ends.")
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**settings)  # type: ignore[no-untyped-call]  # as is much of Jupyter
         self._stores: dict[str, str] = {}
 
-    async def start_kernel(self, *, env: dict[str, str] | None = None, **how: Any) -> str:
+    async def start_kernel(self, *, env: dict[str, str] | None = None, **how: Any) -> str:  # type: ignore[override]
         """Start a kernel whose temporary files have a folder of their own, which goes when it ends."""
         store = tempfile.mkdtemp(prefix="visitor-", dir=os.environ.get("WORKBENCH_VISITORS"))
         kernel_id: str = await super().start_kernel(env={**(env or os.environ), "TMPDIR": store}, **how)
@@ -63,7 +65,7 @@ class Kernels(AsyncMappingKernelManager):  # type: ignore[misc]  # jupyter_serve
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         """End this kernel if it has been idle for too long."""
         self.cull_connected = self.idle_seconds(kernel_id) > self.cull_open_timeout
-        await super().cull_kernel_if_idle(kernel_id)
+        await super().cull_kernel_if_idle(kernel_id)  # type: ignore[no-untyped-call]
 
     def idle_seconds(self, kernel_id: str) -> float:
         """Seconds since a kernel last said or did anything."""
@@ -71,7 +73,7 @@ class Kernels(AsyncMappingKernelManager):  # type: ignore[misc]  # jupyter_serve
         return 0.0 if last is None else (last.now(last.tzinfo) - last).total_seconds()
 
 
-class Page(JupyterHandler):  # type: ignore[misc]
+class Page(JupyterHandler):
     """The page's frame. It starts nothing: a visitor who comes back finds the kernel that was there."""
 
     @tornado.web.authenticated
@@ -118,6 +120,13 @@ class Server(Voila):  # type: ignore[misc]
     """Voilà with these handlers and no other."""
 
     max_visitors = Integer(20, config=True, help="Visitors at a time; each has a kernel, a process of its own.")
+    nursery = Unicode("", config=True, help="The socket of the process that kernels are forked of; '' is none.")
+
+    def start(self) -> None:
+        """Serve; the process that kernels are forked of comes first, and ends with this one."""
+        if self.nursery:
+            subprocess.Popen([sys.executable, "-m", "workbench_widgets.nursery", self.nursery])
+        super().start()
 
     def init_settings(self) -> dict[str, Any]:
         """Voilà's settings and the number of visitors."""

@@ -36,7 +36,8 @@ class Still:
         if self._id or get_ipython() is None or "WORKBENCH_VISITORS" in os.environ:  # the dashboard keeps nothing
             return
         self._id = uuid.uuid4().hex
-        display({"text/html": "", "text/plain": ""}, raw=True, display_id=self._id)
+        empty = {"text/html": "", "text/plain": ""}
+        display(empty, raw=True, display_id=self._id)  # type: ignore[no-untyped-call]
 
     def follow(self, state: State) -> None:
         """Draw this state, unless another one comes before there is time to."""
@@ -47,7 +48,7 @@ class Still:
         from IPython.display import update_display
 
         found = {"text/html": html(state), "text/plain": charts.summary(rows.everything(state), state.x, state.y)}
-        update_display(found, raw=True, display_id=self._id)
+        update_display(found, raw=True, display_id=self._id)  # type: ignore[no-untyped-call]
 
 
 def html(state: State) -> str:

@@ -45,6 +45,11 @@ class Site:
     visitors: int = 20
     quota: Quota = field(default_factory=Quota)
 
+    @property
+    def private(self) -> bool:
+        """Whether nobody but the user of this machine opens the page."""
+        return bool(self.token) and self.host == HOST and self.base_url == "/"
+
     def __post_init__(self) -> None:
         if not (self.base_url.startswith("/") and self.base_url.endswith("/")):
             raise BadValue(f"The base address is {self.base_url!r}; it begins and ends with a slash, as /workbench/.")
@@ -73,12 +78,12 @@ def parse_quota(given: Sequence[str], public: bool) -> tuple[Quota, int]:
     return Quota(**known), visitors
 
 
-def notebook(source: str = SOURCE) -> dict[str, Any]:
+def notebook(source: str = SOURCE, kernel: str = "python3") -> dict[str, Any]:
     """A notebook of one cell (nbformat 4)."""
     cell: dict[str, Any] = {"cell_type": "code", "id": "workbench", "metadata": {}, "source": source}
     cell |= {"outputs": [], "execution_count": None}
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, "title": "workbench"}
+    spec = {"name": kernel, "display_name": "Python 3", "language": "python"}
+    metadata = {"kernelspec": spec, "language_info": {"name": "python"}, "title": "workbench"}
     return {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
@@ -155,14 +160,21 @@ def serving(
     A request to end this process ends the server too, and what visitors stored goes with it.
     Raises: `WorkbenchError` when it does not come up.
     """
-    with _ended_by_request(), tempfile.TemporaryDirectory(prefix="workbench-page-") as folder:
+    with (
+        _ended_by_request(),
+        tempfile.TemporaryDirectory(prefix="workbench-page-", ignore_cleanup_errors=True) as folder,
+    ):
         home, page, visitors = (Path(folder) / name for name in ("server", "page", "visitors"))
         for one in (home, page, visitors):
             one.mkdir()
-        (home / "voila.json").write_text(json.dumps(configuration(port, preheat, site)), encoding="utf-8")
-        (page / "workbench.ipynb").write_text(json.dumps(notebook(source)), encoding="utf-8")
+        told, kernel = configuration(port, preheat, site), "python3"
+        if sys.platform == "linux":
+            told["Server"]["nursery"], kernel = str(home / "nursery"), "workbench"
+            _write_kernel(home)
+        (home / "voila.json").write_text(json.dumps(told), encoding="utf-8")
+        (page / "workbench.ipynb").write_text(json.dumps(notebook(source, kernel)), encoding="utf-8")
         command = [sys.executable, "-m", "workbench_widgets.server", str(page / "workbench.ipynb")]
-        server = subprocess.Popen(command, cwd=home, env=_environment(site, visitors))
+        server = subprocess.Popen(command, cwd=home, env=_environment(site, visitors, home))
         try:
             _wait(server, port)
             shown = socket.gethostname() if site.host in EVERYWHERE else site.host
@@ -175,24 +187,37 @@ def serving(
             server.kill()
 
 
-def _environment(site: Site, visitors: Path) -> dict[str, str]:
+def _write_kernel(home: Path) -> None:
+    """Describe to Jupyter the kernel that is forked of a process which has everything imported."""
+    folder = home / "kernels" / "workbench"
+    folder.mkdir(parents=True)
+    stand_in = Path(_screen_folders()[0]) / "nursery.py"
+    command = [sys.executable, "-S", str(stand_in), str(home / "nursery"), "{connection_file}"]
+    spec = {"argv": command, "display_name": "Workbench", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+
+
+def _environment(site: Site, visitors: Path, home: Path) -> dict[str, str]:
     """The server's, which its kernels inherit."""
     return {
         **os.environ,
         **site.quota.environment(),
-        "WORKBENCH_PUBLISHED": "" if site.token else "1",  # to whoever comes: no path of this machine is read for them
+        "WORKBENCH_PUBLISHED": "" if site.private else "1",  # no path of this machine is read for strangers
         "WORKBENCH_VISITORS": str(visitors),  # the folder of the folders that visitors store in
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads of torch and of ONNX Runtime would spin against each other
-        "JUPYTER_PATH": _jupyter_path(),
+        "JUPYTER_PATH": _jupyter_path(home),
     }
 
 
-def _jupyter_path() -> str:
-    """Where Voilà looks for templates; ours gives the page what its cell made, as lines of JSON."""
-    screen = importlib.util.find_spec("workbench_widgets")  # not imported: the server itself needs none of it
-    folders = screen.submodule_search_locations if screen else None
-    ours = [str(Path(folder) / "static") for folder in folders or ()]
-    return os.pathsep.join([*ours, *filter(None, [os.environ.get("JUPYTER_PATH")])])
+def _jupyter_path(home: Path) -> str:
+    """Where Voilà looks for kernels and templates; ours gives the page what its cell made, as lines of JSON."""
+    ours = [str(Path(folder) / "static") for folder in _screen_folders()]
+    return os.pathsep.join([str(home), *ours, *filter(None, [os.environ.get("JUPYTER_PATH")])])
+
+
+def _screen_folders() -> list[str]:
+    screen = importlib.util.find_spec("workbench_widgets")  # not imported: the command itself needs none of it
+    return list(screen.submodule_search_locations or ()) if screen else []
 
 
 @contextlib.contextmanager

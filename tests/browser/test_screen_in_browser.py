@@ -94,15 +94,17 @@ def test_a_kernel_that_ends_is_seen_and_said(visitor: Any, server: tuple[str, in
     expect(page.locator(".t-add-step option").first).to_be_attached(timeout=60_000)
 
 
-def kernels(parent: int) -> set[int]:
-    """The processes of the kernels under a server."""
-    found = set()
+def kernels(server: int) -> set[int]:
+    """The processes of the kernels under a server: forked of its nursery, or started by itself."""
+    parents, commands = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
-            mine = f"PPid:\t{parent}\n" in status.read_text()
-            if mine and "ipykernel" in status.with_name("cmdline").read_text():
-                found.add(int(status.parent.name))
-    return found
+            pid = int(status.parent.name)
+            parents[pid] = int(status.read_text().split("PPid:")[1].split()[0])
+            commands[pid] = status.with_name("cmdline").read_text()
+    nurseries = {pid for pid, parent in parents.items() if parent == server and "widgets.nursery" in commands[pid]}
+    own = {pid for pid, parent in parents.items() if parent == server and "ipykernel" in commands[pid]}
+    return own | {pid for pid, parent in parents.items() if parent in nurseries}
 
 
 def accept(page: Any) -> None:
