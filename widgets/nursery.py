@@ -154,6 +154,7 @@ def main(path: str) -> None:
     for name in IMPORTS:
         importlib.import_module(name)
     gc.freeze()  # what is collected no more is not written to, and stays shared
+    Path(f"{path}.ready").touch()
     nursery.serve()
 
 

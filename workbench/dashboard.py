@@ -29,6 +29,8 @@ SOURCE = "import workbench as wb\n\nwb.app()"
 #: The largest upload that the page accepts, with room for the base64 of it; tornado's own limit is 10 MB.
 MAX_MESSAGE_BYTES = 256 * 1024**2
 START_SECONDS = 60.0
+#: Seconds that the address is held back until kernels can be forked at once; without that they start more slowly.
+IMPORT_SECONDS = 20.0
 #: Seconds without use after which a visitor's kernel ends: once the tab is closed, and while it stays open.
 CLOSED_SECONDS, OPEN_SECONDS = 600, 3600
 #: What a visitor may use where nobody is asked for a token, unless other limits are given.
@@ -177,6 +179,7 @@ def serving(
         server = subprocess.Popen(command, cwd=home, env=_environment(site, visitors, home))
         try:
             _wait(server, port)
+            _wait_for_imports(home / "nursery.ready")
             shown = socket.gethostname() if site.host in EVERYWHERE else site.host
             query = f"?token={site.token}" if site.token else ""
             yield f"http://{shown}:{port}{site.base_url}{query}", server
@@ -231,6 +234,12 @@ def _ended_by_request() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _wait_for_imports(ready: Path) -> None:
+    deadline = time.monotonic() + IMPORT_SECONDS
+    while sys.platform == "linux" and not ready.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _wait(server: subprocess.Popen[bytes], port: int) -> None:
