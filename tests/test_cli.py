@@ -21,6 +21,10 @@ from workbench.errors import StepFailed, WorkbenchError
 from workbench.quota import Quota
 
 
+#: A server begins to listen to a kernel a moment after that kernel is ready.
+PRINTING = "import time\ntime.sleep(1)\nprint(6 * 7)"
+
+
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
@@ -122,7 +126,7 @@ def test_a_server_that_cannot_start_says_so() -> None:
 @pytest.mark.slow
 def test_the_server_shows_the_page_runs_no_other_code_and_ends() -> None:
     port = dashboard.free_port(8900)
-    with dashboard.serving(port, source="print(6 * 7)", preheat=False) as (address, server):
+    with dashboard.serving(port, source=PRINTING, preheat=False) as (address, server):
         assert "<main>" in urllib.request.urlopen(address, timeout=60).read().decode()
         lines = urllib.request.urlopen(f"{address}visit", timeout=60).read().decode().split("\n")
         assert json.loads(lines[1])["text"] == "42\n"
@@ -136,7 +140,7 @@ def test_the_server_shows_the_page_runs_no_other_code_and_ends() -> None:
 @pytest.mark.slow
 def test_without_its_token_nothing_opens() -> None:
     site = dashboard.Site(token=dashboard.new_token(), base_url="/some/where/")
-    with dashboard.serving(dashboard.free_port(8930), "print(6 * 7)", preheat=False, site=site) as (address, _):
+    with dashboard.serving(dashboard.free_port(8930), PRINTING, preheat=False, site=site) as (address, _):
         bare, _, query = address.partition("?")
         assert bare.endswith("/some/where/")
         assert query == f"token={site.token}"

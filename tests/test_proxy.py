@@ -18,6 +18,8 @@ import pytest
 
 from workbench.dashboard import Site, free_port, serving
 
+#: A server begins to listen to a kernel a moment after that kernel is ready.
+PRINTING = "import time\ntime.sleep(1)\nprint(6 * 7)"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -40,7 +42,7 @@ def address(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     main = f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
     (folder / "nginx.conf").write_text(f"{main}http {{ access_log off; {kept}\n{text}\n}}\n")
     site = Site(base_url="/workbench/")
-    with serving(back, "print(6 * 7)", preheat=False, site=site):
+    with serving(back, PRINTING, preheat=False, site=site):
         proxy = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)])
         try:
             _wait(front)

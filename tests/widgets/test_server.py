@@ -22,7 +22,8 @@ from workbench.quota import Quota
 pytest.importorskip("voila")
 from workbench_widgets.server import ASSETS, STATIC, Kernels
 
-SOURCE = "import os, tempfile\nprint(tempfile.gettempdir(), os.environ['WORKBENCH_LIMIT_JOB_MINUTES'])"
+#: A server begins to listen to a kernel a moment after that kernel is ready.
+SOURCE = "import os, tempfile, time\ntime.sleep(1)\nprint(tempfile.gettempdir(), os.environ['WORKBENCH_LIMIT_JOB_MINUTES'])"
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,13 @@ function say(text, button) {
 }
 
 // Asks for a kernel with the screen in it. Lines arrive as it starts: first its name, then what its one cell gives.
-async function begin() {
+async function begin(again = true) {
   const answer = await fetch("visit", { cache: "no-store" });
   if (answer.status === 503) throw new Error(await answer.text());
   const lines = (await answer.text()).split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   const root = lines.map((line) => line.data?.["application/vnd.jupyter.widget-view+json"]?.model_id).find(Boolean);
   const failed = lines.find((line) => line.output_type === "error");
+  if (!root && !failed && again) return begin(false); // what the first said was lost on its way
   if (!root) throw new Error(failed ? `${failed.ename}: ${failed.evalue}` : `The server answered ${answer.status} without a screen.`);
   return { kernel: lines[0].kernel, root };
 }
