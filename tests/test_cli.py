@@ -20,7 +20,6 @@ from workbench.cli import app
 from workbench.errors import StepFailed, WorkbenchError
 from workbench.quota import Quota
 
-
 #: A server begins to listen to a kernel a moment after that kernel is ready.
 PRINTING = "import time\ntime.sleep(1)\nprint(6 * 7)"
 

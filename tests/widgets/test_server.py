@@ -23,7 +23,11 @@ pytest.importorskip("voila")
 from workbench_widgets.server import ASSETS, STATIC, Kernels
 
 #: A server begins to listen to a kernel a moment after that kernel is ready.
-SOURCE = "import os, tempfile, time\ntime.sleep(1)\nprint(tempfile.gettempdir(), os.environ['WORKBENCH_LIMIT_JOB_MINUTES'])"
+SOURCE = """
+import os, tempfile, time
+time.sleep(1)
+print(tempfile.gettempdir(), os.environ["WORKBENCH_LIMIT_JOB_MINUTES"])
+"""
 
 
 @pytest.fixture(scope="module")
