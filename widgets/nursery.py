@@ -124,9 +124,9 @@ def run_kernel() -> None:
 
     tempfile.tempdir = None  # the visitor's own, by the environment
     kernel = IPKernelApp.instance()
-    kernel.initialize()
+    kernel.initialize()  # type: ignore[no-untyped-call]  # Jupyter has few types
     time.sleep(SUBSCRIBED_SECONDS)
-    kernel.start()
+    kernel.start()  # type: ignore[no-untyped-call]
 
 
 def stand_in(path: str, connection_file: str) -> None:
