@@ -65,7 +65,7 @@ def _classes(found: Diagnosis) -> list[dict[str, str]]:
     table = found.classes.head(5)
     return [
         {
-            "name": str(row["class"]) if "class" in row else str(row.iloc[0]),
+            "name": str(row["name"]),
             "drop": f"{-100 * row['drop']:+.1f}".replace("-", "−"),
             "taken": str(row["taken_for"]) or "–",
         }

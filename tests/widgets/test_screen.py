@@ -209,6 +209,7 @@ def test_a_diagnosis_and_a_bisection_arrive_and_a_layer_is_restored(screen: Scre
     json.dumps(shown, allow_nan=False)
     assert [row["layer"] for row in shown["layers"]] == [e.layer for e in study.diagnose(hurt, progress=False).errors]
     assert [row["step"] for row in shown["steps"]] == ["original", "SVD 0.1"]
+    assert {row["name"] for row in shown["classes"]} <= set(study.data.classes)
     act(screen, "diagnosis", "toggle", layer="conv2")  # one choice of layers for all regions
     assert screen.panels["diagnosis"].selected == "conv2"
     until(lambda: [row["id"] for row in view(screen, "layers")["rows"] if row["chosen"]] == ["conv2"], "the choice")

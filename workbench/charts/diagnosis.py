@@ -31,7 +31,9 @@ def layer_errors(frame: pd.DataFrame) -> alt.LayerChart:
         if len(frame) and name not in frame:
             raise unknown("column", name, frame.columns)
     rows = pd.concat([_strip(frame, name, title) for name, title in _STRIPS.items()], ignore_index=True)
-    across = alt.X("layer:N", sort=None, title="Layer", axis=alt.Axis(labelAngle=-45, labelLimit=180))
+    room = "bandwidth('x') < 18"  # too narrow a cell for a name or a number: the tooltip and the table have them
+    names = alt.Axis(labelAngle=-45, labelLimit=180, labelExpr=f"{room} ? '' : datum.label")
+    across = alt.X("layer:N", sort=None, title="Layer", axis=names)
     up = alt.Y("which:N", sort=list(_STRIPS.values()), title=None)
     base = alt.Chart(_data(rows)).transform_filter("isValid(datum.shown)")
     colour = alt.Color(
@@ -49,7 +51,8 @@ def layer_errors(frame: pd.DataFrame) -> alt.LayerChart:
     ]
     ink = alt.condition(f"datum.shown > {(_WORST_DB + _BEST_DB) / 2}", alt.value("black"), alt.value("white"))
     cells = base.mark_rect(cursor="pointer").encode(x=across, y=up, color=colour, tooltip=tooltip)
-    numbers = base.mark_text(fontSize=10, cursor="pointer").encode(x=across, y=up, text="text:N", color=ink)
+    text = base.mark_text(fontSize=10, cursor="pointer", opacity=alt.ExprRef(f"{room} ? 0 : 1"))
+    numbers = text.encode(x=across, y=up, text="text:N", color=ink)
     chosen = base.transform_filter("indexof(split(selected, ' '), datum.layer) >= 0")
     frames = chosen.mark_rect(filled=False, stroke=_CHOSEN, strokeWidth=3).encode(x=across, y=up)
     chart = alt.LayerChart(layer=[cells, numbers, frames], width="container", height=90)
