@@ -74,6 +74,8 @@ MOVED = {
     "chart of layers moved": ".t-layer-chart",
 }
 STEPS = 14
+#: Hundredths of the weights that each of the visitors prunes; none ends in a nought, which names leave out.
+RATIOS = [*range(31, 40), 41]
 #: Counts milliseconds from an event until what the selector finds has changed.
 CHANGED = """(selector) => { const node = document.querySelector(selector);
   window.wbBegun = null; window.wbTook = null;
@@ -165,15 +167,15 @@ def visitors(browser: Browser, count: int = 10) -> Iterator[tuple[str, str, str]
             page.wait_for_selector(".t-model-fashion-mobilenet .wb-tag:text('chosen')")
             page.locator(".t-add-step").select_option("Prune")
             page.locator(".t-add").click()
-            page.locator(".t-step .wb-number").first.fill(f"0.{30 + index}")
+            page.locator(".t-step .wb-number").first.fill(f"0.{RATIOS[index]}")
             page.locator(".t-step .wb-number").first.press("Enter")
-            page.locator(f".t-run:text-is('Run Prune 0.{30 + index}')").click()
+            page.locator(f".t-run:text-is('Run Prune 0.{RATIOS[index]}')").click()
         finished, strangers = 0, 0
         for index, page in enumerate(pages):
-            page.wait_for_selector(f"tr.t-variant.wb-selected:has-text('Prune 0.{30 + index}')")
+            page.wait_for_selector(f"tr.t-variant.wb-selected:has-text('Prune 0.{RATIOS[index]}')")
             finished += 1
             text = page.locator(".t-table tbody").inner_text()
-            strangers += sum(f"Prune 0.{30 + other}" in text for other in range(count) if other != index)
+            strangers += sum(f"Prune 0.{RATIOS[other]}" in text for other in range(count) if other != index)
         yield f"{count} visitors, each running a recipe: finished", str(finished), f"{count}"
         yield "variants of another visitor that were seen", str(strangers), "0"
         sizes = memory(server.pid)
