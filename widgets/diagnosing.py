@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 from workbench import charts
 from workbench.diagnosis import Bisection, Diagnosis
+from workbench.models import Model
+from workbench.recipe import Recipe
 from workbench_widgets.page import View
 from workbench_widgets.pictures import pictures
 from workbench_widgets.store import State
 
 EMPTY = "Choose a variant that was measured here. Its diagnosis says which layer, step and class lost what."
+NOTHING: View = {"chart": None, "layers": [], "steps": [], "classes": [], "pictures": None}
 WORST, BEST = 0.0, 50.0  # dB between which cells are shaded
 
 
@@ -28,27 +32,31 @@ def diagnosis(state: State) -> View:
         "empty": "" if found or halved else f"{chosen.name} has not been diagnosed yet.",
         "busy": any(not job.done for job in state.jobs),
         "sentences": str(found).splitlines() if found else [],
-        **(_found(found) if found else {"chart": None, "layers": [], "steps": [], "classes": [], "pictures": None}),
+        **(_found(found, _changed(chosen.recipe, chosen.model)) if found else NOTHING),
         "bisection": _bisection(halved) if halved else None,
     }
 
 
-def _found(found: Diagnosis) -> View:
+@lru_cache(maxsize=8)
+def _changed(recipe: Recipe, model: Model) -> frozenset[str]:
+    """The layers that can be restored; the others were left alone."""
+    return frozenset(recipe.changed(model))
+
+
+def _found(found: Diagnosis, changed: frozenset[str]) -> View:
     spec = charts.layer_errors(found.layers).to_dict()
     rows = spec.pop("datasets")[spec["data"]["name"]]
     spec["data"] = {"name": "errors", "values": []}
-    known = [one for one in found.errors if not math.isnan(one.own_sqnr_db)]
     summary = f"Signal over error of {len(found.errors)} layers, in decibels; the table below has every figure."
     return {
         "chart": {"spec": spec, "rows": rows, "summary": summary},
         "layers": [
             {
-                "layer": one.layer, "operator": one.operator, "note": one.note,
+                "layer": one.layer, "operator": one.operator, "note": one.note, "changed": one.layer in changed,
                 "cells": [_decibels(one.sqnr_db), _decibels(one.own_sqnr_db), _percent(one.clipped)],
             }
             for one in found.errors
         ],
-        "restorable": len(known),
         "steps": [
             {"step": one.step, "score": f"{100 * one.score.value:.2f} %", "drop": _points(one.drop)}
             for one in found.prefixes

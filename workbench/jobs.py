@@ -166,6 +166,10 @@ class Job(Generic[T]):
             raise self.error
         return self._value  # type: ignore[return-value]  # set whenever there is no error
 
+    def join(self) -> None:
+        """Wait for the end, and until every listener has been told of it."""
+        self._thread.join()
+
     def _report(self, fraction: float, stage: str) -> None:
         self._progress = Progress(fraction, stage, time.monotonic() - self._started)
         self._notify()

@@ -22,6 +22,7 @@ def follow(job: Job[T], progress: Callable[[float, str], None] | bool) -> T:
         if callable(progress):
             listener = progress
             job.on_change(lambda j: listener(j.progress.fraction, j.progress.stage))
+            job.join()  # else the result could be here before the listener has heard of the end
         return job.result()
     except KeyboardInterrupt:
         job.cancel()

@@ -45,8 +45,11 @@ def browser(chromium: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def seen() -> Seen:
-    return Seen()
+def seen() -> Iterator[Seen]:
+    """What the pages of this test saw; it must have been nothing, and is told of a failed test as well."""
+    found = Seen()
+    yield found
+    assert found == Seen()
 
 
 @pytest.fixture

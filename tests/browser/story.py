@@ -39,8 +39,9 @@ def time_the_layers(page: Any) -> None:
     from playwright.sync_api import expect
 
     page.locator(".t-ask-times").click()
+    expect(page.locator(".t-job").last).to_contain_text("time of each layer")
     heading = page.locator(".t-layers th", has_text="Time")
-    expect(heading).to_be_visible(timeout=60_000)
+    expect(heading).to_be_visible(timeout=120_000)
     heading.locator("button").focus()
     page.keyboard.press("Enter")
     expect(heading).to_have_attribute("aria-sort", "descending")
@@ -206,11 +207,13 @@ def diagnose(page: Any) -> None:
     flipped = page.locator(".wb-p-diagnosis .t-flip img")
     expect(flipped.first).to_be_visible()
     assert flipped.first.evaluate("image => image.naturalWidth") == 28
-    restore = page.locator(".t-restore").nth(1)
+    restore = page.locator(".t-restore").first
     name = str(restore.get_attribute("aria-label")).removeprefix("Restore ")
     restore.click()
-    expect(page.locator(".t-status")).to_contain_text(name)
+    expect(page.locator(".t-status")).to_contain_text(f"{name} stay as in the original")
+    expect(page.locator(".t-scope")).not_to_contain_text("every layer")
     page.locator(".t-undo").click()
+    expect(page.locator(".t-scope")).to_contain_text("every layer")
 
 
 def is_accessible(page: Any, theme: str) -> None:
@@ -256,18 +259,28 @@ def reload_and_find_it_again(page: Any) -> None:
 
 
 def whole(page: Any, folder: Path) -> None:
-    """From load to export."""
-    choose_a_model(page)
-    look_at_the_data_and_send_what_is_refused(page)
-    add_a_step_and_slide(page)
-    scope_by_a_layer_and_take_it_back(page)
-    switch_off_and_on(page)
-    a_wrong_value_is_a_sentence(page)
-    run_the_recipe(page)
-    select_in_chart_and_table(page)
-    look_at_the_other_charts(page)
-    drag_a_limit(page)
-    limit_and_compare(page)
-    diagnose(page)
-    time_the_layers(page)
-    export_and_download(page, folder)
+    """From load to export; what fails is told with what the page said then."""
+    parts = (
+        choose_a_model,
+        look_at_the_data_and_send_what_is_refused,
+        add_a_step_and_slide,
+        scope_by_a_layer_and_take_it_back,
+        switch_off_and_on,
+        a_wrong_value_is_a_sentence,
+        run_the_recipe,
+        select_in_chart_and_table,
+        look_at_the_other_charts,
+        drag_a_limit,
+        limit_and_compare,
+        diagnose,
+        time_the_layers,
+    )
+    part: Any = None
+    try:
+        for part in parts:
+            part(page)
+        part = export_and_download
+        part(page, folder)
+    except Exception as error:
+        said = " | ".join(page.locator(".t-status, .t-job").all_inner_texts())
+        raise AssertionError(f"{part.__name__} at {page.viewport_size}; the page says: {said}") from error

@@ -1,12 +1,14 @@
 """Jobs: progress, cancel, errors, and waiting for a turn."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from workbench.errors import BadValue, Cancelled
 from workbench.jobs import Gate, Job, Reporter
+from workbench.progress import follow
 
 
 def test_a_job_gives_its_result_and_its_progress() -> None:
@@ -24,6 +26,17 @@ def test_a_job_gives_its_result_and_its_progress() -> None:
     assert job.result(5) == 42
     assert job.state == "done"
     assert (0.5, "half") in seen and seen[-1] == (1.0, "done")
+
+
+def test_whoever_follows_a_job_hears_of_its_end_before_the_result_is_there() -> None:
+    heard: list[str] = []
+
+    def slow(fraction: float, stage: str) -> None:
+        time.sleep(0.1)
+        heard.append(stage)
+
+    assert follow(Job(lambda report: time.sleep(0.5)), slow) is None
+    assert heard[-1] == "done"
 
 
 def test_cancel_stops_at_the_next_report() -> None:

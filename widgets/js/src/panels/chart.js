@@ -27,18 +27,22 @@ const Axis = ({ label, name, view, send }) => html`
     </label>
   <//>`;
 
-// Sent a moment after the last key: a half-typed limit is no mistake yet.
+// Sent a moment after the last key, since a half-typed limit is no mistake yet, or when the field is left; what was
+// sent is not sent again then, which would undo what a rule has changed meanwhile.
 const Limit = ({ limit, send }) => {
-  const timer = useRef(null);
+  const timer = useRef(null); // null: nothing waits to be sent
   const [typed, setTyped] = useState(null);
-  const commit = (text, after) => {
+  const commit = (text) => {
+    clearTimeout(timer.current);
+    timer.current = null;
+    send("limit", { text });
+  };
+  const type = (text) => {
     clearTimeout(timer.current);
     setTyped(text);
-    timer.current = setTimeout(() => {
-      send("limit", { text });
-      setTyped(null);
-    }, after);
+    timer.current = setTimeout(() => commit(text), 700);
   };
+  useEffect(() => void (timer.current === null && setTyped(null)), [limit.text]);
   return html`
     <div class="wb-limit">
       <label for="wb-limit">Limits</label>
@@ -50,8 +54,8 @@ const Limit = ({ limit, send }) => {
         aria-describedby="wb-limit-said"
         aria-invalid=${limit.problem ? "true" : undefined}
         value=${typed ?? limit.text}
-        onInput=${(e) => commit(e.target.value, 700)}
-        onChange=${(e) => commit(e.target.value, 0)}
+        onInput=${(e) => type(e.target.value)}
+        onChange=${(e) => timer.current !== null && commit(e.target.value)}
       />
       <p id="wb-limit-said" class=${limit.problem ? "wb-problem" : "wb-help"} role="status">
         ${limit.problem || limit.said || "Type limits, or drag a handle at the end of an axis. Variants outside turn grey; none is hidden."}

@@ -26,8 +26,9 @@ const Row = ({ row, chosen, send }) => html`
     <th scope="row">${row.layer}${row.note && html`<small>${row.note}</small>`}</th>
     ${row.cells.map((cell) => html`<td class="wb-num wb-heat" style="--heat:${Math.round(cell.heat * 34)}%">${cell.text}</td>`)}
     <td>
-      ${row.cells[1].value !== null &&
-      html`<button type="button" class="wb-small t-restore" aria-label="Restore ${row.layer}" onClick=${() => send("restore", { layers: [row.layer] })}>Restore</button>`}
+      ${row.changed
+        ? html`<button type="button" class="wb-small t-restore" aria-label="Restore ${row.layer}" onClick=${() => send("restore", { layers: [row.layer] })}>Restore</button>`
+        : html`<small>left alone</small>`}
     </td>
   </tr>`;
 
