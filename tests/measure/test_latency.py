@@ -18,6 +18,7 @@ from workbench.jobs import Job, Reporter
 from workbench.measure.latency import ENOUGH, Timings, interleave, measure_latency
 from workbench.measure.machine import machine
 from workbench.measure.pulse import fastest_known, pulse, remember
+from workbench.measure.worker import Request, measure
 from workbench.onnx_file import write_onnx
 
 
@@ -115,6 +116,15 @@ def test_a_file_against_itself(small: Path) -> None:
     assert found.batch == 3
     assert seen[0] == 0.0
     assert seen[-1] == 1.0
+
+
+def test_progress_never_goes_back_where_a_busy_machine_takes_longer(small: Path) -> None:
+    seen: list[float] = []
+    never_quiet = Request((str(small),), ("onnxruntime",), seconds=0.2, pulse=1e-9)
+    found = measure(never_quiet, seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    assert len(found.times[0]) == never_quiet.sessions
 
 
 def test_cancel_kills_the_worker(large: Path) -> None:

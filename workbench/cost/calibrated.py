@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from workbench.cost.features import AMOUNTS, Work, work
@@ -39,17 +40,29 @@ class Calibration:
             found[0] = (*found[0][:2], found[0][2] + self.run_seconds)
         return found
 
+    @cached_property
+    def _seconds(self) -> Mapping[str, list[tuple[int, int, float]]]:
+        """By regime: the place of each amount that takes time, the place of its cause, seconds for one unit."""
+        return {
+            regime: [
+                (place, _CAUSES.get(amount, _MEMORY), seconds)
+                for place, amount in enumerate(AMOUNTS, 1)
+                if (seconds := (self.common if amount in COMMON else of_kernel).get(amount, 0.0))
+            ]
+            for regime, of_kernel in [*self.seconds.items(), ("", {})]
+        }
+
     def _sum(self, operators: list[Work]) -> tuple[float, float, float]:
-        causes = {"arithmetic": 0.0, "memory": 0.0, "start": 0.0}
+        causes = [0.0, 0.0, 0.0]
         for one in operators:
-            regime = self.seconds.get(one.regime, {})
-            for amount, value in zip(AMOUNTS, one[1:], strict=True):
-                seconds = self.common.get(amount, 0.0) if amount in COMMON else regime.get(amount, 0.0)
-                causes[_CAUSE.get(amount, "memory")] += value * seconds
-        return causes["arithmetic"], causes["memory"], causes["start"]
+            for place, cause, seconds in self._seconds.get(one.regime) or self._seconds[""]:
+                causes[cause] += one[place] * seconds
+        return causes[0], causes[1], causes[2]
 
 
-_CAUSE = {"macs": "arithmetic", "starts": "start", "groups": "start", "cold": "start"}
+#: Arithmetic, memory, starting: the places of an amount's cause.
+_MEMORY = 1
+_CAUSES = {"macs": 0, "starts": 2, "groups": 2, "cold": 2}
 
 
 def folder() -> Path:

@@ -8,6 +8,7 @@ alone; these rules were read off its optimised graphs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import ceil, prod
 from typing import NamedTuple
 
@@ -64,16 +65,17 @@ def work(network: Network, cache_bytes: float) -> list[list[Work]]:
     done: set[tuple[int, bool]] = set()  # changes of order that were made
     found = []
     for layer in network.layers:
-        wants, gives = _order(layer, [blocked.get(tensor, False) for tensor in layer.reads])
+        alike = layer._replace(name="", module="", reads=(), writes=-1)
+        wants, gives = _order(alike, bool(layer.reads) and blocked.get(layer.reads[0], False))
         mine = []
         for tensor in layer.reads:
             if wants is not None and blocked.get(tensor, False) != wants and (tensor, wants) not in done:
                 done.add((tensor, wants))
                 mine.append(Work("reorder", bytes=2 * prod(layer.input) * layer.bits / 8))
-        mine += _own(layer, far)
+        own, acts = _own(alike, far)
+        mine += own
         if far:
             mine = [one._replace(cold=one.starts) for one in mine]
-        acts = layer.bits / 8 * (prod(layer.input) + layer.others + prod(layer.output))
         if mine and not layer.fused and acts > cache_bytes / _SHARE:
             mine[-1] = mine[-1]._replace(spilled=acts)
         blocked[layer.writes] = gives
@@ -81,9 +83,13 @@ def work(network: Network, cache_bytes: float) -> list[list[Work]]:
     return found
 
 
-def _order(layer: Layer, given: list[bool]) -> tuple[bool | None, bool]:
-    """The order that a layer wants its inputs in (None: any), and the order of its output."""
-    first = bool(given) and given[0]
+#: Layers of the same shapes do the same work, and a slider asks for most of them again and again.
+_SHAPES = 4096
+
+
+@lru_cache(_SHAPES)
+def _order(layer: Layer, first: bool) -> tuple[bool | None, bool]:
+    """The order that a layer wants its inputs in (None: any), and the order of its output. `first`: its input's."""
     if layer.kind == "reshape" and len(layer.input) == len(layer.output):
         return None, first
     if is_blocked(layer):
@@ -98,7 +104,14 @@ def _cat_aligned(layer: Layer) -> bool:
     return layer.input[0] % BLOCK == 0 and layer.output[0] % BLOCK == 0
 
 
-def _own(layer: Layer, far: bool) -> Iterator[Work]:
+@lru_cache(_SHAPES)
+def _own(layer: Layer, far: bool) -> tuple[tuple[Work, ...], float]:
+    """A layer's operators, and the bytes of maps that they read and write."""
+    acts = layer.bits / 8 * (prod(layer.input) + layer.others + prod(layer.output))
+    return tuple(_operators(layer, acts, far)), acts
+
+
+def _operators(layer: Layer, acts: float, far: bool) -> Iterator[Work]:
     moved = layer.memory_access_bytes
     if layer.op in _SIZED and len(layer.output) > 1:  # the file computes the new sizes from the batch's
         yield Work("sizes")
@@ -113,7 +126,6 @@ def _own(layer: Layer, far: bool) -> Iterator[Work]:
         yield Work(f"move{small}", bytes=moved, starts=1.0 if small else 0.0)
         return
     weights = layer.weight_elements * size
-    acts = (prod(layer.input) + layer.others + prod(layer.output)) * size
     if layer.kind in CONVOLUTIONS:
         yield _convolution(layer, acts, weights, far * weights)
     elif layer.macs:
