@@ -1,4 +1,4 @@
-"""A JupyterLab of its own for a benchmark: one notebook, one cell, nothing of the user's settings."""
+"""A JupyterLab of its own, for benchmarks and browser tests: one notebook, nothing of the user's settings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from urllib.request import urlopen
 
 from playwright.sync_api import Page
 
-from workbench.dashboard import notebook
-
 #: The notebook is the one in front and its kernel answers: before that the command does nothing.
 READY = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
@@ -28,21 +26,21 @@ START_SECONDS = 90
 
 
 @contextlib.contextmanager
-def serving_lab(port: int, source: str) -> Iterator[str]:
-    """The address of a notebook with `source` as its cell, while the block runs."""
+def serving_lab(port: int, notebook: str) -> Iterator[str]:
+    """The address of a notebook, given as its JSON, alone on its page, while the block runs."""
     with tempfile.TemporaryDirectory(prefix="workbench-lab-") as name:
         folder = Path(name)
         settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         (settings / "notification.jupyterlab-settings").write_text(json.dumps(QUIET))
         (folder / "served").mkdir()
-        (folder / "served" / "page.ipynb").write_text(json.dumps(notebook(source)))
+        (folder / "served" / "page.ipynb").write_text(notebook)
         own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **{k: str(folder / v) for k, v in own.items()}}
         server = subprocess.Popen(_command(port, folder), cwd=folder, env=environment)
         try:
             _wait(server, port)
-            yield f"http://127.0.0.1:{port}/lab/tree/page.ipynb"
+            yield f"http://127.0.0.1:{port}/doc/tree/page.ipynb"
         finally:
             server.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -68,7 +66,9 @@ def _command(port: int, folder: Path) -> list[str]:
 
 def _wait(server: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"JupyterLab ended with exit code {server.returncode}.")
         with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/api", timeout=2):
             return
         time.sleep(0.2)

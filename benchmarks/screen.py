@@ -8,6 +8,7 @@ Needs the extra `test` and a Chromium. Absolute times are of the machine that it
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import statistics
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 from lab import run_cells, serving_lab
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from workbench.dashboard import free_port, serving
+from workbench.dashboard import free_port, notebook, serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -209,7 +210,7 @@ def opened(browser: Browser, source: str, ready: str) -> Iterator[Page]:
 
 @contextmanager
 def opened_in_lab(browser: Browser, source: str, ready: str) -> Iterator[Page]:
-    with serving_lab(free_port(18650), source) as address:
+    with serving_lab(free_port(18650), json.dumps(notebook(source))) as address:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(120_000)
         page.goto(address)

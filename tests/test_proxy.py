@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from coroutines import finished
 
 from workbench.dashboard import Site, free_port, serving
 
@@ -69,7 +68,7 @@ def test_page_files_kernel_and_socket_pass(address: str) -> None:
     lines = urllib.request.urlopen(f"{address}visit", timeout=60).read().decode().splitlines()
     kernel = json.loads(lines[0])["kernel"]
     assert json.loads(lines[1])["text"] == "42\n"
-    assert finished(_ask(f"{address.replace('http', 'ws')}api/kernels/{kernel}/channels", address)) == "ok"
+    assert asyncio.run(_ask(f"{address.replace('http', 'ws')}api/kernels/{kernel}/channels", address)) == "ok"
 
 
 async def _ask(socket_address: str, page: str) -> str:
@@ -94,7 +93,7 @@ def test_another_page_s_socket_is_refused(address: str) -> None:
     from tornado.httpclient import HTTPClientError
 
     with pytest.raises(HTTPClientError, match="403"):
-        finished(_ask(f"{address.replace('http', 'ws')}api/kernels/{kernel}/channels", "http://elsewhere.example/"))
+        asyncio.run(_ask(f"{address.replace('http', 'ws')}api/kernels/{kernel}/channels", "http://elsewhere.example/"))
 
 
 def test_too_many_visits_of_one_address_are_refused(address: str) -> None:

@@ -18,6 +18,7 @@ from workbench.jobs import Job, Reporter
 from workbench.measure.latency import ENOUGH, Timings, interleave, measure_latency
 from workbench.measure.machine import machine
 from workbench.measure.pulse import fastest_known, pulse, remember
+from workbench.measure.turn import turn
 from workbench.measure.worker import Request, measure
 from workbench.onnx_file import write_onnx
 
@@ -125,6 +126,33 @@ def test_progress_never_goes_back_where_a_busy_machine_takes_longer(small: Path)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
     assert len(found.times[0]) == never_quiet.sessions
+
+
+def test_measurements_take_turns_and_who_waits_can_be_cancelled(small: Path) -> None:
+    waiting = threading.Event()
+
+    def work(report: Reporter) -> object:
+        return interleave([small], seconds=0.2, progress=report)
+
+    with turn(Reporter()):
+        job = Job(work)
+        job.on_change(lambda one: waiting.set() if "waiting" in one.progress.stage else None)
+        assert waiting.wait(30)
+        other = Job(work)
+        other.cancel()
+        with pytest.raises(Cancelled):
+            other.result(30)
+        assert not job.done
+    assert job.result(60)
+
+
+def test_where_the_cache_cannot_be_written_there_are_no_turns(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    assert interleave([small], seconds=0.2)
 
 
 def test_cancel_kills_the_worker(large: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -14,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from coroutines import finished
 
 from workbench.dashboard import Site, free_port, serving
 from workbench.quota import Quota
@@ -97,7 +97,7 @@ def test_who_is_ended(idle: int, connections: int, state: str, ends: bool) -> No
         ended.append(kernel_id)
 
     kernels.shutdown_kernel = shutdown_kernel
-    finished(kernels.cull_kernel_if_idle("one"))
+    asyncio.run(kernels.cull_kernel_if_idle("one"))
     kernels._kernels.clear()
     assert bool(ended) is ends
 

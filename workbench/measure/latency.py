@@ -26,6 +26,7 @@ from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Z95, Estimate, exact
 from workbench.jobs import Reporter
 from workbench.measure.pulse import TOLERANCE, fastest_known, fastest_of, remember
+from workbench.measure.turn import turn
 from workbench.measure.worker import Request
 
 Array = npt.NDArray[np.float64]
@@ -187,7 +188,7 @@ def _ask(request: Request, progress: Reporter) -> dict[str, Any]:
     environment = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1")
     root = str(Path(workbench.__file__).parents[1])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with tempfile.TemporaryFile("w+") as complaints:
+    with turn(progress), tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "workbench.measure.worker"],
             stdin=subprocess.PIPE,
