@@ -184,6 +184,15 @@ def test_bad_settings(small: Path, wrong: dict[str, float]) -> None:
         measure_latency(small, small, **wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_the_usual_seconds_come_from_the_environment(small: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("WORKBENCH_LATENCY_SECONDS", text)
+    with pytest.raises(BadValue, match=f"WORKBENCH_LATENCY_SECONDS is '{text}'"):
+        measure_latency(small, small)
+    monkeypatch.setenv("WORKBENCH_LATENCY_SECONDS", "0.2")
+    assert measure_latency(small, small).latency_ms.value > 0
+
+
 def test_the_worker_stays_lean() -> None:
     code = "import sys, workbench.measure.worker; sys.exit(bool({'torch', 'pandas', 'onnx'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

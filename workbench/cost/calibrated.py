@@ -46,7 +46,7 @@ class Calibration:
         return {
             regime: [
                 (place, _CAUSES.get(amount, _MEMORY), seconds)
-                for place, amount in enumerate(AMOUNTS, 1)
+                for place, amount in enumerate(AMOUNTS)
                 if (seconds := (self.common if amount in COMMON else of_kernel).get(amount, 0.0))
             ]
             for regime, of_kernel in [*self.seconds.items(), ("", {})]
@@ -54,9 +54,9 @@ class Calibration:
 
     def _sum(self, operators: list[Work]) -> tuple[float, float, float]:
         causes = [0.0, 0.0, 0.0]
-        for one in operators:
-            for place, cause, seconds in self._seconds.get(one.regime) or self._seconds[""]:
-                causes[cause] += one[place] * seconds
+        for regime, *amounts in operators:
+            for place, cause, seconds in self._seconds.get(regime) or self._seconds[""]:
+                causes[cause] += amounts[place] * seconds
         return causes[0], causes[1], causes[2]
 
 

@@ -27,9 +27,12 @@ class Weights:
 
     def of(self, layer: str) -> torch.Tensor | None:
         """The weight of the layer at this module path, or None where it is not known yet."""
-        if any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
+        if self.changed and any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
             return None
-        weight: torch.Tensor | None = self.module.get_parameter(f"{layer}.weight").detach()
+        key = (layer, "")
+        if key not in self.cache:  # torch looks a parameter up by splitting its path
+            self.cache[key] = self.module.get_parameter(f"{layer}.weight").detach()
+        weight: torch.Tensor = self.cache[key]
         return weight
 
     def analysed(self, layer: str, what: str, compute: Callable[[torch.Tensor], T]) -> T | None:

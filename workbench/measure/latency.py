@@ -6,6 +6,7 @@ Absolute times drift with the machine by tens of per cent; ratios taken within o
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import subprocess
@@ -38,6 +39,7 @@ PLACEMENT = 0.01
 #: measured as 2.2 while the pulse was slower by half.
 SHAKEN = 0.35
 ENOUGH = 12  # undisturbed rounds
+SECONDS, _VARIABLE = 3.0, "WORKBENCH_LATENCY_SECONDS"
 _RESAMPLES = 1000
 _START_S = 120.0  # the worker may take this long to import, load and compile before it is given up
 
@@ -94,13 +96,15 @@ def measure_latency(
     *,
     batch: int = 1,
     threads: int = 1,
-    seconds: float = 3.0,
+    seconds: float | None = None,
     progress: Reporter | None = None,
 ) -> Latency:
     """Latency of an artefact and its speed-up over `baseline`, which may be the same file (speed-up 1).
 
-    Raises: as `interleave`.
+    `seconds` is 3, or what the environment variable WORKBENCH_LATENCY_SECONDS says: less for a class on slow
+    laptops, at the price of wider intervals. Raises: as `interleave`.
     """
+    seconds = _usual_seconds() if seconds is None else seconds
     artefact, baseline = Path(artefact), Path(baseline)
     files = [baseline] if artefact == baseline else [baseline, artefact]
     timings = interleave(files, batch=batch, threads=threads, seconds=seconds, progress=progress)
@@ -113,7 +117,7 @@ def interleave(
     *,
     batch: int = 1,
     threads: int = 1,
-    seconds: float = 3.0,
+    seconds: float = SECONDS,
     sessions: int = 3,
     progress: Reporter | None = None,
 ) -> Timings:
@@ -134,7 +138,7 @@ def interleave(
         batch=batch,
         threads=threads,
         seconds=seconds,
-        limit=20 * seconds,
+        limit=20 * max(seconds, SECONDS),
         sessions=sessions,
         pulse=fastest_known(),
     )
@@ -171,6 +175,18 @@ def fastest(artefacts: Sequence[Path], *, seconds: float = 1.0, progress: Report
     timings = interleave(artefacts, seconds=seconds, sessions=1, progress=progress)
     faster = [i for i in range(1, len(artefacts)) if timings.speedup(i).low > 1]
     return max(faster, key=lambda i: timings.speedup(i).value, default=0)
+
+
+def _usual_seconds() -> float:
+    """Raises: `BadValue` for what is no number of seconds."""
+    text = os.environ.get(_VARIABLE, "")
+    try:
+        seconds = float(text or SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise BadValue(f"{_VARIABLE} is {text!r} in the environment. Give seconds above 0, or unset it.")
+    return seconds
 
 
 def _check(artefacts: Sequence[Path | Subject], batch: int, threads: int, seconds: float) -> None:

@@ -24,12 +24,13 @@ def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: 
 
     Along the others it is pointwise: kernel, stride and dilation 1, no padding.
     """
-    kernel, stride, dilation = (_pick(axes, part, 1) for part in (layer.kernel, layer.stride, layer.dilation))
-    padding = _pick(axes, layer.padding, 0)
-    after = tuple(
+    taps = zip(layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
+    chosen = [one if own else (1, 1, 0, 1) for own, one in zip(axes, taps, strict=True)]
+    kernel, stride, padding, dilation = zip(*chosen, strict=True)
+    after = [
         (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, k, s, p, d in zip(before[1:], kernel, stride, padding, dilation, strict=True)
-    )
+        for size, (k, s, p, d) in zip(before[1:], chosen, strict=True)
+    ]
     return Layer(
         layer.name, "conv", before, (c_out, *after), layer.module, kernel, stride, padding, dilation, groups, bias,
         bits=layer.bits, stored_bits=layer.stored_bits,
@@ -141,6 +142,3 @@ def no_taps(layer: Layer) -> str:
     what = "linear layer" if layer.kind == "linear" else "1x1 convolution"
     return f"a {what} has no taps, use SVD"
 
-
-def _pick(axes: Sequence[bool], values: Shape, otherwise: int) -> Shape:
-    return tuple(value if own else otherwise for own, value in zip(axes, values, strict=True))

@@ -175,15 +175,17 @@ def _refusal(step: Factorize, ops: Sequence[Layer], weights: Weights) -> str:
 
 
 def _weights_unfit(layer: Layer, weights: Weights) -> str:
-    """Why a layer's module or its values rule a factorization out, or ""."""
-    if weights.of(layer.module) is None:
-        return ""  # an earlier step decides
-    module = weights.module.get_submodule(layer.module)
+    """Why a layer's module or its values rule a factorization out, or "" (also where an earlier step decides)."""
+    return weights.analysed(layer.module, "unfit", lambda weight: _unfit(layer, weights.module, weight)) or ""
+
+
+def _unfit(layer: Layer, model: nn.Module, weight: torch.Tensor) -> str:
+    module = model.get_submodule(layer.module)
     if type(module) not in PLAIN:
         return f"its {type(module).__name__} is not a plain torch layer"
     if getattr(module, "padding_mode", "zeros") != "zeros":
         return f"its padding mode {module.padding_mode!r} is not zeros"
-    return weights.analysed(layer.module, "health", _health) or ""
+    return _health(weight)
 
 
 def _health(weight: torch.Tensor) -> str:
