@@ -10,7 +10,7 @@ import ipywidgets
 from workbench import quota
 from workbench.errors import WorkbenchError
 from workbench.study import Study
-from workbench_widgets import charting, diagnosing, layers, models, results, scope, variant, views
+from workbench_widgets import charting, diagnosing, exporting, layers, models, results, scope, variant, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.still import PLAIN, Still
@@ -93,7 +93,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
     def _send_piece(self, panel: Panel, file: str, offset: int, length: int) -> None:
         """Answer a download's request for a part of a file."""
         try:
-            panel.send({"file": file, "offset": offset}, [self.session.piece(file, offset, length)])
+            panel.send({"file": file, "offset": offset}, [exporting.piece(self.store.state, file, offset, length)])
         except (WorkbenchError, OSError) as error:
             panel.send({"file": file, "offset": offset, "error": str(error)})
 
@@ -101,7 +101,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         """Answer an upload's next part: the page sends the one after it then."""
         answer = {"file": detail.get("file"), "offset": detail.get("offset")}
         try:
-            panel.send(answer | {"done": self.session.upload(**detail)})
+            panel.send(answer | {"done": self.session.opening.upload(**detail)})
         except (WorkbenchError, OSError, TypeError) as error:
             panel.send(answer | {"error": str(error)})
 
@@ -111,15 +111,19 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         for name in SELECTING:
             self.panels[name].selected = new.selected
         waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe
-        heights = layers.promised(new) if new.promise is not old.promise else None
-        if heights is not None:
-            self.panels["layers"].moved = heights
         for name, (view, parts) in PANELS.items():
             if name == "layers" and waiting:  # drawn with the prediction, which is on its way
                 continue
             if any(getattr(old, part) is not getattr(new, part) for part in parts):
                 self.panels[name].view = view(new)
-            if name == "prediction" and new.forecast is not old.forecast:  # behind the figures, ahead of the rows
-                self.panels["layers"].moved = layers.moved(new)
+            if name == "prediction":  # the bars move behind the figures, ahead of the rows
+                self._move_bars(old, new)
         if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):
             self.panels["diagnosis"].selected = " ".join(sorted(scope.chosen(new)))
+
+    def _move_bars(self, old: State, new: State) -> None:
+        heights = layers.promised(new) if new.promise is not old.promise else None
+        if new.forecast is not old.forecast:
+            heights = layers.moved(new)
+        if heights is not None:
+            self.panels["layers"].moved = heights

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import workbench as wb
 from workbench.errors import BadValue, WorkbenchError, unknown
-from workbench.export import Manifest, export
-from workbench.jobs import Job
-from workbench.published import published
+from workbench.export import export
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import editing, looking, scope, showing
+from workbench_widgets.background import Background, unexpected
 from workbench_widgets.controls import parse
 from workbench_widgets.forecast import predict
-from workbench_widgets.gallery import Gallery, from_zoo
 from workbench_widgets.latest import Latest
+from workbench_widgets.opening import Opening
 from workbench_widgets.running import Running
-from workbench_widgets.store import Card, Message, Ready, State, Store
-from workbench_widgets.uploads import Uploads
-from workbench_widgets.uploads import published as is_published
+from workbench_widgets.store import Message, State, Store
 from workbench_widgets.words import count
 
 #: What only changes the state, at once.
@@ -45,14 +39,13 @@ class Session:
 
     def __init__(self, store: Store, study: Study | None = None) -> None:
         self.store = store
-        self._gallery = Gallery()
-        self._uploads = Uploads()
-        self._given = study
-        self._unasked: Job[Variant] | None = None  # the first measurement of the original, which starts by itself
         self._forecasts = Latest(self._predict)
-        self._running = Running(store, self._guarded)
+        self._background = Background(store)
+        self._running = Running(store, self._background.guarded)
+        self.opening = Opening(store, self._running, self._background, study)
         self._actions: dict[str, Callable[..., None]] = {
-            "choose": self.choose, "open": self.open, "zoo": self.zoo, "home_data": self.home_data,
+            "choose": self.opening.choose, "open": self.opening.open, "zoo": self.opening.zoo,
+            "home_data": self.opening.home_data,
             "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
             "sensitivity": self.sensitivity, "times": self.times,
@@ -65,87 +58,13 @@ class Session:
         """Do what a panel asks for. Whatever goes wrong becomes a sentence in the status strip."""
         change = CHANGES.get(action)
         if change is not None:
-            self._guarded(lambda: self.store.edit(lambda state: change(state, **detail)))
+            self._background.guarded(lambda: self.store.edit(lambda state: change(state, **detail)))
         else:
-            self._guarded(lambda: self._actions[action](**detail))
+            self._background.guarded(lambda: self._actions[action](**detail))
 
     def start(self) -> None:
         """Load the gallery and the first model, in the background."""
-        self._spawn(self._open if self._given is None else self._take)
-
-    # --- models
-
-    def choose(self, name: str) -> None:
-        """Show a model's study; the one before keeps its variants, and its jobs but for what nobody asked for."""
-        if self._unasked is not None:
-            self._unasked.cancel()
-        self.store.edit(lambda s: replace(showing.emptied(s), model=name, message=Message(f"Loading {name}.", "busy")))
-        self._spawn(lambda: self._load(name))
-
-    def _open(self) -> None:
-        table = wb.catalog()
-        bundled = table[table["source"] == "bundled"]
-        columns = ("name", "accuracy", "macs", "params")
-        cards = tuple(Card(*row) for row in bundled[list(columns)].itertuples(index=False))
-        self.store.update(cards=cards, menu=True, catalogue=_catalogue())
-        if not self.store.state.model:
-            self.choose(cards[0].name)
-
-    def _take(self) -> None:
-        study = self._given
-        assert study is not None
-        card = self._gallery.keep(study)
-        self.store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=card.name, home=study.data.name)
-        self._load(card.name)
-
-    def upload(self, file: str, size: int, offset: int, content: bytes = b"") -> bool:
-        """Take the next part of a file; True with the last one, when it is being opened. Raises: as `Uploads.take`."""
-        path = self._uploads.take(file, size, offset, content)
-        if path is not None:
-            self.store.say(f"Opening {file}.", "busy")
-            self._spawn(lambda: self._opened(path, uploaded=True))
-        return path is not None
-
-    def open(self, path: str) -> None:
-        """Open a file or folder of this machine. Raises: `BadValue` on a page for strangers."""
-        if is_published():
-            raise BadValue("Paths of the server cannot be opened on a published page. Upload the file instead.")
-        self.store.say(f"Opening {path}.", "busy")
-        self._spawn(lambda: self._opened(Path(path).expanduser(), uploaded=False))
-
-    def zoo(self, zoo: str, name: str, trained: bool) -> None:
-        """Load a network of torchvision or timm."""
-        self.store.say(f"Loading {name} of {zoo}.", "busy")
-        self._spawn(lambda: self._added(self._gallery.add(from_zoo(zoo, name, trained))))
-
-    def home_data(self) -> None:
-        """Measure the chosen model on the data of before again."""
-        self._gallery.go_home()
-        self.choose(self.store.state.model)
-
-    def _opened(self, path: Path, *, uploaded: bool) -> None:
-        try:
-            found = self._gallery.open(path, uploaded=uploaded)
-        finally:
-            if uploaded:  # it is in memory now
-                path.unlink(missing_ok=True)
-        if isinstance(found, Card):
-            self._added(found)
-        elif self.store.state.model:
-            self.choose(self.store.state.model)
-
-    def _added(self, card: Card) -> None:
-        self.store.edit(lambda s: replace(s, cards=(*(one for one in s.cards if one.name != card.name), card)))
-        self.choose(card.name)
-
-    def _load(self, name: str) -> None:
-        study = self._gallery.study(name)
-        elsewhere = published(study)
-        ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
-        shown = self.store.edit(lambda s: showing.showing(s, study, elsewhere, ready) if s.model == name else s)
-        if shown.study is study and not study.variants and elsewhere is None:
-            sentence = "Measuring the original, which everything else is compared with."
-            self._unasked = self._running.submit(study, Recipe(), sentence)
+        self.opening.start()
 
     # --- recipe
 
@@ -185,14 +104,14 @@ class Session:
                 self.store.edit(lambda s: replace(s, promise=(recipe, totals)) if s.study is study else s)
             forecast = predict(study, recipe)
         except Exception as error:  # noqa: BLE001  # the thread must live on, and the visitor must know
-            self.store.say(_unexpected(error), "error")
+            self.store.say(unexpected(error), "error")
             return
         self.store.edit(lambda s: replace(s, forecast=forecast) if s.study is study and s.recipe == recipe else s)
 
     def run(self) -> None:
         """Apply the recipe and measure the variant, in the background."""
         study, recipe = self.store.state.study, self.store.state.recipe
-        self._spawn(lambda: self._running.run(study, recipe))
+        self._background.spawn(lambda: self._running.run(study, recipe))
 
     def remeasure(self) -> None:
         """Measure here what was measured elsewhere, one recipe after another."""
@@ -201,7 +120,7 @@ class Session:
             raise BadValue("There is nothing here that was measured elsewhere.")
         missing = [one.recipe for one in elsewhere.variants if study.find(one.recipe) is None]
         sentence = f"Measuring {count(len(missing), 'variant', 'variants')} on this machine."
-        self._spawn(lambda: [self._running.submit(study, recipe, sentence) for recipe in missing])
+        self._background.spawn(lambda: [self._running.submit(study, recipe, sentence) for recipe in missing])
 
     def sensitivity(self) -> None:
         """Find how much each layer suffers from the step being edited, in the background."""
@@ -209,7 +128,7 @@ class Session:
         if study is None or not stack:
             raise BadValue("Sensitivity is to a step: add one to the recipe first.")
         step = stack[self.store.state.focus].step
-        self._spawn(lambda: self._running.sensitivity(study, step))
+        self._background.spawn(lambda: self._running.sensitivity(study, step))
 
     def times(self) -> None:
         """Time every layer of the original, and of the recipe where it was measured, in the background."""
@@ -222,34 +141,9 @@ class Session:
             for one in (Recipe(), *measured):
                 self._running.times(study, one)
 
-        self._spawn(work)
+        self._background.spawn(work)
 
     # --- results
-
-    def diagnose(self) -> None:
-        """Find out what the chosen variant does otherwise than the original, in the background."""
-        study, variant = self._measured("diagnosed")
-        self._spawn(lambda: self._running.diagnose(study, variant))
-
-    def bisect(self) -> None:
-        """Find the layers that explain what the chosen variant loses, in the background."""
-        study, variant = self._measured("diagnosed")
-        self._spawn(lambda: self._running.bisect(study, variant))
-
-    def answers(self) -> None:
-        """Compare the chosen variant with the one beside it class by class and image by image, in the background."""
-        study, first = self._measured("compared")
-        second = self.store.state.variant(self.store.state.compared)
-        if second is None:
-            raise BadValue("There is nothing to compare with. Choose another variant first.")
-        self._spawn(lambda: self._running.compare(study, first, second))
-
-    def restore(self, layers: list[str]) -> None:
-        """Put the chosen variant's recipe into the editor, with these layers left as they are in the original."""
-        variant = self._variant()
-        recipe = variant.recipe.without(tuple(layers), variant.model)
-        said = Message(f"{', '.join(layers)} stay as in the original. Run the recipe to measure it.")
-        self.store.edit(lambda s: replace(editing.take(s, recipe), message=said))
 
     def export(self, format: str) -> None:  # noqa: A002  # the engine's word
         """Write the chosen variant's files, read them back, and offer them for download."""
@@ -265,16 +159,32 @@ class Session:
                 self.store.update(exporting="")
             self.store.edit(lambda s: showing.exported(s, variant, manifest))
 
-        self._spawn(work)
+        self._background.spawn(work)
 
-    def piece(self, file: str, offset: int, length: int) -> bytes:
-        """A part of an exported file of the chosen variant. Raises `BadValue` for any other file."""
-        manifest = dict(self.store.state.exported).get(self.store.state.selected)
-        if manifest is None or file not in files(manifest):
-            raise BadValue(f"{file!r} is not among the exported files of this variant. Export it first.")
-        with (manifest.path / file).open("rb") as stream:
-            stream.seek(offset)
-            return stream.read(min(length, 2**20))
+    def diagnose(self) -> None:
+        """Find out what the chosen variant does otherwise than the original, in the background."""
+        study, variant = self._measured("diagnosed")
+        self._background.spawn(lambda: self._running.diagnose(study, variant))
+
+    def bisect(self) -> None:
+        """Find the layers that explain what the chosen variant loses, in the background."""
+        study, variant = self._measured("diagnosed")
+        self._background.spawn(lambda: self._running.bisect(study, variant))
+
+    def answers(self) -> None:
+        """Compare the chosen variant with the one beside it class by class and image by image, in the background."""
+        study, first = self._measured("compared")
+        second = self.store.state.variant(self.store.state.compared)
+        if second is None:
+            raise BadValue("There is nothing to compare with. Choose another variant first.")
+        self._background.spawn(lambda: self._running.compare(study, first, second))
+
+    def restore(self, layers: list[str]) -> None:
+        """Put the chosen variant's recipe into the editor, with these layers left as they are in the original."""
+        variant = self._variant()
+        recipe = variant.recipe.without(tuple(layers), variant.model)
+        said = Message(f"{', '.join(layers)} stay as in the original. Run the recipe to measure it.")
+        self.store.edit(lambda s: replace(editing.take(s, recipe), message=said))
 
     def _variant(self) -> Variant:
         state = self.store.state
@@ -292,30 +202,3 @@ class Session:
                 "Measure it here first."
             )
         return study, variant
-
-    # --- threads
-
-    def _spawn(self, work: Callable[[], object]) -> None:
-        threading.Thread(target=self._guarded, args=(work,), name="workbench-screen", daemon=True).start()
-
-    def _guarded(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except WorkbenchError as error:
-            self.store.say(str(error), "error")
-        except Exception as error:  # noqa: BLE001  # nobody else would ever show it: Voilà swallows it
-            self.store.say(_unexpected(error), "error")
-
-
-def files(manifest: Manifest) -> dict[str, int]:
-    """The files of an export, its manifest among them, with their sizes in bytes."""
-    names = (*manifest.files, "manifest.json")
-    return {name: (manifest.path / name).stat().st_size for name in names}
-
-
-def _catalogue() -> tuple[Ready, ...]:
-    return tuple(Ready(*row) for row in wb.recipes().itertuples(index=False))
-
-
-def _unexpected(error: Exception) -> str:
-    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Nothing that was finished is lost."

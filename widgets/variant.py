@@ -9,8 +9,8 @@ from workbench.export import Manifest, formats
 from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
+from workbench_widgets.exporting import files
 from workbench_widgets.page import View
-from workbench_widgets.session import files
 from workbench_widgets.store import State
 from workbench_widgets.words import change, verdict
 

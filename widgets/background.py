@@ -1,0 +1,34 @@
+"""Work on threads of its own. Whatever goes wrong becomes a sentence in the status strip."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from workbench.errors import WorkbenchError
+from workbench_widgets.store import Store
+
+
+class Background:
+    """Does one visitor's work beside the thread that answers the page."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def spawn(self, work: Callable[[], object]) -> None:
+        """Start `work` and return at once."""
+        threading.Thread(target=self.guarded, args=(work,), name="workbench-screen", daemon=True).start()
+
+    def guarded(self, work: Callable[[], object]) -> None:
+        """Do `work` here; it cannot raise."""
+        try:
+            work()
+        except WorkbenchError as error:
+            self._store.say(str(error), "error")
+        except Exception as error:  # noqa: BLE001  # nobody else would ever show it: Voilà swallows it
+            self._store.say(unexpected(error), "error")
+
+
+def unexpected(error: Exception) -> str:
+    """The sentence about an error that is not ours."""
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Nothing that was finished is lost."

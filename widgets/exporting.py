@@ -1,0 +1,25 @@
+"""The files of an export, for download from the page."""
+
+from __future__ import annotations
+
+from workbench.errors import BadValue
+from workbench.export import Manifest
+from workbench_widgets.store import State
+
+_PIECE = 2**20  # bytes of one message
+
+
+def files(manifest: Manifest) -> dict[str, int]:
+    """The files of an export, its manifest among them, with their sizes in bytes."""
+    names = (*manifest.files, "manifest.json")
+    return {name: (manifest.path / name).stat().st_size for name in names}
+
+
+def piece(state: State, file: str, offset: int, length: int) -> bytes:
+    """A part of an exported file of the chosen variant. Raises `BadValue` for any other file."""
+    manifest = dict(state.exported).get(state.selected)
+    if manifest is None or file not in files(manifest):
+        raise BadValue(f"{file!r} is not among the exported files of this variant. Export it first.")
+    with (manifest.path / file).open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(min(length, _PIECE))

@@ -1,0 +1,111 @@
+"""Models and data of a visitor's session: chosen from the gallery, opened, uploaded; their studies are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import workbench as wb
+from workbench.errors import BadValue
+from workbench.jobs import Job
+from workbench.published import published
+from workbench.recipe import Recipe
+from workbench.study import Study
+from workbench.variant import Variant
+from workbench_widgets import showing
+from workbench_widgets.background import Background
+from workbench_widgets.gallery import Gallery, from_zoo
+from workbench_widgets.running import Running
+from workbench_widgets.store import Card, Message, Ready, Store
+from workbench_widgets.uploads import Uploads
+from workbench_widgets.uploads import published as is_published
+
+
+class Opening:
+    """Brings models to the screen, and measures the original of one that nobody has measured."""
+
+    def __init__(self, store: Store, running: Running, background: Background, study: Study | None) -> None:
+        self._store, self._running, self._background, self._given = store, running, background, study
+        self._gallery = Gallery()
+        self._uploads = Uploads()
+        self._unasked: Job[Variant] | None = None  # the first measurement of the original, which starts by itself
+
+    def start(self) -> None:
+        """Load the gallery and the first model, in the background."""
+        self._background.spawn(self._open if self._given is None else self._take)
+
+    def choose(self, name: str) -> None:
+        """Show a model's study; the one before keeps its variants, and its jobs but for what nobody asked for."""
+        if self._unasked is not None:
+            self._unasked.cancel()
+        self._store.edit(lambda s: replace(showing.emptied(s), model=name, message=Message(f"Loading {name}.", "busy")))
+        self._background.spawn(lambda: self._load(name))
+
+    def _open(self) -> None:
+        table = wb.catalog()
+        bundled = table[table["source"] == "bundled"]
+        columns = ("name", "accuracy", "macs", "params")
+        cards = tuple(Card(*row) for row in bundled[list(columns)].itertuples(index=False))
+        self._store.update(cards=cards, menu=True, catalogue=_catalogue())
+        if not self._store.state.model:
+            self.choose(cards[0].name)
+
+    def _take(self) -> None:
+        study = self._given
+        assert study is not None
+        card = self._gallery.keep(study)
+        self._store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=card.name, home=study.data.name)
+        self._load(card.name)
+
+    def upload(self, file: str, size: int, offset: int, content: bytes = b"") -> bool:
+        """Take the next part of a file; True with the last one, when it is being opened. Raises: as `Uploads.take`."""
+        path = self._uploads.take(file, size, offset, content)
+        if path is not None:
+            self._store.say(f"Opening {file}.", "busy")
+            self._background.spawn(lambda: self._opened(path, uploaded=True))
+        return path is not None
+
+    def open(self, path: str) -> None:
+        """Open a file or folder of this machine. Raises: `BadValue` on a page for strangers."""
+        if is_published():
+            raise BadValue("Paths of the server cannot be opened on a published page. Upload the file instead.")
+        self._store.say(f"Opening {path}.", "busy")
+        self._background.spawn(lambda: self._opened(Path(path).expanduser(), uploaded=False))
+
+    def zoo(self, zoo: str, name: str, trained: bool) -> None:
+        """Load a network of torchvision or timm."""
+        self._store.say(f"Loading {name} of {zoo}.", "busy")
+        self._background.spawn(lambda: self._added(self._gallery.add(from_zoo(zoo, name, trained))))
+
+    def home_data(self) -> None:
+        """Measure the chosen model on the data of before again."""
+        self._gallery.go_home()
+        self.choose(self._store.state.model)
+
+    def _opened(self, path: Path, *, uploaded: bool) -> None:
+        try:
+            found = self._gallery.open(path, uploaded=uploaded)
+        finally:
+            if uploaded:  # it is in memory now
+                path.unlink(missing_ok=True)
+        if isinstance(found, Card):
+            self._added(found)
+        elif self._store.state.model:
+            self.choose(self._store.state.model)
+
+    def _added(self, card: Card) -> None:
+        self._store.edit(lambda s: replace(s, cards=(*(one for one in s.cards if one.name != card.name), card)))
+        self.choose(card.name)
+
+    def _load(self, name: str) -> None:
+        study = self._gallery.study(name)
+        elsewhere = published(study)
+        ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
+        shown = self._store.edit(lambda s: showing.showing(s, study, elsewhere, ready) if s.model == name else s)
+        if shown.study is study and not study.variants and elsewhere is None:
+            sentence = "Measuring the original, which everything else is compared with."
+            self._unasked = self._running.submit(study, Recipe(), sentence)
+
+
+def _catalogue() -> tuple[Ready, ...]:
+    return tuple(Ready(*row) for row in wb.recipes().itertuples(index=False))
