@@ -29,9 +29,7 @@ lab: $(VENV)/installed
 
 test: lint chromium unit
 
-# The notebooks run in a pytest of their own: the browser tests keep an event loop that nbmake would wait in.
 unit: $(VENV)/tested-with
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
 	$(BIN)/python -m pytest $(PYTEST)
 
 lint: $(VENV)/tested-with
@@ -43,16 +41,24 @@ lint: $(VENV)/tested-with
 bundle:
 	cd widgets/js && npm ci --no-audit --no-fund && npm run build
 
+define need_python
+@test -n '$(PYTHON)' || { echo 'The workbench needs Python 3.11 or newer with its venv module' \
+	'(on Debian: apt install python3-venv). Name another with: make PYTHON=/path/to/python'; exit 1; }
+endef
+
 $(VENV)/installed: pyproject.toml constraints.txt
-	@test -n '$(PYTHON)' || { echo 'The workbench needs Python 3.11 or newer with its venv module' \
-		'(on Debian: apt install python3-venv). Name another with: make PYTHON=/path/to/python'; exit 1; }
+	$(need_python)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[lab]'
 	@touch $@
 
-$(VENV)/tested-with: $(VENV)/installed
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
-	@touch $@
+# The test tools bring all that the dashboard needs, so one installation is enough.
+$(VENV)/tested-with: pyproject.toml constraints.txt
+	$(need_python)
+	@test $(VENV)/installed -nt pyproject.toml -a $(VENV)/installed -nt constraints.txt || \
+		$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[test]'
+	@touch $(VENV)/installed $@
 
 # The browser tests want a Chromium. Where none can be had they are skipped, and say so.
 chromium:

@@ -216,11 +216,11 @@ def diagnose(page: Any) -> None:
     expect(page.locator(".t-scope")).to_contain_text("every layer")
 
 
-def is_accessible(page: Any, theme: str) -> None:
+def is_accessible(page: Any, theme: str, within: str = "body") -> None:
     """axe-core finds nothing serious or critical."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page).response["violations"]
+    found = Axe().run(page, context=within).response["violations"]
     grave = [one for one in found if one["impact"] in {"serious", "critical"}]
     bad = [(one["id"], [node["html"] for node in one["nodes"]]) for one in grave]
     assert not bad, f"{theme}: {bad}"

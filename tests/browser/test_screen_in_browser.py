@@ -30,8 +30,11 @@ def test_dashboard(visitor: Any, dashboard: str, tmp_path: Path, width: int, the
     is_in(page, theme)
     nothing_is_wider_than_the_page(page)
     story.is_accessible(page, theme)
+    page.set_viewport_size({"width": 1440 + 390 - width, "height": 900})
+    nothing_is_wider_than_the_page(page)
     if theme == "light":
         follows_the_theme(page)
+        story.is_accessible(page, "dark")
 
 
 @LOOKS
@@ -46,6 +49,7 @@ def test_jupyterlab(visitor: Any, lab: str, tmp_path: Path, width: int, theme: s
     accept(page)
     story.whole(page, tmp_path)
     is_in(page, theme)
+    story.is_accessible(page, theme, within=".wb-screen")  # what surrounds it is JupyterLab's own
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     story.reload_and_find_it_again(page)
     a_saved_notebook_holds_a_picture(page)
