@@ -21,10 +21,10 @@ MISSING = "Class by class and image by image needs the files of both: measure th
 NOISE = "Own error, dB"
 
 
-def comparison(state: State, first: Variant) -> View | None:
-    """The chosen variant and the one beside it: steps, figures, layers and, once they are asked for, answers."""
-    second = state.variant(state.compared)
-    if second is None or first.id == second.id or state.study is None:
+def comparison(state: State, second: Variant) -> View | None:
+    """What becomes of the one beside it in the chosen variant: steps, figures, layers and, once asked for, answers."""
+    first = state.variant(state.compared)
+    if first is None or first.id == second.id or state.study is None:
         return None
     found = dict(state.comparisons).get((first.id, second.id))
     here = {one.id for one in state.study.variants}

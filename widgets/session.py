@@ -173,9 +173,9 @@ class Session:
 
     def answers(self) -> None:
         """Compare the chosen variant with the one beside it class by class and image by image, in the background."""
-        study, first = self._measured("compared")
-        second = self.store.state.variant(self.store.state.compared)
-        if second is None:
+        study, second = self._measured("compared")
+        first = self.store.state.variant(self.store.state.compared)
+        if first is None:
             raise BadValue("There is nothing to compare with. Choose another variant first.")
         self._background.spawn(lambda: self._running.compare(study, first, second))
 

@@ -29,7 +29,7 @@ FIGURES = (
     ("memory_access_bytes", "memory access, bytes", "{:,.0f}"),
     ("file_bytes", "file, bytes", "{:,.0f}"),
     ("latency_ms", "latency, ms", "{:.3g}"),
-    ("speedup", "speed-up", "{:.2f}x"),
+    ("speedup", "speed-up", "{:.2f}×"),
 )
 
 app = typer.Typer(

@@ -46,10 +46,10 @@ def ratio(value: float) -> Estimate:
 
 
 def test_verdicts_compare_and_give_the_reason() -> None:
-    assert verdict(ratio(2.0), 2.1, 2.2, CALM).endswith("predicted 2.10x: as expected.")
+    assert verdict(ratio(2.0), 2.1, 2.2, CALM).endswith("predicted 2.10×: as expected.")
     slow = replace(CALM, start_share=0.6, operators=40)
     assert verdict(ratio(1.0), 1.02, 4.0, slow) == (
-        "Measured 1.00x [0.97, 1.03], predicted 1.02x, with 4.0x fewer MACs: "
+        "Measured 1.00× (0.97 to 1.03), predicted 1.02×, with 4.0× fewer MACs: "
         "60% of the time goes to starting 40 operators (the original has 10)."
     )
     assert "less than expected; 7 Cast operators" in verdict(ratio(0.9), 1.5, 1.0, replace(CALM, casts=7))

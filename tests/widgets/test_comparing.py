@@ -32,7 +32,8 @@ def test_answers_arrive_when_they_are_asked_for() -> None:
     shown = view(screen, "variant")["comparison"]
     json.dumps(shown, allow_nan=False)
     assert not shown["busy"]
-    expected = study.compare(two, one, progress=False)
+    assert shown["names"] == [one.name, two.name]  # from the one beside it to the chosen one
+    expected = study.compare(one, two, progress=False)
     assert [row["name"] for row in shown["answers"]["classes"]] == expected.classes["name"].tolist()
     assert shown["answers"]["sentences"] == str(expected).splitlines()
     assert shown["answers"]["pictures"] is None  # two channels are no picture

@@ -89,7 +89,7 @@ def _strip(frame: pd.DataFrame, name: str, title: str) -> pd.DataFrame:
     rows["which"] = title
     rows["id"] = rows.get("layer")
     rows["shown"] = value.clip(_WORST_DB, _BEST_DB)  # an exact layer is infinitely good, which no scale can show
-    rows["text"] = ["exact" if np.isposinf(one) else "" if np.isnan(one) else f"{one:.0f}" for one in value]
+    rows["text"] = ["∞" if np.isposinf(one) else "" if np.isnan(one) else f"{one:.0f}" for one in value]
     return rows
 
 

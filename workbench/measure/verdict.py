@@ -70,7 +70,7 @@ def verdict(speedup: Estimate, predicted: float, macs_ratio: float, evidence: Ev
 
     `macs_ratio` is how many times fewer MACs the variant has.
     """
-    measured = f"Measured {speedup.value:.2f}x [{speedup.low:.2f}, {speedup.high:.2f}], predicted {predicted:.2f}x"
+    measured = f"Measured {speedup.value:.2f}× ({speedup.low:.2f} to {speedup.high:.2f}), predicted {predicted:.2f}×"
     if speedup.high > WIDE * speedup.low:
         measured += " (this machine is too busy to tell more exactly)"
     near = speedup.low <= predicted * (1 + NEAR) and speedup.high >= predicted * (1 - NEAR)
@@ -78,7 +78,7 @@ def verdict(speedup: Estimate, predicted: float, macs_ratio: float, evidence: Ev
     if near and speedup.value >= 0.8 * macs_ratio:
         return f"{measured}: as expected."
     if near:
-        return f"{measured}, with {macs_ratio:.1f}x fewer MACs: {why}."
+        return f"{measured}, with {macs_ratio:.1f}× fewer MACs: {why}."
     if speedup.high < predicted:
         return f"{measured}: less than expected; {why}."
     return f"{measured}: more than expected; kernels are faster here than the model of this machine knows."
