@@ -34,7 +34,7 @@ def test_a_cell_for_each_layer_and_kind_of_error() -> None:
     drawn = charts.layer_errors(FRAME).to_dict()
     rows = pd.DataFrame(records(drawn))
     assert rows.layer.tolist() == ["stem", "body", "head"] * 2
-    assert rows.text.tolist() == ["∞", "12", "70", "exact", "15", ""]
+    assert rows.text.tolist() == ["∞", "12", "70", "∞", "15", ""]
     assert rows.shown[:5].tolist() == [50, 12.4, 50, 50, 15]
     assert math.isnan(rows.shown[5])  # left out of the drawing
 

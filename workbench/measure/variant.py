@@ -109,7 +109,8 @@ def notes(
     if agreement and agreement.value < 0.5:
         said.append(f"It agrees with the original on {agreement.value:.1%} of the inputs alone: it has collapsed.")
     if speedup.high < 1:
-        said.append(f"Slower than the original: {speedup.value:.2f}× ({speedup.low:.2f} to {speedup.high:.2f}){because}.")
+        interval = f"{speedup.low:.2f} to {speedup.high:.2f}"
+        said.append(f"Slower than the original: {speedup.value:.2f}× ({interval}){because}.")
     elif speedup.low <= 1:
         said.append(f"Its latency is not distinguishable from the original's{because}.")
     if found["compressed_bytes"].value >= original["compressed_bytes"].value:
