@@ -47,6 +47,18 @@ function watchKernel(model, say) {
   };
 }
 
+// The same, and when a panel of this screen finds that nothing can be sent any more.
+function watch(model, el, say) {
+  const unwatch = watchKernel(model, say);
+  const screen = (node) => node.closest(".wb-screen");
+  const ended = (event) => screen(event.target) === screen(el) && say(ENDED);
+  document.addEventListener("wb-ended", ended);
+  return () => {
+    unwatch();
+    document.removeEventListener("wb-ended", ended);
+  };
+}
+
 const SETTLED = 150; // ms without a move
 
 export function mount(model, el) {
@@ -55,8 +67,15 @@ export function mount(model, el) {
   // Else JupyterLab takes arrow keys, letters and Enter from a focused control as its own commands. It looks
   // at the focused element first, so the mark must be on that one.
   el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
-  const send = (action, detail = {}) => model.send({ action, ...detail });
   let lost = "";
+  const send = (action, detail = {}) => {
+    try {
+      model.send({ action, ...detail });
+    } catch {
+      // The widget's channel is closed, since its kernel was restarted or shut down: the screen's head says so.
+      el.dispatchEvent(new CustomEvent("wb-ended", { bubbles: true }));
+    }
+  };
   const draw = () => {
     const view = { ...model.get("view"), chosen_id: model.get("selected"), lost };
     render(html`<${PANELS[name]} view=${view} send=${send} model=${model} />`, el);
@@ -79,7 +98,7 @@ export function mount(model, el) {
     lost = text;
     draw();
   };
-  const unwatch = name === "head" ? watchKernel(model, say) : () => {};
+  const unwatch = name === "head" ? watch(model, el, say) : () => {};
   return () => {
     unwatch();
     clearTimeout(waiting);

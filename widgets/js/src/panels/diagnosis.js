@@ -51,7 +51,7 @@ const Layers = ({ view, send }) => {
 };
 
 const Small = ({ title, heads, rows }) => html`
-  <div class="wb-small-table">
+  <div class="wb-small-table" tabindex="0" role="region" aria-label=${title}>
     <h3>${title}</h3>
     <table class="wb-table">
       <thead><tr>${heads.map((h, i) => html`<th scope="col" class=${i ? "wb-num" : ""}>${h}</th>`)}</tr></thead>

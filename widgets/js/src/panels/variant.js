@@ -1,3 +1,4 @@
+import { ask } from "../channel.js";
 import { Compare } from "./comparison.js";
 import { html, Section, useRef, useState } from "../ui.js";
 
@@ -6,12 +7,13 @@ const PACE = 450; // ms between messages: a notebook server lets about 1 MB a se
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Fetches a file in pieces through the widget's own channel: no server route, no folder to open.
+// Fetches a file from the kernel: no folder to open.
 async function download(model, file, size, report) {
   const pieces = [];
   for (let offset = 0; offset < size; offset += PIECE) {
     const begun = performance.now();
-    pieces.push(await piece(model, file, offset));
+    const [content] = await ask(model, { action: "piece", file, offset, length: PIECE });
+    pieces.push(content);
     report(Math.min(1, (offset + PIECE) / size));
     if (offset + PIECE < size) await wait(Math.max(0, PACE - (performance.now() - begun)));
   }
@@ -20,24 +22,6 @@ async function download(model, file, size, report) {
   link.download = file;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
-
-function piece(model, file, offset) {
-  return new Promise((resolve, reject) => {
-    const done = (then, value) => {
-      clearTimeout(timer);
-      model.off("msg:custom", receive);
-      then(value);
-    };
-    const receive = (message, buffers) => {
-      if (message.file !== file || message.offset !== offset) return;
-      if (message.error) done(reject, new Error(message.error));
-      else done(resolve, buffers[0]);
-    };
-    const timer = setTimeout(() => done(reject, new Error("The kernel did not answer within 20 s.")), 20000);
-    model.on("msg:custom", receive);
-    model.send({ action: "piece", file, offset, length: PIECE });
-  });
 }
 
 const File = ({ file, model }) => {
