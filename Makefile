@@ -29,8 +29,9 @@ lab: $(VENV)/installed
 
 test: lint chromium unit
 
+# Two files of tests at a time, in their order: the notebooks and the browser's stories, which take longest, first.
 unit: $(VENV)/tested-with
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: $(VENV)/tested-with
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ def turn(progress: Reporter) -> Iterator[None]:
     Raises: `Cancelled` while waiting.
     """
     lock = FileLock(folder() / "measuring.lock")
-    with suppress(OSError):
+    with suppress(OSError, NotImplementedError):  # a folder that cannot be written, or whose system has no locks
         folder().mkdir(parents=True, exist_ok=True)
         while not _acquired(lock):
             progress(0.0, "waiting for another measurement on this machine")
