@@ -29,9 +29,14 @@ lab: $(VENV)/installed
 
 test: lint chromium unit
 
-# Two files of tests at a time, in their order: the notebooks and the browser's stories, which take longest, first.
+# Two files of tests at a time, in their order; then the stories in a browser, alone, since they watch the clock.
 unit: $(VENV)/tested-with
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+ifdef PYTEST
+	$(BIN)/python -m pytest $(PYTEST)
+else
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not browser' --durations=15
+	$(BIN)/python -m pytest -m browser --durations=6
+endif
 
 lint: $(VENV)/tested-with
 	$(BIN)/ruff check .

@@ -170,6 +170,11 @@ def drag_a_limit(page: Any) -> None:
     rule.focus()
     page.keyboard.press("ArrowUp")
     expect(typed).not_to_have_value(dragged)
+    # Until the last word of the rule is in the text: typed before that, the two would run into each other.
+    page.wait_for_function(
+        """() => Math.abs(100 * document.querySelector(".t-limit").value.split(">=")[1]
+            - document.querySelector(".t-rule-y").ariaValueText.match(/[0-9.]+/)[0]) < 0.01"""
+    )
     typed.fill("latency_ms <= 0.25")
     expect(page.locator(".t-rule-x")).to_have_attribute("aria-valuetext", "≤ 0.25 ms")
     expect(rule).to_have_attribute("aria-valuetext", "none")

@@ -16,7 +16,8 @@ function difference(drawn, rows) {
 }
 
 export class Plot {
-  // `onDrawn` is given the view whenever its scales may have moved, and null when nothing is drawn.
+  // `onDrawn` is given the view and its specification as JSON whenever its scales may have moved, and null when
+  // nothing is drawn.
   constructor(element, onPick, onDrawn = () => {}) {
     this.element = element;
     this.onPick = onPick;
@@ -53,7 +54,7 @@ export class Plot {
     this.rows = rows;
     if (selected !== undefined) this.view.signal("selected", selected);
     await this.view.runAsync();
-    this.onDrawn(this.view);
+    this.onDrawn(this.view, this.drawn);
     const svg = this.element.querySelector("svg");
     svg?.setAttribute("role", "img");
     svg?.setAttribute("aria-label", summary);
@@ -77,7 +78,7 @@ export class Plot {
     this.result = await embed(this.element, { ...JSON.parse(onGround(text)), data: { ...spec.data, values: structuredClone(rows) } }, options);
     this.view = this.result.view;
     this.drawn = text;
-    this.view.addResizeListener(() => this.onDrawn(this.view));
+    this.view.addResizeListener(() => this.onDrawn(this.view, text));
     this.view.addEventListener("click", (_, item) => item?.datum?.id && this.onPick(item.datum.id));
   }
 

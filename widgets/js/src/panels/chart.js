@@ -1,4 +1,4 @@
-import { html, Section, useEffect, useRef, useState } from "../ui.js";
+import { html, Section, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { Rules } from "../rules.js";
 import { Plot } from "../vega.js";
 
@@ -113,10 +113,11 @@ export const ChartPanel = ({ view, send }) => {
   const [drawn, setDrawn] = useState(null); // an object anew each time the scales may have moved
   useEffect(() => {
     const pick = (id) => send("select", { id });
-    plot.current = new Plot(box.current, pick, (vega) => setDrawn(vega && { view: vega }));
+    plot.current = new Plot(box.current, pick, (vega, spec) => setDrawn(vega && { view: vega, spec }));
     return () => plot.current.finalize();
   }, []);
   useEffect(() => plot.current.show({ ...view, selected: view.chosen_id }), [view]);
+  const spec = useMemo(() => JSON.stringify(view.spec), [view.spec]); // rules of one chart do not fit another's scales
   return html`
     <${Section} title="Variants" aside=${html`<${Tabs} view=${view} send=${send} />`}>
       ${view.elsewhere && html`<${Elsewhere} elsewhere=${view.elsewhere} send=${send} />`}
@@ -124,7 +125,7 @@ export const ChartPanel = ({ view, send }) => {
       ${view.shown && html`<${Shown} view=${view} send=${send} />`}
       <div class="wb-plot wb-plot-${view.tab}" tabindex=${view.tab === "lineage" ? 0 : undefined} role="region" aria-label="Chart of variants">
         <div class="wb-vega t-chart" ref=${box}></div>
-        <${Rules} rules=${view.rules} drawn=${drawn} send=${send} />
+        <${Rules} rules=${view.rules} drawn=${drawn?.spec === spec ? drawn : null} send=${send} />
         ${view.empty && html`<p class="wb-empty wb-plot-empty">${view.empty}</p>`}
       </div>
       <p class="wb-help">${view.caption}</p>
