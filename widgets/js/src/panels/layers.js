@@ -61,6 +61,8 @@ const CostTabs = ({ view, send }) => html`
     )}
   </span>`;
 
+const PAUSE = 6; // ms: drawing the bars takes longer, and the predicted figures that are on their way need not wait for it
+
 const Chart = ({ view, send, model }) => {
   const box = useRef(null);
   const plot = useRef(null);
@@ -73,9 +75,17 @@ const Chart = ({ view, send, model }) => {
     };
     plot.current = new Plot(box.current, pick);
     // A slider moves the bars ahead of the table: one number a bar arrives before the rows.
-    const move = () => plot.current.move("after", model.get("moved"));
+    let timer = null;
+    const draw = () => {
+      timer = null;
+      plot.current.move("after", model.get("moved"));
+    };
+    const move = () => {
+      timer ??= setTimeout(draw, PAUSE);
+    };
     model.on("change:moved", move);
     return () => {
+      clearTimeout(timer);
       model.off("change:moved", move);
       plot.current.finalize();
     };
