@@ -221,8 +221,8 @@ def diagnose(page: Any) -> None:
     expect(page.locator(".t-scope")).to_contain_text("every layer")
 
 
-def is_accessible(page: Any, theme: str, within: str = "body") -> None:
-    """axe-core finds nothing serious or critical."""
+def is_accessible(page: Any, theme: str, within: str | None = None) -> None:
+    """axe-core finds nothing serious or critical in the whole document, or in the part that a selector names."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page, context=within).response["violations"]

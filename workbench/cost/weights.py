@@ -27,7 +27,7 @@ class Weights:
 
     def of(self, layer: str) -> torch.Tensor | None:
         """The weight of the layer at this module path, or None where it is not known yet."""
-        if self.changed and any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
+        if any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
             return None
         key = (layer, "")
         if key not in self.cache:  # torch looks a parameter up by splitting its path
