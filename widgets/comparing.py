@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.charts import COLUMNS
+from workbench.charts import COLUMNS, column
 from workbench.cost.by_layer import COSTS
 from workbench.diagnosis import Comparison
 from workbench.diagnosis.comparison import Contrast, figures, layers, steps
 from workbench.variant import Variant
 from workbench_widgets.page import View
 from workbench_widgets.pictures import pictures
+from workbench_widgets.rows import judged_by
 from workbench_widgets.store import State
 from workbench_widgets.words import change, signed
 
@@ -28,11 +29,12 @@ def comparison(state: State, second: Variant) -> View | None:
         return None
     found = dict(state.comparisons).get((first.id, second.id))
     here = {one.id for one in state.study.variants}
+    known = {*COLUMNS, *judged_by(state)}
     rows = _layers(first, second, found)
     return {
         "names": [first.name, second.name],
         "recipe": [{"only": whose.name, "step": text} for whose, text in steps(first, second)],
-        "figures": [_figure(one) for one in figures(first, second) if one.name in COLUMNS],
+        "figures": [_figure(one) for one in figures(first, second) if one.name in known],
         "columns": [*(COLUMNS[name].label for name in COSTS), *([NOISE] if found else [])],
         "layers": rows,
         "same": "" if rows else "Every layer costs the same in both.",
@@ -43,7 +45,7 @@ def comparison(state: State, second: Variant) -> View | None:
 
 
 def _figure(one: Contrast) -> dict[str, str]:
-    shown = COLUMNS[one.name]
+    shown = column(one.name)
     said, trend = ("not distinguishable", "") if one.overlap else change(one.name, one.first, one.second)
     return {
         "label": shown.label, "one": shown.text(one.first.value), "two": shown.text(one.second.value),

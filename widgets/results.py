@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from workbench import charts
-from workbench.charts import COLUMNS
+from workbench.charts import column
 from workbench.lineage import lineage
 from workbench_widgets import rows
 from workbench_widgets.page import View
@@ -16,7 +16,7 @@ from workbench_widgets.store import State
 
 NOTE = "Small figures are 95 % intervals. Speed-up is measured against the original, taking turns with it."
 TABLE = (
-    "accuracy", "latency_ms", "speedup", "macs", "params", "memory_access_bytes", "file_bytes", "energy_uj",
+    "latency_ms", "speedup", "macs", "params", "memory_access_bytes", "file_bytes", "energy_uj",
 )  # fmt: skip
 PATHS = {
     "Original": "M-4.5-4.5h9v9h-9z",
@@ -28,7 +28,7 @@ PATHS = {
 def table(state: State) -> View:
     """One row a variant. Cells carry a value to sort by and the text to show."""
     frame = rows.everything(state)
-    names = ["name", *(name for name in TABLE if frame.empty or _known(frame, name))]
+    names = ["name", *(name for name in (*rows.judged_by(state), *TABLE) if frame.empty or _known(frame, name))]
     roles = charts.roles(frame, state.x, state.y)
     found = [_row(record, names, role) for record, role in zip(frame.to_dict("records"), roles, strict=True)]
     if state.lineage and len(frame):
@@ -49,7 +49,8 @@ def _known(frame: pd.DataFrame, name: str) -> bool:
 def _heading(name: str) -> dict[str, Any]:
     if name == "name":
         return {"key": name, "label": "Variant", "unit": "", "numeric": False}
-    return {"key": name, "label": COLUMNS[name].label, "unit": COLUMNS[name].unit, "numeric": True}
+    shown = column(name)
+    return {"key": name, "label": shown.label, "unit": shown.unit, "numeric": True}
 
 
 def _row(record: dict[Any, Any], names: list[str], role: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def _row(record: dict[Any, Any], names: list[str], role: str) -> dict[str, Any]:
 
 
 def _cell(record: dict[Any, Any], name: str) -> dict[str, Any]:
-    value, shown = record[name], COLUMNS[name]
+    value, shown = record[name], column(name)
     if value is None or math.isnan(value):
         return {"value": None, "text": "not measured"}
     low, high = record.get(f"{name}_low", value), record.get(f"{name}_high", value)

@@ -31,3 +31,8 @@ def _feasible(state: State, frame: pd.DataFrame) -> pd.Series[bool]:
 def axes(state: State) -> tuple[str, str] | None:
     """The columns across and up in the chart that is shown; None for one without two such axes."""
     return {"tradeoff": (state.x, state.y), "speedup": ("predicted_speedup", "speedup")}.get(state.tab)
+
+
+def judged_by(state: State) -> tuple[str, ...]:
+    """The figures that say how good a variant's answers are: what the study is judged by, and accuracy."""
+    return tuple(dict.fromkeys((state.study.measure if state.study else "accuracy", "accuracy")))

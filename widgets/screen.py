@@ -47,6 +47,15 @@ SELECTING = ("chart", "table")
 SCOPING = ("stack", "focus", "layers", "study")
 
 
+def guarded(view: Callable[[State], View], state: State) -> View:
+    """What a panel shows; where that cannot be drawn, the sentence that says so, and the other panels go on."""
+    try:
+        return view(state)
+    except Exception as error:  # noqa: BLE001  # raised here, it would leave every panel behind this one stale
+        about = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
+        return {"failed": f"This part cannot be drawn ({about}). The others go on, and nothing measured is lost."}
+
+
 class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
     """The whole screen. Every widget is made here, at once; threads only change what panels show."""
 
@@ -54,7 +63,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         quota.here().hold_memory()
         self.store = Store(State())
         self.session = Session(self.store, study)
-        self.panels = {name: Panel(name, view(State()), self._act(name)) for name, (view, _) in PANELS.items()}
+        self.panels = {name: Panel(name, guarded(view, State()), self._act(name)) for name, (view, _) in PANELS.items()}
         loader = Loader()
         loader.add_class("wb-loader")
         super().__init__([loader, self._grid()])
@@ -115,7 +124,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             if name == "layers" and waiting:  # drawn with the prediction, which is on its way
                 continue
             if any(getattr(old, part) is not getattr(new, part) for part in parts):
-                self.panels[name].view = view(new)
+                self.panels[name].view = guarded(view, new)
             if name == "prediction":  # the bars move behind the figures, ahead of the rows
                 self._move_bars(old, new)
         if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from workbench.charts import COLUMNS
+from workbench.charts import column
 from workbench.export import Manifest, formats
 from workbench.variant import Variant
 from workbench_widgets import rows
@@ -15,8 +16,8 @@ from workbench_widgets.store import State
 from workbench_widgets.words import change, verdict
 
 FACTS = (
-    "accuracy", "latency_ms", "speedup", "predicted_speedup", "macs", "params", "memory_access_bytes", "file_bytes",
-    "compressed_bytes", "energy_uj",
+    "kl_divergence", "logit_error", "latency_ms", "speedup", "predicted_speedup", "macs", "params",
+    "memory_access_bytes", "file_bytes", "compressed_bytes", "energy_uj",
 )  # fmt: skip
 ELSEWHERE = "Measured elsewhere: its file is not here. Measure it on this machine to export it."
 
@@ -35,7 +36,7 @@ def variant(state: State) -> View:
         "tag": "" if here else "measured elsewhere",
         "verdict": "" if original is None or is_original else verdict(chosen, original),
         "reason": chosen.verdict,
-        "figures": [_fact(name, chosen, original) for name in FACTS if name in chosen.estimates],
+        "figures": [_fact(name, chosen, original) for name in _facts(state) if name in chosen.estimates],
         "notes": list(chosen.notes),
         "others": _others(state),
         "compared": state.compared,
@@ -47,8 +48,12 @@ def variant(state: State) -> View:
     }
 
 
+def _facts(state: State) -> tuple[str, ...]:
+    return (*rows.judged_by(state), *FACTS)
+
+
 def _fact(name: str, chosen: Variant, original: Variant | None) -> dict[str, str]:
-    estimate, shown = chosen[name], COLUMNS[name]
+    estimate, shown = chosen[name], column(name)
     exact = estimate.low == estimate.high
     fact = {
         "label": shown.label,
@@ -58,7 +63,8 @@ def _fact(name: str, chosen: Variant, original: Variant | None) -> dict[str, str
         "trend": "",
     }
     # Milliseconds of two separate runs do not compare: the speed-up, measured in turns, is their comparison.
-    if original is None or original.id == chosen.id or name in {"latency_ms", "speedup", "predicted_speedup"}:
+    apart = name in {"latency_ms", "speedup", "predicted_speedup"}
+    if original is None or original.id == chosen.id or apart or name not in original.estimates:
         return fact
     said, trend = change(name, original[name], chosen[name])
     return fact | {"change": said, "trend": trend}
@@ -73,13 +79,20 @@ def _others(state: State) -> list[dict[str, str]]:
 
 
 def _export(manifest: Manifest) -> dict[str, Any]:
-    checked = manifest.verified
     return {
         "key": manifest.created,
-        "sentence": f"Verified: the file was read back and gets {checked['accuracy']:.2%} of the test images right.",
+        "sentence": _verified(manifest.verified),
         "folder": str(manifest.path),
         "files": [{"name": name, "bytes": size, "size": _size(size)} for name, size in files(manifest).items()],
     }
+
+
+def _verified(checked: Mapping[str, float]) -> str:
+    """What reading the file back has shown; data without class labels have no accuracy."""
+    if "accuracy" in checked:
+        return f"Verified: the file was read back and gets {checked['accuracy']:.2%} of the test images right."
+    apart = checked["largest_relative_difference"]
+    return f"Verified: the file was read back, and its outputs are the measured ones (difference at most {apart:.0e})."
 
 
 def _size(size: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import PurePath
 
-from workbench.charts import COLUMNS
+from workbench.charts import COLUMNS, column
 from workbench.estimate import Estimate
 from workbench.variant import Variant
 
@@ -68,7 +68,7 @@ def times(before: float, after: float) -> tuple[str, str]:
 
 def change(name: str, before: Estimate, after: Estimate) -> tuple[str, str]:
     """How a figure changed, and whether that is better, worse or neither; shares in points."""
-    if COLUMNS[name].unit == "%":
+    if column(name).unit == "%":
         return f"{signed(100 * (after.value - before.value))} points", ""
     if name.endswith("speedup"):
         return f"{after.value / before.value:.2f}×", ""

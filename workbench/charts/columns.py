@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pandas.api.types import is_numeric_dtype
 
 from workbench.errors import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ COLUMNS: dict[str, Column] = {
     "agreement": Column("Agreement with the original", "%", 0.01),
     "top5": Column("Top-5 accuracy", "%", 0.01),
     "miou": Column("Mean IoU", "%", 0.01),
+    "kl_divergence": Column("Divergence from the original", "10⁻³ nats", 1e-3),
+    "logit_error": Column("Error of the outputs", "%", 0.01),
     "latency_ms": Column("Latency", "ms, batch 1", 1.0, ",.3f"),
     "macs": Column("MACs", "M", 1e6),
     "params": Column("Parameters", "k", 1e3, ",.1f"),
@@ -54,10 +62,28 @@ COLUMNS: dict[str, Column] = {
 
 
 def column(name: str) -> Column:
-    """How the column of this name is shown. Raises `UnknownName`."""
-    if name not in COLUMNS:
-        raise unknown("column", name, COLUMNS)
-    return COLUMNS[name]
+    """How the column of this name is shown; a metric of the user's own is shown by its name."""
+    base = name.removeprefix("validation_")
+    if name not in COLUMNS and base in COLUMNS:
+        return replace(COLUMNS[base], label=f"Validation {lower(COLUMNS[base].label)}")
+    return COLUMNS.get(name) or Column(name.replace("_", " ").capitalize(), format=",.4g")
+
+
+def drawable(frame: pd.DataFrame) -> list[str]:
+    """The columns that hold a figure: those of `COLUMNS` first, then metrics of the user's own."""
+    others = (str(name) for name in frame if name not in COLUMNS and f"{name}_low" in frame)
+    return [name for name in (*COLUMNS, *others) if name in frame and _holds_figures(frame[name])]
+
+
+def check_columns(frame: pd.DataFrame, *names: str) -> None:
+    """Raise `UnknownName` for a name that is neither described nor a figure of the frame."""
+    for name in names:
+        if name not in COLUMNS and (name not in frame or (len(frame) and not is_numeric_dtype(frame[name]))):
+            raise unknown("column", name, drawable(frame) or COLUMNS)
+
+
+def _holds_figures(values: pd.Series[Any]) -> bool:
+    return is_numeric_dtype(values) and bool(values.notna().any())
 
 
 def lower(label: str) -> str:

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from workbench.charts.columns import COLUMNS, column, lower
+from workbench.charts.columns import check_columns, column, drawable, lower
 from workbench.charts.marks import FRONT, LINE, ORIGINAL, Groups, data, flag, legend, numbers, on_front, roles, texts
 from workbench.errors import unknown
 
@@ -38,7 +38,7 @@ def tradeoff(
     Rows without a measurement of `x` or `y` are left out. The parameter `selected` holds the `id` of the
     variant to stand out.
 
-    Raises: `UnknownName` for a column that is not in `COLUMNS` or not in a frame that has rows.
+    Raises: `UnknownName` for a column that is no figure, or that a frame with rows lacks.
     """
     rows = points(frame, x, y, size)
     across, up = _axes(x, y, [_scale(axis in log) for axis in "xy"])
@@ -94,10 +94,10 @@ def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
 
 def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.DataFrame:
     """The drawable rows under names that do not depend on the axes, in the units of the axes. Raises as `tradeoff`."""
-    for name in (x, y, size):
-        column(name)
-        if len(frame) and name not in frame and name != size:
-            raise unknown("column", name, (known for known in COLUMNS if known in frame))
+    check_columns(frame, x, y, size)
+    for name in (x, y):
+        if len(frame) and name not in frame:
+            raise unknown("column", name, drawable(frame))
     table = frame.reset_index(drop=True)
     points = pd.DataFrame({"id": texts(table, "id"), "name": texts(table, "name")}, index=table.index)
     for axis, name in (("x", x), ("y", y)):
@@ -109,8 +109,8 @@ def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.Data
     points["size"] = area.fillna(area.median()).fillna(1.0)
     points["feasible"] = flag(table, "feasible", True)
     points["elsewhere"] = flag(table, "elsewhere", False)
-    drawable = np.isfinite(points["x"]) & np.isfinite(points["y"])
-    points = pd.DataFrame(points[drawable])
+    known = np.isfinite(points["x"]) & np.isfinite(points["y"])
+    points = pd.DataFrame(points[known])
     kept = table.loc[points.index]
     points["role"] = roles(kept, x, y)
     points["on_front"] = on_front(kept, x, y)

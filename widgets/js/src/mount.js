@@ -1,5 +1,5 @@
 // Draws the panel that a widget model asks for, and draws it again whenever its view changes.
-import { html, render } from "./ui.js";
+import { html, render, Section, useEffect, useErrorBoundary } from "./ui.js";
 import { ChartPanel } from "./panels/chart.js";
 import { DiagnosisPanel } from "./panels/diagnosis.js";
 import { Head } from "./panels/head.js";
@@ -24,6 +24,16 @@ const PANELS = {
   layers: Layers,
   diagnosis: DiagnosisPanel,
   status: Status,
+};
+
+// A panel behind its own guard: where its view could not be made or cannot be drawn, a sentence stands in its place
+// until the next view comes, and the other panels go on.
+const Guarded = ({ name, view, send, model }) => {
+  const [error, again] = useErrorBoundary((caught) => console.warn(`workbench: the panel ${name} was not drawn`, caught));
+  useEffect(() => error && again(), [view]);
+  const failed = view.failed || (error && `This part cannot be drawn (${error.message}). The others go on, and nothing measured is lost.`);
+  if (failed) return html`<${Section} label=${name}><p class="wb-problem t-failed" role="alert">${failed}</p><//>`;
+  return html`<${PANELS[name]} view=${view} send=${send} model=${model} />`;
 };
 
 const ENDED =
@@ -78,7 +88,7 @@ export function mount(model, el) {
   };
   const draw = () => {
     const view = { ...model.get("view"), chosen_id: model.get("selected"), lost };
-    render(html`<${PANELS[name]} view=${view} send=${send} model=${model} />`, el);
+    render(html`<${Guarded} name=${name} view=${view} send=${send} model=${model} />`, el);
   };
   // While a slider moves a chart, the table beside it waits: laying it out would hold up the next frames.
   let waiting = null;
