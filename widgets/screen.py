@@ -23,7 +23,7 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "prediction": (views.prediction, ("forecast", "promise")),
     "models": (models.models, ("cards", "model", "study")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
-    "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
+    "run": (views.run, ("study", "recipe", "forecast", "problem", "jobs", "tick", "frame")),
     "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
     "variant": (

@@ -14,7 +14,7 @@ from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import editing, looking, scope, showing
 from workbench_widgets.background import Background, unexpected
-from workbench_widgets.controls import parse
+from workbench_widgets.controls import described, parse
 from workbench_widgets.forecast import predict
 from workbench_widgets.latest import Latest
 from workbench_widgets.opening import Opening
@@ -70,8 +70,9 @@ class Session:
 
     def set(self, index: int, name: str, value: object, final: bool = True) -> None:
         """Change one setting; a value that cannot be used is kept beside the reason, and the recipe stays."""
-        step = self.store.state.stack[index].step
-        setting = next(one for one in step.settings() if one.name == name)
+        state = self.store.state
+        known = described(state.stack[index].step, state.seen_by(index))
+        setting = next(one for one in known if one.name == name)
         try:
             parsed = parse(setting, value)
             self.store.edit(lambda s: editing.set_value(s, (index, name), parsed, final))

@@ -17,7 +17,8 @@ from workbench.charts.variants import points, speedup, speedup_points, summary, 
 
 __all__ = [
     "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "check_columns", "column", "competing",
-    "cost_by_layer", "cost_rows", "cost_summary", "devices", "drawable", "flips", "layer_errors", "lineage", "lineage_points",
-    "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points", "parallel_summary", "png",
-    "points", "records", "roles", "speedup", "speedup_points", "steps_of", "summary", "tradeoff",
+    "cost_by_layer", "cost_rows", "cost_summary", "devices", "drawable", "flips", "layer_errors", "lineage",
+    "lineage_points", "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points",
+    "parallel_summary", "png", "points", "records", "roles", "speedup", "speedup_points", "steps_of", "summary",
+    "tradeoff",
 ]  # fmt: skip

@@ -14,12 +14,12 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
-from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
+from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, Stops, layers_setting, select, setting
 from workbench.steps.recalibrate import Recalibrate
 from workbench.training.distill import soft
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Calibration images on which harm is measured.
 IMAGES = 500
@@ -51,6 +51,10 @@ class DropBlocks(Rewrite):
 
     count: int = setting(1, "integer", "Residual blocks to take out.", low=1, high=100)
     layers: Layers = layers_setting()
+
+    def stops(self, network: Network) -> Mapping[str, Stops]:
+        """As many blocks as there are."""
+        return {"count": range(1, 1 + len(residual_blocks(network)))}
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """A row for each block that can go. Raises: `BadValue` when there are fewer than `count`."""

@@ -22,6 +22,7 @@ from workbench.steps.importance import FROM_WEIGHTS, KINDS, by_gradient, by_read
 from workbench.steps.moments import Moments, collect
 from workbench.steps.recalibrate import Recalibrate
 from workbench.steps.refit import refit
+from workbench.steps.settings import doublings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,7 +70,12 @@ class PruneChannels(Rewrite):
     )
     # 16 floats are a vector register: `benchmarks/pruning.py --parts rounding` shows what that is worth.
     round_to: int = setting(
-        16, "integer", "Widths become multiples of this, which kernels like; finer in narrow layers.", low=1, high=64
+        16,
+        "integer",
+        "Widths become multiples of this, which kernels like; finer in narrow layers.",
+        low=1,
+        high=64,
+        stops=doublings(1, 64),
     )
     rounds: int = setting(3, "integer", "Cuts that it takes; batch norm is re-estimated after each.", low=1, high=20)
     refit: bool = setting(True, "flag", "Fit the layers behind anew on calibration images after each cut.")
@@ -125,9 +131,7 @@ class PruneChannels(Rewrite):
         chosen = set(select(self.layers, channels.made))
         return tuple(group for group in channels.groups if chosen.issuperset(group.layers))
 
-    def _known_scores(
-        self, channels: Channels, groups: tuple[Group, ...], weights: Weights
-    ) -> list[Scores] | None:
+    def _known_scores(self, channels: Channels, groups: tuple[Group, ...], weights: Weights) -> list[Scores] | None:
         """Scores for one threshold from the weights, where these are known; a stand-in for those from data."""
         unknown = any(weights.of(name) is None for group in groups for name in group.layers)
         if self.scope == "layer" or unknown:
@@ -264,5 +268,3 @@ def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.
     assert context.calibration is not None
     inputs = context.calibration[:IMAGES].clone()
     return inputs, module(inputs).argmax(1)
-
-
