@@ -11,7 +11,7 @@ from workbench.errors import BadValue, WorkbenchError, unknown
 from workbench.frame import where_rows
 from workbench.limits import read_limits, with_bound, write_limits
 from workbench_widgets import charting, rows
-from workbench_widgets.store import State
+from workbench_widgets.store import Message, State
 
 
 def select(state: State, id: str) -> State:  # noqa: A002  # the frame's word
@@ -96,7 +96,7 @@ def cost(state: State, cost: str) -> State:
 
 def dismiss(state: State) -> State:
     """With nothing said in the status strip."""
-    return replace(state, message=replace(state.message, text="Ready.", kind="info"))
+    return replace(state, message=Message())
 
 
 def _known(state: State, name: str) -> None:

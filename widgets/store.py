@@ -25,7 +25,7 @@ from workbench_widgets.forecast import Forecast
 class Message:
     """What the status strip says; `kind` is info, busy or error."""
 
-    text: str
+    text: str = "Ready."
     kind: str = "info"
 
 

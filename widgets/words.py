@@ -7,7 +7,11 @@ from pathlib import PurePath
 
 from workbench.charts import COLUMNS, column
 from workbench.estimate import Estimate
+from workbench.frame import EXACT
 from workbench.variant import Variant
+
+#: The figures of which less is better, and a ratio says how much.
+COSTS = frozenset({*EXACT, "latency_ms"} - {"predicted_speedup"})
 
 
 def arrived(variant: Variant, original: Variant | None) -> str:
@@ -56,23 +60,33 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def times(before: float, after: float) -> tuple[str, str]:
-    """How a cost changed, such as `2.0× less`, and whether that is better, worse or neither."""
-    if before == after or not before:
+    """How a cost changed, such as `2.00× less`, and whether that is better, worse or neither: the one way to say it.
+
+    What would read as `1.00×` is no change that anyone could see, so it is neither.
+    """
+    if before == after:
         return "same", ""
+    if not before:
+        return "none before", ""
     if after == 0:
         return "none left", "wb-better"
-    if after < before:
-        return f"{before / after:.2f}× less", "wb-better"
-    return f"{after / before:.2f}× more", "wb-worse"
+    factor = f"{max(before, after) / min(before, after):.2f}×"
+    if factor == "1.00×":
+        return "about the same", ""
+    return (f"{factor} less", "wb-better") if after < before else (f"{factor} more", "wb-worse")
 
 
 def change(name: str, before: Estimate, after: Estimate) -> tuple[str, str]:
-    """How a figure changed, and whether that is better, worse or neither; shares in points."""
-    if column(name).unit == "%":
+    """How a figure changed, and whether that is better, worse or neither; shares in points, costs as ratios."""
+    shown = column(name)
+    if shown.unit == "%":
         return f"{signed(100 * (after.value - before.value))} points", ""
     if name.endswith("speedup"):
         return f"{after.value / before.value:.2f}×", ""
-    return times(before.value, after.value)
+    if name in COSTS:
+        return times(before.value, after.value)
+    sign = "−" if after.value < before.value else "+"  # a figure of merit: its name does not tell what is better
+    return f"{sign}{shown.number(abs(after.value - before.value))}", ""
 
 
 def compact(number: float) -> str:

@@ -152,15 +152,17 @@ class Study(Examination):
 
     def _work(self, recipe: Recipe, folder: Path, report: Reporter) -> Variant:
         unfinished = self.path / "unfinished" / self.id_of(recipe)
+        rewritten, lowered = build.shares(recipe)
         module = build.rewrite(
-            self.model, recipe, self.data, report.part(0.0, 0.4), recalibrate=self.recalibrate, folder=unfinished
+            self.model, recipe, self.data, report.part(0.0, rewritten), recalibrate=self.recalibrate, folder=unfinished
         )
-        artefact = build.lower(module, self.model, recipe, self.data, folder / "model.onnx", report.part(0.4, 0.55))
+        part = report.part(rewritten, lowered)
+        artefact = build.lower(module, self.model, recipe, self.data, folder / "model.onnx", part)
         state = folder / "model.safetensors"
         save_variant(module, self.model, state, recipe=recipe.to_json())
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
-        estimates = measure(artefact, baseline, self.data, report.part(0.55, 1.0), self.metric)
+        estimates = measure(artefact, baseline, self.data, report.part(lowered, 1.0), self.metric)
         network = build.network_of(module, self.model, recipe)
         estimates |= predict(network, self.model.network)
         others = original.estimates if original else None

@@ -70,7 +70,7 @@ def test_a_metric_of_ones_own_can_be_chosen_for_every_axis() -> None:
     screen = ready(wb.Study(varied_model(), data, metric=off))
     shown = view(screen, "chart")
     assert "failed" not in shown, shown
-    assert (shown["axes"]["x"], shown["axes"]["y"]) == ("latency_ms", "off")
+    assert (shown["axes"]["x"], shown["axes"]["y"]) == (State().x, "off")
     assert {"value": "off", "label": "Off"} in shown["options"]
     value = screen.store.state.frame["off"].iloc[0]
     assert shown["rows"][0]["y"] == pytest.approx(value)

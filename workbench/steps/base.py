@@ -124,6 +124,11 @@ class Step(ABC):
             for f in sorted(fields, key=lambda f: f.kw_only is True)
         )
 
+    @property
+    def effort(self) -> float:
+        """How long it takes beside other steps and beside measuring, as a rule: progress is shared out by it."""
+        return 4.0
+
     def stops(self, network: Network) -> Mapping[str, Stops]:
         """What the sliders of settings stop at on this network, where that follows from it; of all others nothing."""
         return {}

@@ -106,6 +106,11 @@ class Factorize(Rewrite, abstract=True):
 
     # What most families have in common.
 
+    @property
+    def effort(self) -> float:
+        """That of reading the calibration images, twice."""
+        return 12.0 if self.data_aware else 1.0
+
     def fitting(self, network: Network) -> list[Layer]:
         """The layers of a shape that this family can treat."""
         layers = (ops[0] for ops in network.by_module.values() if ops[0].kind in KINDS)

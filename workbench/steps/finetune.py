@@ -84,6 +84,11 @@ class Finetune(Rewrite):
         choices=("auto", "float32", "bfloat16"),
     )
 
+    @property
+    def effort(self) -> float:
+        """That of its epochs."""
+        return 30.0 * self.epochs
+
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """No shape changes; a row for each layer with weights."""
         how = "labels alone" if self.distill == "none" else f"taught by the original ({self.distill})"

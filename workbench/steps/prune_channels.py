@@ -85,6 +85,11 @@ class PruneChannels(Rewrite):
         super().__post_init__()
         self._goal()
 
+    @property
+    def effort(self) -> float:
+        """That of its cuts."""
+        return 6.0 * self.rounds
+
     # The plan.
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
@@ -205,11 +210,12 @@ class PruneChannels(Rewrite):
         groups = tuple(g for g in channels.groups if goal.get(g.layers, len(g.units)) < len(g.units))
         if not groups:
             return module
-        scores, moments = self._scores(module, channels, groups, context, report.part(0.0, 0.8))
+        scores, moments = self._scores(module, channels, groups, context, report.part(0.0, 0.7))
         counts = tuple(goal[group.layers] for group in groups)
         best = [_highest(*one) for one in zip(groups, scores, counts, strict=True)]
         kept = Widths(channels, groups, counts).mask(best)
         if self.refit and moments:
+            report(0.75, "Fitting the layers behind anew")
             refit(module, channels, kept, moments)
         module = cut(module, channels, kept)
         return Recalibrate(images=IMAGES).apply(module, replace(context, progress=report.part(0.8, 1.0)))
@@ -223,6 +229,7 @@ class PruneChannels(Rewrite):
             moments = collect(module, _readers(channels, groups), context.calibration[:IMAGES], report, context.seed)
         if self.importance == "taylor" and context.calibration is not None:
             return by_gradient(module, channels, groups, _labelled(module, context), report), moments
+        report(1.0, "Finding the channels that are missed least")
         if self.importance == "activation" and moments:
             return by_readers(module, channels, groups, moments), moments
         kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"

@@ -66,6 +66,11 @@ class QAT(Lower):
         "minmax", "choice", "How the range of an activation follows from what was seen.", choices=tuple(METHODS)
     )
 
+    @property
+    def effort(self) -> float:
+        """That of its epochs."""
+        return 60.0 * self.epochs
+
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """The costs of `Quantize("int8")`."""
         found = Quantize("int8").sketch(network, weights)

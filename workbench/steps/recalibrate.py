@@ -37,6 +37,11 @@ class Recalibrate(Rewrite):
         1000, "integer", "Calibration images to use, at most.", low=2, high=100_000, stops=decades(10, 100_000)
     )
 
+    @property
+    def effort(self) -> float:
+        """That of its images."""
+        return 0.003 * self.images
+
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """No shape changes; a row for each batch norm."""
         rows = tuple(

@@ -54,6 +54,11 @@ class ShareWeights(Rewrite):
     )
     layers: Layers = layers_setting()
 
+    @property
+    def effort(self) -> float:
+        """That of its epochs, and of k-means."""
+        return 4.0 + 30.0 * self.epochs
+
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Batch norms are folded; no other shape changes. Layers with few weights are left alone."""
         after = folded(network, weights.module)

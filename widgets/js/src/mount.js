@@ -38,7 +38,8 @@ const Guarded = ({ name, view, send, model }) => {
 
 const ENDED =
   "The kernel behind this screen has ended, and nothing here answers any more. Run the cell again; a study that was given a path is still there.";
-const LOST = "The connection to the kernel is lost. What runs goes on there, and the notebook tries again.";
+const LOST =
+  "The connection to the kernel is lost, and the notebook tries again. What runs goes on there unless the server or its machine was stopped.";
 
 // In a notebook: tells `say` when the kernel is gone or out of reach. The dashboard's page says it by itself.
 function watchKernel(model, say) {
