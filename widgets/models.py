@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections import Counter
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +16,7 @@ from workbench.models import Model
 from workbench.models.load import ZOOS
 from workbench.quota import MEGABYTE
 from workbench_widgets import uploads
-from workbench_widgets.gallery import NOISE
+from workbench_widgets.gallery import NOISE, shape_text
 from workbench_widgets.page import View
 from workbench_widgets.store import Card, State
 from workbench_widgets.words import compact, count
@@ -57,21 +56,16 @@ def _about(model: Model) -> str:
     network, totals = model.network, model.network.totals
     kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
     parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
-    shape = _shape(model.example.shape[1:])
+    shape = shape_text(model.example.shape[1:])
     return (
         f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
         f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."
     )
 
 
-def _shape(sizes: Sequence[int]) -> str:
-    """Such as `3 × 32 × 32`, which no line break parts."""
-    return "\u00a0×\u00a0".join(map(str, sizes))
-
-
 def _data(data: Data, model: Model, home: str) -> View:
     test = data["test"]
-    shape = _shape(test.inputs.shape[1:])
+    shape = shape_text(test.inputs.shape[1:])
     classes = f", {len(data.classes)} classes" if data.classes else ""
     sentence = f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}."
     if data.name == NOISE:

@@ -33,6 +33,12 @@ def emptied(state: State) -> State:
     )
 
 
+def back(state: State, before: State) -> State:
+    """With what was shown before; nothing of the visitor's other choices since then is taken back."""
+    kept = {name: getattr(before, name) for name in ("model", "study", "frame", "selected", "published")}
+    return replace(state, **kept, forecast=before.forecast if before.recipe == state.recipe else None)
+
+
 def showing(state: State, study: Study, elsewhere: Published | None, message: Message) -> State:
     """With a study, what was measured elsewhere, and one variant chosen to tell of it."""
     frame = study.frame()

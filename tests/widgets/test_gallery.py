@@ -188,3 +188,34 @@ def test_collections_that_are_not_installed_say_how(monkeypatch: pytest.MonkeyPa
     assert zoos["timm"]["installed"]
     assert not zoos["torchvision"]["installed"]
     assert "pip install" in zoos["torchvision"]["command"]
+
+
+def test_data_of_another_shape_are_refused_for_this_model_and_wait_for_one_that_takes_them(
+    screen: Screen, tmp_path: Path
+) -> None:
+    np.savez_compressed(
+        tmp_path / "colour.npz",
+        train_images=np.zeros((20, 8, 8, 3), np.uint8), train_labels=np.arange(20) % 5,
+        test_images=np.ones((10, 8, 8, 3), np.uint8), test_labels=np.arange(10) % 5,
+    )  # fmt: skip
+    before = screen.store.state
+    send(screen, "colour.npz", (tmp_path / "colour.npz").read_bytes())
+    said = until(lambda: view(screen, "status")["kind"] == "error" and view(screen, "status")["text"], "a sentence")
+    assert "3\u00a0×\u00a08\u00a0×\u00a08" in said and "1\u00a0×\u00a028\u00a0×\u00a028" in said
+    assert screen.store.state.study is before.study  # nothing was taken away
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 5))
+    screen.session.opening._added(screen.session.opening._gallery.add(wb.load(net, example=torch.zeros(1, 3, 8, 8))))
+    study = until(lambda: screen.store.state.study, lambda: view(screen, "status"))
+    assert study.data.name == "colour"
+    act(screen, "models", "choose", name="fashion-mobilenet")
+    until(lambda: screen.store.state.study is before.study, lambda: view(screen, "status"))
+
+
+def test_a_model_that_cannot_be_shown_leaves_the_visitor_where_they_were(screen: Screen) -> None:
+    before = screen.store.state
+    act(screen, "models", "choose", name="no-such-model")
+    until(lambda: view(screen, "status")["kind"] == "error", lambda: view(screen, "status"))
+    now = screen.store.state
+    assert (now.model, now.study, now.selected) == (before.model, before.study, before.selected)
+    assert not view(screen, "models")["busy"]
+    assert "no-such-model" in view(screen, "status")["text"]

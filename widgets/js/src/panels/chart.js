@@ -50,7 +50,7 @@ const Limit = ({ limit, send }) => {
         id="wb-limit"
         type="text"
         class="t-limit"
-        placeholder="accuracy >= 0.92 and latency_ms < 1"
+        placeholder="accuracy >= 92 % and file size < 2 MB"
         aria-describedby="wb-limit-said"
         aria-invalid=${limit.problem ? "true" : undefined}
         value=${typed ?? limit.text}
