@@ -158,7 +158,6 @@ def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups:
     stroke = alt.Stroke("role:N", title=None, scale=colour["scale"], legend=None)
     bars = base.mark_rule(strokeWidth=1.5)
     chosen = base.transform_filter("datum.id == selected")
-    named = base.transform_filter(f"datum.id == selected || datum.role == '{ORIGINAL}'")
     ring = chosen.mark_point(shape="circle", size=900, strokeWidth=2, filled=False, color=groups[ORIGINAL][0])
     area = alt.Size("size:Q", scale=alt.Scale(range=[70, 420], zero=True), legend=None)
     marks = base.mark_point(strokeWidth=1.6, cursor="pointer").properties(name="points")
@@ -169,10 +168,29 @@ def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups:
         bars.encode(x=across, y=alt.Y("y_low:Q"), y2="y_high:Q", color=colour, opacity=pale),
         ring.encode(x=across, y=up),
         marks.encode(x=across, y=up, tooltip=_tooltip(across, up, size), **look),
-        named.mark_text(dy=-20, fontWeight=600, limit=260).encode(x=across, y=up, text="name:N"),
+        _names(base).encode(x=across, y=up, text="name:N"),
     ]
     chart = alt.LayerChart(layer=layers, width="container", height=_HEIGHT)
     return chart.add_params(alt.param(name="selected", value=""))
+
+
+def _names(base: alt.Chart) -> alt.Chart:
+    """The names of the chosen variant and of the original: above the higher mark and below the other, never across."""
+    chosen, original = "datum.id == selected", f"datum.role == '{ORIGINAL}'"
+    named = (
+        base.transform_calculate(y_chosen=f"{chosen} ? datum.y : null", y_original=f"{original} ? datum.y : null")
+        .transform_joinaggregate(chosen_at="max(y_chosen)", original_at="max(y_original)")
+        .transform_filter(f"{chosen} || {original}")
+        .transform_calculate(other=f"{chosen} ? datum.original_at : datum.chosen_at")
+    )
+    higher = f"!isValid(datum.other) || datum.y > datum.other || (datum.y == datum.other && {chosen})"
+    share = "scale('x', datum.x) / width"
+    return named.mark_text(
+        dy=alt.ExprRef(f"{higher} ? -20 : 24"),
+        align=alt.ExprRef(f"{share} > 0.8 ? 'right' : {share} < 0.2 ? 'left' : 'center'"),
+        fontWeight=600,
+        limit=260,
+    )
 
 
 def _tooltip(across: alt.X, up: alt.Y, size: str) -> list[alt.Tooltip]:

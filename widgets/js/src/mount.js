@@ -11,6 +11,7 @@ import { Run } from "./panels/run.js";
 import { Status } from "./panels/status.js";
 import { Table } from "./panels/table.js";
 import { VariantPanel } from "./panels/variant.js";
+import { watchUndo } from "./undo.js";
 
 const PANELS = {
   head: Head,
@@ -109,7 +110,7 @@ export function mount(model, el) {
     lost = text;
     draw();
   };
-  const unwatch = name === "head" ? watch(model, el, say) : () => {};
+  const unwatch = name === "head" ? watch(model, el, say) : name === "recipe" ? watchUndo(el, send) : () => {};
   return () => {
     unwatch();
     clearTimeout(waiting);

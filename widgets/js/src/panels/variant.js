@@ -1,6 +1,6 @@
 import { ask } from "../channel.js";
 import { Compare } from "./comparison.js";
-import { html, Section, useRef, useState } from "../ui.js";
+import { html, Section, useId, useRef, useState } from "../ui.js";
 
 const PIECE = 393216; // bytes a message
 const PACE = 450; // ms between messages: a notebook server lets about 1 MB a second pass
@@ -46,14 +46,15 @@ const File = ({ file, model }) => {
 
 const Export = ({ view, send, model }) => {
   const [format, setFormat] = useState(view.formats[0]);
+  const id = useId("format");
   const done = view.exported;
   return html`
     <div class="wb-export">
       ${view.missing && html`<p class="wb-help">${view.missing}</p>`}
       <div class="wb-line">
         ${view.formats.length > 0 && html`
-        <label for="wb-export-format">Export as</label>
-        <select id="wb-export-format" value=${format} onChange=${(e) => setFormat(e.target.value)}>
+        <label for=${id}>Export as</label>
+        <select id=${id} value=${format} onChange=${(e) => setFormat(e.target.value)}>
           ${view.formats.map((f) => html`<option value=${f} selected=${f === format}>${f}</option>`)}
         </select>
         <button type="button" class="t-export" disabled=${view.exporting} onClick=${() => send("export", { format })}>
