@@ -110,7 +110,7 @@ def test_the_names_of_two_marks_that_lie_close_do_not_lie_across_one_another(fra
     heights = sorted(places.values())
     assert len(heights) == 2
     assert heights[1] - heights[0] > 14  # a line's height
-    assert (places["original"] < places[frame.loc[3, "name"]]) == (above < 0)  # the higher mark's name is the higher one
+    assert (places["original"] < places[frame.loc[3, "name"]]) == (above < 0)  # as their marks
 
 
 @pytest.mark.parametrize("size", [0, 1])
