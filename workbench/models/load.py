@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from workbench.content import check_folder
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, unknown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.model import Model
@@ -47,6 +48,8 @@ def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None,
     if path.is_dir() or path.suffix in FILES:
         from workbench.models.structure import load_variant
 
+        if path.is_dir():
+            check_folder(path)
         return load_variant(path)
     if path.suffix in {".onnx", ".pt2", ".pt", ".pth"}:
         raise BadFile(
