@@ -30,13 +30,13 @@ from workbench.portability import portability
 from workbench.progress import follow
 from workbench.recipe import Recipe
 from workbench.steps.base import Step
+from workbench.variant import Variant
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.data import Data
     from workbench.models import Model
-    from workbench.variant import Variant
 
 T = TypeVar("T")
 #: A bar on the terminal (True), nothing (False), or a function of (fraction, stage).
@@ -119,6 +119,8 @@ class Examination(ABC):
 
     def submit_sensitivity(self, step: Step) -> Job[Sensitivity]:
         """The same without blocking."""
+        if not isinstance(step, Step):
+            raise BadValue(f"Sensitivity is to one step, such as wb.SVD(rank=0.5), got {step!r:.200}.")
         bench, name = self._bench("validation"), f"sensitivity to {step.brief}"
         return self._job(name, lambda report: sensitivity(bench, step, report))
 
@@ -176,6 +178,8 @@ class Examination(ABC):
 
     def _own(self, variant: Variant | str) -> Variant:
         """The variant itself, which must be one of this study's."""
+        if not isinstance(variant, (str, Variant)):
+            raise BadValue(f"This needs a variant of the study, or its id, got {type(variant).__name__}.")
         found = self[variant] if isinstance(variant, str) else self.find(variant.recipe)
         if found is None:
             raise BadValue(f"{variant} is not a variant of this study. Run its recipe here: study.run(variant.recipe).")

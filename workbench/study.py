@@ -108,7 +108,7 @@ class Study(Examination, Keeping):
 
     def __getitem__(self, id: str) -> Variant:  # noqa: A002  # the column's name
         with self._lock:
-            if id not in self._variants:
+            if not isinstance(id, str) or id not in self._variants:
                 raise unknown("variant", id, self._variants)
             return self._variants[id]
 

@@ -38,6 +38,11 @@ def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None,
     """
     if isinstance(source, nn.Module):
         return _from_module(source, example)
+    if not isinstance(source, (str, Path)):
+        raise BadValue(
+            f"A network is loaded from a name, a file or an nn.Module, got {type(source).__name__}. "
+            "Weights alone are no network: load them into its module and pass that, wb.load(module, example=...)."
+        )
     name = str(source)
     if name in ARCHITECTURES:
         return _bundled(name, weights)
