@@ -32,6 +32,9 @@ _SQLITE = {
 }
 #: How libraries written in Rust put an error of the system into their message.
 _IN_WORDS = re.compile(r"(?:os error|code:) (\d+)")
+#: What ONNX Runtime says, and no more, when it cannot write a model.
+_ONNX_RUNTIME = "Protobuf serialization failed"
+_LITTLE = 64_000  # bytes of room with which nothing can be done
 _PREFIX = ".unfinished-"
 
 
@@ -48,6 +51,8 @@ def told(folder: Path, doing: str, need: int = 0) -> Iterator[None]:
         raise
     except Exception as error:
         code = _code(error)
+        if code is None and min(room(folder), room(Path(tempfile.gettempdir()))) < max(need, _LITTLE):
+            code = errno.ENOSPC  # libraries do not always say what has stopped them
         if code is None:
             raise
         raise StorageFailed(_sentence(folder, doing, need, code, error)) from error
@@ -60,7 +65,9 @@ def _code(error: Exception) -> int | None:
     if isinstance(error, sqlite3.Error):
         return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     said = _IN_WORDS.search(str(error))
-    return int(said[1]) if said else None
+    if said:
+        return int(said[1])
+    return errno.EIO if _ONNX_RUNTIME in str(error) else None
 
 
 def _sentence(folder: Path, doing: str, need: int, code: int, error: Exception) -> str:
