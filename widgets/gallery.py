@@ -50,8 +50,8 @@ class Gallery:
 
     def _fitting(self, model: Model) -> Data | None:
         """What variants of a model are measured on: of what was opened, given or bundled the first that fits it."""
-        known = (lambda: self._data, lambda: self._home, lambda: wb.data(DATA))
-        return next((data for one in known if (data := one()) is not None and fits(model, data)), None)
+        own = (data for data in (self._data, self._home) if data is not None)
+        return next((data for data in (*own, wb.data(DATA)) if fits(model, data)), None)
 
     def keep(self, study: Study) -> Card:
         """Take a study that is there already."""

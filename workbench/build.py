@@ -17,6 +17,7 @@ import torch
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data import Data
 from workbench.errors import BadValue, StepFailed, WorkbenchError
 from workbench.jobs import Reporter
 from workbench.models import Model
@@ -29,7 +30,6 @@ from workbench.steps.recalibrate import Recalibrate
 if TYPE_CHECKING:
     from torch import nn
 
-    from workbench.data import Data
 
 #: Beside the `effort` of steps.
 WRITING, MEASURING = 0.3, 14.0
@@ -54,6 +54,8 @@ def compress(
 
     recipe = as_recipe(recipe)
     model = model if isinstance(model, Model) else load(model, example=example)
+    if data is not None and not isinstance(data, Data):
+        raise BadValue(f"data comes from wb.data, got {type(data).__name__}. Wrap it: wb.data({{'train': ...}}).")
     lowering = [step for step in recipe if isinstance(step, Lower)]
     if lowering:
         raise BadValue(

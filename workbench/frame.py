@@ -25,7 +25,7 @@ EXACT = (
 COLUMNS = (
     "id", "name", "recipe", "is_baseline",
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
-    *EXACT, "verdict", "machine", "notes", "created",
+    *EXACT, "verdict", "machine", "notes", "created", "tags", "annotation",
 )  # fmt: skip
 
 
@@ -63,6 +63,8 @@ def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:
         "machine": variant.machine,
         "notes": " ".join(variant.notes),
         "created": variant.created,
+        "tags": ", ".join(variant.tags),
+        "annotation": variant.annotation,
     }
     for name in measured:
         if name in variant.estimates:

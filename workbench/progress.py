@@ -37,7 +37,7 @@ def follow(job: Job[T], progress: Callable[[float, str], None] | bool) -> T:
 
 def _notebook() -> Any:
     """What publishes a notebook's outputs, where one runs this; whoever runs it has imported IPython."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell.display_pub if getattr(shell, "kernel", None) is not None else None
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,40 +16,50 @@ from typing import TYPE_CHECKING
 
 from workbench import build
 from workbench.data import Data
-from workbench.errors import BadValue, unknown
+from workbench.disk import told, workspace
+from workbench.errors import BadFile, BadValue, StorageFailed, WorkbenchError, unknown
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
+from workbench.keeping import Keeping, home, shown
+from workbench.measure.machine import machine
 from workbench.measure.metrics import Function, Metric, as_metric
 from workbench.measure.quality import has_classes, principal
 from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
+from workbench.naming import Names
 from workbench.pareto import front
 from workbench.recipe import Recipe, as_recipe
 from workbench.steps.base import Step
-from workbench.storage import Record, Storage
+from workbench.storage import Damaged, Record, Storage
 from workbench.variant import Variant
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Study(Examination):
+class Study(Examination, Keeping):
     """Runs recipes on one model and one data set, and remembers every finished variant.
 
-    A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again.
+    A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again. A
+    variant whose files are missing or were changed is made and measured anew when its recipe is run again.
 
     Args:
         model: the network, from `wb.load`.
         data: the data set, from `wb.data`; its images must have the shape of the model's example.
-        path: a folder to keep the study in; reopening it restores every variant. None keeps it until exit.
+        path: a folder to keep the study in; reopening it restores every variant. None takes a folder by model, data,
+            settings and machine among the user's own (`study.path`; `WORKBENCH_STUDIES` names another place), so that
+            the same line later, or in another session, finds what was measured.
         recalibrate: re-estimate batch norm after rewriting steps.
         metric: what to measure instead of accuracy: "top5", "miou", a function of (outputs, labels) that returns
             one value an input or one number for all, or a `workbench.measure.metrics.Metric`. Its column bears its
             name. Data without labels are measured by their agreement with the original.
+        keep: False forgets a study without a path at exit; one with a metric function of one's own is never kept
+            without a path, since the function may have changed by then.
 
-    Raises: `BadValue` when data, metric and model do not fit, `BadFile` when `path` holds another study.
+    Raises: `BadValue` when data, metric and model do not fit, `BadFile` when `path` holds another study,
+    `StorageFailed` where it cannot be written.
     """
 
     def __init__(
@@ -58,20 +70,30 @@ class Study(Examination):
         *,
         recalibrate: bool = True,
         metric: Metric | str | Function | None = None,
+        keep: bool = True,
     ) -> None:
         self.model, self.data, self.recalibrate = model, data, recalibrate
         _check_fit(model, data)
         self.metric = None if metric is None else as_metric(metric)
         #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
         self.measure = principal(data, self.metric)
-        self._temporary = tempfile.TemporaryDirectory(prefix="workbench-") if path is None else None
-        self.path = Path(self._temporary.name if self._temporary else path)  # type: ignore[arg-type]
-        self._storage = Storage(self.path)
-        self._storage.claim(model=model.hash, data=data.hash)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        #: What should be known about the study as a whole: variants that could not be read, where it is kept.
+        self.notes: list[str] = []
+        own = not (metric is None or isinstance(metric, str))
+        self._storage = self._open(path, keep and not own)
+        self.path = self._storage.folder
         self._variants: dict[str, Variant] = {}
+        self._unreadable: dict[str, str] = {}
+        self._names = Names()
         self._lock = threading.Lock()
         self._gate = Gate()  # one recipe at a time: two would disturb each other's measurements
+        self._names.labels = self._storage.labels()
         self._restore()
+        self.notes += self._unreadable.values()
+        for note in self.notes:
+            warnings.warn(note, stacklevel=2)
+        self._said = path is not None or self._temporary is not None  # where it is kept: the user knows, or nowhere
 
     @property
     def variants(self) -> list[Variant]:
@@ -86,7 +108,7 @@ class Study(Examination):
 
     def __getitem__(self, id: str) -> Variant:  # noqa: A002  # the column's name
         with self._lock:
-            if id not in self._variants:
+            if not isinstance(id, str) or id not in self._variants:
                 raise unknown("variant", id, self._variants)
             return self._variants[id]
 
@@ -110,14 +132,17 @@ class Study(Examination):
         """
         from workbench.progress import follow
 
+        if progress is True and not self._said:
+            self._said = True
+            print(f"This study is kept in {shown(self.path)}.", file=sys.stderr)
         found = self.find(recipe)
-        return found if found is not None else follow(self.submit(recipe), progress)
+        return found if found is not None and found.whole else follow(self.submit(recipe), progress)
 
     def submit(self, recipe: Recipe | Step) -> Job[Variant]:
         """The same without blocking: `job.progress`, `job.cancel()`, `job.result()`."""
         recipe = as_recipe(recipe)
         recipe.sketches(self.model)  # a recipe that cannot work is refused here, not on the job's thread
-        return Job(lambda report: self._make(recipe, report), name=recipe.name, gate=self._gate)
+        return self._job(recipe.name, lambda report: self._make(recipe, report))
 
     def frame(self) -> pd.DataFrame:
         """One row a variant; measured columns have `_low` and `_high` beside them. See `workbench.frame`."""
@@ -136,19 +161,23 @@ class Study(Examination):
         return front(where_rows(self.frame(), where), x, y or self.measure)
 
     def _make(self, recipe: Recipe, report: Reporter) -> Variant:
+        self._restore()  # what another process may have finished in the meantime
         found = self.find(recipe)
-        if found is not None:
+        if found is not None and found.whole:
             return found
         if not recipe.steps:
             prepare(report.part(0.0, 0.1))
             report = report.part(0.1, 1.0)
-        if recipe.steps and self.find(Recipe()) is None:
+        original = self.find(Recipe())
+        if recipe.steps and (original is None or not original.whole):
             self._make(Recipe(), report.part(0.0, 0.3))
             report = report.part(0.3, 1.0)
-        with tempfile.TemporaryDirectory(dir=self.path) as folder:
-            variant = self._work(recipe, Path(folder), report)
-        with self._lock:
-            return self._variants.setdefault(variant.id, variant)
+        if found is not None:
+            report.note("Its files were missing or changed, so it was made and measured again.")
+        with told(self.path, f"Running {recipe.name}", self._need), workspace(self.path) as folder:
+            variant = self._work(recipe, folder, report)
+        self._take(variant)
+        return variant
 
     def _work(self, recipe: Recipe, folder: Path, report: Reporter) -> Variant:
         unfinished = self.path / "unfinished" / self.id_of(recipe)
@@ -179,16 +208,58 @@ class Study(Examination):
                 *notes(estimates, others, len(self.data.classes), why),
             ),
             facts=texts,
-            onnx=self._storage.adopt(artefact),
-            state=self._storage.adopt(state),
         )
-        self._storage.put(record)
+        record = self._storage.store(record, artefact, state)
         shutil.rmtree(unfinished, ignore_errors=True)
         return self._variant(record)
 
+    @property
+    def _need(self) -> int:
+        """About how many bytes a variant takes on the disk: its weights, in the artefact and as they are."""
+        return 2 * 4 * self.model.network.totals.params
+
+    def _open(self, path: str | Path | None, keep: bool) -> Storage:
+        """The study's folder; where none is given and the usual one cannot be used, one that goes at exit."""
+        if path is None and keep:
+            about = self.id_of(Recipe()), machine().fingerprint
+            usual = home(f"{self.model.name}-{self.data.name}", *about)
+            try:
+                return self._claimed(usual) if usual is not None else self._open(None, keep=False)
+            except (BadFile, StorageFailed) as error:
+                self.notes.append(f"This study is not kept beyond this session. {error}")
+        if path is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="workbench-")
+            path = self._temporary.name
+        if not isinstance(path, (str, Path)) or path == "":
+            raise BadValue(f"path is {path!r}. Give the name of a folder, or leave it out.")
+        return self._claimed(Path(path))
+
+    def _claimed(self, folder: Path) -> Storage:
+        storage = Storage(folder)
+        storage.claim(model=self.model.hash, data=self.data.hash)
+        return storage
+
     def _restore(self) -> None:
-        for record in self._storage.records():
-            self._variants[record.id] = self._variant(record)
+        """Take in what is stored and not known here yet."""
+        found = []
+        for one in self._storage.records():
+            known = self._variants.get(one.id)
+            if isinstance(one, Record) and known and (known.artefact.name, known.weights.name) == (one.onnx, one.state):
+                continue
+            try:
+                if isinstance(one, Damaged):
+                    raise BadFile(one.why)
+                found.append(self._variant(one))
+            except (WorkbenchError, RecursionError) as error:
+                self._unreadable.setdefault(one.id, _unreadable(one, error))
+        self._take(*found)
+
+    def _take(self, *variants: Variant) -> None:
+        with self._lock:
+            for one in variants:
+                self._variants[one.id] = one
+                self._unreadable.pop(one.id, None)
+            self._name()
 
     def _variant(self, record: Record) -> Variant:
         folder = self._storage.artefacts
@@ -198,12 +269,13 @@ class Study(Examination):
             data=self.data,
             recipe=Recipe.from_json(record.recipe),
             estimates=record.estimates,
-            onnx=folder / record.onnx,
-            state=folder / record.state,
+            artefact=folder / record.onnx,
+            weights=folder / record.state,
             notes=record.notes,
             created=record.created,
-            verdict=record.facts.get("verdict", ""),
-            machine=record.facts.get("machine", ""),
+            verdict=str(record.facts.get("verdict", "")),
+            machine=str(record.facts.get("machine", "")),
+            names=self._names,
         )
 
 
@@ -215,6 +287,19 @@ def _idle(recipe: Recipe, model: Model) -> list[str]:
         for step, sketch in pairs
         if not any(row.applies for row in sketch.rows)
     ]
+
+
+def _unreadable(one: Record | Damaged, why: Exception) -> str:
+    """A sentence that names a row which could not be read, and how to get its variant back."""
+    try:
+        recipe = Recipe.from_json(one.recipe)
+        name, again = recipe.name, f"study.run({recipe.code().rpartition('recipe = ')[2].strip()})"
+    except (WorkbenchError, RecursionError):
+        name, again = one.recipe[:100], "study.run(recipe)"
+    return (
+        f"The variant {name} ({one.id}) in the study's database cannot be read and is left out; the others are here. "
+        f"Reason: {why} Where a later version wrote it, update the workbench; else run its recipe again: {again}."
+    )
 
 
 def _check_fit(model: Model, data: Data) -> None:

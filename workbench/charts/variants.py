@@ -9,7 +9,20 @@ import numpy as np
 import pandas as pd
 
 from workbench.charts.columns import check_columns, column, drawable, lower
-from workbench.charts.marks import FRONT, LINE, ORIGINAL, Groups, data, flag, legend, numbers, on_front, roles, texts
+from workbench.charts.marks import (
+    FRONT,
+    LINE,
+    ORIGINAL,
+    Groups,
+    check_frame,
+    data,
+    flag,
+    legend,
+    numbers,
+    on_front,
+    roles,
+    texts,
+)
 from workbench.errors import unknown
 
 _AGREEMENT: Groups = {
@@ -94,6 +107,7 @@ def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
 
 def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.DataFrame:
     """The drawable rows under names that do not depend on the axes, in the units of the axes. Raises as `tradeoff`."""
+    check_frame(frame)
     check_columns(frame, x, y, size)
     for name in (x, y):
         if len(frame) and name not in frame:
@@ -185,12 +199,13 @@ def _names(base: alt.Chart) -> alt.Chart:
     )
     higher = f"!isValid(datum.other) || datum.y > datum.other || (datum.y == datum.other && {chosen})"
     share = "scale('x', datum.x) / width"
-    return named.mark_text(
+    text: alt.Chart = named.mark_text(
         dy=alt.ExprRef(f"{higher} ? -20 : 24"),
         align=alt.ExprRef(f"{share} > 0.8 ? 'right' : {share} < 0.2 ? 'left' : 'center'"),
         fontWeight=600,
         limit=260,
     )
+    return text
 
 
 def _tooltip(across: alt.X, up: alt.Y, size: str) -> list[alt.Tooltip]:

@@ -45,6 +45,11 @@ def data(source: str | Path | Mapping[str, Any], **options: Any) -> Data:
     """
     if isinstance(source, Mapping):
         return _from_mapping(source, **options)
+    if not isinstance(source, (str, Path)):
+        raise BadValue(
+            f"A data set is a name, a file or a mapping from split to data, got {type(source).__name__}. "
+            "Say which split it is: wb.data({'train': ..., 'test': ...})."
+        )
     if str(source) == "fashion-mnist":
         return _fashion_mnist()
     path = Path(source)

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from workbench.content import check_folder
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, unknown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.model import Model
@@ -37,6 +38,11 @@ def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None,
     """
     if isinstance(source, nn.Module):
         return _from_module(source, example)
+    if not isinstance(source, (str, Path)):
+        raise BadValue(
+            f"A network is loaded from a name, a file or an nn.Module, got {type(source).__name__}. "
+            "Weights alone are no network: load them into its module and pass that, wb.load(module, example=...)."
+        )
     name = str(source)
     if name in ARCHITECTURES:
         return _bundled(name, weights)
@@ -47,6 +53,8 @@ def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None,
     if path.is_dir() or path.suffix in FILES:
         from workbench.models.structure import load_variant
 
+        if path.is_dir():
+            check_folder(path)
         return load_variant(path)
     if path.suffix in {".onnx", ".pt2", ".pt", ".pth"}:
         raise BadFile(

@@ -1,0 +1,125 @@
+"""What a study keeps, and where: the folder of one that was given none, and what users say of its variants."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from workbench import quota
+from workbench.errors import BadValue
+from workbench.naming import Label, Names
+
+if TYPE_CHECKING:
+    from workbench.storage import Storage
+    from workbench.variant import Variant
+
+#: Names the folder of studies that are given no path; empty: these are not kept.
+STUDIES = "WORKBENCH_STUDIES"
+_LONGEST = 200
+
+
+def home(name: str, *content: str) -> Path | None:
+    """The folder of a study that was given none, by its name and what it is about; None where such are not kept.
+
+    On a published page, where everybody has the same home, each visitor's studies go with the visit.
+    """
+    given = os.environ.get(STUDIES)
+    if given == "" or os.environ.get("WORKBENCH_PUBLISHED") == "1" or quota.here() != quota.Quota():
+        return None
+    folder = Path(given) if given else platformdirs.user_data_path("nn-workbench", appauthor=False) / "studies"
+    digest = hashlib.sha256("\n".join(content).encode()).hexdigest()[:8]
+    return folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-')[:80]}-{digest}"
+
+
+def shown(folder: Path) -> str:
+    """A folder as users know it: under their home with a tilde."""
+    absolute = folder.absolute()
+    return f"~/{absolute.relative_to(Path.home())}" if absolute.is_relative_to(Path.home()) else str(absolute)
+
+
+class Keeping(ABC):
+    """The part of a `Study` that names, tags, annotates and deletes variants. All of it is kept with the study."""
+
+    _storage: Storage
+    _variants: dict[str, Variant]
+    _unreadable: dict[str, str]  # rows that could not be read: a sentence by id
+    _names: Names
+    _lock: threading.Lock
+
+    @abstractmethod
+    def _own(self, variant: Variant | str) -> Variant:
+        """The variant itself, which must be one of this study's."""
+
+    def rename(self, variant: Variant | str, name: str) -> None:
+        """Call a variant, or the one of this id, otherwise; "" gives it the name of its recipe back.
+
+        Raises: `BadValue` for a name that another variant has, `StorageFailed`.
+        """
+        name, own = _text("name", name), self._own(variant)
+        if name and self._names.taken(name, own.id):
+            raise BadValue(f"Another variant is called {name!r} already. Choose another name.")
+        self._label(own, replace(self._names.label(own.id), name=name))
+
+    def tag(self, variant: Variant | str, *tags: str) -> None:
+        """Put tags on a variant, beside those that it has. Raises: `BadValue`, `StorageFailed`."""
+        new, own = [_text("tag", tag) for tag in tags], self._own(variant)
+        if not all(new):
+            raise BadValue("A tag is empty. Give it a word: study.tag(variant, 'best').")
+        label = self._names.label(own.id)
+        self._label(own, replace(label, tags=tuple(dict.fromkeys([*label.tags, *new]))))
+
+    def untag(self, variant: Variant | str, *tags: str) -> None:
+        """Take tags off a variant; without any named, all. Raises: `BadValue`, `StorageFailed`."""
+        own = self._own(variant)
+        label = self._names.label(own.id)
+        self._label(own, replace(label, tags=tuple(one for one in label.tags if tags and one not in tags)))
+
+    def annotate(self, variant: Variant | str, text: str) -> None:
+        """Write a text beside a variant, in the place of an earlier one. Raises: `BadValue`, `StorageFailed`."""
+        if not isinstance(text, str):
+            raise BadValue(f"An annotation is a text, got {text!r}.")
+        own = self._own(variant)
+        self._label(own, replace(self._names.label(own.id), text=text))
+
+    def delete(self, variant: Variant | str) -> None:
+        """Take a variant out of the study, with its files; those that another variant shares stay.
+
+        By its id a row that cannot be read is deleted too.
+        Raises: `BadValue` for the original while others are compared with it, `UnknownName`, `StorageFailed`.
+        """
+        identity = variant if isinstance(variant, str) and variant in self._unreadable else self._own(variant).id
+        with self._lock:
+            own = self._variants.get(identity)
+            if own is not None and not own.recipe.steps and len(self._variants) > 1:
+                raise BadValue("The original is what all others are compared with. Delete those first.")
+        self._storage.delete(identity)
+        with self._lock:
+            self._variants.pop(identity, None)
+            self._names.labels.pop(identity, None)
+            self._unreadable.pop(identity, None)
+            self._name()
+
+    def _label(self, variant: Variant, label: Label) -> None:
+        self._storage.label(variant.id, label)
+        with self._lock:
+            self._names.labels[variant.id] = label
+            self._name()
+
+    def _name(self) -> None:
+        """Name the variants anew: what tells them apart depends on all of them."""
+        self._names.update({identity: one.recipe for identity, one in self._variants.items()})
+
+
+def _text(kind: str, text: str) -> str:
+    """One line without blanks around it."""
+    if not isinstance(text, str) or len(text) > _LONGEST or not text.isprintable():
+        raise BadValue(f"A {kind} is one line of at most {_LONGEST} characters, got {text!r:.300}.")
+    return text.strip()
