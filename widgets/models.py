@@ -15,6 +15,7 @@ from workbench.data import Data, Split
 from workbench.models import Model
 from workbench.models.load import ZOOS
 from workbench.quota import MEGABYTE
+from workbench.study import Study
 from workbench_widgets import uploads
 from workbench_widgets.gallery import NOISE, shape_text
 from workbench_widgets.page import View
@@ -38,9 +39,20 @@ def models(state: State) -> View:
         "busy": study is None,
         "waiting": "" if state.cards else "Loading the bundled models.",
         "about": _about(study.model) if study else "",
+        "kept": _kept(study) if study else "",
+        "problems": list(study.notes) if study else [],
         "data": _data(study.data, study.model, state.home) if study else None,
         "others": _others() if state.menu else None,
     }
+
+
+def _kept(study: Study) -> str:
+    """Where the variants are, for whoever runs this cell again or comes back tomorrow."""
+    if uploads.published():
+        return "What is measured here goes with this page: export what you want to keep."
+    if study.kept:
+        return f"Variants are kept in {study.kept}, and are here again when this model and these data are."
+    return "Variants go when this kernel ends. Give the study a path to keep them: wb.Study(model, data, path='runs')."
 
 
 def _card(card: Card) -> list[dict[str, str]]:

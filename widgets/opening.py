@@ -20,6 +20,7 @@ from workbench_widgets.running import Running
 from workbench_widgets.store import Card, Message, Ready, State, Store
 from workbench_widgets.uploads import Uploads
 from workbench_widgets.uploads import published as is_published
+from workbench_widgets.words import count
 
 
 class Opening:
@@ -122,7 +123,8 @@ class Opening:
     def _load(self, name: str) -> None:
         study = self._gallery.study(name)
         elsewhere = published(study)
-        ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
+        before = f" with {count(len(study.variants), 'variant', 'variants')} of before" if study.variants else ""
+        ready = Message(f"{name} is loaded{before}. Add a step to the recipe, or choose a variant.")
         shown = self._store.edit(lambda s: showing.showing(s, study, elsewhere, ready) if s.model == name else s)
         if shown.study is study and not study.variants and elsewhere is None:
             sentence = "Measuring the original, which everything else is compared with."

@@ -57,6 +57,7 @@ def _row(record: dict[Any, Any], names: list[str], role: str) -> dict[str, Any]:
     remarks = [
         *(["elsewhere"] if record["elsewhere"] else []),
         *([] if record["feasible"] else ["outside the limits"]),
+        *([record["tags"]] if record["tags"] else []),
     ]
     return {
         "id": record["id"],

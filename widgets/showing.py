@@ -58,6 +58,17 @@ def _with_axes(state: State, measure: str) -> State:
     return replace(state, x=x, y=y, size=state.size if state.size in known else "params")
 
 
+def labelled(state: State, study: Study) -> State:
+    """With other names, tags or texts on a study's variants, or one of them gone."""
+    if state.study is not study:
+        return state
+    frame = study.frame()
+    now = replace(state, frame=frame, compared=state.compared if state.variant(state.compared) else "")
+    if state.variant(state.selected) is None:
+        return replace(now, selected=str(frame["id"].iloc[-1]) if len(frame) else "", message=Message("It is deleted."))
+    return now
+
+
 def telling(variants: tuple[Variant, ...]) -> Variant:
     """The fastest of those whose accuracy is not distinguishable from the first one's, the original's."""
     as_good = [one for one in variants if one["accuracy"].overlaps(variants[0]["accuracy"])]

@@ -38,6 +38,7 @@ def variant(state: State) -> View:
         "reason": chosen.verdict,
         "figures": [_fact(name, chosen, original) for name in _facts(state) if name in chosen.estimates],
         "notes": list(chosen.notes),
+        "label": _label(chosen, alone=len(state.study.variants) == 1) if here else None,
         "others": _others(state),
         "compared": state.compared,
         "comparison": comparison(state, chosen),
@@ -45,6 +46,18 @@ def variant(state: State) -> View:
         "missing": "" if here else ELSEWHERE,
         "exporting": state.exporting == chosen.id,
         "exported": None if manifest is None else _export(manifest),
+    }
+
+
+def _label(chosen: Variant, *, alone: bool) -> dict[str, Any]:
+    """What a user can say of a variant, and has said; the original can be deleted where it is the only one."""
+    given = chosen.names.label(chosen.id)
+    return {
+        "name": given.name,
+        "usual": chosen.recipe.name,
+        "tags": list(given.tags),
+        "text": given.text,
+        "deletable": bool(chosen.recipe.steps) or alone,
     }
 
 

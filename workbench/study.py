@@ -102,6 +102,11 @@ class Study(Examination, Keeping):
             return list(self._variants.values())
 
     @property
+    def kept(self) -> str:
+        """Where it is kept, as its user knows the place; "" where it goes at exit."""
+        return "" if self._temporary is not None else shown(self.path)
+
+    @property
     def baseline(self) -> Variant:
         """The original network, measured on first use."""
         return self.run(Recipe())
