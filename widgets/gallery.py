@@ -46,7 +46,9 @@ class Gallery:
 
     def _model(self, name: str) -> Model:
         """The network is the same one each time, so that its study is."""
-        return self._models.setdefault(name, self._models.get(name) or wb.load(name))
+        if name not in self._models:
+            self._models[name] = wb.load(name)
+        return self._models[name]
 
     def _fitting(self, model: Model) -> Data | None:
         """What variants of a model are measured on: of what was opened, given or bundled the first that fits it."""

@@ -37,5 +37,5 @@ def test_what_reads_as_one_is_never_coloured() -> None:
 def test_figures_of_merit_are_differences_without_a_judgement() -> None:
     assert change("accuracy", exact(0.90), exact(0.87)) == ("−3.00 points", "")
     assert change("psnr", exact(30.0), exact(31.5)) == ("+1.5", "")
-    assert change("kl_divergence", exact(0.0), exact(0.002)) == ("+2.00", "")
+    assert change("kl_divergence", exact(0.0), exact(0.002)) == ("+0.0020", "")
     assert change("speedup", exact(1.0), exact(1.5)) == ("1.50×", "")

@@ -44,7 +44,7 @@ COLUMNS: dict[str, Column] = {
     "agreement": Column("Agreement with the original", "%", 0.01),
     "top5": Column("Top-5 accuracy", "%", 0.01),
     "miou": Column("Mean IoU", "%", 0.01),
-    "kl_divergence": Column("Divergence from the original", "10⁻³ nats", 1e-3),
+    "kl_divergence": Column("Divergence from the original", "nats", 1.0, ",.4f"),
     "logit_error": Column("Error of the outputs", "%", 0.01),
     "latency_ms": Column("Latency", "ms, batch 1", 1.0, ",.3f"),
     "macs": Column("MACs", "M", 1e6),

@@ -38,7 +38,7 @@ const Guarded = ({ name, view, send, model }) => {
 };
 
 const ENDED =
-  "The kernel behind this screen has ended, and nothing here answers any more. Run the cell again; a study that was given a path is still there.";
+  "The kernel behind this screen has ended, and nothing here answers any more. Run the cell again: variants that are kept in a folder, as the region of the model says, are there again.";
 const LOST =
   "The connection to the kernel is lost, and the notebook tries again. What runs goes on there unless the server or its machine was stopped.";
 

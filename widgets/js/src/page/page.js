@@ -11,8 +11,8 @@ const NOTICES = {
     "The server of the workbench does not answer: it was stopped, or the network on the way is down. If it was stopped, " +
     "what ran there has ended with it. This page tries again until it is back.",
   ended:
-    "The process behind this page has ended, and its study with it: it was not used for long, needed more than a visitor may have, " +
-    "or was stopped. Exported files that you have downloaded are yours.",
+    "The process behind this page has ended: it was not used for long, needed more than a visitor may have, or was stopped. " +
+    "Variants that are kept in a folder, as the region of the model says, are there again; others are gone with it.",
 };
 
 function theme() {
