@@ -129,7 +129,7 @@ def _read(text: str) -> Limit:
         )
     column, comparison, number, unit = named(match["column"]), match["comparison"], match["number"], match["unit"]
     value = float(Decimal(repr(_number(text, number))) * Decimal(repr(_factor(text, column, unit))))  # 92 % is 0.92
-    if column.removeprefix("validation_") in _SHARES - {"logit_error"} and not unit and 2 <= value <= 100:
+    if column.removeprefix("validation_") in _SHARES - {"logit_error"} and not unit and 2 < value <= 100:
         raise BadValue(
             f"The limit {text.strip()!r} asks for a share of more than 1. For {value:g} % write {value:g} %."
         )

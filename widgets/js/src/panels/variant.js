@@ -72,7 +72,9 @@ const Export = ({ view, send, model }) => {
 // A field that passes on what was typed when it is left, or with Enter.
 const Field = ({ label, value, placeholder, send, tall, name }) => {
   const id = useId("field");
-  const about = { id, value, placeholder, class: `t-label-${name}`, onChange: (e) => e.target.value !== value && send(e.target.value) };
+  const passOn = (e) => e.target.value !== value && send(e.target.value);
+  const onKeyDown = (e) => e.key === "Enter" && !tall && passOn(e); // which JupyterLab takes for itself before `change`
+  const about = { id, value, placeholder, class: `t-label-${name}`, onChange: passOn, onKeyDown };
   return html`<label for=${id}>${label}</label>
     ${tall ? html`<textarea rows="2" ...${about}></textarea>` : html`<input type="text" ...${about} />`}`;
 };
