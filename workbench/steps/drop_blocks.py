@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from workbench.calling import Inputs, answer
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
+from workbench.models.edit import node_of, skip
+from workbench.models.graph import Graph
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
 from workbench.steps.recalibrate import Recalibrate
 from workbench.training.distill import soft
@@ -35,13 +38,19 @@ class Block:
     reads: int  # the tensor that it takes
     writes: int  # and the one that it gives
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its multiply-accumulates and parameters."""
+        return sum(layer.macs for layer in self.layers), sum(layer.params for layer in self.layers)
+
 
 @dataclass(frozen=True)
 class DropBlocks(Rewrite):
     """Take out the residual blocks without which the network's outputs change least, one after another.
 
-    The harm is the divergence of the outputs on calibration images from the original's, measured with batch
-    norm re-estimated. Which blocks go is known only then; the plan assumes the last ones. Sources: Veit et
+    The plan says how many blocks of each size go, from the last backwards. Which of equally large ones it is,
+    measurement decides: the harm is the divergence of the outputs on calibration images from the original's, with
+    batch norm re-estimated. Sources: Veit et
     al. 2016, "Residual Networks Behave Like Ensembles"; Huang et al. 2016 for training by dropping blocks.
     """
 
@@ -59,39 +68,46 @@ class DropBlocks(Rewrite):
             why = "left alone: there is no residual block whose input and output have one shape"
             return Sketch(network, (Row(self.brief, network.layers[0].name, "block", False, why),))
         self._refuse_too_few(blocks)
-        gone = blocks[-self.count :]
+        gone = self._last(blocks)
         after = network
         for block in gone:
             after = without(after, block)
-        rows = tuple(self._row(block, block in gone, len(blocks)) for block in blocks)
-        return Sketch(after, rows)
+        return Sketch(after, tuple(self._row(block, blocks, gone) for block in blocks))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy without the blocks. Raises: `BadValue`, `StepFailed` without calibration images, `Cancelled`."""
-        module = copy.deepcopy(module)
         blocks = self._candidates(trace(module, context.example))
         if not blocks:
-            return module
+            return copy.deepcopy(module)
         self._refuse_too_few(blocks)
         if context.calibration is None:
             raise StepFailed(f"{self.expression()} measures harm on calibration images: give data that have some.")
         inputs = context.calibration[:IMAGES]
         wanted = _logits(module, inputs)
-        for index in range(self.count):
+        for index, size in enumerate(block.size for block in self._last(blocks)):
             report = context.progress.part(index / self.count, (index + 1) / self.count)
-            left = {block.path for block in residual_blocks(trace(module, context.example))}
-            paths = [block.path for block in blocks if block.path in left]
-            module = self._least_harmed(module, paths, wanted, replace(context, progress=report))
+            left = [block for block in residual_blocks(trace(module, context.example)) if block.size == size]
+            chosen = {block.path for block in blocks}
+            left = [block for block in left if block.path in chosen]
+            module = self._least_harmed(module, left, wanted, replace(context, progress=report))
         return module
 
+    def _last(self, blocks: Sequence[Block]) -> list[Block]:
+        """As many blocks as shall go, from the last backwards, none within another."""
+        found: list[Block] = []
+        for block in reversed(blocks):
+            if len(found) < self.count and not any(_nested(block.path, one.path) for one in found):
+                found.append(block)
+        return found
+
     def _least_harmed(
-        self, module: nn.Module, paths: Sequence[str], wanted: torch.Tensor, context: Context
-    ) -> nn.Module:
+        self, module: Graph, blocks: Sequence[Block], wanted: torch.Tensor, context: Context
+    ) -> Graph:
         assert context.calibration is not None
-        best: tuple[float, nn.Module] | None = None
-        for index, path in enumerate(paths):
-            context.progress(index / len(paths), f"{self.title} {path}")
-            tried = _put(copy.deepcopy(module), path, nn.Identity())
+        best: tuple[float, Graph] | None = None
+        for index, block in enumerate(blocks):
+            context.progress(index / len(blocks), f"{self.title} {block.path}")
+            tried = _dropped(module, block, context.example)
             tried = Recalibrate(images=IMAGES).apply(tried, replace(context, progress=Reporter()))
             harm = float(soft(_logits(tried, context.calibration[:IMAGES]), wanted, 1.0))
             if best is None or harm < best[0]:
@@ -108,19 +124,25 @@ class DropBlocks(Rewrite):
         return [block for block in blocks if block.path in chosen]
 
     def _refuse_too_few(self, blocks: Sequence[Block]) -> None:
-        if len(blocks) < self.count:
+        possible = len(self._last(blocks))
+        if possible < self.count:
             raise BadValue(
-                f"DropBlocks(count={self.count}): {len(blocks)} of the chosen blocks can go: "
+                f"DropBlocks(count={self.count}): {possible} of the chosen blocks can go: "
                 f"{', '.join(block.path for block in blocks)}. Use a smaller count."
             )
 
-    def _row(self, block: Block, gone: bool, candidates: int) -> Row:
-        macs, params = sum(x.macs for x in block.layers), sum(x.params for x in block.layers)
-        action = f"one of {candidates} blocks, of which {self.count} go by measured harm"
-        if gone:
-            action += "; the plan's costs are without this one"
-        left = 0 if gone else 1
-        return Row(self.brief, block.path, "block", True, action, macs, macs * left, params, params * left)
+    def _row(self, block: Block, blocks: Sequence[Block], gone: Sequence[Block]) -> Row:
+        """What happens to a block: it goes or stays by its size, or by harm among those of its size."""
+        macs, params = block.size
+        alike, going = ([one for one in some if one.size == block.size] for some in (blocks, gone))
+        left = 0 if block in gone else 1
+        if not going:
+            action = "stays: the last blocks go first"
+        elif len(going) == len(alike):
+            action = "goes"
+        else:
+            action = f"one of {len(alike)} equally large blocks, of which {len(going)} go by measured harm"
+        return Row(self.brief, block.path, "block", bool(going), action, macs, macs * left, params, params * left)
 
 
 def residual_blocks(network: Network) -> list[Block]:
@@ -142,8 +164,9 @@ def _block(network: Network, path: str) -> Block | None:
     read_behind = {t for layer in network.layers if layer not in inside for t in layer.reads} & written
     first, last = inside[0], inside[-1]
     sound = len(outside) == 1 and read_behind <= {last.writes} and first.input == last.output
-    weighed = any(layer.params for layer in inside)
-    return Block(path, tuple(inside), first.reads[0], last.writes) if sound and weighed else None
+    once = all(not layer.module or len(network.by_module[layer.module]) == 1 for layer in inside)
+    weighed = any(layer.params for layer in inside) and not any(layer.tied or layer.shared for layer in inside)
+    return Block(path, tuple(inside), *outside, last.writes) if sound and once and weighed else None
 
 
 def without(network: Network, block: Block) -> Network:
@@ -159,10 +182,18 @@ def without(network: Network, block: Block) -> Network:
 
 @torch.no_grad()
 def _logits(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    return torch.cat([module.eval()(batch) for batch in inputs.split(BATCH)])
+    return torch.cat([answer(module.eval(), batch) for batch in inputs.split(BATCH)])
 
 
-def _put(module: nn.Module, path: str, new: nn.Module) -> nn.Module:
-    parent, _, leaf = path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, new)
-    return module
+def _nested(one: str, other: str) -> bool:
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _dropped(module: Graph, block: Block, example: Inputs) -> Graph:
+    """A copy in which whatever reads the block's output reads its input."""
+    made = copy.deepcopy(module)
+    origin = {layer.writes: layer.node for layer in trace(module, example).layers}
+    inputs = [node for node in made.graph.nodes if node.op == "placeholder"]
+    source = node_of(made, origin[block.reads]) if block.reads in origin else inputs[block.reads]
+    skip(made, node_of(made, block.layers[-1].node), source)
+    return made

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from workbench.calling import answer
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import Cancelled, StepFailed
@@ -114,7 +115,7 @@ class Finetune(Rewrite):
 
         def loss(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             if teaching is None:
-                return functional.cross_entropy(student(x).float(), labels, balance)
+                return functional.cross_entropy(answer(student, x).float(), labels, balance)
             logits, term = teaching(x, self.temperature)
             total: torch.Tensor = self.labels * functional.cross_entropy(logits, labels, balance) + self.teacher * term
             return total

@@ -8,6 +8,7 @@ from math import prod
 import torch
 from torch import nn
 
+from workbench.calling import answer
 from workbench.cost.network import Layer, Network
 from workbench.jobs import Reporter
 
@@ -42,8 +43,8 @@ def sensitivities(
         with torch.enable_grad():
             for index, part in enumerate(images.split(batch)):
                 progress(index * batch / len(images), "Finding out what matters to the outputs")
-                outputs = module(part.clone().requires_grad_())
-                if isinstance(outputs, Tensor) and outputs.requires_grad:
+                outputs = answer(module, part.clone().requires_grad_(part.is_floating_point()))
+                if outputs.requires_grad:
                     outputs.backward(torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype))
     finally:
         for handle in handles:

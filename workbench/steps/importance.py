@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from workbench.calling import answer
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
 from workbench.pruning.channels import MAKERS, Channels, Group, Units, makes
@@ -64,7 +65,7 @@ def by_gradient(
             )
             for name in names
         ]
-        logits = module(images[0][start : start + BATCH].requires_grad_())
+        logits = answer(module, images[0][start : start + BATCH].requires_grad_())
         for handle in handles:
             handle.remove()
         loss = functional.cross_entropy(logits, images[1][start : start + BATCH], reduction="sum")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
+from workbench.calling import answer
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -263,6 +264,6 @@ def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.
         return context.train.inputs[:IMAGES].clone(), context.train.labels[:IMAGES]
     assert context.calibration is not None
     inputs = context.calibration[:IMAGES].clone()
-    return inputs, module(inputs).argmax(1)
+    return inputs, answer(module, inputs).argmax(1)
 
 

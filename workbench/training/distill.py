@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from workbench.calling import answer as answer_of
+from workbench.calling import call
 from workbench.errors import StepFailed
 
 Tensor = torch.Tensor
@@ -88,9 +90,9 @@ class Distillation(nn.Module):
         """The student's logits for inputs (N, ...) and the term."""
         student, teacher = self.pair
         with outputs_of(student, self.names) as mine:
-            answer = student(x).float()
+            answer = answer_of(student, x).float()
         with torch.no_grad(), outputs_of(teacher, self.names) as its:
-            wanted = teacher(x).float()
+            wanted = answer_of(teacher, x).float()
         return answer, self._term((answer, wanted), (mine, its), temperature)
 
     def _term(
@@ -128,7 +130,7 @@ def outputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Te
 def shapes(module: nn.Module, names: Sequence[str], example: Tensor) -> list[tuple[int, ...]]:
     """The shapes (without the batch) of the named layers' outputs."""
     with outputs_of(module.eval(), names) as found:
-        module(example)
+        call(module, example)
     missing = [name for name in names if not isinstance(found.get(name), Tensor)]
     if missing:
         raise StepFailed(f"The layer {missing[0]!r} gives no tensor to compare. Name others to learn from.")
@@ -167,7 +169,7 @@ def _map_sizes(module: nn.Module, names: set[str], example: Tensor) -> dict[str,
         module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: note(n, out)) for name in names
     ]
     try:
-        module.eval()(example)
+        call(module.eval(), example)
     finally:
         for handle in handles:
             handle.remove()

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from workbench.calling import answer
 from workbench.errors import Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.training.augment import augment
@@ -248,7 +249,7 @@ def score(module: nn.Module, split: Split) -> Score:
     where = next((p.device for p in module.parameters()), torch.device("cpu"))
     right, loss = 0, 0.0
     for inputs, labels in split.batches(SCORE_BATCH):
-        logits = module(inputs.to(where)).cpu()
+        logits = answer(module, inputs.to(where)).cpu()
         right += int((logits.argmax(1) == labels).sum())
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
     return Score(right / len(split), loss / len(split))
