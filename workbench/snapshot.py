@@ -18,7 +18,7 @@ def snapshot(module: nn.Module, *, meta: bool = False) -> nn.Module:
     Parameters that two layers share are shared in the copy. What cannot be copied, such as a lock, is shared with
     the original; tensors that the network keeps of an earlier run are detached. With `meta` no weight is read.
     """
-    convert = _to_meta if meta else _to_float32
+    convert = to_meta if meta else _to_float32
     memo: dict[int, Any] = {}
     keep: list[Any] = []  # memo goes by identity, so what is in it must live
     for tensor in _tensors(module):
@@ -34,7 +34,8 @@ def snapshot(module: nn.Module, *, meta: bool = False) -> nn.Module:
     return made
 
 
-def _to_meta(tensor: Tensor) -> Tensor:
+def to_meta(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape without values; floating-point numbers as float32."""
     kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=kind, device="meta")
 

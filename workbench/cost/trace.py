@@ -18,7 +18,7 @@ from workbench.cost.kinds import KINDS, MULTIPLE, RECURRENT, REDUCTIONS
 from workbench.cost.network import Layer, Network, Shape
 from workbench.cost.shapes import known
 from workbench.errors import BadValue
-from workbench.snapshot import snapshot
+from workbench.snapshot import snapshot, to_meta
 
 __all__ = ["mark_fused", "trace"]
 
@@ -32,7 +32,7 @@ def trace(module: nn.Module, example: Inputs) -> Network:
     Raises: `BadValue` when the module does not accept the example's shape.
     """
     private = snapshot(module, meta=True)
-    inputs = tensors_map(lambda one: one.detach().to("meta"), example)
+    inputs = tensors_map(to_meta, example)
     recorder = _Recorder(inputs, private)
     _listen(private, recorder)
     try:
