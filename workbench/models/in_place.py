@@ -26,6 +26,8 @@ def out_of_place(module: fx.GraphModule) -> None:
                 left = True
     if left:
         _copy_inputs(module.graph)
+    for node in module.graph.nodes:
+        _any_layout(node)
     module.recompile()
 
 
@@ -37,6 +39,14 @@ def _in_place(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_method":
         return str(node.target).endswith("_")
     return node.op == "call_function" and (bool(node.kwargs.get("inplace")) or _base(node).endswith("_"))
+
+
+def _any_layout(node: fx.Node) -> None:
+    """A view becomes a reshape, which does not ask how the numbers lie in memory: training may put channels last."""
+    if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
+        node.target = "reshape"
+    elif node.target is torch.ops.aten.view.default:
+        node.target = torch.ops.aten.reshape.default
 
 
 def _base(node: fx.Node) -> str:

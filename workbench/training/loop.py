@@ -262,7 +262,11 @@ def place(device: str) -> torch.device:
 
 def move(module: nn.Module, device: torch.device, layout: torch.memory_format) -> nn.Module:
     """Move a module in place, and lay out its weights of four axes."""
-    return module.to(device, memory_format=layout)  # type: ignore[call-overload,no-any-return]  # not in torch's stub
+    module.to(device)
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=layout)
+    return module
 
 
 def _optimizer(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
