@@ -158,7 +158,7 @@ def _check_finite(module: nn.Module, scene: Context, step: Step) -> None:
     """Run a few real inputs, or noise where there are none."""
     noise = torch.randn(scene.example.shape, generator=torch.Generator().manual_seed(scene.seed))
     inputs = scene.calibration[:8] if scene.calibration is not None else noise
-    if not bool(module(inputs).isfinite().all()):
+    if not bool(module(inputs.clone()).isfinite().all()):  # a network may write into what it is given
         raise StepFailed(
             f"After {step.expression()} the network gives NaN or infinite outputs. "
             "Use a higher rank or a smaller ratio, or leave out the layers that the plan marks."

@@ -21,6 +21,7 @@ import numpy as np
 from workbench import quota
 from workbench.callable_module import make_callable
 from workbench.coding import decode, pack
+from workbench.data.batches import batches
 from workbench.errors import BadValue, ExportFailed, unknown
 from workbench.estimate import Estimate
 from workbench.measure.accuracy import BATCH, outputs
@@ -159,7 +160,7 @@ def _outputs(variant: Variant, written: Path, inputs: torch.Tensor) -> np.ndarra
 
     module = restore(variant.model, written)
     with torch.no_grad():
-        return torch.cat([module(part) for part in inputs.split(BATCH)]).numpy()
+        return torch.cat([module(part) for part in batches(inputs, BATCH)]).numpy()
 
 
 def _decoded(bundle: Path, target: Path) -> Path:

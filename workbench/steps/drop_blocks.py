@@ -12,6 +12,7 @@ from torch import nn
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.batches import batches
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
@@ -159,7 +160,7 @@ def without(network: Network, block: Block) -> Network:
 
 @torch.no_grad()
 def _logits(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    return torch.cat([module.eval()(batch) for batch in inputs.split(BATCH)])
+    return torch.cat([module.eval()(batch) for batch in batches(inputs, BATCH)])
 
 
 def _put(module: nn.Module, path: str, new: nn.Module) -> nn.Module:

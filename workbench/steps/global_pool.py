@@ -12,6 +12,7 @@ from torch import nn
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised, solve
 from workbench.steps.base import Context, Rewrite, Row, Sketch
@@ -88,7 +89,7 @@ class GlobalPool(Rewrite):
         )
         logits = []
         try:
-            for done, batch in enumerate(context.calibration.split(BATCH)):
+            for done, batch in enumerate(batches(context.calibration, BATCH)):
                 context.progress(done * BATCH / len(context.calibration), self.title)
                 logits.append(module.eval()(batch))
         finally:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from workbench.cost.network import Layer, Network
+from workbench.data.batches import batches
 from workbench.jobs import Reporter
 
 Tensor = torch.Tensor
@@ -40,9 +41,9 @@ def sensitivities(
     images = inputs[:IMAGES]
     try:
         with torch.enable_grad():
-            for index, part in enumerate(images.split(batch)):
+            for index, part in enumerate(batches(images, batch)):
                 progress(index * batch / len(images), "Finding out what matters to the outputs")
-                outputs = module(part.clone().requires_grad_())
+                outputs = module(part.requires_grad_().clone())  # a leaf cannot be written into, its copy can
                 if isinstance(outputs, Tensor) and outputs.requires_grad:
                     outputs.backward(torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype))
     finally:
