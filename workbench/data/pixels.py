@@ -162,7 +162,7 @@ def _normalised(split: str, inputs: Tensor, form: Form) -> Tensor:
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in {1, inputs.shape[1]}:
             raise BadValue(
-                f"{name}={values} has {len(values)} numbers, and the inputs of split {split!r} have "
+                f"{name}={shown(values)} has {len(values)} numbers, and the inputs of split {split!r} have "
                 f"{inputs.shape[1]} channels. Give one a channel, or one for all."
             )
     return (inputs - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
