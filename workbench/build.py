@@ -8,10 +8,11 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from workbench.calling import call, flatten, noise_like
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -35,7 +36,7 @@ def compress(
     recipe: Recipe | Step,
     data: Data | None = None,
     *,
-    example: torch.Tensor | None = None,
+    example: Any = None,
 ) -> Model:
     """The model after a recipe, without a study or a measurement.
 
@@ -156,9 +157,9 @@ def _keep(model: Model, folder: Path, module: nn.Module, name: str) -> Path:
 @torch.no_grad()
 def _check_finite(module: nn.Module, scene: Context, step: Step) -> None:
     """Run a few real inputs, or noise where there are none."""
-    noise = torch.randn(scene.example.shape, generator=torch.Generator().manual_seed(scene.seed))
-    inputs = scene.calibration[:8] if scene.calibration is not None else noise
-    if not bool(module(inputs.clone()).isfinite().all()):  # a network may write into what it is given
+    # A copy, as a network may write into what it is given.
+    inputs = noise_like(scene.example, scene.seed) if scene.calibration is None else scene.calibration[:8].clone()
+    if not all(bool(one.isfinite().all()) for one in flatten(call(module, inputs))):
         raise StepFailed(
             f"After {step.expression()} the network gives NaN or infinite outputs. "
             "Use a higher rank or a smaller ratio, or leave out the layers that the plan marks."

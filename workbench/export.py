@@ -158,7 +158,7 @@ def _outputs(variant: Variant, written: Path, inputs: torch.Tensor) -> np.ndarra
             return outputs(_decoded(written, Path(folder) / "model.onnx"), inputs)
     import torch
 
-    module = restore(variant.model, written)
+    module = restore(written)
     with torch.no_grad():
         return torch.cat([module(part) for part in batches(inputs, BATCH)]).numpy()
 

@@ -52,7 +52,7 @@ class Variant:
         """The rewritten torch module. Steps such as int8 exist only in the artefact."""
         from workbench.models.structure import restore
 
-        return restore(self.model, self.state)
+        return restore(self.state)
 
     @cached_property
     def network(self) -> Network:

@@ -58,3 +58,5 @@ KINDS: dict[Any, str] = {
 }
 #: Operators with several results that all carry data; of every other only the first does.
 MULTIPLE = frozenset({"split", "split_with_sizes", "chunk", "unbind"})
+#: Functions of torch that run a recurrent layer over all its steps.
+RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})

@@ -44,6 +44,9 @@ class Layer(NamedTuple):
     work: int = 0  # multiply-accumulates of kinds whose count does not follow from the shapes
     stored_bits: int = 0  # of a weight in the file, where it is computed in more: `bits`
     shared: bool = False  # its weights were counted with an earlier operation
+    tied: int = 0  # of its weights, how many were counted with an earlier operation where not all were
+    node: str = ""  # of a canonical graph, the node that it comes from
+    fixed: int = 0  # elements of the largest tensor beside data that no module holds: a parameter, a mask
 
     @property
     def c_in(self) -> int:
@@ -69,7 +72,7 @@ class Layer(NamedTuple):
     @property
     def params(self) -> int:
         """Weights and biases that are counted here: 0 where an earlier operation has the same ones."""
-        return 0 if self.shared else self.weight_elements
+        return 0 if self.shared else self.weight_elements - self.tied
 
     @property
     def weight_elements(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from workbench.calling import answer, tensors_map
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import Cancelled, StepFailed
@@ -150,7 +151,7 @@ class Finetune(Rewrite):
 
     @torch.no_grad()
     def _class_weights(self, student: nn.Module, split: Split, context: Context) -> torch.Tensor | None:
-        outputs = student.eval()(context.example.clone()).shape[1:]
+        outputs = answer(student.eval(), tensors_map(torch.clone, context.example)).shape[1:]
         known = known_labels((len(split), *outputs), split.labels, f"split {split.name!r}")
         counts = torch.bincount(known[known >= 0].flatten(), minlength=outputs[0]).double()
         present = counts[counts > 0]

@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.lowrank.moments import regularised, solve
-from workbench.models.structure import register
+from workbench.models.own_layers import ShiftChannels, dealt
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select
 from workbench.steps.moments import Moments, collect
-
-
-class ShiftChannels(nn.Module):
-    """Each channel moved by one offset of a k x k window: channels are dealt out to the offsets in order.
-
-    Reads what a convolution of this kernel, stride, padding and dilation would read, and multiplies nothing.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-    ) -> None:
-        super().__init__()
-        self.channels = channels
-        self.kernel, self.stride = tuple(kernel), tuple(stride)
-        self.padding, self.dilation = tuple(padding), tuple(dilation)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H', W') with the size that the convolution's output has."""
-        (k, across), (s, t), (p, q), (d, e) = self.kernel, self.stride, self.padding, self.dilation
-        height = (int(x.shape[2]) + 2 * p - d * (k - 1) - 1) // s + 1
-        width = (int(x.shape[3]) + 2 * q - e * (across - 1) - 1) // t + 1
-        x = functional.pad(x, (q, q, p, p))
-        parts = []
-        for offset, (start, end) in enumerate(dealt(self.channels, k * across)):
-            top, left = offset // across * d, offset % across * e
-            rows, columns = top + (height - 1) * s + 1, left + (width - 1) * t + 1
-            parts.append(x[:, start:end, top:rows:s, left:columns:t])
-        return torch.cat(parts, 1)
-
-
-register(ShiftChannels, ("channels", "kernel", "stride", "padding", "dilation"))
 
 
 @dataclass(frozen=True)
@@ -106,12 +69,6 @@ class Shift(Rewrite):
             new = _shifted(module.get_submodule(name), layer, moments.get(name))
             setattr(module.get_submodule(parent), leaf, new)
         return module.eval()
-
-
-def dealt(channels: int, offsets: int) -> list[tuple[int, int]]:
-    """The first and the last channel (exclusive) of every offset; as even as whole numbers allow."""
-    ends = [channels * (index + 1) // offsets for index in range(offsets)]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def _unfit(layer: Layer, uses: int) -> str:

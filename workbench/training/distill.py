@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from workbench.calling import call, tensors_map
 from workbench.errors import StepFailed
 
 Tensor = torch.Tensor
@@ -137,7 +138,7 @@ def _noting(found: dict[str, Tensor], name: str) -> Callable[..., object]:
 def shapes(module: nn.Module, names: Sequence[str], example: Tensor) -> list[tuple[int, ...]]:
     """The shapes (without the batch) of the named layers' outputs."""
     with outputs_of(module.eval(), names) as found:
-        module(example.clone())
+        call(module, tensors_map(torch.clone, example))
     missing = [name for name in names if not isinstance(found.get(name), Tensor)]
     if missing:
         raise StepFailed(f"The layer {missing[0]!r} gives no tensor to compare. Name others to learn from.")
@@ -176,7 +177,7 @@ def _map_sizes(module: nn.Module, names: set[str], example: Tensor) -> dict[str,
         module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: note(n, out)) for name in names
     ]
     try:
-        module.eval()(example.clone())
+        call(module.eval(), tensors_map(torch.clone, example))
     finally:
         for handle in handles:
             handle.remove()
