@@ -13,7 +13,7 @@ from torch.nn import functional
 import workbench as wb
 from workbench.build import rewrite
 from workbench.cost.trace import trace
-from workbench.errors import BadValue, StepFailed
+from workbench.errors import BadValue
 from workbench.models import Model
 from workbench.models.structure import restore, save_variant
 from workbench.onnx_file import write_onnx
@@ -79,7 +79,8 @@ def test_plan_export_and_store(recipe: Step | wb.Recipe, tmp_path: Path) -> None
 def test_the_block_that_does_nothing_goes() -> None:
     m = model()
     dropped = wb.DropBlocks(1).apply(m.module, Context(EXAMPLE, calibration=images(100)))
-    assert isinstance(dropped[2], nn.Identity) and isinstance(dropped[1], Block) and isinstance(dropped[3], Block)
+    left = {name.split(".")[0] for name, _ in dropped.named_parameters()}
+    assert {"1", "3"} < left and "2" not in left
     x = images(20, 3)
     assert torch.allclose(dropped(x), m.module(x), atol=0.01)
     assert list(wb.DropBlocks(1).plan(m).layer) == ["1", "2", "3"]
@@ -88,8 +89,6 @@ def test_the_block_that_does_nothing_goes() -> None:
 def test_blocks_that_cannot_go() -> None:
     with pytest.raises(BadValue, match="3 of the chosen blocks can go: 1, 2, 3"):
         wb.DropBlocks(4).plan(model())
-    with pytest.raises(StepFailed, match="calibration images"):
-        wb.DropBlocks(1).apply(blocks(), Context(EXAMPLE))
     plain = wb.load(make(Plain), example=EXAMPLE)
     assert "no residual block" in wb.DropBlocks().plan(plain).action[0]
     assert "no fully connected head" in wb.GlobalPool().plan(plain).action[0]  # its activation is no layer to take out

@@ -1,30 +1,28 @@
-"""`DropBlocks`: whole residual blocks taken out, those first that are missed least."""
+"""`DropBlocks`: whole residual blocks taken out, those first that add least to what passes through them."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
-
-import torch
-from torch import nn
 
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.data.batches import batches
 from workbench.errors import BadValue, StepFailed
-from workbench.jobs import Reporter
+from workbench.models.canonical import canonical
+from workbench.models.edit import node_of, skip
+from workbench.models.graph import Graph
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
-from workbench.steps.recalibrate import Recalibrate
-from workbench.training.distill import soft
+from workbench.steps.energies import energies
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-#: Calibration images on which harm is measured.
-IMAGES = 500
-BATCH = 100
+    from torch import fx, nn
+
+#: torch's names of a sum; a gate, such as squeeze-and-excitation's, multiplies.
+SUMS = frozenset({"add", "add_"})
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,24 @@ class Block:
     reads: int  # the tensor that it takes
     writes: int  # and the one that it gives
 
+    def added(self, energy: Mapping[int, float]) -> float:
+        """What it adds to its input, as a share of the input's energy."""
+        total = max((sum(energy.get(t, 1.0) for t in x.reads) for x in self.layers if x.op in SUMS), default=0.0)
+        own = energy.get(self.reads, 1.0)
+        return max(total - own, 0.0) / max(own, 1e-30)
+
 
 @dataclass(frozen=True)
 class DropBlocks(Rewrite):
-    """Take out the residual blocks without which the network's outputs change least, one after another.
+    """Take out the residual blocks that add least to what passes through them, one after another.
 
-    The harm is the divergence of the outputs on calibration images from the original's, measured with batch
-    norm re-estimated. Which blocks go is known only then; the plan assumes the last ones. Sources: Veit et
-    al. 2016, "Residual Networks Behave Like Ensembles"; Huang et al. 2016 for training by dropping blocks.
+    How much that is follows from the weights alone (see `energies`), so that the plan names the blocks that go
+    and its costs are those of the result. Sources: Veit et al. 2016, "Residual Networks Behave Like Ensembles of
+    Relatively Shallow Networks"; Huang et al. 2016, "Deep Networks with Stochastic Depth".
     """
 
     title: ClassVar[str] = "Drop blocks"
-    summary: ClassVar[str] = "Take out whole residual blocks by measured harm: fewer layers, lower latency."
+    summary: ClassVar[str] = "Take out whole residual blocks that add little: fewer layers, lower latency."
     family: ClassVar[str] = "pruning"
 
     count: int = setting(1, "integer", "Residual blocks to take out.", low=1, high=100)
@@ -55,96 +59,100 @@ class DropBlocks(Rewrite):
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """A row for each block that can go. Raises: `BadValue` when there are fewer than `count`."""
-        blocks = self._candidates(network)
+        blocks = self._candidates(network, weights.module)
         if not blocks:
             why = "left alone: there is no residual block whose input and output have one shape"
-            return Sketch(network, (Row(self.brief, network.layers[0].name, "block", False, why),))
-        self._refuse_too_few(blocks)
-        gone = blocks[-self.count :]
+            first = network.layers[0].name if network.layers else ""
+            return Sketch(network, (Row(self.brief, first, "block", False, why),))
+        energy = energies(network, weights)
+        gone = self._chosen(network, energy, weights.module)
         after = network
         for block in gone:
             after = without(after, block)
-        rows = tuple(self._row(block, block in gone, len(blocks)) for block in blocks)
-        return Sketch(after, rows)
+        left, paths = {layer.name for layer in after.layers}, {block.path for block in gone}
+        told = [one for one in blocks if one.path in paths or one.layers[0].name in left]  # not what is inside another
+        return Sketch(after, tuple(self._row(one, one.path in paths, energy) for one in told))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
-        """A copy without the blocks. Raises: `BadValue`, `StepFailed` without calibration images, `Cancelled`."""
-        module = copy.deepcopy(module)
-        blocks = self._candidates(trace(module, context.example))
-        if not blocks:
-            return module
-        self._refuse_too_few(blocks)
-        if context.calibration is None:
-            raise StepFailed(f"{self.expression()} measures harm on calibration images: give data that have some.")
-        inputs = context.calibration[:IMAGES]
-        wanted = _logits(module, inputs)
-        for index in range(self.count):
-            report = context.progress.part(index / self.count, (index + 1) / self.count)
-            left = {block.path for block in residual_blocks(trace(module, context.example))}
-            paths = [block.path for block in blocks if block.path in left]
-            module = self._least_harmed(module, paths, wanted, replace(context, progress=report))
-        return module
+        """A copy without the blocks. Raises: `BadValue`, `StepFailed`."""
+        graph = copy.deepcopy(module) if isinstance(module, Graph) else canonical(module, context.example)
+        network = trace(graph, context.example)
+        # The original's weights decide, as in the plan, whatever earlier steps have made of them.
+        original = module if context.original is None else context.original
+        gone = self._chosen(network, energies(network, Weights(original)), original)
+        for block in gone:
+            skip(graph, _node(graph, network, block.writes), _node(graph, network, block.reads))
+        return graph
 
-    def _least_harmed(
-        self, module: nn.Module, paths: Sequence[str], wanted: torch.Tensor, context: Context
-    ) -> nn.Module:
-        assert context.calibration is not None
-        best: tuple[float, nn.Module] | None = None
-        for index, path in enumerate(paths):
-            context.progress(index / len(paths), f"{self.title} {path}")
-            tried = _put(copy.deepcopy(module), path, nn.Identity())
-            tried = Recalibrate(images=IMAGES).apply(tried, replace(context, progress=Reporter()))
-            harm = float(soft(_logits(tried, context.calibration[:IMAGES]), wanted, 1.0))
-            if best is None or harm < best[0]:
-                best = (harm, tried)
-        assert best is not None
-        return best[1]
+    def _chosen(self, network: Network, energy: Mapping[int, float], module: nn.Module) -> list[Block]:
+        """The blocks that go, in that order. Raises: `BadValue` when there are fewer than `count`."""
+        names, gone = [block.path for block in self._candidates(network, module)], list[Block]()
+        while names and len(gone) < self.count:
+            left = [block for block in residual_blocks(network, module) if block.path in names]
+            if not left:
+                raise BadValue(
+                    f"DropBlocks(count={self.count}): {len(gone)} of the chosen blocks can go: "
+                    f"{', '.join(sorted(names))}. Use a smaller count."
+                )
+            least = min(enumerate(left), key=lambda pair: (pair[1].added(energy), -pair[0]))[1]
+            network = without(network, least)
+            gone.append(least)
+        return gone
 
-    def _candidates(self, network: Network) -> list[Block]:
+    def _candidates(self, network: Network, module: nn.Module) -> list[Block]:
         """The chosen blocks."""
-        blocks = residual_blocks(network)
+        blocks = residual_blocks(network, module)
         if not blocks:
             return []
         chosen = set(select(self.layers, [block.path for block in blocks]))
         return [block for block in blocks if block.path in chosen]
 
-    def _refuse_too_few(self, blocks: Sequence[Block]) -> None:
-        if len(blocks) < self.count:
-            raise BadValue(
-                f"DropBlocks(count={self.count}): {len(blocks)} of the chosen blocks can go: "
-                f"{', '.join(block.path for block in blocks)}. Use a smaller count."
-            )
-
-    def _row(self, block: Block, gone: bool, candidates: int) -> Row:
+    def _row(self, block: Block, gone: bool, energy: Mapping[int, float]) -> Row:
         macs, params = sum(x.macs for x in block.layers), sum(x.params for x in block.layers)
-        action = f"one of {candidates} blocks, of which {self.count} go by measured harm"
-        if gone:
-            action += "; the plan's costs are without this one"
+        share = f"adds {block.added(energy):.0%} to the energy of what passes through it"
+        action = f"goes: it {share}" if gone else f"stays: it {share}"
         left = 0 if gone else 1
-        return Row(self.brief, block.path, "block", True, action, macs, macs * left, params, params * left)
+        return Row(self.brief, block.path, "block", gone, action, macs, macs * left, params, params * left)
 
 
-def residual_blocks(network: Network) -> list[Block]:
-    """The modules that add something to their input and give the same shape, in execution order."""
+def residual_blocks(network: Network, module: nn.Module) -> list[Block]:
+    """The parts that add something to their input and give the same shape, in execution order.
+
+    `module` tells which of them share parameters with the rest of the network; these stay.
+    """
     found: list[Block] = []
     for layer in network.layers:
         path = layer.name.rpartition(".")[0]
-        if layer.kind == "add" and len(layer.reads) > 1 and path and all(block.path != path for block in found):
+        if layer.op in SUMS and len(layer.reads) > 1 and path and all(block.path != path for block in found):
             block = _block(network, path)
-            if block is not None:
+            if block is not None and not _shares(network, block, module):
                 found.append(block)
     return found
 
 
 def _block(network: Network, path: str) -> Block | None:
     inside = [layer for layer in network.layers if layer.name.startswith(f"{path}.")]
-    written = {layer.writes for layer in inside}
-    outside = {tensor for layer in inside for tensor in layer.reads} - written
-    read_behind = {t for layer in network.layers if layer not in inside for t in layer.reads} & written
-    first, last = inside[0], inside[-1]
-    sound = len(outside) == 1 and read_behind <= {last.writes} and first.input == last.output
-    weighed = any(layer.params for layer in inside)
-    return Block(path, tuple(inside), first.reads[0], last.writes) if sound and weighed else None
+    written = {layer.writes: layer for layer in inside}
+    outside = {tensor for layer in inside for tensor in layer.reads} - written.keys()
+    read_behind = {t for layer in network.layers if layer not in inside for t in layer.reads} & written.keys()
+    last = inside[-1]
+    if len(outside) != 1 or not read_behind <= {last.writes} or not any(layer.params for layer in inside):
+        return None
+    (reads,) = outside
+    entry = next((layer.input for layer in network.layers if layer.reads and layer.reads[0] == reads), None)
+    return Block(path, tuple(inside), reads, last.writes) if entry == last.output else None
+
+
+def _shares(network: Network, block: Block, module: nn.Module) -> bool:
+    """Whether parameters of a block are used outside it too."""
+    inside = {layer.module for layer in block.layers if layer.module}
+    others = [layer for layer in network.layers if layer not in block.layers]
+    if any(layer.module in inside or (layer.shared and not layer.module) for layer in others):
+        return True
+    owners: dict[int, set[bool]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), set()).add(name.startswith(f"{block.path}."))
+    return any(len(sides) == 2 for sides in owners.values())
 
 
 def without(network: Network, block: Block) -> Network:
@@ -158,12 +166,12 @@ def without(network: Network, block: Block) -> Network:
     )
 
 
-@torch.no_grad()
-def _logits(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    return torch.cat([module.eval()(batch) for batch in batches(inputs, BATCH)])
-
-
-def _put(module: nn.Module, path: str, new: nn.Module) -> nn.Module:
-    parent, _, leaf = path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, new)
-    return module
+def _node(graph: Graph, network: Network, tensor: int) -> fx.Node:
+    """The operation that gives a tensor of `network`, which was read from `graph`; its inputs are numbered first."""
+    for layer in network.layers:
+        if layer.writes == tensor:
+            return node_of(graph, layer.node)
+    inputs: list[fx.Node] = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    if tensor >= len(inputs):
+        raise StepFailed(f"DropBlocks cannot find the operation that gives tensor {tensor} of this network.")
+    return inputs[tensor]
