@@ -20,6 +20,7 @@ import numpy as np
 
 from workbench import quota
 from workbench.callable_module import make_callable
+from workbench.calling import answer
 from workbench.coding import decode, pack
 from workbench.data.batches import batches
 from workbench.errors import BadValue, ExportFailed, unknown
@@ -160,7 +161,7 @@ def _outputs(variant: Variant, written: Path, inputs: torch.Tensor) -> np.ndarra
 
     module = restore(written)
     with torch.no_grad():
-        return torch.cat([module(part) for part in batches(inputs, BATCH)]).numpy()
+        return torch.cat([answer(module, part) for part in batches(inputs, BATCH)]).numpy()
 
 
 def _decoded(bundle: Path, target: Path) -> Path:

@@ -46,6 +46,7 @@ class Layer(NamedTuple):
     shared: bool = False  # its weights were counted with an earlier operation
     tied: int = 0  # of its weights, how many were counted with an earlier operation where not all were
     node: str = ""  # of a canonical graph, the node that it comes from
+    axes: tuple[int, ...] = ()  # of the input without the batch, those that a pooling over whole axes takes away
     fixed: int = 0  # elements of the largest tensor beside data that no module holds: a parameter, a mask
 
     @property

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.calling import Inputs, arguments, call, shapes, tensors_map
 from workbench.cost.fusion import mark_fused
-from workbench.cost.kinds import KINDS, MULTIPLE, RECURRENT
+from workbench.cost.kinds import KINDS, MULTIPLE, RECURRENT, REDUCTIONS
 from workbench.cost.network import Layer, Network, Shape
 from workbench.cost.shapes import known
 from workbench.errors import BadValue
@@ -253,12 +253,24 @@ def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
             groups=args[8],
             bias=args[2] is not None,
         )
+    if layer.kind in {"pool", "elementwise"}:
+        return layer._replace(axes=_reduced(packet, args))
     if layer.kind == "linear":
         return layer._replace(bias=packet is aten.addmm or (packet is aten.linear and len(args) > 2))
     if layer.kind == "matmul":
         left, right = [one for one in args if isinstance(one, Tensor)][-2:]
         return layer._replace(work=left.numel() * (right.shape[-1] if right.dim() > 1 else 1))
     return _attention(layer, *args[:3]) if layer.kind == "attention" else layer
+
+
+def _reduced(packet: Any, args: Any) -> tuple[int, ...]:
+    """The axes that an operator takes together: of a mean, a sum, a softmax. The batch in front is not counted."""
+    if packet.__name__ not in REDUCTIONS:
+        return ()
+    count = args[0].dim()
+    given = args[1] if len(args) > 1 else None
+    axes = range(count) if given is None else [given] if isinstance(given, int) else given
+    return tuple(sorted(axis % count - 1 for axis in axes))
 
 
 def _attention(layer: Layer, query: Tensor, key: Tensor, value: Tensor) -> Layer:

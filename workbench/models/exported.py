@@ -61,14 +61,16 @@ def _shapes(module: nn.Module, args: Any, kwargs: Any) -> Any:
             return None
         return {0: torch.export.Dim.AUTO} if value.dim() and value.shape[0] == 2 else {}
 
-    names = list(inspect.signature(module.forward).parameters)
-    found = {name: tree_map(free, value) for name, value in zip(names, args, strict=False)}
-    return found | {name: tree_map(free, value) for name, value in kwargs.items()}
+    given = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    return {name: tree_map(free, value) for name, value in given.items()}
 
 
 def _input_names(module: nn.Module, args: Any, kwargs: Any) -> list[str]:
     """The names of the inputs that were given, as the network's forward has them."""
-    names = list(inspect.signature(module.forward).parameters)
+    known = inspect.signature(module.forward).parameters.values()
+    names = [one.name for one in known if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
+    rest = next((one.name for one in known if one.kind is one.VAR_POSITIONAL), "input")
+    names += [f"{rest}_{index}" for index in range(len(args) - len(names))]
     return [*names[: len(args)], *kwargs]
 
 

@@ -37,7 +37,7 @@ def lift(module: fx.GraphModule) -> None:
     for node in module.graph.nodes:
         rule = RULES.get(node.target) if node.op == "call_function" else None
         spec = rule(node) if rule is not None else None
-        if spec is not None and all(work.known(one) for one in spec.tensors.values() if one is not None):
+        if spec is not None and work.is_layer(spec):
             work.specs[node] = spec
     for node, spec in work.specs.items():
         work.put(node, spec)
@@ -74,6 +74,10 @@ class _Lifting:
     made: dict[str, nn.Module] = field(default_factory=dict)
     replaced: dict[fx.Node, fx.Node] = field(default_factory=dict)
     parameters: dict[Any, nn.Parameter] = field(default_factory=dict)  # by the memory that they come from
+
+    def is_layer(self, spec: Spec) -> bool:
+        """Whether data meet what is constant; two constants are one constant."""
+        return not self.known(spec.reads) and all(map(self.known, filter(None, spec.tensors.values())))
 
     def known(self, node: Any) -> bool:
         """Whether a node depends on parameters and buffers alone."""

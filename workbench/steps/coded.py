@@ -62,7 +62,7 @@ class Coded(Rewrite, abstract=True):
         return replaced(module, names, self.coded)
 
     def _row(self, layer: Layer, chosen: bool, inner: bool, weights: Weights) -> Row:
-        share = 1 - stored_bits(layer, self.bits) / (32 * layer.params)
+        share = 1 - stored_bits(layer, self.bits) / (32 * layer.weight_elements)
         why = "not among the chosen layers" if inner else "the first and the last layer are kept"
         what = f"{type(self).__name__} error"
         return Row(

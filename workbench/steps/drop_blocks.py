@@ -1,26 +1,34 @@
-"""`DropBlocks`: whole residual blocks taken out, those first that add least to what passes through them."""
+"""`DropBlocks`: whole residual blocks taken out, those first that are missed least."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
+from torch import nn
+
+from workbench.calling import Inputs, answer
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.batches import batches
 from workbench.errors import BadValue, StepFailed
-from workbench.models.canonical import canonical
+from workbench.jobs import Reporter
 from workbench.models.edit import node_of, skip
 from workbench.models.graph import Graph
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
 from workbench.steps.energies import energies
+from workbench.steps.recalibrate import Recalibrate
+from workbench.training.distill import soft
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from torch import fx, nn
-
+#: Calibration images on which harm is measured.
+IMAGES = 500
+BATCH = 100
 #: torch's names of a sum; a gate, such as squeeze-and-excitation's, multiplies.
 SUMS = frozenset({"add", "add_"})
 
@@ -34,6 +42,11 @@ class Block:
     reads: int  # the tensor that it takes
     writes: int  # and the one that it gives
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its multiply-accumulates and parameters."""
+        return sum(layer.macs for layer in self.layers), sum(layer.params for layer in self.layers)
+
     def added(self, energy: Mapping[int, float]) -> float:
         """What it adds to its input, as a share of the input's energy."""
         total = max((sum(energy.get(t, 1.0) for t in x.reads) for x in self.layers if x.op in SUMS), default=0.0)
@@ -43,15 +56,17 @@ class Block:
 
 @dataclass(frozen=True)
 class DropBlocks(Rewrite):
-    """Take out the residual blocks that add least to what passes through them, one after another.
+    """Take out the residual blocks without which the network's outputs change least, one after another.
 
-    How much that is follows from the weights alone (see `energies`), so that the plan names the blocks that go
-    and its costs are those of the result. Sources: Veit et al. 2016, "Residual Networks Behave Like Ensembles of
-    Relatively Shallow Networks"; Huang et al. 2016, "Deep Networks with Stochastic Depth".
+    The plan says how many blocks of each size go: those that add least to the energy of what passes through them,
+    as far as the weights alone tell (see `energies`). Which of equally large ones it is, measurement decides: the
+    harm is the divergence of the outputs on calibration images from the original's, with batch norm re-estimated.
+    Sources: Veit et al. 2016, "Residual Networks Behave Like Ensembles"; Huang et al. 2016 for training by dropping
+    blocks.
     """
 
     title: ClassVar[str] = "Drop blocks"
-    summary: ClassVar[str] = "Take out whole residual blocks that add little: fewer layers, lower latency."
+    summary: ClassVar[str] = "Take out whole residual blocks by measured harm: fewer layers, lower latency."
     family: ClassVar[str] = "pruning"
 
     count: int = setting(1, "integer", "Residual blocks to take out.", low=1, high=100)
@@ -62,42 +77,58 @@ class DropBlocks(Rewrite):
         blocks = self._candidates(network, weights.module)
         if not blocks:
             why = "left alone: there is no residual block whose input and output have one shape"
-            first = network.layers[0].name if network.layers else ""
-            return Sketch(network, (Row(self.brief, first, "block", False, why),))
-        energy = energies(network, weights)
-        gone = self._chosen(network, energy, weights.module)
-        after = network
-        for block in gone:
-            after = without(after, block)
-        left, paths = {layer.name for layer in after.layers}, {block.path for block in gone}
-        told = [one for one in blocks if one.path in paths or one.layers[0].name in left]  # not what is inside another
-        return Sketch(after, tuple(self._row(one, one.path in paths, energy) for one in told))
+            return Sketch(network, (Row(self.brief, network.layers[0].name, "block", False, why),))
+        gone = self._least(blocks, energies(network, weights))
+        rows = tuple(self._row(block, blocks, gone) for block in blocks)
+        return Sketch(without(network, gone), rows)
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
-        """A copy without the blocks. Raises: `BadValue`, `StepFailed`."""
-        graph = copy.deepcopy(module) if isinstance(module, Graph) else canonical(module, context.example)
-        network = trace(graph, context.example)
-        # The original's weights decide, as in the plan, whatever earlier steps have made of them.
+        """A copy without the blocks. Raises: `BadValue`, `StepFailed` without calibration images, `Cancelled`."""
+        # The original's weights decide on the sizes, as in the plan, whatever earlier steps have made of them.
         original = module if context.original is None else context.original
-        gone = self._chosen(network, energies(network, Weights(original)), original)
-        for block in gone:
-            skip(graph, _node(graph, network, block.writes), _node(graph, network, block.reads))
-        return graph
+        network = trace(module, context.example)
+        blocks = self._candidates(network, original)
+        if not blocks:
+            return copy.deepcopy(module)
+        gone = self._least(blocks, energies(network, Weights(original)))
+        if context.calibration is None:
+            raise StepFailed(f"{self.expression()} measures harm on calibration images: give data that have some.")
+        wanted, apart = _logits(module, context.calibration[:IMAGES]), _apart(blocks, gone)
+        for index, size in enumerate(block.size for block in gone):
+            report = context.progress.part(index / self.count, (index + 1) / self.count)
+            left = residual_blocks(trace(module, context.example), original)
+            left = [block for block in left if block.size == size and block.path in apart]
+            module = self._least_harmed(module, left, wanted, replace(context, progress=report))
+        return module
 
-    def _chosen(self, network: Network, energy: Mapping[int, float], module: nn.Module) -> list[Block]:
-        """The blocks that go, in that order. Raises: `BadValue` when there are fewer than `count`."""
-        names, gone = [block.path for block in self._candidates(network, module)], list[Block]()
-        while names and len(gone) < self.count:
-            left = [block for block in residual_blocks(network, module) if block.path in names]
-            if not left:
-                raise BadValue(
-                    f"DropBlocks(count={self.count}): {len(gone)} of the chosen blocks can go: "
-                    f"{', '.join(sorted(names))}. Use a smaller count."
-                )
-            least = min(enumerate(left), key=lambda pair: (pair[1].added(energy), -pair[0]))[1]
-            network = without(network, least)
-            gone.append(least)
-        return gone
+    def _least(self, blocks: Sequence[Block], energy: Mapping[int, float]) -> list[Block]:
+        """The blocks that add least, none within another. Raises: `BadValue` for fewer than `count`."""
+        found: list[Block] = []
+        order = sorted(range(len(blocks)), key=lambda i: (blocks[i].added(energy), -i))  # the later of equal ones
+        for block in (blocks[i] for i in order):
+            if len(found) < self.count and not any(_nested(block.path, one.path) for one in found):
+                found.append(block)
+        if len(found) < self.count:
+            raise BadValue(
+                f"DropBlocks(count={self.count}): {len(found)} of the chosen blocks can go: "
+                f"{', '.join(block.path for block in blocks)}. Use a smaller count."
+            )
+        return found
+
+    def _least_harmed(
+        self, module: nn.Module, blocks: Sequence[Block], wanted: torch.Tensor, context: Context
+    ) -> nn.Module:
+        assert context.calibration is not None
+        best: tuple[float, nn.Module] | None = None
+        for index, block in enumerate(blocks):
+            context.progress(index / len(blocks), f"{self.title} {block.path}")
+            dropped = _dropped(module, block, context.example)
+            tried = Recalibrate(images=IMAGES).apply(dropped, replace(context, progress=Reporter()))
+            harm = float(soft(_logits(tried, context.calibration[:IMAGES]), wanted, 1.0))
+            if best is None or harm < best[0]:
+                best = (harm, tried)
+        assert best is not None
+        return best[1]
 
     def _candidates(self, network: Network, module: nn.Module) -> list[Block]:
         """The chosen blocks."""
@@ -107,18 +138,24 @@ class DropBlocks(Rewrite):
         chosen = set(select(self.layers, [block.path for block in blocks]))
         return [block for block in blocks if block.path in chosen]
 
-    def _row(self, block: Block, gone: bool, energy: Mapping[int, float]) -> Row:
-        macs, params = sum(x.macs for x in block.layers), sum(x.params for x in block.layers)
-        share = f"adds {block.added(energy):.0%} to the energy of what passes through it"
-        action = f"goes: it {share}" if gone else f"stays: it {share}"
-        left = 0 if gone else 1
-        return Row(self.brief, block.path, "block", gone, action, macs, macs * left, params, params * left)
+    def _row(self, block: Block, blocks: Sequence[Block], gone: Sequence[Block]) -> Row:
+        """What happens to a block: it goes or stays by its size, or by harm among those of its size."""
+        macs, params = block.size
+        alike, going = ([one for one in some if one.size == block.size] for some in (blocks, gone))
+        left = 0 if block in gone else 1
+        if not going:
+            action = "stays: others add less to what passes through them"
+        elif len(going) == len(alike):
+            action = "goes"
+        else:
+            action = f"one of {len(alike)} equally large blocks, of which {len(going)} go by measured harm"
+        return Row(self.brief, block.path, "block", bool(going), action, macs, macs * left, params, params * left)
 
 
 def residual_blocks(network: Network, module: nn.Module) -> list[Block]:
     """The parts that add something to their input and give the same shape, in execution order.
 
-    `module` tells which of them share parameters with the rest of the network; these stay.
+    Those that share parameters, as the original `module` holds them, with the rest of the network stay.
     """
     found: list[Block] = []
     for layer in network.layers:
@@ -132,9 +169,9 @@ def residual_blocks(network: Network, module: nn.Module) -> list[Block]:
 
 def _block(network: Network, path: str) -> Block | None:
     inside = [layer for layer in network.layers if layer.name.startswith(f"{path}.")]
-    written = {layer.writes: layer for layer in inside}
-    outside = {tensor for layer in inside for tensor in layer.reads} - written.keys()
-    read_behind = {t for layer in network.layers if layer not in inside for t in layer.reads} & written.keys()
+    written = {layer.writes for layer in inside}
+    outside = {tensor for layer in inside for tensor in layer.reads} - written
+    read_behind = {t for layer in network.layers if layer not in inside for t in layer.reads} & written
     last = inside[-1]
     if len(outside) != 1 or not read_behind <= {last.writes} or not any(layer.params for layer in inside):
         return None
@@ -155,23 +192,38 @@ def _shares(network: Network, block: Block, module: nn.Module) -> bool:
     return any(len(sides) == 2 for sides in owners.values())
 
 
-def without(network: Network, block: Block) -> Network:
-    """The network with a block's output read from its input."""
-    gone = set(block.layers)
-    kept = (layer for layer in network.layers if layer not in gone)
-    return Network(
-        tuple(
-            layer._replace(reads=tuple(block.reads if t == block.writes else t for t in layer.reads)) for layer in kept
-        )
-    )
+def without(network: Network, blocks: Sequence[Block]) -> Network:
+    """The network with each block's output read from its input."""
+    source = {block.writes: block.reads for block in blocks}
+    gone = {layer.name for block in blocks for layer in block.layers}
+
+    def read(tensor: int) -> int:
+        return read(source[tensor]) if tensor in source else tensor
+
+    kept = (layer for layer in network.layers if layer.name not in gone)
+    return Network(tuple(layer._replace(reads=tuple(map(read, layer.reads))) for layer in kept))
 
 
-def _node(graph: Graph, network: Network, tensor: int) -> fx.Node:
-    """The operation that gives a tensor of `network`, which was read from `graph`; its inputs are numbered first."""
-    for layer in network.layers:
-        if layer.writes == tensor:
-            return node_of(graph, layer.node)
-    inputs: list[fx.Node] = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    if tensor >= len(inputs):
-        raise StepFailed(f"DropBlocks cannot find the operation that gives tensor {tensor} of this network.")
-    return inputs[tensor]
+@torch.no_grad()
+def _logits(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    return torch.cat([answer(module.eval(), batch) for batch in batches(inputs, BATCH)])
+
+
+def _nested(one: str, other: str) -> bool:
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _apart(blocks: Sequence[Block], gone: Sequence[Block]) -> set[str]:
+    """The paths of blocks of which none is within one that the plan takes out: any of them may go in its place."""
+    return {b.path for b in blocks if not any(b.path != one.path and _nested(b.path, one.path) for one in gone)}
+
+
+def _dropped(module: nn.Module, block: Block, example: Inputs) -> Graph:
+    """A copy in which whatever reads the block's output reads its input."""
+    made = copy.deepcopy(module)
+    assert isinstance(made, Graph)  # `wb.load` gives nothing else
+    origin = {layer.writes: layer.node for layer in trace(module, example).layers}
+    inputs = [node for node in made.graph.nodes if node.op == "placeholder"]
+    source = node_of(made, origin[block.reads]) if block.reads in origin else inputs[block.reads]
+    skip(made, node_of(made, block.layers[-1].node), source)
+    return made

@@ -115,7 +115,7 @@ class Finetune(Rewrite):
 
         def loss(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             if teaching is None:
-                return cross_entropy(student(x).float(), labels, balance)
+                return cross_entropy(answer(student, x).float(), labels, balance)
             logits, term = teaching(x, self.temperature)
             total: torch.Tensor = self.labels * cross_entropy(logits, labels, balance) + self.teacher * term
             return total

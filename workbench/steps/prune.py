@@ -66,7 +66,7 @@ class Prune(Rewrite):
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros. At a ratio of 0 nothing changes."""
         pruned = copy.deepcopy(module)
-        weights = chosen_weights(pruned, self.layers)
+        weights = chosen_weights(pruned, self.layers, context.example)
         scores = saliency(self.importance, pruned, weights, context)
         pairs = [(weights[name].data, scores[name]) for name in weights]
         for part in [pairs] if self.scope == "global" else [[pair] for pair in pairs]:

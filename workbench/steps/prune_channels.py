@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
+from workbench.calling import answer
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -265,6 +266,6 @@ def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.
         return train.inputs[:IMAGES], train.labels[:IMAGES]
     assert context.calibration is not None
     inputs = context.calibration[:IMAGES]
-    return inputs, module(inputs.clone()).argmax(1)
+    return inputs, answer(module, inputs.clone()).argmax(1)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from workbench.cost.network import Layer, Network
+from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
 from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
-from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, chosen_weights, prunable, row, saliency
+from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, prunable, row, saliency
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +59,8 @@ class PruneNM(Rewrite):
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros in the pattern."""
         pruned = copy.deepcopy(module)
-        weights = {name: w for name, w in chosen_weights(pruned, self.layers).items() if w.shape[1] % self.m == 0}
+        rows = self.sketch(trace(module, context.example), Weights(module)).rows
+        weights = {row.layer: pruned.get_parameter(f"{row.layer}.weight") for row in rows if row.applies}
         for name, scores in saliency(self.importance, pruned, weights, context).items():
             weights[name].data.mul_(self._mask(scores))
         if weights:

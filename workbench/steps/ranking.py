@@ -171,6 +171,8 @@ def _refusal(step: Factorize, ops: Sequence[Layer], weights: Weights) -> str:
         return "transposed convolutions are not supported"
     if any(op.input != layer.input or op.kind != layer.kind for op in ops):
         return f"it runs {len(ops)} times, on inputs of different shapes"
+    if layer.module in weights.tied:
+        return f"it shares its weight with {weights.tied[layer.module]!r}: two chains would hold more than one layer"
     return step.unfit(layer) or _weights_unfit(layer, weights)
 
 

@@ -18,7 +18,7 @@ from workbench.errors import StepFailed
 from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
 from workbench.steps.finetune import Finetune
 from workbench.steps.folding import fold, folded
-from workbench.steps.sparsity import chosen_weights, prunable, row
+from workbench.steps.sparsity import prunable, row
 
 if TYPE_CHECKING:
     from workbench.cost.network import Layer
@@ -66,9 +66,9 @@ class ShareWeights(Rewrite):
         layers = prunable(network)
         chosen = [name for name in select(self.layers, layers) if self._pays(layers[name])]
         fold(module, network)
-        for index, (name, weight) in enumerate(chosen_weights(module, tuple(chosen) or "*").items() if chosen else ()):
+        for index, name in enumerate(chosen):
             context.progress(0.2 * index / len(chosen), f"{self.title} {name}")
-            _share(module.get_submodule(name), weight, self.bits)
+            _share(module.get_submodule(name), module.get_parameter(f"{name}.weight"), self.bits)
         if self.epochs and chosen:
             module = self._trained(module, context)
         for name in chosen:

@@ -89,7 +89,7 @@ def _chain(layer: Layer) -> tuple[Layer, Layer]:
     # Padding, three slices for each offset, and the concatenation each read and write what they make.
     elements = 2 * layer.c_in * (2 * high * wide + moved[1] * wide + 2 * moved[1] * moved[2])
     others = elements - prod(layer.input) - prod(moved)
-    shift = Layer(layer.name, "copy", layer.input, moved, op="cat", bits=layer.bits, others=others)
+    shift = Layer(layer.name, "copy", layer.input, moved, op="shift", bits=layer.bits, others=others)
     one = (1,) * len(layer.kernel)
     pointwise = layer._replace(
         input=moved, kernel=one, stride=one, dilation=one, padding=(0,) * len(layer.kernel), fused=False

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from workbench.calling import answer as answer_of
 from workbench.calling import call, tensors_map
 from workbench.errors import StepFailed
 
@@ -89,9 +90,9 @@ class Distillation(nn.Module):
         """The student's logits for inputs (N, ...) and the term."""
         student, teacher = self.pair
         with outputs_of(student, self.names) as mine:
-            answer = student(x.clone()).float()  # a network may write into what it is given
+            answer = answer_of(student, x.clone()).float()  # a network may write into what it is given
         with torch.no_grad(), outputs_of(teacher, self.names) as its:
-            wanted = teacher(x).float()
+            wanted = answer_of(teacher, x).float()
         return answer, self._term((answer, wanted), (mine, its), temperature)
 
     def _term(

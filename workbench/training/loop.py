@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from workbench.calling import answer
 from workbench.errors import Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.training.augment import augment
@@ -251,7 +252,7 @@ def score(module: nn.Module, split: Split) -> Score:
     where = next((p.device for p in module.parameters()), torch.device("cpu"))
     right, count, loss = 0, 0, 0.0
     for inputs, labels in split.batches(SCORE_BATCH):
-        logits = module(inputs.to(where)).cpu()
+        logits = answer(module, inputs.to(where)).cpu()
         right += int((logits.argmax(1) == labels).sum())
         count += int((known_labels(logits.shape, labels) >= 0).sum())
         loss += float(cross_entropy(logits, labels, reduction="sum"))
