@@ -73,7 +73,7 @@ def _data(data: Data, model: Model, home: str) -> View:
     test = data["test"]
     shape = _shape(test.inputs.shape[1:])
     classes = f", {len(data.classes)} classes" if data.classes else ""
-    sentence = f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}."
+    sentence = " ".join([f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}.", *data.notes])
     if data.name == NOISE:
         sentence = (
             f"No images of {shape} are loaded, so {len(test)} of noise stand in: latency, size and agreement with "

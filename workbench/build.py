@@ -157,6 +157,7 @@ def _keep(model: Model, folder: Path, module: nn.Module, name: str) -> Path:
 @torch.no_grad()
 def _check_finite(module: nn.Module, scene: Context, step: Step) -> None:
     """Run a few real inputs, or noise where there are none."""
+    # A copy, as a network may write into what it is given.
     inputs = noise_like(scene.example, scene.seed) if scene.calibration is None else scene.calibration[:8].clone()
     if not all(bool(one.isfinite().all()) for one in flatten(call(module, inputs))):
         raise StepFailed(

@@ -22,6 +22,7 @@ from workbench import quota
 from workbench.callable_module import make_callable
 from workbench.calling import answer
 from workbench.coding import decode, pack
+from workbench.data.batches import batches
 from workbench.errors import BadValue, ExportFailed, unknown
 from workbench.estimate import Estimate
 from workbench.measure.accuracy import BATCH, outputs
@@ -160,7 +161,7 @@ def _outputs(variant: Variant, written: Path, inputs: torch.Tensor) -> np.ndarra
 
     module = restore(written)
     with torch.no_grad():
-        return torch.cat([answer(module, part) for part in inputs.split(BATCH)]).numpy()
+        return torch.cat([answer(module, part) for part in batches(inputs, BATCH)]).numpy()
 
 
 def _decoded(bundle: Path, target: Path) -> Path:

@@ -48,7 +48,7 @@ def write_onnx(module: nn.Module, example: torch.Tensor, path: Path) -> Path:
     reasons = []
     for export in (_export_script, _export_dynamo):
         try:
-            model = tidy(_quietly(export, module, example))
+            model = tidy(_quietly(export, module, example.clone()))
             difference = _difference(model, module, example)
         except Exception as error:  # noqa: BLE001  # exporters raise anything; all reasons are told below
             first = next((line for line in str(error).splitlines() if line.strip()), "")
@@ -160,7 +160,7 @@ def _difference(model: onnx.ModelProto, module: nn.Module, example: torch.Tensor
     worst = 0.0
     for inputs in (example[:1], batch):
         with torch.no_grad():
-            expected = module(inputs).numpy()
+            expected = module(inputs.clone()).numpy()  # a network may write into what it is given
         got: Any = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})[0]
         if got.shape != expected.shape or not np.isfinite(expected).all():
             return float("inf")

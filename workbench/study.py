@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from workbench import build
 from workbench.data import Data
+from workbench.data.classes import check_splits
 from workbench.errors import BadValue, unknown
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
 from workbench.measure.metrics import Function, Metric, as_metric
-from workbench.measure.quality import has_classes, principal
+from workbench.measure.quality import principal
 from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
@@ -60,7 +61,7 @@ class Study(Examination):
         metric: Metric | str | Function | None = None,
     ) -> None:
         self.model, self.data, self.recalibrate = model, data, recalibrate
-        _check_fit(model, data)
+        _check_fit(model, data, classified=metric is None)
         self.metric = None if metric is None else as_metric(metric)
         #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
         self.measure = principal(data, self.metric)
@@ -215,7 +216,7 @@ def _idle(recipe: Recipe, model: Model) -> list[str]:
     ]
 
 
-def _check_fit(model: Model, data: Data) -> None:
+def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
     if not isinstance(model, Model):
         raise BadValue(f"A study needs a model from wb.load, got {type(model).__name__}.")
     if not isinstance(data, Data):
@@ -226,10 +227,6 @@ def _check_fit(model: Model, data: Data) -> None:
             f"The images of {data.name} have shape {have}, the model {model.name} takes {want} "
             "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
-    if not has_classes(data["test"]) or len(model.network.layers[-1].output) != 1:
-        return
-    outputs, labels = model.network.layers[-1].output[-1], int(data["test"].labels.max()) + 1
-    if labels > outputs:
-        raise BadValue(
-            f"{data.name} has labels up to {labels - 1}, the model {model.name} tells {outputs} classes apart."
-        )
+    output = model.network.layers[-1].output
+    if classified and len(output) == 1:
+        check_splits(data, output[0])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.data.classes import check_classes
 from workbench.errors import BadValue, MeasurementFailed, unknown
 from workbench.estimate import Estimate, exact, wilson
 from workbench.jobs import Reporter
@@ -141,9 +142,23 @@ def _classes(outputs: Array, labels: Array) -> None:
         )
 
 
+def _sound(outputs: Array, labels: Array) -> None:
+    _finite(outputs)
+    check_classes(labels, outputs.shape[1], "the split")
+
+
+def _finite(outputs: Array) -> None:
+    broken = int((~np.isfinite(outputs)).reshape(len(outputs), -1).any(axis=1).sum())
+    if broken:
+        raise MeasurementFailed(
+            f"The artefact returns NaN or infinity for {broken} of {len(outputs)} inputs, so it gives no answers there."
+        )
+
+
 def top1(outputs: Array, labels: Array) -> Array:
     """1 where the largest output is the label's, 0 elsewhere (N,). Raises: `BadValue`."""
     _classes(outputs, labels)
+    _sound(outputs, labels)
     right: Array = outputs.argmax(axis=1) == labels
     return right
 
@@ -153,6 +168,7 @@ def top5(outputs: Array, labels: Array) -> Array:
     _classes(outputs, labels)
     if outputs.shape[1] <= 5:
         raise BadValue(f"With {outputs.shape[1]} classes the label is always among the top five. Use 'accuracy'.")
+    _sound(outputs, labels)
     own = np.take_along_axis(outputs, labels[:, None].astype(np.int64), axis=1)
     within: Array = (outputs > own).sum(axis=1) < 5
     return within
@@ -169,6 +185,7 @@ def overlaps(outputs: Array, labels: Array) -> Array:
             f"Outputs of shape {outputs.shape} and labels of shape {labels.shape} are not a segmentation: "
             "it has outputs (N, classes, H, W) and labels (N, H, W)."
         )
+    _finite(outputs)
     n, classes = outputs.shape[:2]
     said, true = outputs.argmax(axis=1).reshape(n, -1), labels.reshape(n, -1)
     known = (true >= 0) & (true < classes)
@@ -206,7 +223,22 @@ def as_metric(value: Metric | str | Function) -> Metric:
         return METRICS[value]
     if not callable(value):
         raise BadValue(f"metric={value!r}: give a name ({', '.join(METRICS)}) or a function of (outputs, labels).")
-    return _named(Metric(getattr(value, "__name__", type(value).__name__), value))
+    return _named(_told(getattr(value, "__name__", type(value).__name__), value))
+
+
+def _told(name: str, function: Function) -> Metric:
+    """A metric of a user's own function: what that raises is told with the shapes that it was given."""
+
+    def tried(outputs: Array, labels: Array) -> Any:
+        try:
+            return function(outputs, labels)
+        except Exception as error:  # a user's function may raise anything
+            raise BadValue(
+                f"The metric {name!r} raised {type(error).__name__}: {error}, for outputs of shape {outputs.shape} and "
+                f"labels of shape {labels.shape}. It is given a batch at a time, and drawings of the inputs."
+            ) from error
+
+    return Metric(name, tried)
 
 
 def _named(metric: Metric) -> Metric:

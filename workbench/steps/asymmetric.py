@@ -80,7 +80,7 @@ def _read(module: nn.Module, name: str, observer: Observer, images: Tensor) -> T
     was_training = module.training
     module.eval()
     try:
-        module(images)
+        module(images.clone())  # a network may write into what it is given
     except _Enough:
         pass
     finally:

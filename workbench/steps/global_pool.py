@@ -14,6 +14,7 @@ from workbench.calling import answer
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised, solve
 from workbench.models.edit import node_of, put, skip
@@ -84,7 +85,7 @@ class GlobalPool(Rewrite):
         )
         logits = []
         try:
-            for done, batch in enumerate(context.calibration.split(BATCH)):
+            for done, batch in enumerate(batches(context.calibration, BATCH)):
                 context.progress(done * BATCH / len(context.calibration), self.title)
                 logits.append(answer(module.eval(), batch))
         finally:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.cost.network import Layer
+from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 
@@ -134,9 +135,9 @@ def _one_pass(
     module.eval()
     try:
         with torch.no_grad():
-            for done in range(0, len(inputs), BATCH):
-                progress(done / len(inputs), "Reading calibration images")
-                module(inputs[done : done + BATCH])
+            for index, batch in enumerate(batches(inputs, BATCH)):
+                progress(index * BATCH / len(inputs), "Reading calibration images")
+                module(batch)
     finally:
         module.train(was_training)
         for handle in handles:

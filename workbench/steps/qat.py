@@ -22,6 +22,7 @@ from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated
 from workbench.steps.base import Context, Lower, Sketch, setting
 from workbench.steps.quantize import Quantize, calibration_inputs
+from workbench.training.entropy import cross_entropy
 from workbench.training.loop import Settings, Trainer
 
 if TYPE_CHECKING:
@@ -97,4 +98,4 @@ class QAT(Lower):
         with torch.no_grad():
             wanted = teacher(x).softmax(1)
         loss: torch.Tensor = self.distill * functional.cross_entropy(logits, wanted)
-        return loss + (1 - self.distill) * functional.cross_entropy(logits, labels)
+        return loss + (1 - self.distill) * cross_entropy(logits, labels)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from workbench.cost.network import Layer, Network
+from workbench.data.classes import class_numbers
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.onnx_file import save_onnx
@@ -211,7 +212,7 @@ class Quantize(Lower):
                 "Add one, or name the layers yourself with exclude=[...]."
             )
         layers = [n.name for n in model.graph.node if n.op_type in WEIGHTED and n.name not in excluded]
-        labelled = (split.inputs.numpy(), split.labels.numpy())
+        labelled = (split.inputs.numpy(), class_numbers(split, self.expression()).numpy())
         found = keep_accuracy(model, layers, quantize, labelled, self.max_drop, context.progress.part(0.7, 1.0))
         if found.drop.value > self.max_drop:
             context.progress.note(

@@ -11,6 +11,7 @@ from torch import nn
 from workbench.calling import Inputs, call
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
+from workbench.data.batches import batches
 from workbench.pruning.channels import follow
 from workbench.steps.base import Context, Layers, Row, select
 from workbench.steps.importance import gain, norms_after
@@ -85,7 +86,7 @@ def _input_sizes(module: nn.Module, names: Iterable[str], context: Context) -> d
     ]
     inputs = context.calibration[:IMAGES]
     try:
-        for index, batch in enumerate(inputs.split(BATCH)):
+        for index, batch in enumerate(batches(inputs, BATCH)):
             context.progress(index * BATCH / len(inputs), "Reading calibration images")
             call(module.eval(), batch)
     finally:

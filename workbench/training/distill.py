@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.calling import answer as answer_of
-from workbench.calling import call
+from workbench.calling import call, tensors_map
 from workbench.errors import StepFailed
 
 Tensor = torch.Tensor
@@ -90,7 +90,7 @@ class Distillation(nn.Module):
         """The student's logits for inputs (N, ...) and the term."""
         student, teacher = self.pair
         with outputs_of(student, self.names) as mine:
-            answer = answer_of(student, x).float()
+            answer = answer_of(student, x.clone()).float()  # a network may write into what it is given
         with torch.no_grad(), outputs_of(teacher, self.names) as its:
             wanted = answer_of(teacher, x).float()
         return answer, self._term((answer, wanted), (mine, its), temperature)
@@ -115,10 +115,7 @@ class Distillation(nn.Module):
 def outputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """The outputs of the named layers, filled in while the module runs; a layer used twice gives its last."""
     found: dict[str, Tensor] = {}
-    handles = [
-        module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: found.__setitem__(n, out))
-        for name in names
-    ]
+    handles = [module.get_submodule(name).register_forward_hook(_noting(found, name)) for name in names]
     try:
         yield found
     finally:
@@ -126,11 +123,23 @@ def outputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Te
             handle.remove()
 
 
+def _noting(found: dict[str, Tensor], name: str) -> Callable[..., object]:
+    """A forward hook that keeps an output; the network goes on with a copy, as what follows may write into it."""
+
+    def note(_: nn.Module, __: object, out: object) -> object:
+        if not isinstance(out, Tensor):
+            return out
+        found[name] = out
+        return out.clone()
+
+    return note
+
+
 @torch.no_grad()
 def shapes(module: nn.Module, names: Sequence[str], example: Tensor) -> list[tuple[int, ...]]:
     """The shapes (without the batch) of the named layers' outputs."""
     with outputs_of(module.eval(), names) as found:
-        call(module, example)
+        call(module, tensors_map(torch.clone, example))
     missing = [name for name in names if not isinstance(found.get(name), Tensor)]
     if missing:
         raise StepFailed(f"The layer {missing[0]!r} gives no tensor to compare. Name others to learn from.")
@@ -169,7 +178,7 @@ def _map_sizes(module: nn.Module, names: set[str], example: Tensor) -> dict[str,
         module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: note(n, out)) for name in names
     ]
     try:
-        call(module.eval(), example)
+        call(module.eval(), tensors_map(torch.clone, example))
     finally:
         for handle in handles:
             handle.remove()
