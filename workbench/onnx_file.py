@@ -45,10 +45,10 @@ def write_onnx(module: nn.Module, example: torch.Tensor, path: Path) -> Path:
     """
     module = copy.deepcopy(module).eval()
     path = Path(path)
-    reasons = []
+    reasons, named = [], list(module.named_modules(remove_duplicate=False))
     for export in (_export_script, _export_dynamo):
         try:
-            model = tidy(_quietly(export, module, example))
+            model = tidy(_quietly(export, module, example), [name for name, _ in named])
             difference = _difference(model, module, example)
         except Exception as error:  # noqa: BLE001  # exporters raise anything; all reasons are told below
             first = next((line for line in str(error).splitlines() if line.strip()), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -66,6 +67,28 @@ def open_session(
     return onnxruntime.InferenceSession(source, options, providers=[provider])
 
 
+#: What an input is converted to, by ONNX Runtime's name for the type that a file wants.
+_TYPES = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8, "tensor(bool)": np.bool_,
+}  # fmt: skip
+
+
+def feeds(session: Any, inputs: Any) -> dict[str, Array]:
+    """What `session.run` takes, of the type that the file wants.
+
+    `inputs` are (N, ...) for a file with one input, a sequence of such for several, or a mapping by name.
+    """
+    entries = session.get_inputs()
+    if not isinstance(inputs, Mapping):
+        many = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+        inputs = dict(zip((one.name for one in entries), many, strict=True))
+    return {
+        one.name: np.ascontiguousarray(np.asarray(inputs[one.name]), _TYPES.get(one.type, np.float32))
+        for one in entries
+    }
+
+
 @dataclass(frozen=True)
 class OnnxSession:
     """A loaded ONNX file."""
@@ -79,9 +102,9 @@ class OnnxSession:
         return tuple(size if isinstance(size, int) else 1 for size in self.session.get_inputs()[0].shape[1:])
 
     def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of float32 inputs (N, ...). Raises: `BadValue` for inputs of another shape."""
+        """Logits (N, ...) of inputs (N, ...). Raises: `BadValue` for inputs of another shape."""
         try:
-            values: Array = self.session.run(None, {self.input: np.ascontiguousarray(inputs, np.float32)})[0]
+            values: Array = self.session.run(None, feeds(self.session, inputs))[0]
         except Exception as error:
             wanted = self.session.get_inputs()[0].shape
             raise BadValue(

@@ -14,7 +14,7 @@ from workbench.cost.network import Layer, Network
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.onnx_file import save_onnx
-from workbench.onnx_graph import WEIGHTED, tidy
+from workbench.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize
@@ -27,7 +27,7 @@ from workbench.quantization.rounding import Grid, round_weights
 from workbench.quantization.sensitivity import Quantizer, keep_accuracy
 from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
-from workbench.steps.base import Context, Lower, Row, Sketch, select, setting
+from workbench.steps.base import WITH_WEIGHTS, Context, Lower, Row, Sketch, select, setting
 from workbench.steps.forms import Form, fastest_of
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ KINDS = {
     "int8-dynamic": frozenset({"linear"}),
     "int4": frozenset({"conv", "linear", "matmul"}),
 }
+#: Kinds that multiply by weights, which files store.
+PRODUCTS = KINDS["int4"]
 LARGEST_INT8 = 127  # ONNX Runtime leaves -128 unused
 _NO_KERNEL = {
     "int8": "no integer kernel",
@@ -126,10 +128,10 @@ class Quantize(Lower):
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Shapes stay; the element size shrinks for every operation that has a kernel in this precision."""
-        stem = self._stem(network)
-        excluded = dict.fromkeys(self._excluded(list(network.by_module)), "left out by `exclude`")
+        first = self._stem(network)
+        excluded = dict.fromkeys(self._excluded(_excludable(network)), "left out by `exclude`")
         if self.stem == "float":
-            excluded |= dict.fromkeys(stem, "the first layer, left out by `stem`")
+            excluded |= dict.fromkeys(first, "the first layer, left out by `stem`")
         layers: list[Layer] = []
         bits: dict[int, int] = {}  # of each tensor
         for layer in network.layers:
@@ -138,7 +140,9 @@ class Quantize(Lower):
             bits[layer.writes] = own
             stored = STORED.get(self.precision, 0) if fits and not layer.fused and layer.weight_elements else 0
             layers.append(layer._replace(bits=own, stored_bits=stored))
-        rows = [self._row(ops[0], excluded, stem) for ops in network.by_module.values() if not ops[0].fused]
+        shown = [ops[0] for ops in network.by_module.values() if not ops[0].fused]
+        functional = [one for one in network.layers if not one.module and one.kind in PRODUCTS and one.weight_elements]
+        rows = [self._row(layer, excluded, first) for layer in (*shown, *functional)]
         return Sketch(Network(tuple(layers)), tuple(rows))
 
     def lower(self, source: Path, target: Path, context: Context) -> None:
@@ -147,8 +151,10 @@ class Quantize(Lower):
         Raises: `StepFailed` without calibration images, or when they give NaN; `UnknownName` for a layer in
         `exclude` that the file does not have; `Cancelled`.
         """
-        model = tidy(onnx.load(str(source)))
-        excluded = self._excluded([node.name for node in model.graph.node if node.op_type in WEIGHTED])
+        model = separate(tidy(onnx.load(str(source))))
+        layers = [node.name for node in model.graph.node if node.op_type in WEIGHTED]
+        chosen = self._excluded([*dict.fromkeys(map(stem, layers))])
+        excluded = frozenset(name for name in layers if stem(name) in chosen)
         if self.precision == "fp16":
             result = to_float16(model, exclude=excluded)
         elif self.precision == "int8-dynamic":
@@ -157,6 +163,7 @@ class Quantize(Lower):
             result = self._int4(model, excluded, context)
         else:
             result, excluded = self._int8(model, excluded, context)
+        merge(result)
         save_onnx(result, target)
         if self.precision == "int8" and self.max_drop == 1.0:
             _tell_floats(target, excluded, context.progress)
@@ -266,6 +273,12 @@ class Quantize(Lower):
             params=layer.params,
             params_after=layer.params,
         )
+
+
+def _excludable(network: Network) -> list[str]:
+    """The layers that the exported file has under their names: convolutions and linear layers."""
+    kinds = WITH_WEIGHTS | PRODUCTS
+    return [name for name, ops in network.by_module.items() if any(one.kind in kinds for one in ops)]
 
 
 def _tell_floats(artefact: Path, excluded: frozenset[str], report: Reporter) -> None:
