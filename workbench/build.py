@@ -20,6 +20,7 @@ from workbench.jobs import Reporter
 from workbench.models import Model
 from workbench.models.structure import save_variant
 from workbench.onnx_file import write_onnx
+from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
 from workbench.steps.base import Context, Lower, Rewrite, Step
 from workbench.steps.recalibrate import Recalibrate
@@ -115,7 +116,9 @@ def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, ta
             part = progress.part((index + 1) / (len(steps) + 1), (index + 2) / (len(steps) + 1))
             part(0.0, step.title or step.brief)
             following = Path(folder) / f"{index + 1}.onnx"
-            step.lower(current, following, context(model, data, part))
+            scene = context(model, data, part)
+            step.lower(current, following, scene)
+            check_lowered(current, following, _inputs(scene).numpy(), step.brief, part)
             current = following
         shutil.move(current, target)
     return target
@@ -153,12 +156,17 @@ def _keep(model: Model, folder: Path, module: nn.Module, name: str) -> Path:
     return folder / name
 
 
+def _inputs(scene: Context) -> torch.Tensor:
+    """A few real inputs, or noise where there are none."""
+    if scene.calibration is not None and len(scene.calibration):
+        return scene.calibration[:16]
+    shape = (4, *scene.example.shape[1:])
+    return torch.randn(shape, generator=torch.Generator().manual_seed(scene.seed)).to(scene.example.dtype)
+
+
 @torch.no_grad()
 def _check_finite(module: nn.Module, scene: Context, step: Step) -> None:
-    """Run a few real inputs, or noise where there are none."""
-    noise = torch.randn(scene.example.shape, generator=torch.Generator().manual_seed(scene.seed))
-    inputs = scene.calibration[:8] if scene.calibration is not None else noise
-    if not bool(module(inputs).isfinite().all()):
+    if not bool(module(_inputs(scene)[:8]).isfinite().all()):
         raise StepFailed(
             f"After {step.expression()} the network gives NaN or infinite outputs. "
             "Use a higher rank or a smaller ratio, or leave out the layers that the plan marks."

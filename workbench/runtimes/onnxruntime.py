@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from workbench.errors import BadFile, BadValue
+from workbench.runtimes.apart import prove
 from workbench.runtimes.base import Array, Runtime, register
 
 #: Severity of ONNX Runtime's log: errors only. What it refuses comes back as an exception anyway.
@@ -52,9 +53,12 @@ def open_session(
     """An `onnxruntime.InferenceSession` whose idle threads do not burn the CPU.
 
     `optimized` is a path where the optimised graph is written too; `level` is one of `LEVELS`.
+    Raises: `BadFile` for a file that would end this process; what ONNX Runtime raises for one that it refuses.
     """
     import onnxruntime
 
+    if provider == CPU:
+        prove(source, level)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
     options.intra_op_num_threads = threads

@@ -25,6 +25,7 @@ from workbench.quantization.ranges import METHODS, Range, activation_ranges
 from workbench.quantization.rounding import METHODS as ROUNDINGS
 from workbench.quantization.rounding import Grid, round_weights
 from workbench.quantization.sensitivity import Quantizer, keep_accuracy
+from workbench.quantization.soundness import check_same, check_stored
 from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
 from workbench.steps.base import WITH_WEIGHTS, Context, Lower, Row, Sketch, select, setting
@@ -186,7 +187,8 @@ class Quantize(Lower):
         """The quantized graph, and the nodes that were left in float on purpose."""
         inputs, report = calibration_inputs(context, self.expression()), context.progress
         if self.equalize:
-            model = equalize(model)
+            plain, model = model, equalize(model)
+            check_same(plain, model, inputs, f"{self.expression()}: equalization")
         if self._method != "nearest":
             grid = Grid(LARGEST_INT8, self.per_channel)
             model, _ = round_weights(model, inputs, report.part(0.0, 0.3), grid, ROUNDINGS[self._method], excluded)
@@ -203,9 +205,10 @@ class Quantize(Lower):
 
         if self.bias_correction:
             model = correct_bias(model, quantize(frozenset()), inputs, report.part(0.6, 0.7))
-        if self.max_drop == 1.0:
-            return quantize(frozenset()), excluded
-        return self._mixed(model, quantize, excluded, context), excluded
+        free = self.max_drop == 1.0
+        result = quantize(frozenset()) if free else self._mixed(model, quantize, excluded, context)
+        check_stored(model, result)
+        return result, excluded
 
     def _mixed(
         self, model: onnx.ModelProto, quantize: Quantizer, excluded: frozenset[str], context: Context
