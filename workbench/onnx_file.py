@@ -179,15 +179,16 @@ def _quietly(
 def _silence() -> Iterator[None]:
     import torch
 
-    torch._C._jit_set_onnx_log_enabled(False)  # of a graph that it cannot export it prints every line
     logger = logging.getLogger("torch.onnx")
-    level, disabled = logger.level, logger.disabled
+    level, disabled, log = logger.level, logger.disabled, torch._C._jit_onnx_log
     logger.setLevel(logging.ERROR)
+    torch._C._jit_onnx_log = lambda *_: None  # of a graph that it cannot export it prints every line
     try:
         with warnings.catch_warnings():  # stdout stays: it is the whole process's, and other threads print too
             warnings.simplefilter("ignore")
             yield
     finally:
+        torch._C._jit_onnx_log = log
         logger.setLevel(level)
         logger.disabled = disabled
 
