@@ -108,7 +108,7 @@ def off(source: Path, target: Path, x: torch.Tensor) -> float:
     [
         (Quantize("fp16"), 0.01), (Quantize("int8", types="u8s8"), 0.1), (Quantize("int8", types="u8u8"), 0.1),
         (Quantize("int8", types="u8s8", per_channel=False), 0.1), (Quantize("int8-dynamic"), 0.1),
-        (Quantize("int4"), 0.5), (Quantize("int4", rounding="nearest"), 0.5),
+        (Quantize("int4"), 0.6), (Quantize("int4", rounding="nearest"), 0.6),
         (Quantize("int8", rounding="compensated", types="u8s8"), 0.1), (Quantize("int8", bias_correction=True), 0.1),
         (Quantize("int8", equalize=True, per_channel=False, types="u8s8"), 0.1),
     ],

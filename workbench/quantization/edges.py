@@ -42,11 +42,12 @@ LEVELS = 256
 def data_tensors(model: onnx.ModelProto) -> list[str]:
     """Float tensors that follow from the graph's float inputs and end in no size or index, in execution order."""
     kinds = _kinds(model)
-    found = {one.name for one in model.graph.input if kinds.get(one.name) == TensorProto.FLOAT}
+    entries = {one.name for one in model.graph.input if kinds.get(one.name) == TensorProto.FLOAT}
+    found = set(entries)
     for node in model.graph.node:
         if node.op_type not in _TELLS and any(name in found for name in data_inputs(node)):
             found.update(name for name in node.output if kinds.get(name) == TensorProto.FLOAT)
-    found -= _parameters(model)
+    found -= _parameters(model) - entries
     made = [one.name for one in model.graph.input] + [name for node in model.graph.node for name in node.output]
     return [name for name in made if name in found]
 
