@@ -67,7 +67,7 @@ class Graph:
 
     def reads(self) -> Counter[str]:
         """How many times each tensor is read or returned."""
-        return Counter(name for node in self.nodes for name in node.input if name) + Counter(self.outputs())
+        return Counter(name for node in self.nodes for name in reads_of(node)) + Counter(self.outputs())
 
     def own(self, node: onnx.NodeProto, index: int, reads: Counter[str]) -> str:
         """Let a node have its `index`-th input, an initialiser, to itself; the name that it bears now.
@@ -88,20 +88,35 @@ class Graph:
     def redirect(self, old: str, new: str) -> None:
         """Let every reader of tensor `old` read `new`."""
         for node in self.nodes:
-            for index, name in enumerate(node.input):
-                if name == old:
-                    node.input[index] = new
+            _rename_input(node, old, new)
 
     def store(self) -> None:
         """Write the initialisers that are read, or returned, back to the model."""
-        used = {name for node in self.nodes for name in node.input} | self.outputs()
+        used = {name for node in self.nodes for name in reads_of(node)} | self.outputs()
         del self.model.graph.initializer[:]
         self.model.graph.initializer.extend(one for name, one in self.constants.items() if name in used)
 
 
+def reads_of(node: onnx.NodeProto) -> Iterator[str]:
+    """Every tensor that a node reads, or a branch inside it."""
+    yield from (name for name in node.input if name)
+    for one in node.attribute:
+        for inner in one.g.node:
+            yield from reads_of(inner)
+
+
+def _rename_input(node: onnx.NodeProto, old: str, new: str) -> None:
+    for index, name in enumerate(node.input):
+        if name == old:
+            node.input[index] = new
+    for one in node.attribute:
+        for inner in one.g.node:
+            _rename_input(inner, old, new)
+
+
 def drop_unread(model: onnx.ModelProto) -> None:
     """Remove the initialisers that no node reads; ONNX Runtime warns of each."""
-    read = {name for node in model.graph.node for name in node.input}
+    read = {name for node in model.graph.node for name in reads_of(node)}
     for one in [one for one in model.graph.initializer if one.name not in read]:
         model.graph.initializer.remove(one)
 

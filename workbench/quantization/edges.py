@@ -41,7 +41,7 @@ LEVELS = 256
 
 def data_tensors(model: onnx.ModelProto) -> list[str]:
     """Float tensors that follow from the graph's float inputs and end in no size or index, in execution order."""
-    kinds = _kinds(model)
+    kinds = kinds_of(model)
     entries = {one.name for one in model.graph.input if kinds.get(one.name) == TensorProto.FLOAT}
     found = set(entries)
     for node in model.graph.node:
@@ -60,7 +60,7 @@ def data_inputs(node: onnx.NodeProto) -> list[str]:
 
 def float_nodes_of_shapes(model: onnx.ModelProto) -> frozenset[str]:
     """Nodes that make floats which are no data: they must keep their precision."""
-    data, kinds = set(data_tensors(model)), _kinds(model)
+    data, kinds = set(data_tensors(model)), kinds_of(model)
     return frozenset(
         node.name
         for node in model.graph.node
@@ -76,7 +76,7 @@ def integer_nodes(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, floa
     """
     graph = Graph(model)
     data = set(data_tensors(model)) & ranges.keys()
-    kinds = _kinds(model)
+    kinds = kinds_of(model)
     for node in model.graph.node:
         if node.op_type in _MIXES and _drowned(graph, node, ranges, data):
             data.difference_update(node.output)
@@ -120,7 +120,7 @@ def _parameters(model: onnx.ModelProto) -> set[str]:
     return found
 
 
-def _kinds(model: onnx.ModelProto) -> dict[str, int]:
+def kinds_of(model: onnx.ModelProto) -> dict[str, int]:
     """The type of every tensor where it can be told."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     found = {one.name: one.data_type for one in inferred.initializer}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch.nn import functional
 
-from workbench.onnx_graph import attribute
+from workbench.onnx_graph import attribute, reads_of
 from workbench.quantization import moves, recurrent, windows
 from workbench.quantization.windows import ints
 
@@ -49,7 +49,7 @@ def _branch(node: onnx.NodeProto, values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def reference(node: onnx.NodeProto, values: Mapping[str, Any]) -> tuple[Any, ...]:
     """The outputs of a node by ONNX's own reference implementation; None for those that nobody asked for."""
-    given = {name: values[name].detach().numpy() for name in _read(node) if name in values}
+    given = {name: values[name].detach().numpy() for name in reads_of(node) if name in values}
     types = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in given.items()}
     entries = [helper.make_tensor_value_info(name, kind, None) for name, kind in types.items()]
     ends = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
@@ -57,14 +57,6 @@ def reference(node: onnx.NodeProto, values: Mapping[str, Any]) -> tuple[Any, ...
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
     found = iter(ReferenceEvaluator(model).run(None, given))
     return tuple(torch.from_numpy(np.array(next(found))) if name else None for name in node.output)
-
-
-def _read(node: onnx.NodeProto) -> Iterator[str]:
-    """Every tensor that a node or a branch inside it reads."""
-    yield from (name for name in node.input if name)
-    for one in node.attribute:
-        for inner in one.g.node:
-            yield from _read(inner)
 
 
 def _axes(node: onnx.NodeProto, x: Tensor, axes: Any) -> list[int]:

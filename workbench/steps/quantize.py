@@ -18,7 +18,7 @@ from workbench.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize
-from workbench.quantization.half import to_float16
+from workbench.quantization.half import overflows, to_float16
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, Range, activation_ranges
@@ -158,6 +158,7 @@ class Quantize(Lower):
         excluded = frozenset(name for name in layers if stem(name) in chosen)
         if self.precision == "fp16":
             result = to_float16(model, exclude=excluded)
+            _tell_overflows(model, excluded, context)
         elif self.precision == "int8-dynamic":
             result = quantize_dynamically(model, per_channel=self.per_channel, exclude=excluded)
         elif self.precision == "int4":
@@ -282,6 +283,18 @@ def _excludable(network: Network) -> list[str]:
     """The layers that the exported file has under their names: convolutions and linear layers."""
     kinds = WITH_WEIGHTS | PRODUCTS
     return [name for name, ops in network.by_module.items() if any(one.kind in kinds for one in ops)]
+
+
+def _tell_overflows(model: onnx.ModelProto, excluded: frozenset[str], context: Context) -> None:
+    """A note of the layers whose values float16 cannot hold; a CPU that computes in float32 all the same hides it."""
+    if context.calibration is None or len(context.calibration) == 0:
+        return
+    found = overflows(model, context.calibration[:ENOUGH].numpy(), context.progress, excluded)
+    if found:
+        context.progress.note(
+            "fp16: values beyond 65,504, the largest that float16 holds, become infinite where kernels compute in "
+            f"float16 and not, as on this CPU, in float32. To keep them out: exclude={found!r}."
+        )
 
 
 def _tell_floats(artefact: Path, excluded: frozenset[str], report: Reporter) -> None:
