@@ -46,10 +46,10 @@ def write_onnx(module: nn.Module, example: Any, path: Path) -> Path:
     module = copy.deepcopy(module).eval()
     path = Path(path)
     call = _Call(module, example)
-    reasons, named = [], list(module.named_modules(remove_duplicate=False))
+    reasons = []
     for export in (_export_script, _export_dynamo):
         try:
-            model = tidy(_quietly(export, module, call), [name for name, _ in named])
+            model = tidy(_quietly(export, module, call), call.runs)
             off = _difference(model, module, call)
         except Exception as error:  # noqa: BLE001  # exporters raise anything; all reasons are told below
             first = next((line for line in str(error).splitlines() if line.strip()), "")
@@ -101,9 +101,30 @@ class _Call:
         self.args: tuple[Any, ...] = () if named else example if isinstance(example, tuple) else (example,)
         self.kwargs: dict[str, Any] = dict(example) if named else {}
         self.inputs = list(self.kwargs) or [INPUT, *(f"{INPUT}_{i}" for i in range(2, len(self.args) + 1))]
-        with torch.no_grad():
+        #: The modules with weights that ran, in order: path and weight.
+        self.runs: list[tuple[str, Any]] = []
+        with torch.no_grad(), self._listening(module):
             count = len(flatten(module(*self.args, **self.kwargs)))
         self.outputs = [OUTPUT, *(f"output_{i}" for i in range(2, count + 1))]
+
+    @contextlib.contextmanager
+    def _listening(self, module: nn.Module) -> Iterator[None]:
+        """Fill `runs` while a module runs."""
+
+        import torch
+
+        def listen(path: str, layer: nn.Module) -> None:
+            weight = getattr(layer, "weight", None)
+            if isinstance(weight, torch.Tensor) and weight.dim() > 1:
+                self.runs.append((path, weight.detach().float().cpu().numpy()))
+
+        named = [(path, m) for path, m in module.named_modules() if not isinstance(m, torch.jit.ScriptModule)]
+        handles = [m.register_forward_pre_hook(lambda one, _, path=path: listen(path, one)) for path, m in named]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def batch(self, change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The same call with other tensors."""

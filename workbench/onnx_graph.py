@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -157,16 +157,17 @@ def _content(tensor: onnx.TensorProto) -> bytes:
     return bytes(bare.SerializeToString(deterministic=True))
 
 
-def tidy(model: onnx.ModelProto, modules: Collection[str] = ()) -> onnx.ModelProto:
-    """Constants folded into initialisers, batch norms into the layer before, nodes named; in place.
+def tidy(model: onnx.ModelProto, runs: Sequence[tuple[str, Array]] = ()) -> onnx.ModelProto:
+    """Constants folded into initialisers, nodes named, batch norms folded into the layer before; in place.
 
-    `modules` are the paths of the torch modules that the graph was exported from, where these are known.
+    `runs` are the torch modules with weights that ran, in order, by path and weight; names that a graph was given
+    from them before stay.
     """
     graph = Graph(model)
     _drop_initializer_inputs(graph)
     _fold_constants(graph)
+    _name_nodes(graph, runs)
     _fold_batch_norms(graph)
-    _name_nodes(graph, modules)
     graph.store()
     return model
 
@@ -270,35 +271,52 @@ def _along_outputs(layer: onnx.NodeProto, weight: Array, scale: Array) -> Array:
     return spread.reshape(*spread.shape, *[1] * (weight.ndim - 2))
 
 
-def _name_nodes(graph: Graph, modules: Collection[str]) -> None:
-    """Name each weighted node after its torch layer ('features.0'); give every other node a unique name.
-
-    A weight that one layer alone reads bears the layer's name. One that several share (tied weights, a layer
-    that runs twice) bears the name of one of them: there the exporter's own note of the module that ran counts.
-    """
+def _name_nodes(graph: Graph, runs: Sequence[tuple[str, Array]]) -> None:
+    """Name each weighted node after its torch layer ('features.0'); give every other node a unique name."""
     seen: Counter[str] = Counter()
-    reads = graph.reads()
-    for node in graph.nodes:
+    ran = _by_run(graph, runs)
+    for index, node in enumerate(graph.nodes):
         weight = weight_of(node, graph.constants)
         if weight:
-            node.name = _layer_of(node, weight, modules, shared=reads[weight] > 1)
+            node.name = ran.get(index) or _layer_of(node, weight)
         del node.metadata_props[:]  # where in whose source code it was made: not for a file that is passed on
         name = node.name or node.op_type
         seen[name] += 1
         node.name = name if seen[name] == 1 else f"{name}#{seen[name]}"
 
 
-def _layer_of(node: onnx.NodeProto, weight: str, modules: Collection[str], *, shared: bool) -> str:
+def _by_run(graph: Graph, runs: Sequence[tuple[str, Array]]) -> dict[int, str]:
+    """The layer of a node, by its place: of all that multiply by one weight, the first is what ran first.
+
+    Initialisers bear the name of one of the layers that share them, and exporters' notes of what ran are short.
+    """
+    nodes: dict[object, list[int]] = {}
+    for index, node in enumerate(graph.nodes):
+        weight = weight_of(node, graph.constants)
+        if weight and runs:
+            nodes.setdefault(_fingerprint(graph.array(weight)), []).append(index)
+    layers: dict[object, list[str]] = {}
+    for path, value in runs:
+        for key in {_fingerprint(value), _fingerprint(value.T) if value.ndim == 2 else None}:
+            layers.setdefault(key, []).append(path)
+    return {
+        index: path
+        for key, places in nodes.items()
+        if len(places) == len(layers.get(key, ()))
+        for index, path in zip(places, layers[key], strict=True)
+    }
+
+
+def _fingerprint(value: Array) -> tuple[tuple[int, ...], int]:
+    return value.shape, hash(np.ascontiguousarray(value).tobytes())
+
+
+def _layer_of(node: onnx.NodeProto, weight: str) -> str:
+    """The layer by what the exporter noted, where it cannot be told by what ran."""
+    if node.name and "/" not in node.name and not node.metadata_props:
+        return node.name  # it was named before
     after_weight = weight.removesuffix(".weight") if weight.endswith(".weight") else ""
-    if after_weight and not shared:
-        return after_weight
-    ran = _noted(node) or scope(node.name)
-    for name in (ran, re.sub(r"_\d+$", "", ran)):  # a module's second run is noted as 'conv_1'
-        if name and (name in modules or not modules):
-            return name
-    if not modules and node.name and "/" not in node.name:
-        return node.name  # a graph that has been named before has no scopes left
-    return after_weight or ran or node.name.removeprefix("/") or node.op_type
+    return after_weight or _noted(node) or scope(node.name) or node.name.removeprefix("/") or node.op_type
 
 
 def _noted(node: onnx.NodeProto) -> str:
