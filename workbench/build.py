@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from workbench.calling import call, flatten, noise_like
+from workbench.calling import Inputs, call, flatten, noise_like, tensors_map
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -21,6 +21,7 @@ from workbench.jobs import Reporter
 from workbench.models import Model
 from workbench.models.structure import save_variant
 from workbench.onnx_file import write_onnx
+from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
 from workbench.steps.base import Context, Lower, Rewrite, Step
 from workbench.steps.recalibrate import Recalibrate
@@ -116,7 +117,11 @@ def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, ta
             part = progress.part((index + 1) / (len(steps) + 1), (index + 2) / (len(steps) + 1))
             part(0.0, step.title or step.brief)
             following = Path(folder) / f"{index + 1}.onnx"
-            step.lower(current, following, context(model, data, part))
+            scene = context(model, data, part)
+            step.lower(current, following, scene)
+            inputs = _inputs(scene)
+            if isinstance(inputs, torch.Tensor):  # of several inputs only the one without data is known here
+                check_lowered(current, following, inputs.numpy(), step.brief, part)
             current = following
         shutil.move(current, target)
     return target
@@ -154,12 +159,17 @@ def _keep(model: Model, folder: Path, module: nn.Module, name: str) -> Path:
     return folder / name
 
 
+def _inputs(scene: Context) -> Inputs:
+    """A few real inputs, or noise where there are none."""
+    if scene.calibration is not None and len(scene.calibration):
+        return scene.calibration[:16].clone()
+    several = tensors_map(lambda one: torch.cat([one] * 4) if one.shape[0] == 1 else one, scene.example)
+    return noise_like(several, scene.seed)
+
+
 @torch.no_grad()
 def _check_finite(module: nn.Module, scene: Context, step: Step) -> None:
-    """Run a few real inputs, or noise where there are none."""
-    # A copy, as a network may write into what it is given.
-    inputs = noise_like(scene.example, scene.seed) if scene.calibration is None else scene.calibration[:8].clone()
-    if not all(bool(one.isfinite().all()) for one in flatten(call(module, inputs))):
+    if not all(bool(one.isfinite().all()) for one in flatten(call(module, _inputs(scene)))):
         raise StepFailed(
             f"After {step.expression()} the network gives NaN or infinite outputs. "
             "Use a higher rank or a smaller ratio, or leave out the layers that the plan marks."

@@ -1,5 +1,6 @@
 """The canonical form: equal to the original, made of plain layers, stored as data, trained, exported; the user's
-module as it was."""
+module as it was.
+"""
 
 from __future__ import annotations
 

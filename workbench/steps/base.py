@@ -7,7 +7,6 @@ network; `apply` or `lower` does it. Nothing outside a technique's own file know
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from workbench.cost.network import Network, Totals
 from workbench.cost.weights import Weights
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
-from workbench.steps.settings import Layers, Setting, check, layers_setting, select, setting
+from workbench.steps.settings import Layers, Setting, check, layers_setting, matching, select, setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +148,7 @@ class Step(ABC):
             return self._with("layers", [*_listed(getattr(self, "layers")), *(f"!{name}" for name in todo)])  # noqa: B009
         if "exclude" in kinds:
             known = list(network.by_module)  # a layer named there may be gone with an earlier step
-            given = [one for one in _listed(getattr(self, "exclude")) if fnmatch.filter(known, one)]  # noqa: B009
+            given = [one for one in _listed(getattr(self, "exclude")) if matching(one, known)]  # noqa: B009
             return self._with("exclude", [*given, *todo])
         raise StepFailed(
             f"{self.expression()} works on the network as a whole and cannot leave out {', '.join(todo)}. "
@@ -158,8 +157,9 @@ class Step(ABC):
 
     def changed(self, network: Network, weights: Weights) -> list[str]:
         """The convolutions and linear layers of `network` that this step will change, in execution order."""
-        rows = self.sketch(network, weights).rows
-        return list(dict.fromkeys(row.layer for row in rows if row.applies and row.kind in WITH_WEIGHTS))
+        known = network.by_module
+        rows = (row for row in self.sketch(network, weights).rows if row.applies and row.kind in WITH_WEIGHTS)
+        return list(dict.fromkeys(row.layer for row in rows if row.layer in known))
 
     def _with(self, name: str, values: Sequence[str]) -> Step:
         new: Step = replace(self, **{name: tuple(values)})  # type: ignore[type-var]  # every step is a dataclass
