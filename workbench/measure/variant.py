@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import zstandard
 
@@ -20,6 +21,7 @@ from workbench.measure.calibration import calibrate
 from workbench.measure.latency import measure_latency, run_memory
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Metric
+from workbench.measure.paired import Sample
 from workbench.measure.quality import quality
 from workbench.measure.verdict import gather, reason, verdict
 from workbench.onnx_file import file_bytes
@@ -27,17 +29,22 @@ from workbench.onnx_file import file_bytes
 ZSTD_LEVEL = 9
 
 
-def measure(
-    artefact: Path, baseline: Path, data: Data, report: Reporter, metric: Metric | None = None
-) -> dict[str, Estimate]:
+class Measured(NamedTuple):
+    """Every figure of an artefact, and of those that are taken on inputs what a paired comparison needs."""
+
+    estimates: dict[str, Estimate]
+    samples: dict[str, Sample]
+
+
+def measure(artefact: Path, baseline: Path, data: Data, report: Reporter, metric: Metric | None = None) -> Measured:
     """Accuracy or another metric, latency against the baseline's artefact, bytes; all on the artefact.
 
     Raises: `MeasurementFailed`, `BadFile`, `Cancelled`.
     """
-    estimates = quality(artefact, baseline, data, metric, report.part(0.0, 0.65))
+    samples = quality(artefact, baseline, data, metric, report.part(0.0, 0.65))
     timing = measure_latency(artefact, baseline, progress=report.part(0.65, 0.95))
     content = artefact.read_bytes()
-    return estimates | {
+    figures = {
         "latency_ms": timing.latency_ms,
         "speedup": timing.speedup,
         "run_memory_bytes": run_memory(artefact, progress=report.part(0.95, 1.0)),
@@ -45,6 +52,7 @@ def measure(
         "compressed_bytes": exact(len(zstandard.compress(content, ZSTD_LEVEL)), "bytes"),
         "huffman_bytes": exact(len(pack(artefact)), "bytes"),
     }
+    return Measured({name: one.estimate for name, one in samples.items()} | figures, samples)
 
 
 def prepare(report: Reporter) -> None:
