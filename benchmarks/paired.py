@@ -65,7 +65,8 @@ def tango(lost: int, gained: int, n: int) -> tuple[float, float]:
 
 
 METHODS: dict[str, Method] = {
-    "Tango (ours)": tango, "Newcombe 10": newcombe, "Bonett-Price": bonett_price, "Agresti-Min": agresti_min, "Wald": wald,
+    "Tango (ours)": tango, "Newcombe 10": newcombe, "Bonett-Price": bonett_price, "Agresti-Min": agresti_min,
+    "Wald": wald,
 }  # fmt: skip
 
 
@@ -77,10 +78,10 @@ def table(head: list[str], rows: list[list[str]]) -> None:
 
 
 def coverage(runs: int) -> None:
-    """Each setting drawn `runs` times; and how often the exact share of all outcomes is covered by ours."""
-    rows, hits, total = [], dict.fromkeys(METHODS, 0), 0
-    for seed, (n, lost, gained) in enumerate(SETTINGS):
-        drawn = np.random.default_rng(seed).multinomial(n, [lost, gained, 1 - lost - gained], size=runs)
+    """Each setting drawn `runs` times, and ours without the chance of drawing."""
+    rows, hits, total, random = [], dict.fromkeys(METHODS, 0), 0, np.random.default_rng(0)
+    for n, lost, gained in SETTINGS:
+        drawn = random.multinomial(n, [lost, gained, 1 - lost - gained], size=runs)
         known = {name: cache(method) for name, method in METHODS.items()}
         row = [f"{n:,}", f"{100 * (lost - gained):.2f}", f"{n * (lost + gained):.0f}"]
         for name, method in known.items():
@@ -88,11 +89,32 @@ def coverage(runs: int) -> None:
             covered = sum(low <= gained - lost <= high for low, high in ends)
             hits[name] += covered
             row.append(f"{100 * covered / runs:.2f}")
+        row.insert(4, f"{100 * by_enumeration(n, lost, gained):.2f}")
         total += runs
         rows.append(row)
     rows.append(["all", "", "", *(f"{100 * hit / total:.2f}" for hit in hits.values())])
+    rows[-1].insert(4, "")
+    ours, *others = METHODS
     print(f"Coverage of 95 % intervals in {runs:,} runs a row, %\n")
-    table(["inputs", "true loss, points", "discordant, expected", *METHODS], rows)
+    table(["inputs", "true loss, points", "discordant, expected", ours, "ours, exactly", *others], rows)
+
+
+def by_enumeration(n: int, lost: float, gained: float) -> float:
+    """The coverage of ours without chance: every outcome that occurs, with its probability."""
+    most = [int(n * share + 9 * math.sqrt(n * share) + 9) for share in (lost, gained)]
+    covered = 0.0
+    for b in range(min(n, most[0]) + 1):
+        for c in range(min(n - b, most[1]) + 1):
+            chance = math.exp(_log_chance(b, c, n, lost, gained))
+            if chance > 1e-9 and paired_change(b, c, n).holds(gained - lost):
+                covered += chance
+    return covered
+
+
+def _log_chance(b: int, c: int, n: int, lost: float, gained: float) -> float:
+    rest = n - b - c
+    ways = math.lgamma(n + 1) - math.lgamma(b + 1) - math.lgamma(c + 1) - math.lgamma(rest + 1)
+    return ways + b * math.log(lost) + c * math.log(gained) + rest * math.log(1 - lost - gained)
 
 
 def power(runs: int) -> None:

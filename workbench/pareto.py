@@ -88,7 +88,8 @@ class Ties:
         return before is not None and after is not None and before.change_to(after).holds(0)
 
     def _speedup(self, place: int) -> Estimate:
-        return Estimate(*(float(self.rows[f"speedup{end}"].iloc[place]) for end in ("", "_low", "_high")))
+        value, low, high = (float(self.rows[f"speedup{end}"].iloc[place]) for end in ("", "_low", "_high"))
+        return Estimate(value, low, high)
 
     def _sample(self, column: str, place: int) -> Sample | None:
         key = column, place

@@ -47,7 +47,7 @@ def test_the_ends_of_a_paired_change_are_where_a_score_test_begins_to_reject(los
 
 
 def test_published_intervals_of_paired_changes() -> None:
-    # Airway reactivity of 21 children before and after (1, 1, 7, 12): Fagerland, Lydersen and Laake 2014, table VI
+    # Airway reactivity of 21 children before and after (1, 1, 7, 12): Fagerland, Lydersen and Laake 2014
     found = paired_change(1, 7, 21)
     assert (found.low, found.high) == pytest.approx((0.026, 0.517), abs=5e-4)
 

@@ -77,8 +77,8 @@ class Sample:
     def change_to(self, other: Sample) -> Estimate:
         """How much more `other` has on the same inputs, with a 95 % interval.
 
-        Tango's for shares of inputs; for other figures the difference is taken on each resample (Efron and
-        Tibshirani 1993, section 8.3). Raises: `BadValue` for other inputs.
+        Tango's for shares of inputs; for other figures the difference is taken on each resample (a paired
+        bootstrap). Raises: `BadValue` for other inputs.
         """
         if self.n != other.n:
             raise BadValue(f"{self.n} and {other.n} inputs are not the same inputs, so there is no paired difference.")
@@ -170,7 +170,7 @@ def times_faster(first: Variant, second: Variant) -> Estimate | None:
 
 
 def _interval(value: float, found: Array, n: int, unit: str) -> Estimate:
-    """The percentiles of resampled figures, widened for few inputs (Hesterberg 2015, section 4.5)."""
+    """The percentiles of resampled figures, expanded for few inputs (Hesterberg 2015)."""
     found = found[np.isfinite(found)]
     if not len(found):  # one input says nothing about the spread
         return exact(value, unit)
@@ -182,5 +182,6 @@ def _interval(value: float, found: Array, n: int, unit: str) -> Estimate:
 def _t95(freedom: int) -> float:
     """The 97.5 % quantile of Student's t, from the normal one (Abramowitz and Stegun 1964, 26.7.5)."""
     z, f = Z95, freedom
-    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + sum(term / f**power for power, term in enumerate(terms, 1))
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / f + second / (f * f) + third / (f * f * f)

@@ -24,6 +24,7 @@ from workbench.measure.metrics import Metric
 from workbench.measure.paired import Sample
 from workbench.measure.quality import quality
 from workbench.measure.verdict import gather, reason, verdict
+from workbench.measure.wording import UNSURE
 from workbench.onnx_file import file_bytes
 
 ZSTD_LEVEL = 9
@@ -120,7 +121,8 @@ def notes(
         interval = f"{speedup.low:.2f} to {speedup.high:.2f}"
         said.append(f"Slower than the original: {speedup.value:.2f}× ({interval}){because}.")
     elif speedup.low <= 1:
-        said.append(f"Its latency is not distinguishable from the original's{because}.")
+        interval = f"{speedup.low:.2f} to {speedup.high:.2f}×"
+        said.append(f"Its speed is {UNSURE} from the original's ({interval}, timed in turns){because}.")
     if found["compressed_bytes"].value >= original["compressed_bytes"].value:
         said.append("Its file did not shrink, not even compressed.")
     return tuple(said)

@@ -29,6 +29,18 @@ def accuracy(change: Estimate) -> str:
     return f"{100 * abs(change.value):.2f} points {more} accurate ({100 * low:.2f} to {100 * high:.2f})"
 
 
+def lost(drop: Estimate, measure: str) -> str:
+    """A paired loss of a share: `loses 0.50 points of accuracy (0.23 to 0.78)`, or gains where it surely does."""
+    sign, verb = (-1, "gains") if drop.high < 0 else (1, "loses")
+    low, high = sorted((sign * drop.low, sign * drop.high))
+    ends = f"{_plain(low)} to {_plain(high)}"
+    return f"{verb} {_plain(sign * drop.value)} points of {measure} ({ends})"
+
+
+def _plain(share: float) -> str:
+    return signed(100 * share).removeprefix("+")
+
+
 def speed(ratio: Estimate, than: str = "the original") -> str:
     """A ratio in turns: `2.04× faster than the original (1.91 to 2.19)`, or that it may be 1."""
     if ratio.holds(1):
