@@ -61,7 +61,8 @@ def portability(
     `accuracy`; `accuracy_change` from the default runtime on the same images; `disagreement`, the share of
     images whose answer is not the default runtime's; `latency_ms` at batch 1; `speedup` over the default
     runtime at the same threads, taken in turns with it (each with `_low` and `_high`);
-    `largest_logit_difference` from the default runtime at one thread; `note`, why a runtime refused. Numbers that were not taken are NaN.
+    `largest_logit_difference` from the default runtime at one thread; `note`, why a runtime refused. Numbers
+    that were not taken are NaN.
 
     Raises: `UnknownName` or `BadValue` for a runtime that does not exist or is not installed, `BadValue`
     for thread counts or images that make no sense, `Cancelled`.

@@ -187,7 +187,7 @@ def test_a_comparison_shows_differences_only(screen: Screen, study: Study) -> No
     assert "Memory access" in labels
     changes = {row["label"]: row["change"] for row in found["figures"]}
     assert changes["Accuracy"] == "measured apart"  # these figures came without what a paired comparison needs
-    assert changes["Measured speed-up"].startswith("1.50× as fast (1.3")  # 3 over 2, from both ratios to the original
+    assert changes["Measured speed-up"].startswith("0.67× as fast (0.6")  # 2 over 3, from both ratios to the original
     assert "Latency" not in labels  # two milliseconds of two moments do not compare
     assert found["layers"]
     assert "measure them on this machine" in found["missing"]

@@ -10,6 +10,7 @@ import zstandard
 
 from workbench.coding import pack
 from workbench.cost.calibrated import THIS_MACHINE, stored
+from workbench.cost.compressed import ZSTD_LEVEL
 from workbench.cost.energy import energy
 from workbench.cost.network import Network
 from workbench.cost.roofline import Device, device
@@ -26,8 +27,6 @@ from workbench.measure.quality import quality
 from workbench.measure.verdict import gather, reason, verdict
 from workbench.measure.wording import UNSURE
 from workbench.onnx_file import file_bytes
-
-ZSTD_LEVEL = 9
 
 
 class Measured(NamedTuple):
