@@ -60,10 +60,10 @@ def _weights(zeros: float, values: int) -> npt.NDArray[Any]:
 def _stored(weights: npt.NDArray[Any], bits: int) -> bytes:
     """As a file holds them: floats, or integers with a scale for each channel."""
     if bits >= 16:
-        return weights.astype(np.float32 if bits > 16 else np.float16).tobytes()
+        return bytes(weights.astype(np.float32 if bits > 16 else np.float16).tobytes())
     largest = 2 ** (bits - 1) - 1
     whole = np.rint(weights / np.abs(weights).max(axis=1, keepdims=True) * largest).astype(np.int8)
     if bits > 4:
-        return whole.tobytes()
+        return bytes(whole.tobytes())
     pairs = whole.reshape(-1, 2) & 15
-    return (pairs[:, 0] | (pairs[:, 1] << 4)).astype(np.uint8).tobytes()
+    return bytes((pairs[:, 0] | (pairs[:, 1] << 4)).astype(np.uint8).tobytes())
