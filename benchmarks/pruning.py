@@ -68,12 +68,12 @@ class Bench:
     def __init__(self, name: str, folder: Path) -> None:
         self.model, self.folder = wb.load(name), folder
         self.original = write_onnx(self.model.module, self.model.example, folder / f"{name}.onnx")
-        self.before = measure(self.original, self.original, DATA, Reporter())["accuracy"].value
+        self.before = measure(self.original, self.original, DATA, Reporter()).estimates["accuracy"].value
 
     def figures(self, module: nn.Module) -> dict[str, Any]:
         """What is measured on the exported file of a module."""
         path = write_onnx(module, self.model.example, self.folder / "variant.onnx")
-        return measure(path, self.original, DATA, Reporter())
+        return measure(path, self.original, DATA, Reporter()).estimates
 
     def row(self, what: str, rewritten: Callable[[], nn.Module], trained: Callable[[nn.Module], nn.Module]) -> Any:
         """A line of a table: time, accuracy before and after training, MACs, latency."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.frame import to_frame, where_rows
+from workbench.frame import on_one_machine, to_frame, where_rows
 from workbench_widgets.store import State
 
 
@@ -16,8 +16,16 @@ def everything(state: State) -> pd.DataFrame:
         known = set(frame["id"]) if len(frame) else set()
         others = [one for one in state.published.variants if one.id not in known]
         if others:
-            frame = pd.concat([frame, to_frame(others).assign(elsewhere=True)], ignore_index=True)
+            frame = _together(frame, to_frame(others).assign(elsewhere=True))
     return frame if frame.empty else frame.assign(feasible=_feasible(state, frame))
+
+
+def _together(here: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
+    """Both, with milliseconds as on the machine of the original that is shown, and ready for paired comparison."""
+    frame = on_one_machine(pd.concat([here, there], ignore_index=True))
+    one, two = here.attrs.get("samples", {}), there.attrs.get("samples", {})
+    frame.attrs |= here.attrs | {"samples": {name: one.get(name, {}) | two.get(name, {}) for name in {**one, **two}}}
+    return frame
 
 
 def _feasible(state: State, frame: pd.DataFrame) -> pd.Series[bool]:

@@ -16,7 +16,7 @@ from workbench_widgets import rows
 from workbench_widgets.latest import Latest
 from workbench_widgets.store import State
 
-SHOWN = ("accuracy", "latency_ms", "speedup", "macs", "params", "file_bytes")
+SHOWN = ("accuracy", "accuracy_change", "latency_ms", "speedup", "macs", "params", "file_bytes")
 PLAIN = "The workbench's screen, which needs a running kernel. What it showed last stands above as a table."
 WIDTH, HEIGHT = 640, 360
 

@@ -6,13 +6,16 @@ from typing import Any
 
 from workbench.charts import COLUMNS
 from workbench.export import Manifest, formats
+from workbench.measure.quality import CHANGE
+from workbench.measure.wording import signed
+from workbench.pareto import MORE_IS_BETTER
 from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
 from workbench_widgets.exporting import files
 from workbench_widgets.page import View
 from workbench_widgets.store import State
-from workbench_widgets.words import change, verdict
+from workbench_widgets.words import UNPAIRED, difference, times, trend, verdict
 
 FACTS = (
     "accuracy", "latency_ms", "speedup", "predicted_speedup", "macs", "params", "memory_access_bytes", "file_bytes",
@@ -60,8 +63,18 @@ def _fact(name: str, chosen: Variant, original: Variant | None) -> dict[str, str
     # Milliseconds of two separate runs do not compare: the speed-up, measured in turns, is their comparison.
     if original is None or original.id == chosen.id or name in {"latency_ms", "speedup", "predicted_speedup"}:
         return fact
-    said, trend = change(name, original[name], chosen[name])
-    return fact | {"change": said, "trend": trend}
+    said, way = _change(name, chosen, original)
+    return fact | {"change": said, "trend": way}
+
+
+def _change(name: str, chosen: Variant, original: Variant) -> tuple[str, str]:
+    """How a figure changed, and whether that is better, worse or neither."""
+    paired = chosen.estimates.get(f"{name}{CHANGE}")
+    if paired is not None:
+        return difference(name, paired), trend(paired, more_is_better=name in MORE_IS_BETTER)
+    if COLUMNS[name].unit == "%":
+        return f"{signed(100 * (chosen[name].value - original[name].value))} points, {UNPAIRED}", ""
+    return times(original[name].value, chosen[name].value)
 
 
 def _others(state: State) -> list[dict[str, str]]:

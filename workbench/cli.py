@@ -23,6 +23,7 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 #: What `run` shows: the estimate's name, its label, and how its value is written.
 FIGURES = (
     ("accuracy", "accuracy", "{:.2%}"),
+    ("accuracy_change", "change on the same images", ""),
     ("agreement", "agreement with the original", "{:.2%}"),
     ("macs", "MACs", "{:,.0f}"),
     ("params", "parameters", "{:,.0f}"),
@@ -156,13 +157,19 @@ def _comparison(original: Variant, variant: Variant) -> Table:
     table.add_column("")
     for each in (original, variant):
         table.add_column(each.name, justify="right")
-    for key, label, pattern in (one for one in FIGURES if one[0] in original.estimates):
-        table.add_row(label, *(_cell(each, key, pattern) for each in (original, variant)))
+    for key, label, pattern in (one for one in FIGURES if one[0] in variant.estimates):
+        table.add_row(label, *(_figure(each, key, pattern) for each in (original, variant)))
     return table
 
 
-def _cell(variant: Variant, key: str, pattern: str) -> str:
+def _figure(variant: Variant, key: str, pattern: str) -> str:
+    if key not in variant.estimates:  # of an original that an earlier version measured
+        return ""
+    from workbench.measure.wording import points
+
     estimate = variant[key]
+    if not pattern:  # a paired difference
+        return points(estimate) if variant.recipe.steps else ""
     if estimate.low == estimate.high:
         return pattern.format(estimate.value)
     return f"{pattern.format(estimate.value)} ({pattern.format(estimate.low)} to {pattern.format(estimate.high)})"

@@ -168,6 +168,7 @@ def tidy(model: onnx.ModelProto, runs: Sequence[tuple[str, Array]] = ()) -> onnx
     _fold_constants(graph)
     _name_nodes(graph, runs)
     _fold_batch_norms(graph)
+    _positive_zeros(graph)
     graph.store()
     return model
 
@@ -269,6 +270,14 @@ def _along_outputs(layer: onnx.NodeProto, weight: Array, scale: Array) -> Array:
     groups = attribute(layer, "group", 1)  # a transposed convolution's weight is (in, out / groups, ...)
     spread = np.repeat(scale.reshape(groups, -1), weight.shape[0] // groups, axis=0)
     return spread.reshape(*spread.shape, *[1] * (weight.ndim - 2))
+
+
+def _positive_zeros(graph: Graph) -> None:
+    """Every zero is the positive one: a masked weight keeps its sign bit, and two kinds of zeros compress badly."""
+    for name in list(graph.constants):
+        value = graph.array(name)
+        if np.issubdtype(value.dtype, np.floating) and bool(np.signbit(value[value == 0]).any()):
+            graph.put(name, value + value.dtype.type(0))  # -0 + 0 is +0, and nothing else changes
 
 
 def _name_nodes(graph: Graph, runs: Sequence[tuple[str, Array]]) -> None:

@@ -47,7 +47,7 @@ class Record:
     notes: tuple[str, ...]
     onnx: str
     state: str
-    facts: dict[str, str] = field(default_factory=dict)  # texts: the verdict, the machine
+    facts: dict[str, str] = field(default_factory=dict)  # texts: the verdict, the machine, the samples
 
 
 class Storage:

@@ -20,7 +20,7 @@ from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
 from workbench.measure.metrics import Function, Metric, as_metric
-from workbench.measure.quality import principal
+from workbench.measure.quality import changes, principal
 from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
@@ -32,6 +32,8 @@ from workbench.variant import Variant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SAMPLES = "samples"  # the fact that paired comparison reads
 
 
 class Study(Examination):
@@ -127,7 +129,7 @@ class Study(Examination):
             frame.attrs["more_is_better"] = [self.metric.name]
         return frame
 
-    def pareto(self, y: str = "", x: str = "latency_ms", where: str | None = None) -> pd.DataFrame:
+    def pareto(self, y: str = "", x: str = "speedup", where: str | None = None) -> pd.DataFrame:
         """The rows of `frame()` that no other beats in both `y` and `x`, sorted by `x`.
 
         `y` is accuracy, or what this study measures in its place. `where` limits the rows first, in pandas'
@@ -161,7 +163,8 @@ class Study(Examination):
         save_variant(module, self.model, state, recipe=recipe.to_json())
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
-        estimates = measure(artefact, baseline, self.data, report.part(0.55, 1.0), self.metric)
+        estimates, samples = measure(artefact, baseline, self.data, report.part(0.55, 1.0), self.metric)
+        estimates |= changes(samples, original.samples if original else None)
         network = build.network_of(module, self.model, recipe)
         estimates |= predict(network, self.model.network)
         others = original.estimates if original else None
@@ -177,7 +180,7 @@ class Study(Examination):
                 *report.notes,
                 *notes(estimates, others, len(self.data.classes), why),
             ),
-            facts=texts,
+            facts=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},
             onnx=self._storage.adopt(artefact),
             state=self._storage.adopt(state),
         )
@@ -203,6 +206,7 @@ class Study(Examination):
             created=record.created,
             verdict=record.facts.get("verdict", ""),
             machine=record.facts.get("machine", ""),
+            written=json.loads(record.facts.get(SAMPLES, "{}")),
         )
 
 

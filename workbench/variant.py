@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from workbench.cost.network import Network
     from workbench.data import Data
+    from workbench.measure.paired import Sample
     from workbench.models import Model
 
 
@@ -36,11 +37,23 @@ class Variant:
     created: str = ""  # ISO 8601, UTC
     verdict: str = ""  # measured against predicted speed, and why, in a sentence
     machine: str = ""  # what it was measured on: processor and fingerprint
+    #: What a paired comparison needs of each figure, by its name, as `Sample.write` gives it.
+    written: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.estimates:
             raise unknown(f"figure of {self.name}", name, self.estimates)
         return self.estimates[name]
+
+    @cached_property
+    def samples(self) -> dict[str, Sample]:
+        """What each figure was on the very inputs, for paired comparison; none in a study of an earlier version.
+
+        Raises: `BadFile` where it is damaged.
+        """
+        from workbench.measure.paired import Sample
+
+        return {name: Sample.read(text) for name, text in self.written.items()}
 
     @property
     def name(self) -> str:

@@ -65,8 +65,11 @@ def test_latency_and_size_are_predicted_and_the_chart_moves_ahead_of_the_table(s
     act(screen, "recipe", "add", name="SVD")
     act(screen, "recipe", "set", index=0, name="rank", value=0.2)
     forecast = until(lambda: (found := screen.store.state.forecast) and found.recipe.steps and found, "the forecast")
-    until(lambda: view(screen, "layers")["chart"]["rows"][0]["after"] == screen.panels["layers"].moved[0], "the rows")
-    assert [row["after"] for row in view(screen, "layers")["chart"]["rows"]] == screen.panels["layers"].moved
+
+    def drawn() -> list[float]:
+        return [row["after"] for row in view(screen, "layers")["chart"]["rows"]]
+
+    until(lambda: drawn() == screen.panels["layers"].moved, drawn)
     assert sum(screen.panels["layers"].moved) == pytest.approx(forecast.after.macs / 1e6, rel=1e-6)
     shown = {row["name"]: row for row in view(screen, "prediction")["rows"]}
     before, after = forecast.outcomes

@@ -34,7 +34,9 @@ class Column:
 #: The columns of a frame that a chart can show, in the order of a menu.
 COLUMNS: dict[str, Column] = {
     "accuracy": Column("Accuracy", "%", 0.01),
+    "accuracy_change": Column("Change of accuracy", "points", 0.01, "+,.2f"),
     "validation_accuracy": Column("Validation accuracy", "%", 0.01),
+    "validation_accuracy_change": Column("Change of validation accuracy", "points", 0.01, "+,.2f"),
     "agreement": Column("Agreement with the original", "%", 0.01),
     "top5": Column("Top-5 accuracy", "%", 0.01),
     "miou": Column("Mean IoU", "%", 0.01),

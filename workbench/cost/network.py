@@ -6,7 +6,7 @@ that a plan, a prediction and the cost of the finished module all come from the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -48,6 +48,8 @@ class Layer(NamedTuple):
     node: str = ""  # of a canonical graph, the node that it comes from
     axes: tuple[int, ...] = ()  # of the input without the batch, those that a pooling over whole axes takes away
     fixed: int = 0  # elements of the largest tensor beside data that no module holds: a parameter, a mask
+    #: What makes its weights compress: the share that is zero, and how many values the others have (0: any number).
+    pattern: tuple[float, int] = (0.0, 0)
 
     @property
     def c_in(self) -> int:
@@ -191,6 +193,15 @@ class Network:
         """The network with every layer (or those of `kinds`) at another precision."""
         wanted = None if kinds is None else frozenset(kinds)
         return Network(tuple(x._replace(bits=bits) if wanted is None or x.kind in wanted else x for x in self.layers))
+
+    def with_pattern(self, modules: Collection[str], *, zeros: float = 0.0, values: int = 0) -> Network:
+        """The network where weights of these modules hold a share of zeros at least, and few values where given."""
+        return Network(
+            tuple(
+                x._replace(pattern=(max(zeros, x.pattern[0]), values or x.pattern[1])) if x.module in modules else x
+                for x in self.layers
+            )
+        )
 
     @cached_property
     def occupancy(self) -> tuple[Occupancy, ...]:

@@ -16,6 +16,7 @@ from workbench.errors import BadValue
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.measure.divergence import Divergence, apart, summarise
+from workbench.measure.wording import UNSURE, lost
 from workbench.recipe import Recipe
 from workbench.steps.base import Layers
 
@@ -100,17 +101,13 @@ class Diagnosis:
         return self.variant.recipe.without(layers, self.variant.model)
 
     def __str__(self) -> str:
-        lost = f"{self.drop.value:.2%} of {self.measure} [{self.drop.low:.2%}, {self.drop.high:.2%}]"
-        lines = [f"{self.variant.name} loses {lost} on the {self.split} split."]
-        if self.drop.low <= 0:
-            lines[0] += " That is not distinguishable from nothing."
+        lines = [f"{self.variant.name} {lost(self.drop, self.measure)} on the {self.split} split."]
+        if self.drop.holds(0):
+            lines[0] += f" That is {UNSURE} from nothing."
         worst = max(self.prefixes[1:], key=lambda one: one.drop.value, default=None)
         if worst is not None and len(self.prefixes) > 2 and worst.drop.low > 0:
             lines.append(f"Most of it goes with {worst.step}: {worst.drop.value:.2%}.")
-        known = [one for one in self.errors if np.isfinite(one.own_sqnr_db)]
-        if known:
-            noisy = min(known, key=lambda one: one.own_sqnr_db)
-            lines.append(f"{noisy.layer} adds the most error of its own: {noisy.own_sqnr_db:.1f} dB SQNR.")
+        lines.extend(_noisiest(self.errors))
         if self.answers is not None:
             lines.extend(_worst_class(self.classes))
             counts = self.flips["change"].value_counts()
@@ -164,6 +161,19 @@ def _prefixes(recipe: Recipe, bench: Bench, report: Reporter) -> list[Prefix]:
         found.append(Prefix(beginning.steps[-1].brief, mean_score(after), loss(before, after)))
         before = after
     return found
+
+
+def _noisiest(errors: tuple[LayerError, ...]) -> list[str]:
+    """The layer that adds most error; none is blamed where few could be compared, as after channels were pruned."""
+    compared = [one for one in errors if not np.isnan(one.own_sqnr_db)]
+    inexact = (one for one in compared if np.isfinite(one.own_sqnr_db))
+    noisy = min(inexact, key=lambda one: one.own_sqnr_db, default=None)
+    if 2 * len(compared) < len(errors):
+        return [
+            f"{len(compared)} of {len(errors)} layers give results of the same shape as in the original; the others "
+            "cannot be compared, so none is named as the worst."
+        ]
+    return [] if noisy is None else [f"{noisy.layer} adds the most error of its own: {noisy.own_sqnr_db:.1f} dB SQNR."]
 
 
 def _worst_class(classes: pd.DataFrame) -> list[str]:

@@ -32,6 +32,7 @@ class Coded(Rewrite, abstract=True):
     keeps_shapes: ClassVar[bool] = True
     values: ClassVar[str]  # in words
     bits: ClassVar[float]  # a weight
+    zeros: ClassVar[float] = 0.0  # the share of weights that become zero, where they are normal
 
     _: KW_ONLY
     keep_ends: bool = setting(True, "flag", "Leave the first and the last layer as they are; they suffer most.")
@@ -52,7 +53,8 @@ class Coded(Rewrite, abstract=True):
         every, inner = codable(network, keep_ends=False), codable(network, keep_ends=self.keep_ends)
         chosen = set(select(self.layers, every)) & set(inner)
         rows = [self._row(network.by_module[name][0], name in chosen, name in inner, weights) for name in every]
-        return Sketch(network, tuple(rows))
+        coded = {row.layer for row in rows if row.applies}
+        return Sketch(network.with_pattern(coded, zeros=self.zeros, values=2), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with coded weights."""

@@ -61,7 +61,7 @@ class Prune(Rewrite):
             else row(self, layer, "not among the chosen layers", False)
             for name, layer in layers.items()
         )
-        return Sketch(network, tuple(rows))
+        return Sketch(network.with_pattern(chosen, zeros=self.ratio), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros. At a ratio of 0 nothing changes."""

@@ -53,8 +53,9 @@ class PruneNM(Rewrite):
         """Every layer keeps its shape; one whose inputs do not divide by m is left alone."""
         layers = prunable(network)
         chosen = set(select(self.layers, layers))
-        rows = (row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items())
-        return Sketch(network, tuple(rows))
+        rows = [row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items()]
+        pruned = {one.layer for one in rows if one.applies}
+        return Sketch(network.with_pattern(pruned, zeros=1 - self.n / self.m), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros in the pattern."""

@@ -57,7 +57,8 @@ class ShareWeights(Rewrite):
         layers = prunable(network)
         chosen = set(select(self.layers, layers))
         rows = [row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items()]
-        return Sketch(after, tuple(rows))
+        shared = {one.layer for one in rows if one.applies}
+        return Sketch(after.with_pattern(shared, values=1 << self.bits), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with shared weights. Raises: `StepFailed` when it cannot train, `Cancelled`."""
