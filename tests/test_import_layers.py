@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up. A module imports from its own row and from the rows above it in this list.
 LAYERS = (
-    {"callable_module", "errors", "estimate", "jobs", "limits", "lineage", "pareto", "progress", "quota"},
+    {"callable_module", "errors", "estimate", "jobs", "limits", "lineage", "pareto", "progress", "quota"}
+    | {"untrusted"},
     {"onnx_file", "onnx_graph", "lowrank", "quantization", "cost", "runtimes", "models", "data"}
     | {"coding", "pruning", "training"},
     {"steps", "measure", "recipe", "build", "variant", "frame", "storage", "export", "charts"}

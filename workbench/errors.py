@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -42,10 +43,19 @@ class Cancelled(WorkbenchError):
     """The user cancelled the job; everything finished before is kept."""
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 2, 120, 120, 40
+
+
+def shown(value: object) -> str:
+    """A value for a message, in a few words whatever its size: what it is made of comes from files of others."""
+    return _SHORT.repr(value)
+
+
 def unknown(kind: str, value: object, known: Iterable[str]) -> UnknownName:
     """The error for a name that is not one of `known`, with the nearest match as a suggestion."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(value), names, n=1)
+    near = difflib.get_close_matches(str(value)[:80], names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return UnknownName(f"There is no {kind} named {value!r}.{hint} Known: {listed or 'none'}.")
+    return UnknownName(f"There is no {kind} named {shown(value)}.{hint} Known: {listed or 'none'}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from workbench.data.dataset import SPLITS, Data, Split
 from workbench.errors import BadFile, BadValue, unknown
+from workbench.untrusted import read_npz
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,10 @@ FASHION_CLASSES = (
 )  # fmt: skip
 FASHION_MEAN, FASHION_STD = 0.2860, 0.3530
 VALIDATION_START, CALIBRATION_END = 8000, 1000
+#: Classes that a file may name.
+MOST_CLASSES = 100_000
+#: What stands for a file's `mean` and `std` where it has none.
+_UNSCALED = {"mean": np.zeros(1), "std": np.ones(1)}
 
 
 def data(source: str | Path | Mapping[str, Any], **options: Any) -> Data:
@@ -48,7 +52,7 @@ def data(source: str | Path | Mapping[str, Any], **options: Any) -> Data:
     if str(source) == "fashion-mnist":
         return _fashion_mnist()
     path = Path(source)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _from_npz(path)
     raise unknown("data set", str(source), ["fashion-mnist", "<path>.npz"])
 
@@ -56,7 +60,7 @@ def data(source: str | Path | Mapping[str, Any], **options: Any) -> Data:
 @cache
 def _fashion_mnist() -> Data:
     path = Path(__file__).with_name("fashion-mnist.npz")
-    arrays = cache(lambda: _read_npz(path))
+    arrays = cache(lambda: read_npz(path))
     rows = {
         "train": ("train", slice(0, VALIDATION_START)),
         "calibration": ("train", slice(0, CALIBRATION_END)),
@@ -80,20 +84,43 @@ def _fashion_mnist() -> Data:
 
 
 def _from_npz(path: Path) -> Data:
-    arrays = _read_npz(path)
+    arrays = read_npz(path)
     names = [s for s in SPLITS if f"{s}_images" in arrays]
     if "test" not in names:
         raise BadFile(
             f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs at least test_images, and test_labels "
             "where there are labels."
         )
-    mean = tuple(float(v) for v in np.atleast_1d(arrays.get("mean", np.zeros(1))))
-    std = tuple(float(v) for v in np.atleast_1d(arrays.get("std", np.ones(1))))
+    mean, std = (_a_channel(path, name, arrays.get(name, missing)) for name, missing in _UNSCALED.items())
     if any(v <= 0 for v in std):
         raise BadFile(f"{path}: std is {std}; every value must be positive.")
+    for name in names:
+        _check_split(path, name, arrays[f"{name}_images"], arrays.get(f"{name}_labels"))
     pairs = {s: _tensors(arrays[f"{s}_images"], arrays.get(f"{s}_labels"), mean, std) for s in names}
-    classes = tuple(str(c) for c in arrays.get("classes", ()))
-    return Data(path.stem, _splits(_complete(pairs)), classes, mean, std)
+    classes = arrays.get("classes", np.array((), str))
+    if classes.ndim != 1 or len(classes) > MOST_CLASSES:
+        raise BadFile(f"{path}: classes has the shape {classes.shape}; give one name a class, at most {MOST_CLASSES}.")
+    return Data(path.stem, _splits(_complete(pairs)), tuple(map(str, classes)), mean, std)
+
+
+def _a_channel(path: Path, name: str, values: np.ndarray[Any, Any]) -> tuple[float, ...]:
+    """The mean or standard deviation of each channel."""
+    if values.ndim > 1 or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise BadFile(f"{path}: {name} is {values.dtype} of shape {values.shape}; give one number a channel.")
+    return tuple(float(v) for v in np.atleast_1d(values))
+
+
+def _check_split(path: Path, name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any] | None) -> None:
+    """Raise `BadFile` for images that are none, and for labels that are no numbers or not as many."""
+    if images.ndim < 3 or images.dtype.kind not in "uf" or not images.size:
+        raise BadFile(f"{path}: {name}_images are {images.dtype} of shape {images.shape}, which are no images.")
+    if labels is None:
+        return
+    if labels.dtype.kind not in "biuf" or labels.ndim < 1 or len(labels) != len(images):
+        raise BadFile(
+            f"{path}: {name}_labels are {labels.dtype} of shape {labels.shape}; give one number for each of the "
+            f"{len(images):,} images: the place of its class in classes, from 0 on."
+        )
 
 
 def _from_mapping(
@@ -174,19 +201,6 @@ def _as_labels(labels: torch.Tensor) -> torch.Tensor:
     """Class numbers as int64, also where they came as floats; other values as they are."""
     whole = labels.dim() == 1 and bool((labels == labels.round()).all()) if labels.is_floating_point() else True
     return labels.long() if whole else labels
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a file; objects (pickles) are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise BadFile(f"There is no file {path}.") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise BadFile(
-            f"{path} is not a readable .npz of plain arrays: {error}. Write it with numpy.savez_compressed."
-        ) from error
 
 
 def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any] | None, mean: Any, std: Any) -> Pair:

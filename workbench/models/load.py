@@ -8,12 +8,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, unknown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.model import Model
+from workbench.untrusted import read_tensors
 
 BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)
@@ -63,13 +63,7 @@ def bundled_path(name: str) -> Path:
 
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The tensors (float32) and the metadata of a safetensors file. Raises `BadFile`."""
-    try:
-        with safe_open(path, "pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise BadFile(f"{path} is not a readable safetensors file: {error}.") from error
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, metadata
+    return read_tensors(path)
 
 
 def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:

@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from workbench.errors import BadFile, StepFailed
+from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.load import ZOOS, fill, load, read_state
 from workbench.models.model import Model
+from workbench.untrusted import Guard, parse_json, read_metadata
 
 CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
@@ -47,6 +48,8 @@ LAYER_TYPES: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
         (nn.MaxPool2d, POOL),
     )
 }
+#: Bytes of one description; an axis or a setting of a layer; activations beside those of the original.
+DESCRIPTION_BYTES, LARGEST, ACTIVATIONS, LEAST_ACTIVATIONS = 4 * 10**6, 2**20, 16, 32 * 10**6
 WITH_BIAS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
@@ -76,9 +79,11 @@ def rebuild(original: nn.Module, structure: dict[str, Any]) -> nn.Module:
             return new
         parent, _, leaf = path.rpartition(".")
         try:
-            setattr(module.get_submodule(parent), leaf, new)
+            owner = module.get_submodule(parent)
+            owner.get_submodule(leaf)  # a layer, and not something else that a module has under this name
         except AttributeError as error:
             raise BadFile(f"The description replaces a layer {path!r} that this network does not have.") from error
+        setattr(owner, leaf, new)
     return module
 
 
@@ -96,10 +101,11 @@ def restore(model: Model, path: Path) -> nn.Module:
     Raises: `BadFile`.
     """
     state, metadata = read_state(path)
-    try:
-        structure = json.loads(metadata["structure"])
-    except (KeyError, json.JSONDecodeError) as error:
-        raise BadFile(f"{path} carries no description of a variant. Was it written by wb.export?") from error
+    if "structure" not in metadata:
+        raise BadFile(f"{path} carries no description of a variant. Was it written by wb.export?")
+    structure = parse_json(metadata["structure"], f"The description in {path}", size=DESCRIPTION_BYTES, nodes=10**5)
+    if not isinstance(structure, dict):
+        raise BadFile(f"The description in {path} is {shown(structure)}, not layers by their names.")
     _check_shapes(structure, state, path)
     return fill(rebuild(model.module, structure), state, path)
 
@@ -123,7 +129,7 @@ def load_variant(path: Path, *, by_name: bool = False) -> Model:
     Raises: `BadFile`, also when the original was given as a module in memory and cannot be loaded by name.
     """
     file = path / "model.safetensors" if path.is_dir() else path
-    _, metadata = read_state(file)
+    metadata = read_metadata(file)
     source = metadata.get("source", "module")
     if source == "module":
         raise BadFile(
@@ -135,8 +141,23 @@ def load_variant(path: Path, *, by_name: bool = False) -> Model:
             f"{file.name} was made from {source!r}, which is no network that is known by name here. Export a variant "
             "of a bundled network, or of one from torchvision or timm."
         )
-    original = load(source)
-    return Model(restore(original, file).eval(), original.example, f"{original.name} ({file.name})", str(file))
+    if Path(source).resolve() in {file.resolve(), path.resolve()}:
+        raise BadFile(f"{file} says that it was made from itself. Export the variant again.")
+    with Guard(f"The network in {file} cannot be built"):
+        original = load(source)
+        found = Model(restore(original, file).eval(), original.example, f"{original.name} ({file.name})", str(file))
+        _check_activations(found, original, file)
+    return found
+
+
+def _check_activations(model: Model, original: Model, file: Path) -> None:
+    """Raise `BadFile` where one input takes far more memory than the original takes, before anything is run."""
+    peak, most = (one.network.totals.peak_activation_bytes for one in (model, original))
+    if peak > max(ACTIVATIONS * most, LEAST_ACTIVATIONS):
+        raise BadFile(
+            f"{file.name} describes a network that takes {peak / 10**6:,.0f} MB for one input, where the original "
+            f"takes {most / 10**6:,.1f} MB. That is no smaller network; it is not run here."
+        )
 
 
 def _differences(original: nn.Module, rewritten: nn.Module, path: str) -> list[tuple[str, Any]]:
@@ -175,9 +196,21 @@ def _build(path: str, description: dict[str, Any]) -> nn.Module:
             for name, child in description["children"].items():
                 built.add_module(name, _build(f"{path}.{name}", child))
             return built
-        layer, _ = LAYER_TYPES[description["type"]]
-        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in description["arguments"].items()}
+        layer, known = LAYER_TYPES[description["type"]]
+        arguments = {k: _argument(k, v, known) for k, v in description["arguments"].items()}
         with torch.random.fork_rng():  # the fresh weights are overwritten: do not disturb the user's seed
             return layer(**arguments)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadFile(f"The description of layer {path!r} cannot be built: {error!r}.") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ZeroDivisionError, OverflowError) as error:
+        raise BadFile(f"The description of layer {path!r} cannot be built: {shown(error)}.") from error
+
+
+def _argument(name: str, value: Any, known: tuple[str, ...]) -> Any:
+    """A setting of a layer that may be set, of a bounded size. Raises `ValueError`, which the caller explains."""
+    if name not in {*known, "bias"}:
+        raise ValueError(f"{name} is no setting that is stored")
+    values = value if isinstance(value, (list, tuple)) else [value]
+    if len(values) > 8 or not all(one is None or isinstance(one, (bool, int, float, str)) for one in values):
+        raise ValueError(f"{name} is {shown(value)}")
+    if any(isinstance(one, (int, float)) and not abs(one) <= LARGEST for one in values):
+        raise ValueError(f"{name} is {shown(value)}, which is too large")
+    return tuple(values) if isinstance(value, list) else value
