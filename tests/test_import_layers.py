@@ -18,7 +18,7 @@ LAYERS = (
     {"onnx_file", "onnx_graph", "lowrank", "quantization", "cost", "runtimes", "models", "data"}
     | {"coding", "pruning", "training"},
     {"steps", "measure", "recipe", "build", "variant", "frame", "storage", "export", "charts"}
-    | {"portability", "diagnosis"},
+    | {"manifest", "portability", "diagnosis"},
     {"examination", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )

@@ -43,8 +43,8 @@ _KERNEL = re.compile(r'\s*{"kernel": "([\w-]+)"')
 _A_YEAR = 365 * 24 * 3600
 #: Kernels that start at a time: more would only wait for each other, and everybody else for them.
 STARTING = 2
-#: Seconds after which a kernel ends whose visitor has never come to its socket.
-UNMET_SECONDS = 60.0
+#: Seconds that a place is kept for a visitor who has not come to the socket, which a page does at once.
+UNMET_SECONDS = 20.0
 #: Messages that may wait for a kernel that does not read; what sends more waits, see `Socket`.
 WAITING_MESSAGES = 8
 #: Bytes of a request, seconds for it, and seconds that an unused connection stays. Nobody posts more than a token.
@@ -62,9 +62,14 @@ class Places:
         self.number, self.coming = number, 0
         self.kernels: set[str] = set()
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no place left."""
+        return len(self.kernels) + self.coming >= self.number
+
     def take(self) -> bool:
         """Take a place for who is coming; False where there is none. `settle` belongs to it."""
-        if len(self.kernels) + self.coming >= self.number:
+        if self.full:
             return False
         self.coming += 1
         return True
@@ -123,6 +128,16 @@ class Kernels(AsyncMappingKernelManager):
         self._unmet.pop(kernel_id, None)
         super().notify_connect(kernel_id)  # type: ignore[no-untyped-call]
 
+    async def make_room(self) -> None:
+        """Where all places are taken, end a kernel that nobody has come to, the one that has waited longest."""
+        first = min(self._unmet, key=self._unmet.__getitem__, default="")
+        if self.places.full and first and self._is_late(first):
+            del self._unmet[first]  # the next one ends another
+            await ensure_async(self.shutdown_kernel(first, now=True))  # type: ignore[no-untyped-call]
+
+    def _is_late(self, kernel_id: str) -> bool:
+        return time.monotonic() - self._unmet.get(kernel_id, float("inf")) > UNMET_SECONDS
+
     async def drop_dead(self) -> None:
         """Take kernels that ended while they were kept warm out of the pool, so that no visitor gets one."""
         for name, pool in getattr(self, "_pools", {}).items():
@@ -136,7 +151,7 @@ class Kernels(AsyncMappingKernelManager):
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         """End this kernel if it has been idle for too long, or if nobody has come to it."""
-        if time.monotonic() - self._unmet.get(kernel_id, float("inf")) > UNMET_SECONDS:
+        if self._is_late(kernel_id):
             await ensure_async(self.shutdown_kernel(kernel_id))  # type: ignore[no-untyped-call]
             return
         self.cull_connected = self.idle_seconds(kernel_id) > self.cull_open_timeout
@@ -172,6 +187,7 @@ class Visit(Brief, TornadoVoilaHandler):  # type: ignore[misc]
         """
         if from_elsewhere(self.request):
             raise tornado.web.HTTPError(403)
+        await self.kernel_manager.make_room()
         self.coming = self.kernel_manager.places.take()
         if not self.coming:
             self.set_status(503)

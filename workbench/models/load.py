@@ -71,7 +71,7 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Mo
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise BadFile(f"The weights in {path} do not fit the architecture: {error}") from error
+        raise BadFile(f"The weights in {path} do not fit the architecture: {str(error)[:1000]}") from error
     return module.eval()
 
 
