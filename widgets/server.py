@@ -7,6 +7,7 @@ execute code. The page is ours: Voilà's own is JupyterLab's front end, a hundre
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import re
 import shutil
@@ -259,6 +260,8 @@ class Server(Voila):  # type: ignore[misc]
         """Serve; the process that kernels are forked of comes first, and ends with this one."""
         self.tend()
         _allow_files()
+        for name in ("tornado.access", "tornado.general"):  # who asks for what is not there would fill the disk
+            logging.getLogger(name).setLevel(logging.ERROR)
         super().start()
         if self.starter and os.getppid() != self.starter:
             shutil.rmtree(self.folder, ignore_errors=True)
