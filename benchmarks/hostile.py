@@ -55,7 +55,8 @@ def message(kind: str, content: dict[str, Any], session: str = "s", padding: byt
 async def visit(address: str, patience: float = PATIENCE) -> str:
     """The kernel of a new visitor. Raises: `HTTPError` of tornado where there is no place."""
     answer = await AsyncHTTPClient().fetch(f"{address}visit", request_timeout=patience)
-    return str(json.loads(answer.body.decode().lstrip().partition("\n")[0])["kernel"])
+    lines = answer.body.decode().splitlines()
+    return str(json.loads(next(one for one in lines if one.startswith("{")))["kernel"])  # heartbeats may come first
 
 
 async def connect(address: str, kernel: str) -> WebSocketClientConnection:
