@@ -54,7 +54,7 @@ def message(kind: str, content: dict[str, Any], session: str = "s", padding: byt
 
 async def visit(address: str, patience: float = PATIENCE) -> str:
     """The kernel of a new visitor. Raises: `HTTPError` of tornado where there is no place."""
-    answer = await AsyncHTTPClient().fetch(f"{address}visit", request_timeout=patience)
+    answer = await AsyncHTTPClient().fetch(f"{address}visit", request_timeout=patience, connect_timeout=patience)
     lines = answer.body.decode().splitlines()
     return str(json.loads(next(one for one in lines if one.startswith("{")))["kernel"])  # heartbeats may come first
 
@@ -83,10 +83,14 @@ class Answers:
         self.times[what].append((began, time.monotonic() - began))
 
 
-async def good(address: str, answers: Answers, until: float) -> None:
-    """A visitor who works with the page."""
+async def arrive(address: str) -> tuple[str, WebSocketClientConnection]:
+    """A visitor's kernel and socket."""
     kernel = await visit(address)
-    socket = await connect(address, kernel)
+    return kernel, await connect(address, kernel)
+
+
+async def good(address: str, answers: Answers, until: float, kernel: str, socket: WebSocketClientConnection) -> None:
+    """A visitor who works with the page."""
 
     async def answer() -> None:
         await socket.write_message(message("kernel_info_request", {}), binary=True)
@@ -271,13 +275,15 @@ def table(answers: Answers, began: float) -> str:
 
 async def measure(address: str, server: int, seconds: float) -> None:
     """Let good and hostile visitors come, and print what the good ones saw."""
+    here = [await arrive(address) for _ in range(2)]
     for name, attacked, length in (("before", False, min(20.0, seconds)), ("under attack", True, seconds)):
         answers, began = Answers(), time.monotonic()
         hostile = multiprocessing.get_context("spawn").Process(target=attackers, args=(address, length))
-        tasks = [good(address, answers, began + length) for _ in range(2)] + [comers(address, answers, began + length)]
+        until = began + length
+        tasks = [comers(address, answers, until), *(good(address, answers, until, *one) for one in here)]
         if attacked:
             hostile.start()
-            tasks.append(killer(server, began + length))  # type: ignore[arg-type]  # it counts
+            tasks.append(killer(server, until))  # type: ignore[arg-type]  # it counts
         *_, killed = await asyncio.gather(*tasks)
         print(f"\n{name}, {length:.0f} s; server {memory_mb(server):,.0f} MB; fork servers killed: {killed or 0}\n")
         print(table(answers, began), flush=True)

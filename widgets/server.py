@@ -261,7 +261,7 @@ class Server(Voila):  # type: ignore[misc]
         self.tend()
         _allow_files()
         for name in ("tornado.access", "tornado.general"):  # who asks for what is not there would fill the disk
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong here is logged with its reason
         super().start()
         if self.starter and os.getppid() != self.starter:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -134,10 +134,13 @@ class Socket(Brief, VoilaKernelWebsocketHandler):  # type: ignore[misc]  # VoilÃ
     def write_message(self, message: bytes | dict[str, Any], binary: bool = False) -> Any:
         """Send to the page; one that does not read loses its socket."""
         try:
-            return super().write_message(message, binary)
+            sent = super().write_message(message, binary)
         except (StreamBufferFullError, WebSocketClosedError):
             self.end()
             return None
+        if sent is not None:  # nobody waits for it, and each page that left would be an error in the log
+            sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return sent
 
     def on_close(self) -> None:
         """Let go of the kernel."""
