@@ -26,8 +26,8 @@ from typing import Any
 
 #: What a visitor's kernel needs until it shows its first chart and runs its first recipe.
 IMPORTS = ("ipykernel.kernelapp", "workbench_widgets.screen", "workbench.diagnosis", "onnxruntime")
-#: Seconds that either side of a connection waits for what the other says at once.
-ANSWER_SECONDS = 20.0
+#: Seconds for what a stand-in says at once, and for the answer, which waits until everything is imported.
+ASK_SECONDS, ANSWER_SECONDS = 5.0, 120.0
 
 #: ZeroMQ looks again after 0.1 to 0.2 s for an address that was not there. A forked kernel is ready sooner, and what
 #: it said before its server listens would be lost.
@@ -60,7 +60,7 @@ class Nursery:
 
     def fork(self, connection: socket.socket) -> None:
         """Read what is wanted, and fork a kernel of it. Raises: `OSError`, `ValueError`."""
-        connection.settimeout(ANSWER_SECONDS)
+        connection.settimeout(ASK_SECONDS)
         with connection.makefile("r", encoding="utf-8") as stream:
             wanted = json.loads(stream.readline())
         child = os.fork()
