@@ -14,11 +14,11 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up. A module imports from its own row and from the rows above it in this list.
 LAYERS = (
     {"calling", "callable_module", "checking", "errors", "estimate", "jobs", "limits", "lineage", "progress", "quota"}
-    | {"snapshot"},
+    | {"snapshot", "untrusted"},
     {"onnx_file", "onnx_graph", "lowrank", "quantization", "cost", "runtimes", "models", "data"}
     | {"coding", "pruning", "training"},
     {"steps", "measure", "pareto", "recipe", "build", "variant", "frame", "storage", "export", "charts"}
-    | {"portability", "diagnosis"},
+    | {"manifest", "portability", "diagnosis"},
     {"examination", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )

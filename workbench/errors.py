@@ -46,6 +46,7 @@ class Cancelled(WorkbenchError):
 _short = reprlib.Repr()
 _short.maxlevel, _short.maxlist, _short.maxtuple, _short.maxdict = 2, 4, 4, 12
 _short.maxstring = _short.maxother = 80
+_short.maxlong = 40
 
 
 def shown(value: object) -> str:

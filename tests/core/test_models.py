@@ -14,7 +14,8 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import BadFile, BadValue, StepFailed, UnknownName
-from workbench.models.structure import load_variant, read_state, restore, save_variant
+from workbench.models.structure import load_variant, restore, save_variant
+from workbench.untrusted import read_tensors
 
 BUNDLED = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
 
@@ -115,7 +116,7 @@ def _tampered(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Pat
     """A stored network whose description was changed by hand."""
     model, path = tiny_model(), tmp_path / "v.safetensors"
     save_variant(model.module, model, path)
-    state, metadata = read_state(path)
+    state, metadata = read_tensors(path)
     structure = json.loads(metadata["structure"])
     change(structure)
     save_file(state, path, {**metadata, "structure": json.dumps(structure)})
@@ -134,6 +135,10 @@ def _tampered(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Pat
         lambda s: s["nodes"][1].update(op="call_function", target="torch.load"),
         lambda s: s["nodes"][1].update(op="call_method", target="register_hook"),
         lambda s: s["nodes"][1].update(op="call_module", target="nowhere"),
+        lambda s: s["nodes"][0].update(target="x=[].append(1)"),
+        lambda s: s["nodes"][1].update(target='conv1"), print("in", "'),
+        lambda s: s["nodes"][1].update(kwargs={"dict": [["x=print(1), y", 1]]}),
+        lambda s: s["nodes"][1].update(target="conv1\n    print(1)"),
         lambda s: s["nodes"][1].update(args={"tuple": [{"node": "unheard"}]}),
         lambda s: s.update(version=99),
         lambda s: s.update(nodes="x"),

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workbench.errors import BadFile
+from workbench.untrusted import read_npz
 
-Arrays = dict[str, "np.ndarray[Any, Any]"]
-
-
-def read_npz(path: Path) -> Arrays:
-    """The arrays of a file; objects (pickles) are refused. Raises: `BadFile`."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise BadFile(f"There is no file {path}.") from error
-    except (
-        OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, AttributeError, KeyError, TypeError,
-        NotImplementedError, RuntimeError, SyntaxError, MemoryError,
-    ) as error:  # fmt: skip
-        raise BadFile(
-            f"{path} is not a readable .npz of plain arrays: {error}. Write it with numpy.savez_compressed."
-        ) from error
+__all__ = ["check_images", "read_npz"]
 
 
 def check_images(path: Path, name: str, images: np.ndarray[Any, Any]) -> None:

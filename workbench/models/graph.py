@@ -7,6 +7,7 @@ it came from is needed to open it again.
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from workbench.errors import BadFile, StepFailed
+from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.functions import ATTRIBUTES, METHODS, name_of, named
 from workbench.models.layers import build, describe
 
@@ -93,15 +94,34 @@ def _graph(nodes: Any) -> fx.Graph:
     graph, made = fx.Graph(), {}
     for entry in nodes:
         op, target = entry["op"], entry["target"]
-        if op not in _OPS or (op == "call_method" and target not in METHODS):
-            raise BadFile(f"The description names an operation {op} {target!r}, which is not known here.")
+        if op not in _OPS or not _sound(op, target):
+            raise BadFile(f"The description names an operation {shown(op)} {shown(target)}, which is not known here.")
         if op == "call_function":
             target = _function(target)
         args, kwargs = _decode(entry["args"], made), _decode(entry.get("kwargs", {"dict": []}), made)
+        if not all(_is_name(key) for key in kwargs):
+            raise BadFile(f"The description names the arguments {shown(list(kwargs))}, which are no names.")
         node = graph.create_node(op, target, args, kwargs, name=entry["name"])
         node.meta["owner"] = str(entry.get("owner", ""))
         made[entry["name"]] = node
     return graph
+
+
+def _sound(op: Any, target: Any) -> bool:
+    """Whether a target may stand in a graph. torch makes Python source of graphs, into which these texts go as they
+    are: nothing may be in them that ends the place where they stand.
+    """
+    if not isinstance(target, str):
+        return False
+    if op == "call_method":
+        return target in METHODS
+    if op == "placeholder":
+        return _is_name(target)
+    return op == "call_function" or (target.isprintable() and not set(target) & set("\"'\\"))
+
+
+def _is_name(text: Any) -> bool:
+    return isinstance(text, str) and text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _function(name: Any) -> Any:

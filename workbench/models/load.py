@@ -15,8 +15,9 @@ from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, unk
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.canonical import canonical
 from workbench.models.model import Model
-from workbench.models.structure import ZOOS, fill, load_variant, read_state
+from workbench.models.structure import ZOOS, fill, load_variant
 from workbench.models.unwrap import unwrap
+from workbench.untrusted import read_tensors
 
 BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)
@@ -64,7 +65,7 @@ def bundled_path(name: str) -> Path:
 
 def _bundled(name: str, weights: str | None) -> Model:
     path = Path(weights) if weights else bundled_path(name)
-    state, _ = read_state(path)
+    state, _ = read_tensors(path)
     with torch.device("meta"):
         module = ARCHITECTURES[name]()
     example = torch.zeros(BUNDLED_INPUT)

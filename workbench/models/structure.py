@@ -11,32 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from workbench.calling import Inputs, tensors_map
-from workbench.errors import BadFile, StepFailed
+from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.graph import Graph, from_data, to_data
 from workbench.models.model import Model
+from workbench.untrusted import Guard, parse_json, read_metadata, read_tensors
 
 #: The version of the description.
 VERSION = 2
+#: Bytes and values that a description may have: of some 20,000 operations.
+DESCRIPTION_BYTES, DESCRIPTION_VALUES = 12 * 10**6, 10**6
 #: The most bytes of activations that one input of a network from a file may need at once.
 MOST_ACTIVATIONS = 4 << 30
 ZOOS = ("torchvision", "timm")
-
-
-def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors (float32) and the metadata of a safetensors file. Raises `BadFile`."""
-    try:
-        with safe_open(path, "pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise BadFile(f"{path} is not a readable safetensors file: {error}.") from error
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, metadata
 
 
 def save_variant(module: nn.Module, model: Model, path: Path, **facts: str) -> None:
@@ -79,17 +70,19 @@ def load_variant(path: Path, *, by_name: bool = False) -> Model:
 
 
 def _read(path: Path) -> tuple[Graph, dict[str, Any], dict[str, str]]:
-    state, metadata = read_state(path)
-    try:
-        structure = json.loads(metadata["structure"])
-        version, shared = structure["version"], dict(structure["shared"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise BadFile(
-            f"{path} carries no description of a network that this version reads. Was it written by wb.export?"
-        ) from error
+    metadata = read_metadata(path)
+    if "structure" not in metadata:
+        raise BadFile(f"{path} carries no description of a network. Was it written by wb.export?")
+    structure = parse_json(
+        metadata["structure"], f"The description in {path}", size=DESCRIPTION_BYTES, nodes=DESCRIPTION_VALUES
+    )
+    version = structure.get("version") if isinstance(structure, dict) else None
     if version != VERSION:
-        raise BadFile(f"{path} has a description of version {version!r}; this workbench reads version {VERSION}.")
-    module = from_data(structure, str(structure.get("name", "Graph")))
+        raise BadFile(f"{path} has a description of version {shown(version)}; this workbench reads version {VERSION}.")
+    with Guard(f"The description in {path} cannot be read"):
+        shared = {str(name): str(one) for name, one in structure["shared"].items()}
+    module = from_data(structure)
+    state, _ = read_tensors(path)
     fill(module, state | {name: state[one] for name, one in shared.items() if one in state}, path)
     for name, one in shared.items():
         _share(module, name, one)
@@ -153,8 +146,6 @@ def _decode_example(data: Any, path: Path) -> Inputs:
             return {key: one(inner) for key, inner in value.items()}
         return [one(inner) for inner in value]
 
-    try:
+    with Guard(f"The example in {path} cannot be read"):
         made = one(data["inputs"])
         return tuple(made) if data["several"] else made  # type: ignore[no-any-return]  # of containers of tensors
-    except (KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise BadFile(f"The example in {path} cannot be read: {error!r}.") from error
