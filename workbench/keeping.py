@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from workbench import quota
-from workbench.errors import BadValue
+from workbench.errors import BadFile, BadValue, WorkbenchError
 from workbench.naming import Label, Names
+from workbench.recipe import Recipe
+from workbench.storage import Damaged, Record, Storage
 
 if TYPE_CHECKING:
-    from workbench.storage import Storage
     from workbench.variant import Variant
 
 #: Names the folder of studies that are given no path; empty: these are not kept.
@@ -45,8 +46,21 @@ def shown(folder: Path) -> str:
     return f"~/{absolute.relative_to(Path.home())}" if absolute.is_relative_to(Path.home()) else str(absolute)
 
 
+def unreadable(identity: str, text: str, why: Exception) -> str:
+    """A sentence that names a stored variant which cannot be read, and how to get it back."""
+    try:
+        recipe = Recipe.from_json(text)
+        name, again = recipe.name, f"study.run({recipe.code().rpartition('recipe = ')[2].strip()})"
+    except (WorkbenchError, RecursionError):
+        name, again = text[:100], "study.run(recipe)"
+    return (
+        f"The variant {name} ({identity}) in the study's database cannot be read and is left out; the others are here. "
+        f"Reason: {why} Where a later version wrote it, update the workbench; else run its recipe again: {again}."
+    )
+
+
 class Keeping(ABC):
-    """The part of a `Study` that names, tags, annotates and deletes variants. All of it is kept with the study."""
+    """The part of a `Study` that takes in what is stored, and names, tags, annotates and deletes variants."""
 
     _storage: Storage
     _variants: dict[str, Variant]
@@ -57,6 +71,14 @@ class Keeping(ABC):
     @abstractmethod
     def _own(self, variant: Variant | str) -> Variant:
         """The variant itself, which must be one of this study's."""
+
+    @abstractmethod
+    def find(self, recipe: Recipe) -> Variant | None:
+        """The finished variant of a recipe, or None."""
+
+    @abstractmethod
+    def _variant(self, record: Record) -> Variant:
+        """The variant of a stored row."""
 
     def rename(self, variant: Variant | str, name: str) -> None:
         """Call a variant, or the one of this id, otherwise; "" gives it the name of its recipe back.
@@ -105,6 +127,33 @@ class Keeping(ABC):
             self._variants.pop(identity, None)
             self._names.labels.pop(identity, None)
             self._unreadable.pop(identity, None)
+            self._name()
+
+    def _whole(self, recipe: Recipe) -> Variant | None:
+        """The finished variant of a recipe, where its files are what was measured."""
+        found = self.find(recipe)
+        return found if found is not None and found.whole else None
+
+    def _restore(self) -> None:
+        """Take in what is stored and not known here yet."""
+        found = []
+        for one in self._storage.records():
+            known = self._variants.get(one.id)
+            if isinstance(one, Record) and known and (known.artefact.name, known.weights.name) == (one.onnx, one.state):
+                continue
+            try:
+                if isinstance(one, Damaged):
+                    raise BadFile(one.why)
+                found.append(self._variant(one))
+            except (WorkbenchError, RecursionError) as error:
+                self._unreadable.setdefault(one.id, unreadable(one.id, one.recipe, error))
+        self._take(*found)
+
+    def _take(self, *variants: Variant) -> None:
+        with self._lock:
+            for one in variants:
+                self._variants[one.id] = one
+                self._unreadable.pop(one.id, None)
             self._name()
 
     def _label(self, variant: Variant, label: Label) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from workbench import build
 from workbench.data import Data
 from workbench.disk import told, workspace
-from workbench.errors import BadFile, BadValue, StorageFailed, WorkbenchError, unknown
+from workbench.errors import BadFile, BadValue, StorageFailed, unknown
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
@@ -32,7 +32,7 @@ from workbench.naming import Names
 from workbench.pareto import front
 from workbench.recipe import Recipe, as_recipe
 from workbench.steps.base import Step
-from workbench.storage import Damaged, Record, Storage
+from workbench.storage import Record, Storage
 from workbench.variant import Variant
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ class Study(Examination, Keeping):
         if progress is True and not self._said:
             self._said = True
             print(f"This study is kept in {shown(self.path)}.", file=sys.stderr)
-        found = self.find(recipe)
-        return found if found is not None and found.whole else follow(self.submit(recipe), progress)
+        return self._whole(as_recipe(recipe)) or follow(self.submit(recipe), progress)
 
     def submit(self, recipe: Recipe | Step) -> Job[Variant]:
         """The same without blocking: `job.progress`, `job.cancel()`, `job.result()`."""
@@ -162,20 +161,25 @@ class Study(Examination, Keeping):
 
     def _make(self, recipe: Recipe, report: Reporter) -> Variant:
         self._restore()  # what another process may have finished in the meantime
-        found = self.find(recipe)
-        if found is not None and found.whole:
+        found = self._whole(recipe)
+        if found is not None:
             return found
         if not recipe.steps:
             prepare(report.part(0.0, 0.1))
             report = report.part(0.1, 1.0)
-        original = self.find(Recipe())
-        if recipe.steps and (original is None or not original.whole):
+        elif self._whole(Recipe()) is None:
             self._make(Recipe(), report.part(0.0, 0.3))
             report = report.part(0.3, 1.0)
-        if found is not None:
+        if self.find(recipe) is not None:
             report.note("Its files were missing or changed, so it was made and measured again.")
-        with told(self.path, f"Running {recipe.name}", self._need), workspace(self.path) as folder:
-            variant = self._work(recipe, folder, report)
+        try:
+            with told(self.path, f"Running {recipe.name}", self._need), workspace(self.path) as folder:
+                variant = self._work(recipe, folder, report)
+        except StorageFailed:
+            self._restore()  # another process that was first with it has tidied up what both were working on
+            if (found := self._whole(recipe)) is None:
+                raise
+            return found
         self._take(variant)
         return variant
 
@@ -237,28 +241,6 @@ class Study(Examination, Keeping):
         storage.claim(model=self.model.hash, data=self.data.hash)
         return storage
 
-    def _restore(self) -> None:
-        """Take in what is stored and not known here yet."""
-        found = []
-        for one in self._storage.records():
-            known = self._variants.get(one.id)
-            if isinstance(one, Record) and known and (known.artefact.name, known.weights.name) == (one.onnx, one.state):
-                continue
-            try:
-                if isinstance(one, Damaged):
-                    raise BadFile(one.why)
-                found.append(self._variant(one))
-            except (WorkbenchError, RecursionError) as error:
-                self._unreadable.setdefault(one.id, _unreadable(one, error))
-        self._take(*found)
-
-    def _take(self, *variants: Variant) -> None:
-        with self._lock:
-            for one in variants:
-                self._variants[one.id] = one
-                self._unreadable.pop(one.id, None)
-            self._name()
-
     def _variant(self, record: Record) -> Variant:
         folder = self._storage.artefacts
         return Variant(
@@ -285,19 +267,6 @@ def _idle(recipe: Recipe, model: Model) -> list[str]:
         for step, sketch in pairs
         if not any(row.applies for row in sketch.rows)
     ]
-
-
-def _unreadable(one: Record | Damaged, why: Exception) -> str:
-    """A sentence that names a row which could not be read, and how to get its variant back."""
-    try:
-        recipe = Recipe.from_json(one.recipe)
-        name, again = recipe.name, f"study.run({recipe.code().rpartition('recipe = ')[2].strip()})"
-    except (WorkbenchError, RecursionError):
-        name, again = one.recipe[:100], "study.run(recipe)"
-    return (
-        f"The variant {name} ({one.id}) in the study's database cannot be read and is left out; the others are here. "
-        f"Reason: {why} Where a later version wrote it, update the workbench; else run its recipe again: {again}."
-    )
 
 
 def _check_fit(model: Model, data: Data) -> None:

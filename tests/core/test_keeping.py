@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
+import kills
 import numpy as np
 import pytest
 from tiny import tiny_data, tiny_model
@@ -14,19 +14,13 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.errors import BadFile, BadValue, UnknownName
 from workbench.keeping import home, shown
-from workbench.measure import variant as measuring
 from workbench.naming import distinct
 from workbench.recipe import Recipe
 
 
 @pytest.fixture(scope="module", autouse=True)
 def untimed() -> Iterator[None]:
-    """No latency is taken here: nothing that is tested depends on it."""
-    one = wb.Estimate(1.0, 0.9, 1.1, 9)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "measure_latency", lambda *_, **__: SimpleNamespace(latency_ms=one, speedup=one))
-        patch.setattr(measuring, "run_memory", lambda *_, **__: one)
-        patch.setattr(measuring, "calibrate", lambda **_: None)
+    with kills.untimed():
         yield
 
 

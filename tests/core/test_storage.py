@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import kills
@@ -27,19 +26,13 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.disk import workspace
 from workbench.errors import BadFile, StorageFailed, WorkbenchError
-from workbench.measure import variant as measuring
 
 FIRST, SECOND = wb.Prune(ratio=0.3), wb.Prune(ratio=0.6)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def untimed() -> Iterator[None]:
-    """No latency is taken here: nothing that is tested depends on it, and it is nine tenths of a run."""
-    one = wb.Estimate(1.0, 0.9, 1.1, 9)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "measure_latency", lambda *_, **__: SimpleNamespace(latency_ms=one, speedup=one))
-        patch.setattr(measuring, "run_memory", lambda *_, **__: one)
-        patch.setattr(measuring, "calibrate", lambda **_: None)
+    with kills.untimed():
         yield
 
 
@@ -343,7 +336,7 @@ def test_two_writers_share_what_is_finished(folder: Path) -> None:
     made = one.run(wb.Prune(ratio=0.8), progress=False)
     found = other.run(wb.Prune(ratio=0.8), progress=False)
     assert found.created == made.created and found.estimates == made.estimates  # not measured twice
-    together = [wb.Prune(ratio=0.9), wb.Prune(ratio=0.9)]
+    together = [wb.Prune(ratio=0.9) | wb.Finetune(epochs=2)] * 2  # also the training that both keep is the same
     threads = [
         threading.Thread(target=study.run, args=(recipe,), kwargs={"progress": False})
         for study, recipe in zip((one, other), together, strict=True)
