@@ -401,6 +401,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60, help="how many, over all kinds of work")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tries", type=int, default=20, help="of a full disk, and of damaged files")
+    parser.add_argument("--work", nargs="*", choices=list(WORK), default=list(WORK), help="what is killed")
     parser.add_argument("--timed", action="store_true", help="take latencies too")
     args = parser.parse_args()
     os.environ["WORKBENCH_LATENCY_SECONDS"] = "0.03"
@@ -418,8 +419,9 @@ def everything(args: argparse.Namespace) -> dict[str, tuple[int, Outcome]]:
         multiprocessing.set_forkserver_preload(["kills"])  # type: ignore[attr-defined]
         os.environ["XDG_CACHE_HOME"] = str(Path(place) / "cache")  # not the user's calibration
         _ = study(Path(place) / "original").baseline  # once for all
-        for index, (name, by_event) in enumerate(itertools.product(WORK, (False, True))):
-            share = (args.kills + 2 * len(WORK) - 1 - index) // (2 * len(WORK))
+        groups = list(itertools.product(args.work, (False, True)))
+        for index, (name, by_event) in enumerate(groups):
+            share = (args.kills + len(groups) - 1 - index) // len(groups)
             total = Outcome()
             for number in range(share):
                 print(f"{time.monotonic():.0f} s: {name}, {number + 1} of {share}", file=sys.stderr)
@@ -429,8 +431,10 @@ def everything(args: argparse.Namespace) -> dict[str, tuple[int, Outcome]]:
             rows[f"killed: {name}, " + ("at a write" if by_event else "at any moment")] = (share, total)
             print(name, total.lost, total.wrong, total.raw, file=sys.stderr)
         print("damaged files, disks", file=sys.stderr)
-        rows["files deleted, swapped, cut, changed"] = (args.tries, damaged(Path(place) / "files", random_, args.tries))
-    if os.name == "posix" and os.geteuid() == 0:
+        if args.tries:
+            harmed = damaged(Path(place) / "files", random_, args.tries)
+            rows["files deleted, swapped, cut, changed"] = (args.tries, harmed)
+    if args.tries and os.name == "posix" and os.geteuid() == 0:
         rows["full disk"] = (args.tries, full_disk(random_, args.tries))
         rows["read-only folder"] = (1, read_only())
     for name, (_, one) in rows.items():

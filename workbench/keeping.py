@@ -36,14 +36,16 @@ def home(name: str, *content: str) -> Path | None:
     if given == "" or os.environ.get("WORKBENCH_PUBLISHED") == "1" or quota.here() != quota.Quota():
         return None
     folder = Path(given) if given else platformdirs.user_data_path("nn-workbench", appauthor=False) / "studies"
+    if not given and not folder.is_absolute():  # a user without a home
+        return None
     digest = hashlib.sha256("\n".join(content).encode()).hexdigest()[:8]
     return folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-')[:80]}-{digest}"
 
 
 def shown(folder: Path) -> str:
     """A folder as users know it: under their home with a tilde."""
-    absolute = folder.absolute()
-    return f"~/{absolute.relative_to(Path.home())}" if absolute.is_relative_to(Path.home()) else str(absolute)
+    absolute, own = folder.absolute(), Path("~").expanduser() if "HOME" in os.environ else None
+    return f"~/{absolute.relative_to(own)}" if own and absolute.is_relative_to(own) else str(absolute)
 
 
 def unreadable(identity: str, text: str, why: Exception) -> str:
@@ -85,14 +87,14 @@ class Keeping(ABC):
 
         Raises: `BadValue` for a name that another variant has, `StorageFailed`.
         """
-        name, own = _text("name", name), self._own(variant)
+        name, own = _text("name", name), self._labelled(variant)
         if name and self._names.taken(name, own.id):
             raise BadValue(f"Another variant is called {name!r} already. Choose another name.")
         self._label(own, replace(self._names.label(own.id), name=name))
 
     def tag(self, variant: Variant | str, *tags: str) -> None:
         """Put tags on a variant, beside those that it has. Raises: `BadValue`, `StorageFailed`."""
-        new, own = [_text("tag", tag) for tag in tags], self._own(variant)
+        new, own = [_text("tag", tag) for tag in tags], self._labelled(variant)
         if not all(new):
             raise BadValue("A tag is empty. Give it a word: study.tag(variant, 'best').")
         label = self._names.label(own.id)
@@ -100,7 +102,7 @@ class Keeping(ABC):
 
     def untag(self, variant: Variant | str, *tags: str) -> None:
         """Take tags off a variant; without any named, all. Raises: `BadValue`, `StorageFailed`."""
-        own = self._own(variant)
+        own = self._labelled(variant)
         label = self._names.label(own.id)
         self._label(own, replace(label, tags=tuple(one for one in label.tags if tags and one not in tags)))
 
@@ -108,7 +110,7 @@ class Keeping(ABC):
         """Write a text beside a variant, in the place of an earlier one. Raises: `BadValue`, `StorageFailed`."""
         if not isinstance(text, str):
             raise BadValue(f"An annotation is a text, got {text!r}.")
-        own = self._own(variant)
+        own = self._labelled(variant)
         self._label(own, replace(self._names.label(own.id), text=text))
 
     def delete(self, variant: Variant | str) -> None:
@@ -155,6 +157,14 @@ class Keeping(ABC):
                 self._variants[one.id] = one
                 self._unreadable.pop(one.id, None)
             self._name()
+
+    def _labelled(self, variant: Variant | str) -> Variant:
+        """The variant itself, once what other processes wrote on the study's variants is known."""
+        own, labels = self._own(variant), self._storage.labels()
+        with self._lock:
+            self._names.labels = labels
+            self._name()
+        return own
 
     def _label(self, variant: Variant, label: Label) -> None:
         self._storage.label(variant.id, label)

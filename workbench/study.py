@@ -171,7 +171,7 @@ class Study(Examination, Keeping):
             self._make(Recipe(), report.part(0.0, 0.3))
             report = report.part(0.3, 1.0)
         if self.find(recipe) is not None:
-            report.note("Its files were missing or changed, so it was made and measured again.")
+            report.note(f"The files of {recipe.name} were missing or changed, so it was made and measured again.")
         try:
             with told(self.path, f"Running {recipe.name}", self._need), workspace(self.path) as folder:
                 variant = self._work(recipe, folder, report)
@@ -230,7 +230,8 @@ class Study(Examination, Keeping):
             except (BadFile, StorageFailed) as error:
                 self.notes.append(f"This study is not kept beyond this session. {error}")
         if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="workbench-")
+            with told(Path(tempfile.gettempdir()), "Making a folder for the study"):
+                self._temporary = tempfile.TemporaryDirectory(prefix="workbench-")
             path = self._temporary.name
         if not isinstance(path, (str, Path)) or path == "":
             raise BadValue(f"path is {path!r}. Give the name of a folder, or leave it out.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.content import problem
+from workbench.disk import told
 from workbench.errors import BadFile, unknown
 from workbench.estimate import Estimate
 from workbench.naming import Names
@@ -102,7 +103,8 @@ class Variant:
         """Time of every operator in ONNX Runtime, mapped to layers. See `workbench.measure.profiler.profile`."""
         from workbench.measure.profiler import profile
 
-        return profile(self.onnx, batch=batch, threads=threads, runs=runs)
+        with told(self.artefact.parent, f"Timing the operators of {self.name}"):
+            return profile(self.onnx, batch=batch, threads=threads, runs=runs)
 
     def layers(self) -> pd.DataFrame:
         """One row an operation, in execution order.
