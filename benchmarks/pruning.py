@@ -140,7 +140,7 @@ def peer(bench: Bench) -> nn.Module:
 
 def deep(bench: Bench, epochs: int) -> Iterator[tuple[str, ...]]:
     """The recipe of the catalogue, as a study runs it."""
-    study = wb.Study(bench.model, DATA)
+    study = wb.Study(bench.model, DATA, keep=False)
     size = 4 * bench.model.network.totals.params
     for recipe in (wb.Prune(0.8) | wb.Recalibrate() | wb.Quantize("int8"), wb.Recipe.load("deep-compression")):
         start = time.perf_counter()

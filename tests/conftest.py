@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle pools of two runtimes would spin against each other
 # What a measurement says is looked at here, seldom how exact it is; tests that need more time ask for it.
 os.environ.setdefault("WORKBENCH_LATENCY_SECONDS", "0.5")
+# Studies without a path are kept nowhere: a test must not find what another measured, nor litter a home.
+os.environ.setdefault("WORKBENCH_STUDIES", "")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

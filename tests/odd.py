@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as fn
 from torch.nn.utils import parametrizations, prune
 
 Tensor = torch.Tensor
@@ -40,7 +40,7 @@ class SameConv(nn.Conv2d):
         for size, k, s, d in zip(x.shape[2:], self.kernel_size, self.stride, self.dilation, strict=True):
             total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
             pads = [total // 2, total - total // 2, *pads]
-        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return fn.conv2d(fn.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class StandardisedConv(nn.Conv2d):
@@ -49,7 +49,7 @@ class StandardisedConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         w = self.weight
         w = (w - w.mean((1, 2, 3), keepdim=True)) / (w.std((1, 2, 3), keepdim=True) + 1e-5)
-        return F.conv2d(x, w, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return fn.conv2d(x, w, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class LoRAConv(nn.Module):
@@ -63,7 +63,7 @@ class LoRAConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.base.weight + (self.up @ self.down).view_as(self.base.weight)
-        return F.conv2d(x, weight, self.base.bias, padding=1)
+        return fn.conv2d(x, weight, self.base.bias, padding=1)
 
 
 class DetectronConv(nn.Conv2d):
@@ -74,7 +74,7 @@ class DetectronConv(nn.Conv2d):
         self.norm, self.act = norm, act
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x = fn.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         x = self.norm(x) if self.norm is not None else x
         return self.act(x) if self.act is not None else x
 
@@ -83,7 +83,7 @@ class BatchNormAct(nn.BatchNorm2d):
     """A batch norm with the activation inside, as timm has it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(super().forward(x))
+        return fn.relu(super().forward(x))
 
 
 class FunctionalConv(nn.Module):
@@ -93,7 +93,7 @@ class FunctionalConv(nn.Module):
         self.register_parameter(name, nn.Parameter(torch.randn(c_out, c_in, 3, 3) * 0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, getattr(self, self.name))
+        return fn.conv2d(x, getattr(self, self.name))
 
 
 class Lambda(nn.Module):
@@ -130,8 +130,8 @@ class Residual(nn.Module):
         self.short = None if same else nn.Conv2d(c_in, c_out, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(y + (x if self.short is None else self.short(x)))
+        y = self.bn2(self.conv2(fn.relu(self.bn1(self.conv1(x)))))
+        return fn.relu(y + (x if self.short is None else self.short(x)))
 
 
 class Gated(nn.Module):
@@ -151,7 +151,7 @@ class SqueezeExcite(nn.Module):
         self.down, self.up = nn.Conv2d(channels, 4, 1), nn.Conv2d(4, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(self.up(F.relu(self.down(x.mean((2, 3), keepdim=True)))))
+        return x * torch.sigmoid(self.up(fn.relu(self.down(x.mean((2, 3), keepdim=True)))))
 
 
 class Dense(nn.Module):
@@ -162,7 +162,7 @@ class Dense(nn.Module):
         self.bn, self.conv = nn.BatchNorm2d(c_in), nn.Conv2d(c_in, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, self.conv(F.relu(self.bn(x)))], 1)
+        return torch.cat([x, self.conv(fn.relu(self.bn(x)))], 1)
 
 
 class KeepsLast(nn.Module):
@@ -173,8 +173,8 @@ class KeepsLast(nn.Module):
         self.a, self.b, self.t = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), Tail(16)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.kept = F.relu(self.a(x))
-        return self.t(F.relu(self.b(self.kept)))
+        self.kept = fn.relu(self.a(x))
+        return self.t(fn.relu(self.b(self.kept)))
 
 
 class PlainAttribute(nn.Module):
@@ -186,7 +186,7 @@ class PlainAttribute(nn.Module):
         self.a, self.b, self.t = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), Tail(16)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.t(F.relu(self.b(F.relu(self.a(x - self.mean)))))
+        return self.t(fn.relu(self.b(fn.relu(self.a(x - self.mean)))))
 
 
 class Flatten(nn.Module):
@@ -206,7 +206,7 @@ def _body(*layers: nn.Module, channels: int = 16) -> nn.Sequential:
 
 def _tied(bias: bool) -> nn.Module:
     net = Lambda(
-        lambda s, x: s.t(F.relu(s.b(F.relu(s.a(F.relu(s.st(x))))))),
+        lambda s, x: s.t(fn.relu(s.b(fn.relu(s.a(fn.relu(s.st(x))))))),
         st=nn.Conv2d(3, 16, 3), a=nn.Conv2d(16, 16, 3, bias=bias), b=nn.Conv2d(16, 16, 3, bias=bias), t=Tail(16),
     )  # fmt: skip
     net.b.weight = net.a.weight
@@ -246,13 +246,13 @@ def _prealloc(s: Any, x: Tensor) -> Tensor:
     out = torch.zeros(x.shape[0], 16, x.shape[2] - 2, x.shape[3] - 2)
     out[:, :8] = s.a(x)
     out[:, 8:] = s.b(x)
-    return s.t(F.relu(s.c(out)))
+    return s.t(fn.relu(s.c(out)))
 
 
 def _shared_levels(s: Any, x: Tensor) -> Tensor:
-    y = F.relu(s.st(x))
-    small = F.relu(s.b2(s.c(F.max_pool2d(y, 2))))
-    return s.t(F.relu(s.b1(s.c(y))) + F.interpolate(small, scale_factor=2))
+    y = fn.relu(s.st(x))
+    small = fn.relu(s.b2(s.c(fn.max_pool2d(y, 2))))
+    return s.t(fn.relu(s.b1(s.c(y))) + fn.interpolate(small, scale_factor=2))
 
 
 def _make() -> dict[str, Odd]:
@@ -264,7 +264,7 @@ def _make() -> dict[str, Odd]:
         "weight standardisation": (_body(StandardisedConv(3, 16, 3), nn.ReLU(), StandardisedConv(16, 16, 3)), r(IMAGE)),
         "LoRA": (_body(LoRAConv(3, 16), nn.ReLU(), LoRAConv(16, 16)), r(IMAGE)),
         "detectron": (
-            _body(DetectronConv(3, 16, 3, norm=nn.BatchNorm2d(16), act=F.relu), DetectronConv(16, 16, 3)), r(IMAGE)),
+            _body(DetectronConv(3, 16, 3, norm=nn.BatchNorm2d(16), act=fn.relu), DetectronConv(16, 16, 3)), r(IMAGE)),
         "batch norm with activation": (
             _body(nn.Conv2d(3, 16, 3), BatchNormAct(16), nn.Conv2d(16, 16, 3), BatchNormAct(16)), r(IMAGE)),
         "weight norm": (_body(nn.Conv2d(3, 16, 3), nn.ReLU(), parametrizations.weight_norm(nn.Conv2d(16, 16, 3))),
@@ -275,32 +275,32 @@ def _make() -> dict[str, Odd]:
                           r(IMAGE)),
         "torch's pruning": (_body(nn.Conv2d(3, 16, 3), nn.ReLU(), _pruned()), r(IMAGE)),
         "functional": (_body(FunctionalConv(3, 16), nn.ReLU(), FunctionalConv(16, 16, "weight")), r(IMAGE)),
-        "root parameters": (Lambda(lambda s, x: F.conv2d(F.relu(F.conv2d(x, s.w)), s.v).mean((2, 3)),
+        "root parameters": (Lambda(lambda s, x: fn.conv2d(fn.relu(fn.conv2d(x, s.w)), s.v).mean((2, 3)),
                                    w=nn.Parameter(r(16, 3, 3, 3)), v=nn.Parameter(r(CLASSES, 16, 3, 3))), r(IMAGE)),
-        "matmul": (Lambda(lambda s, x: F.relu(x @ s.w) @ s.v, w=nn.Parameter(r(64, 32) * 0.1),
+        "matmul": (Lambda(lambda s, x: fn.relu(x @ s.w) @ s.v, w=nn.Parameter(r(64, 32) * 0.1),
                           v=nn.Parameter(r(32, CLASSES) * 0.1)), r(1, 64)),
         # inputs, outputs, calls
         "single layer": (nn.Linear(64, CLASSES), r(1, 64)),
         "single convolution": (nn.Conv2d(3, CLASSES, 3), r(IMAGE)),
-        "keyword calls": (Lambda(lambda s, x: s.t(F.relu(s.b(input=F.relu(s.n(input=s.a(x)))))), n=nn.BatchNorm2d(16),
+        "keyword calls": (Lambda(lambda s, x: s.t(fn.relu(s.b(input=fn.relu(s.n(input=s.a(x)))))), n=nn.BatchNorm2d(16),
                                  **_two()), r(IMAGE)),
-        "tuple output": (Lambda(lambda s, x: (s.t(F.relu(s.b(F.relu(s.a(x))))), s.a(x)), **_two()), r(IMAGE)),
-        "dict output": (Lambda(lambda s, x: {"out": s.t(F.relu(s.b(F.relu(s.a(x))))), "n": x.shape[0]}, **_two()),
+        "tuple output": (Lambda(lambda s, x: (s.t(fn.relu(s.b(fn.relu(s.a(x))))), s.a(x)), **_two()), r(IMAGE)),
+        "dict output": (Lambda(lambda s, x: {"out": s.t(fn.relu(s.b(fn.relu(s.a(x))))), "n": x.shape[0]}, **_two()),
                         r(IMAGE)),
-        "side head": (Lambda(lambda s, x: [s.t(y := F.relu(s.b(F.relu(s.a(x))))), s.side(y)], side=Tail(16), **_two()),
+        "side head": (Lambda(lambda s, x: [s.t(y := fn.relu(s.b(fn.relu(s.a(x))))), s.side(y)], side=Tail(16), **_two()),
                       r(IMAGE)),
         "two inputs": (Several(lambda s, x, y: s.p(x) + s.q(y).mean(2), p=nn.Linear(8, 16), q=nn.Conv1d(2, 16, 3)),
                        (r(1, 8), r(1, 2, 9))),
-        "tokens": (Lambda(lambda s, x: s.f(F.relu(s.g(s.e(x).mean(1)))), e=nn.Embedding(50, 16), g=nn.Linear(16, 32),
+        "tokens": (Lambda(lambda s, x: s.f(fn.relu(s.g(s.e(x).mean(1)))), e=nn.Embedding(50, 16), g=nn.Linear(16, 32),
                           f=nn.Linear(32, CLASSES)), torch.zeros(1, 7, dtype=torch.long)),
         # layers used twice, tied weights
-        "layer used twice": (Lambda(lambda s, x: s.t(F.relu(s.c(F.relu(s.c(F.relu(s.st(x))))))), st=nn.Conv2d(3, 16, 3),
+        "layer used twice": (Lambda(lambda s, x: s.t(fn.relu(s.c(fn.relu(s.c(fn.relu(s.st(x))))))), st=nn.Conv2d(3, 16, 3),
                                     c=nn.Conv2d(16, 16, 3, padding=1), t=Tail(16)), r(IMAGE)),
-        "linear used twice": (Lambda(lambda s, x: s.f(F.relu(s.c(F.relu(s.c(F.relu(s.a(x))))))), a=nn.Linear(8, 32),
+        "linear used twice": (Lambda(lambda s, x: s.f(fn.relu(s.c(fn.relu(s.c(fn.relu(s.a(x))))))), a=nn.Linear(8, 32),
                                      c=nn.Linear(32, 32), f=nn.Linear(32, CLASSES)), r(1, 8)),
         "used at two levels": (Lambda(_shared_levels, st=nn.Conv2d(3, 16, 3, padding=1), b1=nn.BatchNorm2d(16),
                                       c=nn.Conv2d(16, 16, 3, padding=1), b2=nn.BatchNorm2d(16), t=Tail(16)), r(IMAGE)),
-        "shared batch norm": (Lambda(lambda s, x: s.t(F.relu(s.n(s.b(F.relu(s.n(s.a(x))))))), n=nn.BatchNorm2d(16),
+        "shared batch norm": (Lambda(lambda s, x: s.t(fn.relu(s.n(s.b(fn.relu(s.n(s.a(x))))))), n=nn.BatchNorm2d(16),
                                      **_two()), r(IMAGE)),
         "alias": (nn.Sequential(conv_in, nn.ReLU(), c := nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), c, Tail(16)),
                   r(IMAGE)),
@@ -339,15 +339,15 @@ def _make() -> dict[str, Odd]:
                                            nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(16, CLASSES)),
                              r(1, 2, 7, 7, 7)),
         # channels that meet what is no layer
-        "scaled by a parameter": (Lambda(lambda s, x: s.t(F.relu(s.b(F.relu(s.a(x) * s.scale)))),
+        "scaled by a parameter": (Lambda(lambda s, x: s.t(fn.relu(s.b(fn.relu(s.a(x) * s.scale)))),
                                          scale=nn.Parameter(torch.rand(1, 16, 1, 1)), **_two()), r(IMAGE)),
-        "masked by a buffer": (Lambda(lambda s, x: s.t(F.relu(s.b(F.relu(s.a(x) * s.mask)))),
+        "masked by a buffer": (Lambda(lambda s, x: s.t(fn.relu(s.b(fn.relu(s.a(x) * s.mask)))),
                                       mask=torch.rand(1, 16, 1, 1), **_two()), r(IMAGE)),
-        "hard-coded view": (Lambda(lambda s, x: s.f(F.max_pool2d(F.relu(s.b(F.relu(s.a(x)))), 2).view(-1, 16 * 16)),
+        "hard-coded view": (Lambda(lambda s, x: s.f(fn.max_pool2d(fn.relu(s.b(fn.relu(s.a(x)))), 2).view(-1, 16 * 16)),
                                    f=nn.Linear(256, CLASSES), a=nn.Conv2d(3, 16, 3), b=nn.Conv2d(16, 16, 3)),
                             r(IMAGE)),
         "PReLU": (_body(nn.Conv2d(3, 16, 3), nn.PReLU(16), nn.Conv2d(16, 16, 3)), r(IMAGE)),
-        "layer norm": (Lambda(lambda s, x: s.t(s.b(s.n(F.relu(s.a(x)).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))),
+        "layer norm": (Lambda(lambda s, x: s.t(s.b(s.n(fn.relu(s.a(x)).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))),
                               n=nn.LayerNorm(16), **_two()), r(IMAGE)),
         "group norm": (_body(nn.Conv2d(3, 16, 3), nn.GroupNorm(4, 16), nn.ReLU(), nn.Conv2d(16, 16, 3)), r(IMAGE)),
         "instance norm": (_body(nn.Conv2d(3, 16, 3), nn.InstanceNorm2d(16, affine=True), nn.ReLU(),
@@ -361,20 +361,20 @@ def _make() -> dict[str, Odd]:
         "squeeze and excite": (_body(nn.Conv2d(3, 16, 3), nn.ReLU(), SqueezeExcite(16), nn.Conv2d(16, 16, 3)),
                                r(IMAGE)),
         "DenseNet": (nn.Sequential(nn.Conv2d(3, 16, 3), Dense(16, 8), Dense(24, 8), nn.ReLU(), Tail(32)), r(IMAGE)),
-        "gated blocks": (Lambda(lambda s, x: s.t(s.g2(s.g1(y := F.relu(s.a(x)), y.mean()), y.mean())), g1=Gated(16),
+        "gated blocks": (Lambda(lambda s, x: s.t(s.g2(s.g1(y := fn.relu(s.a(x)), y.mean()), y.mean())), g1=Gated(16),
                                 g2=Gated(16), a=nn.Conv2d(3, 16, 3), t=Tail(16)), r(IMAGE)),
         "flattened head": (nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1600, 32), nn.ReLU(),
                                          nn.Linear(32, CLASSES)), r(IMAGE)),
-        "functional head": (Lambda(lambda s, x: s.g(F.relu(s.f(torch.flatten(F.relu(s.a(x)), 1)))),
+        "functional head": (Lambda(lambda s, x: s.g(fn.relu(s.f(torch.flatten(fn.relu(s.a(x)), 1)))),
                                    a=nn.Conv2d(3, 16, 3), f=nn.Linear(1600, 32), g=nn.Linear(32, CLASSES)), r(IMAGE)),
         "user's Flatten": (nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), Flatten(), nn.Linear(1600, CLASSES)),
                            r(IMAGE)),
-        "blur pool": (Lambda(lambda s, x: s.t(F.relu(s.b(F.conv2d(F.relu(s.a(x)), s.blur, stride=2, groups=16)))),
+        "blur pool": (Lambda(lambda s, x: s.t(fn.relu(s.b(fn.conv2d(fn.relu(s.a(x)), s.blur, stride=2, groups=16)))),
                              blur=torch.ones(16, 1, 2, 2) / 4, **_two()), r(IMAGE)),
         # in place, kept, attached
         "in place": (nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 16, 3), nn.ReLU(inplace=True),
                                    nn.Conv2d(16, 16, 3), Tail(16)), r(IMAGE)),
-        "input changed": (Lambda(lambda s, x: s.t(F.relu(s.b(F.relu(s.a(x.sub_(0.5)))))), **_two()), r(IMAGE)),
+        "input changed": (Lambda(lambda s, x: s.t(fn.relu(s.b(fn.relu(s.a(x.sub_(0.5)))))), **_two()), r(IMAGE)),
         "preallocated": (Lambda(_prealloc, a=nn.Conv2d(3, 8, 3), b=nn.Conv2d(3, 8, 3), c=nn.Conv2d(16, 16, 3),
                                 t=Tail(16)), r(IMAGE)),
         "keeps an activation": (KeepsLast(), r(IMAGE)),

@@ -12,7 +12,11 @@ __all__ = ["app"]
 
 
 def app(study: Study | None = None) -> Screen:
-    """The screen on a study, or on the bundled models."""
-    from workbench_widgets.screen import Screen  # not above: the dashboard's server needs none of it
+    """The screen on a study, or on the bundled models. Raises: `BadValue` for anything else."""
+    from workbench.errors import BadValue  # not above: the dashboard's server needs none of it
+    from workbench.study import Study as Kind
+    from workbench_widgets.screen import Screen
 
+    if study is not None and not isinstance(study, Kind):
+        raise BadValue(f"The screen shows a study, got {type(study).__name__}: wb.app(wb.Study(model, data)).")
     return Screen(study)

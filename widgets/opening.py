@@ -100,7 +100,7 @@ class Opening:
     def _load(self, name: str) -> None:
         study = self._gallery.study(name)
         elsewhere = published(study)
-        ready = Message(f"{name} is loaded. Add a step to the recipe, or choose a variant.")
+        ready = Message(" ".join([f"{name} is loaded. Add a step to the recipe, or choose a variant.", *study.notes]))
         shown = self._store.edit(lambda s: showing.showing(s, study, elsewhere, ready) if s.model == name else s)
         if shown.study is study and not study.variants and elsewhere is None:
             sentence = "Measuring the original, which everything else is compared with."

@@ -16,6 +16,7 @@ from workbench.calling import Inputs, call, flatten, noise_like, tensors_map
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data import Data
 from workbench.errors import BadValue, StepFailed, WorkbenchError
 from workbench.jobs import Reporter
 from workbench.models import Model
@@ -28,8 +29,6 @@ from workbench.steps.recalibrate import Recalibrate
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from workbench.data import Data
 
 
 def compress(
@@ -51,6 +50,8 @@ def compress(
 
     recipe = as_recipe(recipe)
     model = model if isinstance(model, Model) else load(model, example=example)
+    if data is not None and not isinstance(data, Data):
+        raise BadValue(f"data comes from wb.data, got {type(data).__name__}. Wrap it: wb.data({{'train': ...}}).")
     lowering = [step for step in recipe if isinstance(step, Lower)]
     if lowering:
         raise BadValue(

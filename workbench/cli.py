@@ -90,7 +90,7 @@ def run(
     out: Annotated[Path, typer.Option(help="The folder for the exported files; made where missing.")],
     data: Annotated[str, typer.Option(help="The data set that it is measured on.")] = "fashion-mnist",
     format: Annotated[str, typer.Option(help="onnx, safetensors or bundle.")] = "onnx",  # noqa: A002  # the option's name
-    study: Annotated[Path | None, typer.Option(help="A folder to keep the study in, and to reuse it from.")] = None,
+    study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
 ) -> None:
     """Apply a recipe to a model, measure the result against the original, export it and verify the export."""
     import workbench as wb

@@ -35,6 +35,13 @@ class ExportFailed(WorkbenchError):
     """An exported file did not reproduce what was measured."""
 
 
+class StorageFailed(WorkbenchError, OSError):
+    """Files could not be written or read: a full disk, a folder without permission, one that went away.
+
+    It is an `OSError` too, for code that expects what the system raises.
+    """
+
+
 class OverQuota(WorkbenchError):
     """More memory, time or space than a visitor of this page may use."""
 

@@ -6,7 +6,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from workbench.diagnosis import (
     Bench,
@@ -22,6 +22,7 @@ from workbench.diagnosis import (
 )
 from workbench.diagnosis.bisection import suspicions
 from workbench.diagnosis.diagnose import IMAGES
+from workbench.disk import told
 from workbench.errors import BadValue
 from workbench.jobs import Gate, Job, Reporter
 from workbench.measure.profiler import profile
@@ -29,14 +30,15 @@ from workbench.portability import portability
 from workbench.progress import follow
 from workbench.recipe import Recipe
 from workbench.steps.base import Step
+from workbench.variant import Variant
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.data import Data
     from workbench.models import Model
-    from workbench.variant import Variant
 
+T = TypeVar("T")
 #: A bar on the terminal (True), nothing (False), or a function of (fraction, stage).
 Progress = Callable[[float, str], None] | bool
 
@@ -47,6 +49,7 @@ class Examination(ABC):
     model: Model
     data: Data
     recalibrate: bool
+    path: Path
     _gate: Gate
 
     @abstractmethod
@@ -68,7 +71,7 @@ class Examination(ABC):
     def submit_diagnosis(self, variant: Variant | str, *, split: str = "validation") -> Job[Diagnosis]:
         """The same without blocking."""
         chosen, bench = self._own(variant), self._bench(split)
-        return Job(lambda report: diagnose(chosen, bench, report), name=f"diagnosis of {chosen.name}", gate=self._gate)
+        return self._job(f"diagnosis of {chosen.name}", lambda report: diagnose(chosen, bench, report))
 
     def compare(
         self, first: Variant | str, second: Variant | str, *, split: str = "validation", progress: Progress = True
@@ -85,7 +88,7 @@ class Examination(ABC):
         """The same without blocking."""
         one, two, bench = self._own(first), self._own(second), self._bench(split)
         name = f"comparison of {one.name} and {two.name}"
-        return Job(lambda report: compare(one, two, bench, report), name=name, gate=self._gate)
+        return self._job(name, lambda report: compare(one, two, bench, report))
 
     def bisect(self, variant: Variant | str, *, share: float = 0.9, progress: Progress = True) -> Bisection:
         """The least set of layers whose restoration takes away `share` of what a variant loses on the validation split.
@@ -105,7 +108,7 @@ class Examination(ABC):
             order = suspicions({one.layer: one.own_sqnr_db for one in errors})
             return bisect(bench, chosen.recipe, order, share=share, report=report.part(0.1, 1.0))
 
-        return Job(work, name=f"bisection of {chosen.name}", gate=self._gate)
+        return self._job(f"bisection of {chosen.name}", work)
 
     def sensitivity(self, step: Step, *, progress: Progress = True) -> Sensitivity:
         """How much each layer suffers when `step` treats it alone, on the validation split.
@@ -116,8 +119,10 @@ class Examination(ABC):
 
     def submit_sensitivity(self, step: Step) -> Job[Sensitivity]:
         """The same without blocking."""
+        if not isinstance(step, Step):
+            raise BadValue(f"Sensitivity is to one step, such as wb.SVD(rank=0.5), got {step!r:.200}.")
         bench, name = self._bench("validation"), f"sensitivity to {step.brief}"
-        return Job(lambda report: sensitivity(bench, step, report), name=name, gate=self._gate)
+        return self._job(name, lambda report: sensitivity(bench, step, report))
 
     def submit_profile(self, recipe: Recipe) -> Job[pd.DataFrame]:
         """The time of every operator of a recipe's artefact, which is made where it was not measured.
@@ -132,7 +137,7 @@ class Examination(ABC):
                 report(0.7, "timing every operator")
                 return profile(path)
 
-        return Job(work, name=f"time of each layer of {recipe.name}", gate=self._gate)
+        return self._job(f"time of each layer of {recipe.name}", work)
 
     def portability(
         self,
@@ -160,10 +165,21 @@ class Examination(ABC):
         def work(report: Reporter) -> pd.DataFrame:
             return portability(chosen, runtimes, threads, images=images, progress=report)
 
-        return Job(work, name=f"portability of {chosen.name}", gate=self._gate)
+        return self._job(f"portability of {chosen.name}", work)
+
+    def _job(self, name: str, work: Callable[[Reporter], T]) -> Job[T]:
+        """Work on a thread of its own, when its turn has come; what the disk refuses becomes a sentence."""
+
+        def on_disk(report: Reporter) -> T:
+            with told(self.path, f"The work on {name}"):
+                return work(report)
+
+        return Job(on_disk, name=name, gate=self._gate)
 
     def _own(self, variant: Variant | str) -> Variant:
         """The variant itself, which must be one of this study's."""
+        if not isinstance(variant, (str, Variant)):
+            raise BadValue(f"This needs a variant of the study, or its id, got {type(variant).__name__}.")
         found = self[variant] if isinstance(variant, str) else self.find(variant.recipe)
         if found is None:
             raise BadValue(f"{variant} is not a variant of this study. Run its recipe here: study.run(variant.recipe).")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,20 +22,20 @@ from workbench import quota
 from workbench.callable_module import make_callable
 from workbench.calling import answer
 from workbench.coding import decode, pack
+from workbench.content import MANIFEST, digest
 from workbench.data.batches import batches
+from workbench.disk import keep_on_disk, told, workspace
 from workbench.errors import BadValue, ExportFailed, unknown
 from workbench.estimate import Estimate
 from workbench.measure.accuracy import BATCH, outputs
 from workbench.models.structure import restore
 from workbench.steps.base import Lower
+from workbench.variant import Variant
 
 if TYPE_CHECKING:
     import torch
 
-    from workbench.variant import Variant
-
 PACKAGES = ("nn-workbench", "torch", "onnx", "onnxruntime", "numpy")
-MANIFEST = "manifest.json"
 DECODER = "decode.py"
 SAMPLE = 64  # inputs on which the outputs are compared, one by one
 TOLERANCE = 1e-3  # relative to the largest output; float32 kernels may order their sums differently
@@ -68,34 +68,95 @@ def formats() -> list[str]:
 
 
 def export(variant: Variant, folder: str | Path, format: str = "onnx") -> Manifest:  # noqa: A002  # the contract's word
-    """Write a variant to `folder` and verify it there; nothing is left behind when that fails.
+    """Write a variant to `folder`, verified; where that fails or is killed, nothing that looks whole is left behind.
 
     `format`: `"onnx"`, the artefact that was measured; `"safetensors"`, the torch weights with the
     structure to load them (`wb.load(folder)`), for recipes without a step such as `Quantize`; `"bundle"`,
     the artefact with its weights in sparse and Huffman codes, beside the decoder that gives back the same
     file (`python decode.py model.wbz model.onnx`; it needs numpy alone). What was written is read back:
     its outputs must equal the measured artefact's, and its accuracy on the test split must lie within the
-    measured interval.
+    measured interval. What an earlier export left in the folder is replaced; other files there stay.
 
-    Raises: `UnknownName` for a format, `BadValue` when it cannot hold the variant, `OverQuota`, `ExportFailed`.
+    Raises: `UnknownName` for a format, `BadValue` when it cannot hold the variant, `BadFile` when the variant's file
+    is missing or was changed, `OverQuota`, `ExportFailed`, `StorageFailed`.
     """
+    if not isinstance(variant, Variant):
+        raise BadValue(
+            f"What is exported is a variant of a study, got {type(variant).__name__}. "
+            "Make one: variant = wb.Study(model, data).run(recipe); the network as it is: study.baseline."
+        )
     if format not in WRITERS:
         raise unknown("export format", format, WRITERS)
+    if not isinstance(folder, (str, Path)) or folder == "":
+        raise BadValue(f"The folder is {folder!r}. Give the name of one.")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise BadValue(f"{folder} is a file. Give the name of a folder.")
-    quota.here().check_room(variant.onnx.stat().st_size if variant.onnx.is_file() else 0)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
-        written = WRITERS[format](variant, Path(staging))
-        variant.recipe.save(Path(staging) / "recipe.yaml")
-        verified = _verify(variant, written)
-        manifest = _manifest(variant, folder, format, Path(staging), verified)
-        (Path(staging) / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        folder.mkdir(exist_ok=True)
-        for file in Path(staging).iterdir():
-            shutil.copy2(file, folder / file.name)
+    need = variant.onnx.stat().st_size
+    quota.here().check_room(need)
+    with told(folder, f"Exporting {variant.name}", need):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with workspace(_beside(folder)) as staging:
+            return _staged(variant, folder, format, staging)
+
+
+def _staged(variant: Variant, folder: Path, format: str, staging: Path) -> Manifest:  # noqa: A002
+    """Write and verify in a folder of its own, then hand over what is whole."""
+    written = WRITERS[format](variant, staging)
+    variant.recipe.save(staging / "recipe.yaml")
+    verified = _verify(variant, written)
+    manifest = _manifest(variant, folder, format, staging, verified)
+    (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    for file in staging.iterdir():
+        keep_on_disk(file)
+    _hand_over(staging, folder)
     return manifest
+
+
+def _beside(folder: Path) -> Path:
+    """Where a folder can be made that is moved to `folder`: beside it, or inside one that is a disk of its own."""
+    parent = folder.parent
+    if not folder.exists():
+        return parent
+    movable = os.access(parent, os.W_OK) and parent.stat().st_dev == folder.stat().st_dev
+    return parent if movable else folder
+
+
+def _hand_over(staging: Path, folder: Path) -> None:
+    """Put an export in its place: at once, or into a folder that holds other things, its manifest last.
+
+    The files of an earlier export there go, and come back when something fails. Without a manifest a folder is no
+    export, so that killing the process leaves nothing that looks like one.
+    """
+    if not folder.is_dir():
+        staging.rename(folder)
+        return
+    before = staging / "before"
+    before.mkdir()
+    names = [MANIFEST, *sorted({one.name for one in staging.iterdir() if one.is_file()} - {MANIFEST})]
+    old = [name for name in dict.fromkeys([*names, *_listed(folder)]) if (folder / name).is_file()]
+    try:
+        _move(old, folder, before)
+        _move(reversed(names), staging, folder)
+    except BaseException:
+        for name in set(names) - set(old):
+            (folder / name).unlink(missing_ok=True)
+        _move([name for name in reversed(old) if (before / name).exists()], before, folder)
+        raise
+
+
+def _move(names: Iterable[str], source: Path, target: Path) -> None:
+    for name in names:
+        (source / name).replace(target / name)
+
+
+def _listed(folder: Path) -> list[str]:
+    """The files of the export that is in a folder."""
+    try:
+        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return [name for name in names if Path(name).name == name]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or not one of ours
+        return []
 
 
 def _write_onnx(variant: Variant, folder: Path) -> Path:
@@ -177,7 +238,7 @@ def _manifest(variant: Variant, folder: Path, format: str, staging: Path, verifi
     return Manifest(
         path=folder,
         format=format,
-        files={f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(staging.iterdir())},
+        files={file.name: digest(file) for file in sorted(staging.iterdir())},
         model=variant.model.source,
         recipe=variant.recipe.to_list(),
         estimates=dict(variant.estimates),

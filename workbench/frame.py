@@ -28,7 +28,7 @@ EXACT = (
 COLUMNS = (
     "id", "name", "recipe", "is_baseline",
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
-    *EXACT, "verdict", "machine", "latency_note", "notes", "created",
+    *EXACT, "verdict", "machine", "latency_note", "notes", "created", "tags", "annotation",
 )  # fmt: skip
 
 #: Said of milliseconds that were measured on another machine than the original's.
@@ -101,6 +101,8 @@ def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:
         "latency_note": "",
         "notes": " ".join(variant.notes),
         "created": variant.created,
+        "tags": ", ".join(variant.tags),
+        "annotation": variant.annotation,
     }
     for name in measured:
         if name in variant.estimates:

@@ -50,6 +50,8 @@ def read_limits(text: str | None) -> tuple[Limit, ...]:
     Our own tiny language, not pandas' query, which could run code that a visitor typed.
     Raises: `BadValue` for what cannot be read.
     """
+    if text is not None and not isinstance(text, str):
+        raise BadValue(f"Limits are a text such as 'accuracy >= 0.92', got {text!r:.200}.")
     if text is None or not text.strip():
         return ()
     return tuple(_read(part) for part in re.split(r"\s+and\s+|\s*&\s*", text.strip()))

@@ -51,6 +51,8 @@ def write_onnx(module: nn.Module, example: Any, path: Path) -> Path:
         try:
             model = tidy(_quietly(export, module, call), call.runs)
             off = _difference(model, module, call)
+        except OSError:  # the disk's word, not the exporter's
+            raise
         except Exception as error:  # noqa: BLE001  # exporters raise anything; all reasons are told below
             first = next((line for line in str(error).splitlines() if line.strip()), "")
             reasons.append(f"{type(error).__name__}: {_COLOURS.sub('', first).strip().rstrip('.')}")

@@ -64,8 +64,8 @@ def _variant(study: Study, entry: dict[str, Any], machine: str) -> Variant:
         data=study.data,
         recipe=recipe,
         estimates={name: Estimate(*values) for name, values in entry["estimates"].items()},
-        onnx=Path("measured-elsewhere"),  # there is no artefact here
-        state=Path("measured-elsewhere"),
+        artefact=Path("measured-elsewhere"),  # there is no artefact here
+        weights=Path("measured-elsewhere"),
         notes=tuple(entry["notes"]),
         verdict=entry.get("verdict", ""),
         machine=machine,

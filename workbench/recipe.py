@@ -13,6 +13,7 @@ import yaml
 
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
+from workbench.disk import told
 from workbench.errors import BadValue, shown, unknown
 from workbench.steps.base import REGISTRY, WITH_WEIGHTS, Layers, Lower, Prediction, Row, Sketch, Step, select
 from workbench.untrusted import parse_json, parse_yaml, read_text
@@ -46,7 +47,10 @@ class Recipe:
     steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
+        given = (self.steps,) if isinstance(self.steps, Step) else self.steps
+        if not isinstance(given, (tuple, list)):
+            raise BadValue(f"A recipe is made of steps, got {given!r}. Chain steps with |.")
+        object.__setattr__(self, "steps", tuple(given))
         for step in self.steps:
             if not isinstance(step, Step):
                 raise BadValue(
@@ -103,6 +107,7 @@ class Recipe:
         From closed forms and spectra that are computed once; a factorization at another rank, alone or before
         steps that keep shapes, takes well under a millisecond. Raises as `plan`.
         """
+        check_model(model)
         first, *rest = self.steps or (None,)
         if first is not None and all(step.keeps_shapes for step in rest):
             found = first.outlook(model.network, model.weights, rest)
@@ -121,6 +126,7 @@ class Recipe:
 
     def sketches(self, model: Model) -> list[Sketch]:
         """What each step in turn will do to the network that the steps before it leave."""
+        check_model(model)
         network, weights, found = model.network, model.weights, []
         for step in self.steps:
             found.append(step.sketch(network, weights))
@@ -140,6 +146,7 @@ class Recipe:
 
         Raises: `UnknownName`; `StepFailed` for a step that changes one of them but cannot leave it out.
         """
+        check_model(model)
         names = select(layers, _with_weights(model))
         network, weights, kept = model.network, model.weights, []
         for step in self.steps:
@@ -169,9 +176,10 @@ class Recipe:
         return yaml.safe_dump({"recipe": plain}, sort_keys=False)
 
     def save(self, path: str | Path) -> None:
-        """Write YAML, or JSON where the name ends in .json."""
-        path = Path(path)
-        path.write_text(self.to_json() if path.suffix == ".json" else self.to_yaml(), encoding="utf-8")
+        """Write YAML, or JSON where the name ends in .json. Raises: `StorageFailed`."""
+        path = _path(path)
+        with told(path, "Saving the recipe"):
+            path.write_text(self.to_json() if path.suffix == ".json" else self.to_yaml(), encoding="utf-8")
 
     @classmethod
     def from_list(cls, steps: object) -> Recipe:
@@ -199,10 +207,11 @@ class Recipe:
 
         Raises: `BadFile`, `UnknownName`, `BadValue`.
         """
+        path = _path(path)
         named = CATALOGUE / f"{path}.yaml"
-        path = named if Path(path).name == str(path) and named.exists() else path
-        text = read_text(Path(path), "The recipe")
-        return cls.from_json(text) if Path(path).suffix == ".json" else cls.from_yaml(text)
+        path = named if path.name == str(path) and named.exists() else path
+        text = read_text(path, "The recipe")
+        return cls.from_json(text) if path.suffix == ".json" else cls.from_yaml(text)
 
 
 def _after(sketch: Sketch, weights: Weights) -> tuple[Network, Weights]:
@@ -218,6 +227,23 @@ def _with_weights(model: Model) -> list[str]:
 def _within(name: str, layer: str) -> bool:
     """Whether a layer of a rewritten network stands in the place of one of the original."""
     return name == layer or name.startswith(f"{layer}.")
+
+
+def _path(given: object) -> Path:
+    if not isinstance(given, (str, Path)):
+        raise BadValue(f"A recipe's file is the name of one, got {given!r}.")
+    return Path(given)
+
+
+def check_model(model: object) -> None:
+    """Raise `BadValue` for anything else than a `Model`, such as a bare torch module."""
+    from workbench.models import Model
+
+    if not isinstance(model, Model):
+        raise BadValue(
+            f"A recipe is planned for a model from wb.load, got {type(model).__name__}. "
+            "Load it first: wb.load(module, example=one_input)."
+        )
 
 
 def as_recipe(value: Recipe | Step) -> Recipe:

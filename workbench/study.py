@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +17,19 @@ from typing import TYPE_CHECKING
 from workbench import build
 from workbench.data import Data
 from workbench.data.classes import check_splits
-from workbench.errors import BadValue, unknown
+from workbench.disk import told, workspace
+from workbench.errors import BadFile, BadValue, StorageFailed, unknown
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
+from workbench.keeping import Keeping, home, shown
+from workbench.measure.machine import machine
 from workbench.measure.metrics import Function, Metric, as_metric
 from workbench.measure.quality import changes, principal
 from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
+from workbench.naming import Names
 from workbench.pareto import front
 from workbench.recipe import Recipe, as_recipe
 from workbench.steps.base import Step
@@ -36,21 +42,27 @@ if TYPE_CHECKING:
 SAMPLES = "samples"  # the fact that paired comparison reads
 
 
-class Study(Examination):
+class Study(Examination, Keeping):
     """Runs recipes on one model and one data set, and remembers every finished variant.
 
-    A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again.
+    A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again. A
+    variant whose files are missing or were changed is made and measured anew when its recipe is run again.
 
     Args:
         model: the network, from `wb.load`.
         data: the data set, from `wb.data`; its images must have the shape of the model's example.
-        path: a folder to keep the study in; reopening it restores every variant. None keeps it until exit.
+        path: a folder to keep the study in; reopening it restores every variant. None takes a folder by model, data,
+            settings and machine among the user's own (`study.path`; `WORKBENCH_STUDIES` names another place), so that
+            the same line later, or in another session, finds what was measured.
         recalibrate: re-estimate batch norm after rewriting steps.
         metric: what to measure instead of accuracy: "top5", "miou", a function of (outputs, labels) that returns
             one value an input or one number for all, or a `workbench.measure.metrics.Metric`. Its column bears its
             name. Data without labels are measured by their agreement with the original.
+        keep: False forgets a study without a path at exit; one with a metric function of one's own is never kept
+            without a path, since the function may have changed by then.
 
-    Raises: `BadValue` when data, metric and model do not fit, `BadFile` when `path` holds another study.
+    Raises: `BadValue` when data, metric and model do not fit, `BadFile` when `path` holds another study,
+    `StorageFailed` where it cannot be written.
     """
 
     def __init__(
@@ -61,20 +73,30 @@ class Study(Examination):
         *,
         recalibrate: bool = True,
         metric: Metric | str | Function | None = None,
+        keep: bool = True,
     ) -> None:
         self.model, self.data, self.recalibrate = model, data, recalibrate
         _check_fit(model, data, classified=metric is None)
         self.metric = None if metric is None else as_metric(metric)
         #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
         self.measure = principal(data, self.metric)
-        self._temporary = tempfile.TemporaryDirectory(prefix="workbench-") if path is None else None
-        self.path = Path(self._temporary.name if self._temporary else path)  # type: ignore[arg-type]
-        self._storage = Storage(self.path)
-        self._storage.claim(model=model.hash, data=data.hash)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        #: What should be known about the study as a whole: variants that could not be read, where it is kept.
+        self.notes: list[str] = []
+        own = not (metric is None or isinstance(metric, str))
+        self._storage = self._open(path, keep and not own)
+        self.path = self._storage.folder
         self._variants: dict[str, Variant] = {}
+        self._unreadable: dict[str, str] = {}
+        self._names = Names()
         self._lock = threading.Lock()
         self._gate = Gate()  # one recipe at a time: two would disturb each other's measurements
+        self._names.labels = self._storage.labels()
         self._restore()
+        self.notes += self._unreadable.values()
+        for note in self.notes:
+            warnings.warn(note, stacklevel=2)
+        self._said = path is not None or self._temporary is not None  # where it is kept: the user knows, or nowhere
 
     @property
     def variants(self) -> list[Variant]:
@@ -89,7 +111,7 @@ class Study(Examination):
 
     def __getitem__(self, id: str) -> Variant:  # noqa: A002  # the column's name
         with self._lock:
-            if id not in self._variants:
+            if not isinstance(id, str) or id not in self._variants:
                 raise unknown("variant", id, self._variants)
             return self._variants[id]
 
@@ -113,14 +135,16 @@ class Study(Examination):
         """
         from workbench.progress import follow
 
-        found = self.find(recipe)
-        return found if found is not None else follow(self.submit(recipe), progress)
+        if progress is True and not self._said:
+            self._said = True
+            print(f"This study is kept in {shown(self.path)}.", file=sys.stderr)
+        return self._whole(as_recipe(recipe)) or follow(self.submit(recipe), progress)
 
     def submit(self, recipe: Recipe | Step) -> Job[Variant]:
         """The same without blocking: `job.progress`, `job.cancel()`, `job.result()`."""
         recipe = as_recipe(recipe)
         recipe.sketches(self.model)  # a recipe that cannot work is refused here, not on the job's thread
-        return Job(lambda report: self._make(recipe, report), name=recipe.name, gate=self._gate)
+        return self._job(recipe.name, lambda report: self._make(recipe, report))
 
     def frame(self) -> pd.DataFrame:
         """One row a variant; measured columns have `_low` and `_high` beside them. See `workbench.frame`."""
@@ -139,19 +163,28 @@ class Study(Examination):
         return front(where_rows(self.frame(), where), x, y or self.measure)
 
     def _make(self, recipe: Recipe, report: Reporter) -> Variant:
-        found = self.find(recipe)
+        self._restore()  # what another process may have finished in the meantime
+        found = self._whole(recipe)
         if found is not None:
             return found
         if not recipe.steps:
             prepare(report.part(0.0, 0.1))
             report = report.part(0.1, 1.0)
-        if recipe.steps and self.find(Recipe()) is None:
+        elif self._whole(Recipe()) is None:
             self._make(Recipe(), report.part(0.0, 0.3))
             report = report.part(0.3, 1.0)
-        with tempfile.TemporaryDirectory(dir=self.path) as folder:
-            variant = self._work(recipe, Path(folder), report)
-        with self._lock:
-            return self._variants.setdefault(variant.id, variant)
+        if self.find(recipe) is not None:
+            report.note(f"The files of {recipe.name} were missing or changed, so it was made and measured again.")
+        try:
+            with told(self.path, f"Running {recipe.name}", self._need), workspace(self.path) as folder:
+                variant = self._work(recipe, folder, report)
+        except StorageFailed:
+            self._restore()  # another process that was first with it has tidied up what both were working on
+            if (found := self._whole(recipe)) is None:
+                raise
+            return found
+        self._take(variant)
+        return variant
 
     def _work(self, recipe: Recipe, folder: Path, report: Reporter) -> Variant:
         unfinished = self.path / "unfinished" / self.id_of(recipe)
@@ -181,16 +214,37 @@ class Study(Examination):
                 *notes(estimates, others, len(self.data.classes), why),
             ),
             facts=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},
-            onnx=self._storage.adopt(artefact),
-            state=self._storage.adopt(state),
         )
-        self._storage.put(record)
+        record = self._storage.store(record, artefact, state)
         shutil.rmtree(unfinished, ignore_errors=True)
         return self._variant(record)
 
-    def _restore(self) -> None:
-        for record in self._storage.records():
-            self._variants[record.id] = self._variant(record)
+    @property
+    def _need(self) -> int:
+        """About how many bytes a variant takes on the disk: its weights, in the artefact and as they are."""
+        return 2 * 4 * self.model.network.totals.params
+
+    def _open(self, path: str | Path | None, keep: bool) -> Storage:
+        """The study's folder; where none is given and the usual one cannot be used, one that goes at exit."""
+        if path is None and keep:
+            about = self.id_of(Recipe()), machine().fingerprint
+            usual = home(f"{self.model.name}-{self.data.name}", *about)
+            try:
+                return self._claimed(usual) if usual is not None else self._open(None, keep=False)
+            except (BadFile, StorageFailed) as error:
+                self.notes.append(f"This study is not kept beyond this session. {error}")
+        if path is None:
+            with told(Path(tempfile.gettempdir()), "Making a folder for the study"):
+                self._temporary = tempfile.TemporaryDirectory(prefix="workbench-")
+            path = self._temporary.name
+        if not isinstance(path, (str, Path)) or path == "":
+            raise BadValue(f"path is {path!r}. Give the name of a folder, or leave it out.")
+        return self._claimed(Path(path))
+
+    def _claimed(self, folder: Path) -> Storage:
+        storage = Storage(folder)
+        storage.claim(model=self.model.hash, data=self.data.hash)
+        return storage
 
     def _variant(self, record: Record) -> Variant:
         folder = self._storage.artefacts
@@ -200,13 +254,14 @@ class Study(Examination):
             data=self.data,
             recipe=Recipe.from_json(record.recipe),
             estimates=record.estimates,
-            onnx=folder / record.onnx,
-            state=folder / record.state,
+            artefact=folder / record.onnx,
+            weights=folder / record.state,
             notes=record.notes,
             created=record.created,
-            verdict=record.facts.get("verdict", ""),
-            machine=record.facts.get("machine", ""),
+            verdict=str(record.facts.get("verdict", "")),
+            machine=str(record.facts.get("machine", "")),
             written=json.loads(record.facts.get(SAMPLES, "{}")),
+            names=self._names,
         )
 
 
@@ -225,6 +280,11 @@ def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
         raise BadValue(f"A study needs a model from wb.load, got {type(model).__name__}.")
     if not isinstance(data, Data):
         raise BadValue(f"A study needs data from wb.data, got {type(data).__name__}.")
+    if isinstance(model.example, (tuple, Mapping)):
+        raise BadValue(
+            f"{model.name} takes several inputs, and data here have one. plan, predict, wb.compress and wb.cost work "
+            "on it; for a study wrap it in a module of one input."
+        )
     have, want = tuple(data["test"].inputs.shape[1:]), tuple(model.example.shape[1:])
     if have != want:
         raise BadValue(

@@ -8,8 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.errors import unknown
+from workbench.content import problem
+from workbench.disk import told
+from workbench.errors import BadFile, unknown
 from workbench.estimate import Estimate
+from workbench.naming import Names
 from workbench.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,14 +34,15 @@ class Variant:
     data: Data = field(repr=False)
     recipe: Recipe
     estimates: Mapping[str, Estimate] = field(repr=False)
-    onnx: Path = field(repr=False)  # the artefact that was measured
-    state: Path = field(repr=False)  # safetensors: the rewritten module's structure and weights
+    artefact: Path = field(repr=False)  # where `onnx` is
+    weights: Path = field(repr=False)  # where `state` is
     notes: tuple[str, ...] = ()  # what a user should know before using it
     created: str = ""  # ISO 8601, UTC
     verdict: str = ""  # measured against predicted speed, and why, in a sentence
     machine: str = ""  # what it was measured on: processor and fingerprint
     #: What a paired comparison needs of each figure, by its name, as `Sample.write` gives it.
     written: Mapping[str, str] = field(default_factory=dict, repr=False)
+    names: Names = field(default_factory=Names, repr=False, compare=False)  # those of the study's variants
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.estimates:
@@ -57,8 +61,42 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The recipe in a few words."""
-        return self.recipe.name
+        """The recipe in a few words, with what differs from others like it; or what `Study.rename` gave it."""
+        return self.names.name(self.id) or self.recipe.name
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What `Study.tag` put on it."""
+        return self.names.label(self.id).tags
+
+    @property
+    def annotation(self) -> str:
+        """What `Study.annotate` wrote on it."""
+        return self.names.label(self.id).text
+
+    @property
+    def onnx(self) -> Path:
+        """The artefact that was measured. Raises: `BadFile` where it is missing, or its content is another."""
+        return self._checked(self.artefact)
+
+    @property
+    def state(self) -> Path:
+        """Safetensors: the rewritten module's structure and weights. Raises: as `onnx`."""
+        return self._checked(self.weights)
+
+    @property
+    def whole(self) -> bool:
+        """Whether both files are there with the content that was measured."""
+        return not problem(self.artefact) and not problem(self.weights)
+
+    def _checked(self, file: Path) -> Path:
+        wrong = problem(file)
+        if wrong:
+            raise BadFile(
+                f"The file {file} of the variant {self.name} {wrong}, so it is not used. Run its recipe again to get "
+                "it back: study.run(variant.recipe)."
+            )
+        return file
 
     @cached_property
     def module(self) -> nn.Module:
@@ -78,7 +116,8 @@ class Variant:
         """Time of every operator in ONNX Runtime, mapped to layers. See `workbench.measure.profiler.profile`."""
         from workbench.measure.profiler import profile
 
-        return profile(self.onnx, batch=batch, threads=threads, runs=runs)
+        with told(self.artefact.parent, f"Timing the operators of {self.name}"):
+            return profile(self.onnx, batch=batch, threads=threads, runs=runs)
 
     def layers(self) -> pd.DataFrame:
         """One row an operation, in execution order.

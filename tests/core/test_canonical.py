@@ -84,7 +84,7 @@ def test_it_is_stored_as_data(name: str, models: dict[str, Any], tmp_path: Path)
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_cost_is_the_originals(name: str, models: dict[str, Any]) -> None:
-    """Traced as the user wrote it, and in canonical form: the same parameters; the same products where none is folded."""
+    """Traced as the user wrote it, and in canonical form: the same products, and parameters where none is folded."""
     net, example = NETWORKS[name]
     own = trace(net, example).totals
     folded = {"weight norm", "weight norm, old", "LoRA", "spectral norm", "torch's pruning"}
@@ -111,7 +111,8 @@ def test_the_users_module_stays_as_it_was() -> None:
     wb.compress(model, wb.Tucker(0.5))
     after = states(net)
     assert before[1:] == after[1:] and torch.equal(x, copied)
-    assert all(torch.equal(a[2], b[2]) and a[:2] == b[:2] for a, b in zip(before[0].values(), after[0].values(), strict=True))
+    pairs = zip(before[0].values(), after[0].values(), strict=True)
+    assert all(torch.equal(a[2], b[2]) and a[:2] == b[:2] for a, b in pairs)
     assert not model.module.training
 
 

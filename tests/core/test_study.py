@@ -13,6 +13,7 @@ import torch
 from tiny import CLASSES, SHAPE, tiny_data, tiny_model
 
 import workbench as wb
+from workbench.content import content_name
 from workbench.errors import BadFile, BadValue, Cancelled, ExportFailed, StepFailed, UnknownName
 from workbench.estimate import Estimate
 from workbench.frame import where_rows
@@ -193,8 +194,9 @@ def test_an_artefact_that_gives_other_outputs_is_not_exported(study: wb.Study, t
     with torch.no_grad():
         module.head.bias[0] += 5
     save_variant(module, variant.model, tampered)
+    tampered = tampered.rename(tmp_path / content_name(tampered))  # else its name would already tell
     with pytest.raises(ExportFailed, match="other outputs"):
-        wb.export(replace(variant, state=tampered), tmp_path / "out", format="safetensors")
+        wb.export(replace(variant, weights=tampered), tmp_path / "out", format="safetensors")
     assert not (tmp_path / "out").exists()
 
 

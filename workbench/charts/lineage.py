@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from workbench.charts.columns import column
-from workbench.charts.marks import FRONT, LINE, data, flag, legend, numbers, roles, texts
+from workbench.charts.marks import FRONT, LINE, check_frame, data, flag, legend, numbers, roles, texts
 from workbench.lineage import lineage as tree
 
 _STEP = 30  # pixels from one variant to the next
@@ -63,6 +63,7 @@ def _marks(base: alt.Chart, across: alt.X, up: alt.Y) -> list[alt.Chart]:
 
 def lineage_points(frame: pd.DataFrame, *, x: str = "speedup", y: str = "accuracy") -> pd.DataFrame:
     """The rows of `lineage`, in the order in which the tree is read."""
+    check_frame(frame)
     if frame.empty:
         return pd.DataFrame(columns=list(_COLUMNS))
     table = frame.reset_index(drop=True)

@@ -6,6 +6,7 @@ import altair as alt
 import pandas as pd
 
 from workbench.charts.rows import records
+from workbench.errors import BadValue
 from workbench.pareto import front
 
 DATASET = "variants"
@@ -55,6 +56,12 @@ def legend(size: float = 110) -> alt.Legend:
 def flag(frame: pd.DataFrame, name: str, default: bool) -> pd.Series[bool]:
     """A column of truth values; `default` where the frame lacks it."""
     return frame[name].astype(bool) if name in frame else pd.Series(default, index=frame.index, dtype=bool)
+
+
+def check_frame(frame: object) -> None:
+    """Raise `BadValue` for anything else than a frame, such as the study itself."""
+    if not isinstance(frame, pd.DataFrame):
+        raise BadValue(f"A chart of variants is drawn from a frame, got {type(frame).__name__}. Pass study.frame().")
 
 
 def numbers(frame: pd.DataFrame, name: str) -> pd.Series[float]:

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from workbench.charts.columns import column, lower
-from workbench.charts.marks import FRONT, LINE, ORIGINAL, data, flag, legend, numbers, roles, texts
+from workbench.charts.marks import FRONT, LINE, ORIGINAL, check_frame, data, flag, legend, numbers, roles, texts
 from workbench.pareto import more_is_better
 
 #: The axes that are drawn where none are asked for.
@@ -80,6 +80,7 @@ def parallel_points(
     frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = "accuracy"
 ) -> pd.DataFrame:
     """The rows of `parallel`: of kind `axis`, one a column with the texts at its ends; of kind `value`, the marks."""
+    check_frame(frame)
     table = frame.reset_index(drop=True)
     names = parallel_columns(table, columns)
     if not names:

@@ -9,7 +9,20 @@ import numpy as np
 import pandas as pd
 
 from workbench.charts.columns import COLUMNS, column, lower
-from workbench.charts.marks import FRONT, LINE, ORIGINAL, Groups, data, flag, legend, numbers, on_front, roles, texts
+from workbench.charts.marks import (
+    FRONT,
+    LINE,
+    ORIGINAL,
+    Groups,
+    check_frame,
+    data,
+    flag,
+    legend,
+    numbers,
+    on_front,
+    roles,
+    texts,
+)
 from workbench.errors import unknown
 from workbench.measure.judgement import AS_PREDICTED, FASTER, SLOWER, judge
 
@@ -95,6 +108,7 @@ def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
 
 def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.DataFrame:
     """The drawable rows under names that do not depend on the axes, in the units of the axes. Raises as `tradeoff`."""
+    check_frame(frame)
     for name in (x, y, size):
         column(name)
         if len(frame) and name not in frame and name != size:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from workbench.calling import as_example
+from workbench.content import check_folder
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, unknown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.canonical import canonical
@@ -41,6 +42,11 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     """
     if not isinstance(source, (str, Path)):
         return _from_module(source, example)
+    if not isinstance(source, (str, Path)):
+        raise BadValue(
+            f"A network is loaded from a name, a file or an nn.Module, got {type(source).__name__}. "
+            "Weights alone are no network: load them into its module and pass that, wb.load(module, example=...)."
+        )
     name = str(source)
     if name in ARCHITECTURES:
         return _bundled(name, weights)
@@ -49,6 +55,8 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
         return _from_zoo(zoo, rest, weights, example)
     path = Path(name)
     if path.is_dir() or path.suffix in FILES:
+        if path.is_dir():
+            check_folder(path)
         return load_variant(path)
     if path.suffix in {".onnx", ".pt2", ".pt", ".pth"}:
         raise BadFile(
