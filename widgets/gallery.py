@@ -83,7 +83,7 @@ def card(model: Model, original: Variant | None = None) -> Card:
 
 def fits(model: Model, data: Data) -> bool:
     """Whether the images have the shape that the model takes."""
-    return tuple(data["test"].inputs.shape[1:]) == tuple(model.example.shape[1:])
+    return tuple(data["test"].inputs.shape[1:]) == model.shape
 
 
 def noise(model: Model) -> Data:
@@ -91,7 +91,7 @@ def noise(model: Model) -> Data:
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    shape = tuple(model.example.shape[1:])
+    shape = model.shape
     return wb.data({split: torch.randn(n, *shape, generator=generator) for split, n in _NOISE.items()}, name=NOISE)
 
 

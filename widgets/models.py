@@ -14,7 +14,7 @@ from workbench.charts.diagnosis import png
 from workbench.cost.network import CONVOLUTIONS
 from workbench.data import Data, Split
 from workbench.models import Model
-from workbench.models.load import ZOOS
+from workbench.models.structure import ZOOS
 from workbench.quota import MEGABYTE
 from workbench_widgets import uploads
 from workbench_widgets.gallery import NOISE
@@ -57,7 +57,7 @@ def _about(model: Model) -> str:
     network, totals = model.network, model.network.totals
     kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
     parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
-    shape = _shape(model.example.shape[1:])
+    shape = _shape(model.shape)
     return (
         f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
         f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."

@@ -20,6 +20,7 @@ from workbench.data import Data
 from workbench.errors import BadValue, StepFailed, WorkbenchError
 from workbench.jobs import Reporter
 from workbench.models import Model
+from workbench.models.graph import Graph
 from workbench.models.structure import save_variant
 from workbench.onnx_file import write_onnx
 from workbench.quantization.soundness import check_lowered
@@ -62,6 +63,7 @@ def compress(
     module = rewrite(model, recipe, data, report)
     for note in report.notes:
         warnings.warn(note, stacklevel=2)
+    assert isinstance(module, Graph)
     return Model(module, model.example, f"{model.name}, {recipe.name}", model.source)
 
 
@@ -90,7 +92,7 @@ def rewrite(
     settled = any(isinstance(step, Recalibrate) for step in steps) or (bool(steps) and steps[-1].settles_norms)
     if changed and recalibrate and data is not None and not settled:
         steps.append(Recalibrate())
-    module = model.module
+    module: nn.Module = model.module
     for index, step in enumerate(steps):
         part = progress.part(index / len(steps), (index + 1) / len(steps))
         part(0.0, step.title or step.brief)

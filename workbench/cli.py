@@ -139,7 +139,7 @@ def dashboard(
 
 def _layer_table(model: Model) -> Table:
     totals = model.network.totals
-    table = _table(f"{model.name}: cost for one input of shape {tuple(model.example.shape[1:])}")
+    table = _table(f"{model.name}: cost for one input of shape {model.shape}")
     for name in ("layer", "kind", "output", "MACs", "parameters", "memory access, bytes"):
         table.add_column(name, justify="left" if name in {"layer", "kind", "output"} else "right")
     for x in model.network.layers:

@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from workbench.content import MANIFEST
 from workbench.errors import shown
 from workbench.estimate import Estimate
-from workbench.export import MANIFEST, Manifest
+from workbench.export import Manifest
 from workbench.recipe import Recipe
 from workbench.untrusted import Guard, parse_json, read_text
 

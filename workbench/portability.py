@@ -178,6 +178,8 @@ def write_exported(variant: Variant, path: Path) -> None:
             "network, which does not hold it."
         )
     example = variant.model.example
+    if not isinstance(example, torch.Tensor):
+        raise StepFailed("This runtime is asked for networks of one input, and this one takes several.")
     pair = torch.cat([example, example])  # a batch of one would be taken for a constant
     reasons = []
     for size in (torch.export.Dim("batch", max=LARGEST_BATCH), torch.export.Dim.AUTO):

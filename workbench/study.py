@@ -285,7 +285,7 @@ def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
             f"{model.name} takes several inputs, and data here have one. plan, predict, wb.compress and wb.cost work "
             "on it; for a study wrap it in a module of one input."
         )
-    have, want = tuple(data["test"].inputs.shape[1:]), tuple(model.example.shape[1:])
+    have, want = tuple(data["test"].inputs.shape[1:]), model.shape
     if have != want:
         raise BadValue(
             f"The images of {data.name} have shape {have}, the model {model.name} takes {want} "

@@ -53,7 +53,7 @@ def apart(found: Any, wanted: Any) -> float:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_gives_the_originals_outputs_at_any_batch_size(name: str, models: dict[str, Any]) -> None:
     net, example = NETWORKS[name]
-    original = copy.deepcopy(net).float() if name not in {"lock", "keeps an activation"} else net
+    original = snapshot(net)
     for count in (1, 4):
         inputs = batch_of(example, count)
         with torch.no_grad():

@@ -224,7 +224,7 @@ class _Recurrent(TorchFunctionMode):
     """Sees recurrent layers before torch takes them apart into steps."""
 
     def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        super().__init__()
         self.recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

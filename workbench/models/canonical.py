@@ -40,7 +40,9 @@ def canonical(module: nn.Module, example: Inputs) -> Graph:
         reference = snapshot(module)
         wanted = [_outputs(reference, inputs, first=index == 0) for index, inputs in enumerate(trials)]
         found = _quick(module, example, trials, wanted)
-        return found if found is not None else _thorough(module, example, trials, wanted)
+        found = found if found is not None else _thorough(module, example, trials, wanted)
+    found.eval()
+    return found
 
 
 def _quick(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: list[Any]) -> Graph | None:

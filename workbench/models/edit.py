@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import fx, nn
 
-from workbench.models.graph import Graph
-
 
 def put(module: nn.Module, path: str, new: nn.Module) -> None:
     """Another layer in the place of the one at `path`."""
@@ -13,22 +11,29 @@ def put(module: nn.Module, path: str, new: nn.Module) -> None:
     setattr(module.get_submodule(parent), leaf, new)
 
 
-def node_of(module: Graph, name: str) -> fx.Node:
-    """The operation of this name. Raises: `KeyError`."""
-    return next(node for node in module.graph.nodes if node.name == name)
+def node_of(module: nn.Module, name: str) -> fx.Node:
+    """The operation of this name in a graph. Raises: `KeyError`."""
+    nodes: dict[str, fx.Node] = {node.name: node for node in _graph(module).graph.nodes}
+    return nodes[name]
 
 
-def skip(module: Graph, result: fx.Node, source: fx.Node) -> None:
+def skip(module: nn.Module, result: fx.Node, source: fx.Node) -> None:
     """Whatever reads `result` reads `source` from now on; what nothing reads any more goes."""
     result.replace_all_uses_with(source)
     tidy(module)
 
 
-def tidy(module: Graph) -> None:
+def tidy(module: nn.Module) -> None:
     """Leave out operations that nothing reads, and layers that nothing calls."""
-    for node in reversed(module.graph.nodes):
+    network = _graph(module)
+    for node in reversed(network.graph.nodes):
         changes = node.op in {"placeholder", "output"} or (node.op != "call_module" and node.is_impure())
         if not node.users and not changes:
-            module.graph.erase_node(node)
-    module.delete_all_unused_submodules()
-    module.recompile()
+            network.graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.recompile()
+
+
+def _graph(module: nn.Module) -> fx.GraphModule:
+    assert isinstance(module, fx.GraphModule), "steps work on networks in canonical form"
+    return module

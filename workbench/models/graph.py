@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -91,7 +91,8 @@ def _node_data(node: fx.Node) -> dict[str, Any]:
 def _graph(nodes: Any) -> fx.Graph:
     if not isinstance(nodes, list) or len(nodes) > MOST_NODES:
         raise BadFile(f"The description lists no operations, or more than {MOST_NODES:,}.")
-    graph, made = fx.Graph(), {}
+    graph = fx.Graph()
+    made: dict[str, fx.Node] = {}
     for entry in nodes:
         op, target = entry["op"], entry["target"]
         if op not in _OPS or not _sound(op, target):
@@ -175,7 +176,7 @@ def _encode(value: Any) -> Any:
         return {"node": value.name}
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, torch.SymInt):
+    if isinstance(value, (int, float)):
         return value if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, tuple):
         return {"tuple": [_encode(one) for one in value]}
@@ -212,7 +213,9 @@ def _decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:
         found = getattr(torch, str(held))
         if isinstance(found, _KINDS[kind]):
             return found
-    simple = {"tuple": tuple, "slice": lambda parts: slice(*parts), "ellipsis": lambda _: Ellipsis, "float": float}
+    simple: dict[str, Callable[[Any], Any]] = {
+        "tuple": tuple, "slice": lambda parts: slice(*parts), "ellipsis": lambda _: Ellipsis, "float": float,
+    }  # fmt: skip
     if kind not in simple:
         raise BadFile(f"The description holds a value of kind {kind!r}, which is not known here.")
     return simple[kind](_decode(held, nodes))

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from workbench.models.layers import WEIGHED
+
 Tensor = torch.Tensor
 aten = torch.ops.aten
 
@@ -76,8 +78,16 @@ class _Lifting:
     parameters: dict[Any, nn.Parameter] = field(default_factory=dict)  # by the memory that they come from
 
     def is_layer(self, spec: Spec) -> bool:
-        """Whether data meet what is constant; two constants are one constant."""
-        return not self.known(spec.reads) and all(map(self.known, filter(None, spec.tensors.values())))
+        """Whether data meet a constant that was learnt; two constants are one constant, and a fixed filter is no layer."""
+        if self.known(spec.reads) or not all(map(self.known, filter(None, spec.tensors.values()))):
+            return False
+        return "weight" not in spec.tensors or spec.kind not in WEIGHED or self._learnt(spec.tensors["weight"])
+
+    def _learnt(self, node: fx.Node) -> bool:
+        """Whether a parameter is among what a constant is computed from."""
+        if node.op == "get_attr":
+            return isinstance(_attribute(self.module, str(node.target)), nn.Parameter)
+        return any(map(self._learnt, node.all_input_nodes))
 
     def known(self, node: Any) -> bool:
         """Whether a node depends on parameters and buffers alone."""

@@ -92,8 +92,8 @@ def _from_module(source: Any, example: Any) -> Model:
 
 def _check_weights(module: nn.Module) -> None:
     """Raise `BadValue` for weights without values, or with values that are none."""
-    for name, tensor in module.named_parameters():
-        if nn.parameter.is_lazy(tensor):
+    for name, parameter in module.named_parameters():
+        if nn.parameter.is_lazy(parameter):
             raise BadValue(f"The weight {name!r} has no shape yet. Run the network once, then load it.")
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_meta:

@@ -27,6 +27,11 @@ class Model:
     name: str
     source: str
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input without the batch, such as (C, H, W); of the first where the network takes several."""
+        return tuple(flatten(self.example)[0].shape[1:])
+
     @cached_property
     def hash(self) -> str:
         """A digest of the structure and every weight (16 hex digits)."""

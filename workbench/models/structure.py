@@ -7,6 +7,7 @@ Nothing is pickled and no class is needed to read it: only the layers and functi
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ VERSION = 2
 DESCRIPTION_BYTES, DESCRIPTION_VALUES = 12 * 10**6, 10**6
 #: The most bytes of activations that one input of a network from a file may need at once.
 MOST_ACTIVATIONS = 4 << 30
+#: The most numbers in an input, and what they may be.
+MOST_NUMBERS = 1 << 28
+DTYPES = {name: getattr(torch, name) for name in ("float32", "int64", "int32", "uint8", "bool")}
 ZOOS = ("torchvision", "timm")
 
 
@@ -141,11 +145,14 @@ def _encode_example(example: Inputs) -> Any:
 def _decode_example(data: Any, path: Path) -> Inputs:
     def one(value: Any) -> Any:
         if isinstance(value, dict) and value.keys() == {"shape", "dtype"}:
-            return torch.zeros(value["shape"], dtype=getattr(torch, str(value["dtype"])))
+            if prod(value["shape"]) > MOST_NUMBERS:
+                raise BadFile(f"{path} describes an input of shape {shown(value['shape'])}, which is too large.")
+            return torch.zeros(value["shape"], dtype=DTYPES[value["dtype"]])
         if isinstance(value, dict):
             return {key: one(inner) for key, inner in value.items()}
         return [one(inner) for inner in value]
 
     with Guard(f"The example in {path} cannot be read"):
         made = one(data["inputs"])
-        return tuple(made) if data["several"] else made  # type: ignore[no-any-return]  # of containers of tensors
+        found: Inputs = tuple(made) if data["several"] else made
+    return found

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from workbench.calling import Inputs
 from workbench.cost.network import Network, Totals
 from workbench.cost.weights import Weights
 from workbench.errors import StepFailed
@@ -80,7 +81,7 @@ class Prediction(Totals):
 class Context:
     """What a step may use while it works. It never sees the test split."""
 
-    example: torch.Tensor  # (1, ...) one input, normalised
+    example: Inputs  # one input, batch of 1, normalised
     progress: Reporter = field(default_factory=Reporter)
     calibration: torch.Tensor | None = None  # (N, ...) inputs, normalised
     train: Split | None = None

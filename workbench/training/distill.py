@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from workbench.calling import Inputs, call, tensors_map
 from workbench.calling import answer as answer_of
-from workbench.calling import call, tensors_map
 from workbench.errors import StepFailed
 
 Tensor = torch.Tensor
@@ -74,7 +74,7 @@ class Distillation(nn.Module):
     """
 
     def __init__(
-        self, method: str, student: nn.Module, teacher: nn.Module, layers: Sequence[str], example: Tensor
+        self, method: str, student: nn.Module, teacher: nn.Module, layers: Sequence[str], example: Inputs
     ) -> None:
         super().__init__()
         self.method, self.names = method, tuple(layers)
@@ -136,7 +136,7 @@ def _noting(found: dict[str, Tensor], name: str) -> Callable[..., object]:
 
 
 @torch.no_grad()
-def shapes(module: nn.Module, names: Sequence[str], example: Tensor) -> list[tuple[int, ...]]:
+def shapes(module: nn.Module, names: Sequence[str], example: Inputs) -> list[tuple[int, ...]]:
     """The shapes (without the batch) of the named layers' outputs."""
     with outputs_of(module.eval(), names) as found:
         call(module, tensors_map(torch.clone, example))
@@ -146,7 +146,7 @@ def shapes(module: nn.Module, names: Sequence[str], example: Tensor) -> list[tup
     return [tuple(found[name].shape[1:]) for name in names]
 
 
-def common_layers(student: nn.Module, teacher: nn.Module, example: Tensor) -> tuple[str, ...]:
+def common_layers(student: nn.Module, teacher: nn.Module, example: Inputs) -> tuple[str, ...]:
     """The last layer of each map size that both networks have, in execution order: the ends of the stages."""
     both = {name for name, m in teacher.named_modules() if not any(m.children())}
     both &= {name for name, m in student.named_modules() if not any(m.children())}
@@ -165,7 +165,7 @@ def vectors(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _map_sizes(module: nn.Module, names: set[str], example: Tensor) -> dict[str, tuple[int, ...]]:
+def _map_sizes(module: nn.Module, names: set[str], example: Inputs) -> dict[str, tuple[int, ...]]:
     """The layers that give maps (N, C, H, W) and their H, W, in the order of their last use."""
     found: dict[str, tuple[int, ...]] = {}
 
