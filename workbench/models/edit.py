@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from workbench.models.graph import drop_unread
+
 
 def put(module: nn.Module, path: str, new: nn.Module) -> None:
     """Another layer in the place of the one at `path`."""
@@ -26,10 +28,7 @@ def skip(module: nn.Module, result: fx.Node, source: fx.Node) -> None:
 def tidy(module: nn.Module) -> None:
     """Leave out operations that nothing reads, and layers that nothing calls."""
     network = _graph(module)
-    for node in reversed(network.graph.nodes):
-        changes = node.op in {"placeholder", "output"} or (node.op != "call_module" and node.is_impure())
-        if not node.users and not changes:
-            network.graph.erase_node(node)
+    drop_unread(network.graph)
     network.delete_all_unused_submodules()
     network.recompile()
 

@@ -20,8 +20,8 @@ from torch import fx, nn
 from torch.utils._pytree import tree_map
 
 from workbench.calling import Inputs, arguments
-from workbench.models.graph import Graph
-from workbench.models.lifted import drop_unread, lift
+from workbench.models.graph import Graph, drop_unread
+from workbench.models.lifted import lift
 
 #: Names of operators that only assert something; they are true of every input that gets so far.
 _ASSERTIONS = ("_assert", "sym_constrain", "assert_")

@@ -48,6 +48,19 @@ def unstorable(graph: fx.Graph) -> str:
     return ""
 
 
+def drop_unread(graph: fx.Graph) -> None:
+    """Leave out what nothing reads and what writes into nothing. Draws, which torch keeps, go too."""
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in {"placeholder", "output"} and not _writes(node):
+            graph.erase_node(node)
+
+
+def _writes(node: fx.Node) -> bool:
+    if isinstance(node.target, torch._ops.OpOverload):
+        return bool(node.target._schema.is_mutable)
+    return node.op == "call_method" and str(node.target).endswith("_")
+
+
 def to_data(module: fx.GraphModule) -> dict[str, Any]:
     """The operations and layers as plain values for JSON. Raises: `StepFailed` for what cannot be written down."""
     missing = unstorable(module.graph)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from workbench.models.graph import drop_unread
 from workbench.models.layers import WEIGHED
 
 Tensor = torch.Tensor
@@ -50,14 +51,6 @@ def lift(module: fx.GraphModule) -> None:
         node.meta = {"owner": owner(node)}
 
 
-def drop_unread(graph: fx.Graph) -> None:
-    """Leave out what nothing reads and what changes nothing."""
-    for node in reversed(graph.nodes):
-        changes = node.op in {"placeholder", "output"} or (node.op == "call_function" and node.is_impure())
-        if not node.users and not changes:
-            graph.erase_node(node)
-
-
 def owner(node: fx.Node) -> str:
     """The path of the innermost module that an operator ran in."""
     if "owner" in node.meta:
@@ -78,7 +71,7 @@ class _Lifting:
     parameters: dict[Any, nn.Parameter] = field(default_factory=dict)  # by the memory that they come from
 
     def is_layer(self, spec: Spec) -> bool:
-        """Whether data meet a constant that was learnt; two constants are one constant, and a fixed filter is no layer."""
+        """Whether data meet a constant that was learnt: two constants are one, and a fixed filter is no layer."""
         if self.known(spec.reads) or not all(map(self.known, filter(None, spec.tensors.values()))):
             return False
         return "weight" not in spec.tensors or spec.kind not in WEIGHED or self._learnt(spec.tensors["weight"])

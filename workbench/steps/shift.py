@@ -41,7 +41,9 @@ class Shift(Rewrite):
         chosen = set(select(self.layers, network.by_module))
         rows, chains = [], {}
         for name, layer in convs.items():
-            why = "not among the chosen layers" if name not in chosen else _unfit(layer, len(network.by_module[name]))
+            why = "not among the chosen layers"
+            if name in chosen:
+                why = _unfit(layer, len(network.by_module[name]), weights.tied.get(name, ""))
             chain = None if why else _chain(layer)
             if chain:
                 chains[name] = chain
@@ -71,11 +73,13 @@ class Shift(Rewrite):
         return module.eval()
 
 
-def _unfit(layer: Layer, uses: int) -> str:
+def _unfit(layer: Layer, uses: int, tied: str) -> str:
     if len(layer.kernel) != 2 or prod(layer.kernel) == 1:
         return "left alone: it has a single tap already, or other than two axes"
     if layer.groups > 1:
         return "left alone: it has groups"
+    if tied:
+        return f"left alone: it shares its weight with {tied!r}"
     if uses > 1:
         return "left alone: it is used more than once"
     if layer.c_in < prod(layer.kernel):
