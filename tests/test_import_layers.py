@@ -18,7 +18,7 @@ LAYERS = (
     {"onnx_file", "onnx_graph", "lowrank", "quantization", "cost", "runtimes", "models", "data"}
     | {"coding", "pruning", "training"},
     {"steps", "measure", "pareto", "recipe", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
-    | {"charts", "manifest", "portability", "diagnosis"},
+    | {"charts", "manifest", "rewritten", "portability", "diagnosis"},
     {"examination", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )

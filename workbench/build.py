@@ -25,6 +25,7 @@ from workbench.models.structure import save_variant
 from workbench.onnx_file import write_onnx
 from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
+from workbench.rewritten import check_rewritten
 from workbench.steps.base import Context, Lower, Rewrite, Step
 from workbench.steps.recalibrate import Recalibrate
 
@@ -83,7 +84,8 @@ def rewrite(
     Batch-norm statistics are re-estimated after the last rewrite, unless no layer was changed, that step has
     settled them itself, the recipe says `Recalibrate`, `recalibrate` is off, or there are no calibration images.
 
-    Raises: `StepFailed` when the outputs are no longer finite; whatever the steps raise; `Cancelled`.
+    Raises: `StepFailed` when the outputs are no longer finite, or change where nothing was approximated; whatever the
+    steps raise; `Cancelled`.
     """
     progress = progress or Reporter()
     sketches = recipe.sketches(model)  # what a plan refuses is refused before any work
@@ -100,11 +102,13 @@ def rewrite(
             scene = context(model, data, part, folder / str(index) if folder else None)
             # What was computed from the original weights holds only as long as no step has changed them.
             scene = scene if index == 0 else replace(scene, cache={})
-            module = step.apply(module, scene).eval()
+            before, module = module, step.apply(module, scene).eval()
         except WorkbenchError:
             raise
         except (RuntimeError, ValueError, ArithmeticError) as error:
             raise StepFailed(f"{step.expression()} failed on {model.name}: {error}") from error
+        if index < len(sketches):
+            check_rewritten(step, sketches[index], (before, module), _inputs(scene), part)
         _check_finite(module, scene, step)
     return module
 

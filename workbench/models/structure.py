@@ -98,7 +98,7 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Mo
     try:
         module.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        raise BadFile(f"The weights in {path} do not fit the architecture: {error}") from error
+        raise BadFile(f"The weights in {path} do not fit the architecture: {str(error)[:1000]}") from error
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     return module.eval()

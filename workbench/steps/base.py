@@ -124,6 +124,11 @@ class Step(ABC):
             for f in sorted(fields, key=lambda f: f.kw_only is True)
         )
 
+    @property
+    def exact(self) -> bool:
+        """True when what `sketch` says follows from shapes and weights alone, and must come true to the number."""
+        return True
+
     @abstractmethod
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """What this step will do to `network`; computes nothing but closed forms and cached spectra."""
