@@ -32,7 +32,7 @@ pytest.importorskip("voila")
 from tornado.httputil import HTTPHeaders
 
 from workbench_widgets import sockets
-from workbench_widgets.server import Kernels, Places
+from workbench_widgets.kernels import Kernels, Places
 from workbench_widgets.sockets import Pace, channel_of, from_elsewhere
 
 SOURCE = "print('here')"
