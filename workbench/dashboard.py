@@ -122,7 +122,7 @@ def configuration(port: int, preheat: bool = True, site: Site = Site()) -> dict[
         "VoilaConfiguration": {
             "preheat_kernel": preheat,
             "template": "workbench",
-            "multi_kernel_manager_class": "workbench_widgets.server.Kernels",
+            "multi_kernel_manager_class": "workbench_widgets.kernels.Kernels",
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
         },
