@@ -4,6 +4,7 @@
 
 Prints a Markdown table. A child announces each variant that `study.run` gave back, with the digest of its file and
 its figures, before it goes on; whatever is not there any more, or is another, once the study is opened again counts.
+Latencies are not taken, or kills would mostly hit the waiting for them; `--timed` takes them.
 Root is needed for the full disk and the read-only folder, which are small disks in memory.
 """
 
@@ -23,11 +24,13 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnxruntime
@@ -37,6 +40,7 @@ from torch import nn
 import workbench as wb
 from workbench.data import Data
 from workbench.errors import WorkbenchError
+from workbench.measure import variant as measuring
 from workbench.models import Model
 from workbench.study import Study
 from workbench.variant import Variant
@@ -44,6 +48,7 @@ from workbench.variant import Variant
 SHAPE, CLASSES = (2, 12, 12), 4
 FORMATS = ("onnx", "safetensors", "bundle")
 PATIENCE_S = 120.0
+TIMED = "KILLS_TIMED"
 #: What Python tells of before it is done; a child can be killed at any of them.
 EVENTS = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "sqlite3.connect"})
 
@@ -144,11 +149,29 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+@contextmanager
+def untimed() -> Iterator[None]:
+    """Runs without the measuring of time, of which nothing depends here and which is nine tenths of them."""
+    one = wb.Estimate(1.0, 0.9, 1.1, 9)
+    with (
+        patch.object(measuring, "measure_latency", lambda *_, **__: SimpleNamespace(latency_ms=one, speedup=one)),
+        patch.object(measuring, "run_memory", lambda *_, **__: one),
+        patch.object(measuring, "calibrate", lambda **_: None),
+    ):
+        yield
+
+
 def child(scenario: str, folder: Path, log: Path, start: int, event: int | None) -> None:
     """Work until killed, by the parent or at the n-th thing done to the disk once a variant is there."""
     warnings.simplefilter("ignore")
     os.environ["WORKBENCH_LATENCY_SECONDS"] = "0.03"
     torch.set_num_threads(1)
+    with nullcontext() if os.environ.get(TIMED) else untimed():
+        work(scenario, folder, log, start, event)
+
+
+def work(scenario: str, folder: Path, log: Path, start: int, event: int | None) -> None:
+    """What a child does."""
     if event is not None:
         sys.addaudithook(_killer(event, log))
     WORK[scenario](folder, log, start)
@@ -378,16 +401,27 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60, help="how many, over all kinds of work")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tries", type=int, default=20, help="of a full disk, and of damaged files")
+    parser.add_argument("--work", nargs="*", choices=list(WORK), default=list(WORK), help="what is killed")
+    parser.add_argument("--timed", action="store_true", help="take latencies too")
     args = parser.parse_args()
     os.environ["WORKBENCH_LATENCY_SECONDS"] = "0.03"
+    os.environ[TIMED] = "1" if args.timed else ""
     torch.set_num_threads(1)
-    random_, rows = random.Random(args.seed), {}
+    with nullcontext() if args.timed else untimed():
+        print(table(everything(args)))
+
+
+def everything(args: argparse.Namespace) -> dict[str, tuple[int, Outcome]]:
+    """The rows of the table."""
+    random_ = random.Random(args.seed)
+    rows: dict[str, tuple[int, Outcome]] = {}
     with tempfile.TemporaryDirectory() as place:
         multiprocessing.set_forkserver_preload(["kills"])  # type: ignore[attr-defined]
         os.environ["XDG_CACHE_HOME"] = str(Path(place) / "cache")  # not the user's calibration
         _ = study(Path(place) / "original").baseline  # once for all
-        for index, (name, by_event) in enumerate(itertools.product(WORK, (False, True))):
-            share = (args.kills + 2 * len(WORK) - 1 - index) // (2 * len(WORK))
+        groups = list(itertools.product(args.work, (False, True)))
+        for index, (name, by_event) in enumerate(groups):
+            share = (args.kills + len(groups) - 1 - index) // len(groups)
             total = Outcome()
             for number in range(share):
                 print(f"{time.monotonic():.0f} s: {name}, {number + 1} of {share}", file=sys.stderr)
@@ -397,14 +431,16 @@ def main() -> None:
             rows[f"killed: {name}, " + ("at a write" if by_event else "at any moment")] = (share, total)
             print(name, total.lost, total.wrong, total.raw, file=sys.stderr)
         print("damaged files, disks", file=sys.stderr)
-        rows["files deleted, swapped, cut, changed"] = (args.tries, damaged(Path(place) / "files", random_, args.tries))
-    if os.name == "posix" and os.geteuid() == 0:
+        if args.tries:
+            harmed = damaged(Path(place) / "files", random_, args.tries)
+            rows["files deleted, swapped, cut, changed"] = (args.tries, harmed)
+    if args.tries and os.name == "posix" and os.geteuid() == 0:
         rows["full disk"] = (args.tries, full_disk(random_, args.tries))
         rows["read-only folder"] = (1, read_only())
     for name, (_, one) in rows.items():
         if one.lost or one.wrong or one.raw:
             print(name, one, file=sys.stderr)
-    print(table(rows))
+    return rows
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--images", type=int, default=1000)
     args = parser.parse_args()
-    study = wb.Study(wb.load(args.model), wb.data("fashion-mnist"))
+    study = wb.Study(wb.load(args.model), wb.data("fashion-mnist"), keep=False)
     for recipe in (wb.Recipe(), wb.Recipe((wb.Quantize("int8"),))):
         variant = study.run(recipe, progress=False)
         frame = study.portability(variant, threads=args.threads, images=args.images, progress=False)

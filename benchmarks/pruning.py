@@ -68,12 +68,12 @@ class Bench:
     def __init__(self, name: str, folder: Path) -> None:
         self.model, self.folder = wb.load(name), folder
         self.original = write_onnx(self.model.module, self.model.example, folder / f"{name}.onnx")
-        self.before = measure(self.original, self.original, DATA, Reporter())["accuracy"].value
+        self.before = measure(self.original, self.original, DATA, Reporter()).estimates["accuracy"].value
 
     def figures(self, module: nn.Module) -> dict[str, Any]:
         """What is measured on the exported file of a module."""
         path = write_onnx(module, self.model.example, self.folder / "variant.onnx")
-        return measure(path, self.original, DATA, Reporter())
+        return measure(path, self.original, DATA, Reporter()).estimates
 
     def row(self, what: str, rewritten: Callable[[], nn.Module], trained: Callable[[nn.Module], nn.Module]) -> Any:
         """A line of a table: time, accuracy before and after training, MACs, latency."""
@@ -140,7 +140,7 @@ def peer(bench: Bench) -> nn.Module:
 
 def deep(bench: Bench, epochs: int) -> Iterator[tuple[str, ...]]:
     """The recipe of the catalogue, as a study runs it."""
-    study = wb.Study(bench.model, DATA)
+    study = wb.Study(bench.model, DATA, keep=False)
     size = 4 * bench.model.network.totals.params
     for recipe in (wb.Prune(0.8) | wb.Recalibrate() | wb.Quantize("int8"), wb.Recipe.load("deep-compression")):
         start = time.perf_counter()

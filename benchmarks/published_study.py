@@ -28,7 +28,7 @@ def main() -> None:
     names = sys.argv[1:] or list(wb.catalog().query("source == 'bundled'")["name"])
     FOLDER.mkdir(exist_ok=True)
     for name in names:
-        study = wb.Study(wb.load(name), wb.data("fashion-mnist"))
+        study = wb.Study(wb.load(name), wb.data("fashion-mnist"), keep=False)
         for recipe in (wb.Recipe(), *RECIPES):
             variant = study.run(recipe, progress=False)
             print(f"{name}: {variant.name}, {variant['accuracy']}, {variant['speedup']}", flush=True)

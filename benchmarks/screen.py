@@ -36,7 +36,7 @@ def wait(recipe, report):
         time.sleep(1)
 layers = [nn.Conv2d(1, 128, 3, padding=1)] + [nn.Conv2d(128, 128, 3, padding=1) for _ in range(58)]
 net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
-study = wb.Study(wb.load(net, example=torch.zeros(1, 1, 28, 28)), wb.data("fashion-mnist"))
+study = wb.Study(wb.load(net, example=torch.zeros(1, 1, 28, 28)), wb.data("fashion-mnist"), keep=False)
 study._make = wait
 wb.app(study)
 """
@@ -44,7 +44,7 @@ wb.app(study)
 MANY = """
 import dataclasses, random, workbench as wb
 from workbench.published import published
-study = wb.Study(wb.load("fashion-vgg"), wb.data("fashion-mnist"))
+study = wb.Study(wb.load("fashion-vgg"), wb.data("fashion-mnist"), keep=False)
 known = published(study).variants
 draw = random.Random(1)
 for n in range(300):
@@ -60,7 +60,7 @@ wb.app(study)
 #: A job that computes on a thread of its own and reports, as a search of many variants would.
 BUSY = """
 import numpy, workbench as wb
-study = wb.Study(wb.load("fashion-vgg"), wb.data("fashion-mnist"))
+study = wb.Study(wb.load("fashion-vgg"), wb.data("fashion-mnist"), keep=False)
 def work(recipe, report):
     for n in range(4000):
         numpy.linalg.svd(numpy.random.rand(160, 160))

@@ -47,7 +47,7 @@ def main() -> None:
     data = wb.data("fashion-mnist")
     print("| " + " | ".join(HEAD) + " |\n|" + " --- |" * len(HEAD))
     for name in args.models:
-        study = wb.Study(wb.load(name), data, path=args.study / name if args.study else None)
+        study = wb.Study(wb.load(name), data, path=args.study / name if args.study else None, keep=False)
         for recipe in RECIPES:
             variant = study.run(recipe, progress=False)
             print("| " + " | ".join(row(variant)) + " |", flush=True)

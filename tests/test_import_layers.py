@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up. A module imports from its own row and from the rows above it in this list.
 LAYERS = (
-    {"callable_module", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage", "pareto", "progress"}
-    | {"quota"},
+    {"calling", "callable_module", "checking", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage"}
+    | {"progress", "quota", "snapshot", "untrusted"},
     {"onnx_file", "onnx_graph", "lowrank", "quantization", "cost", "runtimes", "models", "data"}
     | {"coding", "pruning", "training"},
-    {"steps", "measure", "recipe", "build", "variant", "frame", "keeping", "naming", "storage", "export", "charts"}
-    | {"portability", "diagnosis"},
+    {"steps", "measure", "pareto", "recipe", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
+    | {"charts", "manifest", "rewritten", "portability", "diagnosis"},
     {"examination", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )

@@ -13,6 +13,7 @@ from workbench import charts
 from workbench.charts import column, drawable
 from workbench.errors import WorkbenchError
 from workbench.limits import Limit, bound_on, read_limits
+from workbench.measure.judgement import NEAR
 from workbench.pareto import more_is_better
 from workbench_widgets import rows
 from workbench_widgets.page import View
@@ -26,7 +27,8 @@ TABS = (
     {"value": "lineage", "label": "Lineage"},
 )
 CAPTIONS = {
-    "speedup": "On the dotted line a variant is as fast as its memory access and MACs promise. Bars: 95 % intervals.",
+    "speedup": "On the dotted line a variant is as fast as its memory access and MACs promise; an interval within "
+    f"{NEAR:.0%} of it counts as predicted. Bars: 95 % intervals.",
     "parallel": "One line a variant; the further right, the better. Each axis ends at the worst and the best figure.",
     "lineage": "Each variant hangs under the one whose recipe it continues.",
 }
@@ -87,7 +89,11 @@ def _spec(tab: str, x: str, y: str, size: str, log: tuple[str, ...]) -> dict[str
 def _caption(state: State, frame: pd.DataFrame) -> str:
     area = f"Area: {charts.lower(column(state.size).label)}. Bars: 95 % intervals. Dashed: the Pareto front."
     text = CAPTIONS.get(state.tab, area)
-    return text + " Hollow: measured elsewhere." if len(frame) and frame["elsewhere"].any() else text
+    if frame.empty or not frame["elsewhere"].any():
+        return text
+    converted = (frame["latency_note"] != "").any() and state.x == "latency_ms"
+    how = ", in milliseconds the original's here over their speed-up there" if converted else ""
+    return f"{text} Hollow: measured elsewhere{how}."
 
 
 def _limit(state: State, frame: pd.DataFrame) -> dict[str, str]:

@@ -10,13 +10,15 @@ import pandas as pd
 from workbench.charts import COLUMNS, column
 from workbench.cost.by_layer import COSTS
 from workbench.diagnosis import Comparison
-from workbench.diagnosis.comparison import Contrast, figures, layers, steps
+from workbench.diagnosis.comparison import EXACT, SPEED, Contrast, figures, layers, steps
+from workbench.measure.wording import UNSURE, signed
+from workbench.pareto import more_is_better
 from workbench.variant import Variant
 from workbench_widgets.page import View
 from workbench_widgets.pictures import pictures
 from workbench_widgets.rows import judged_by
 from workbench_widgets.store import State
-from workbench_widgets.words import change, signed
+from workbench_widgets.words import change, difference, trend
 
 MISSING = "Class by class and image by image needs the files of both: measure them on this machine first."
 NOISE = "Own error, dB"
@@ -30,11 +32,11 @@ def comparison(state: State, second: Variant) -> View | None:
     found = dict(state.comparisons).get((first.id, second.id))
     here = {one.id for one in state.study.variants}
     known = {*COLUMNS, *judged_by(state)}
-    rows = _layers(first, second, found)
+    rows, ratio = _layers(first, second, found), found.ratio if found else None
     return {
         "names": [first.name, second.name],
         "recipe": [{"only": whose.name, "step": text} for whose, text in steps(first, second)],
-        "figures": [_figure(one) for one in figures(first, second) if one.name in known],
+        "figures": [_figure(one, state.frame) for one in figures(first, second, ratio) if one.name in known],
         "columns": [*(COLUMNS[name].label for name in COSTS), *([NOISE] if found else [])],
         "layers": rows,
         "same": "" if rows else "Every layer costs the same in both.",
@@ -44,13 +46,27 @@ def comparison(state: State, second: Variant) -> View | None:
     }
 
 
-def _figure(one: Contrast) -> dict[str, str]:
+def _figure(one: Contrast, frame: pd.DataFrame) -> dict[str, str]:
     shown = column(one.name)
-    said, trend = ("not distinguishable", "") if one.overlap else change(one.name, one.first, one.second)
+    said, way = _change(one, frame)
     return {
         "label": shown.label, "one": shown.text(one.first.value), "two": shown.text(one.second.value),
-        "change": said, "trend": trend,
+        "change": said, "trend": way,
     }  # fmt: skip
+
+
+def _change(one: Contrast, frame: pd.DataFrame) -> tuple[str, str]:
+    """What becomes of a figure with the interval of the difference and how that is known; better, worse or neither."""
+    if one.how == EXACT:
+        return change(one.name, one.first, one.second)
+    if one.change is None:
+        return one.how, ""
+    unsure = "" if one.distinguishable else f"{UNSURE}: "
+    if one.name == SPEED:
+        way = "" if unsure else "wb-better" if one.change.value > 1 else "wb-worse"
+        interval = f"{one.change.low:.2f} to {one.change.high:.2f}"
+        return f"{unsure}{one.change.value:.2f}× as fast ({interval}), {one.how}", way
+    return f"{unsure}{difference(one.name, one.change)}", trend(one.change, more_is_better(frame, one.name))
 
 
 def _layers(first: Variant, second: Variant, found: Comparison | None) -> list[dict[str, Any]]:
@@ -99,6 +115,6 @@ def _class(row: dict[Any, Any]) -> dict[str, str]:
         "one": f"{100 * row['before']:.1f} %",
         "two": f"{100 * row['after']:.1f} %",
         "change": f"{signed(-100 * row['drop'], 1)} ({signed(low, 1)} to {signed(high, 1)})",
-        "sure": "" if sure else "not distinguishable",
+        "sure": "" if sure else UNSURE,
         "taken": "" if pd.isna(row["taken_for"]) else str(row["taken_for"]),
     }

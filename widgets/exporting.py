@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.errors import BadValue
+from workbench.errors import BadValue, shown
 from workbench.export import Manifest
 from workbench_widgets.store import State
 
@@ -20,6 +20,8 @@ def piece(state: State, file: str, offset: int, length: int) -> bytes:
     manifest = dict(state.exported).get(state.selected)
     if manifest is None or file not in files(manifest):
         raise BadValue(f"{file!r} is not among the exported files of this variant. Export it first.")
+    if type(offset) is not int or type(length) is not int or min(offset, length) < 0:
+        raise BadValue(f"Bytes {shown(offset)} to {shown(length)} more cannot be read. Give whole numbers from 0 on.")
     with (manifest.path / file).open("rb") as stream:
         stream.seek(offset)
         return stream.read(min(length, _PIECE))

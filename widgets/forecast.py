@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from workbench.cost.by_layer import COSTS, Pair, pairs
+from workbench.cost.compressed import compressed_bytes
 from workbench.cost.file_size import file_bytes
 from workbench.cost.network import Network, Totals
 from workbench.cost.roofline import Device
@@ -18,10 +19,11 @@ from workbench.study import Study
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is predicted of a file and its run: milliseconds an image on `device`, and bytes."""
+    """What is predicted of a file and its run: milliseconds an image on `device`, and bytes, compressed too."""
 
     latency_ms: float
     file_bytes: float
+    compressed_bytes: float
     device: str = ""
 
 
@@ -51,7 +53,7 @@ class Forecast:
 
     @cached_property
     def outcomes(self) -> tuple[Outcome, Outcome]:
-        """Latency and file size of the original, and as they will be."""
+        """Latency and file sizes of the original, and as they will be."""
         device = predictor()
         return _outcome_before(self.original, device.name), _outcome(self.network, device)
 
@@ -79,7 +81,7 @@ class Forecast:
 
 
 def _outcome(network: Network, device: Device) -> Outcome:
-    return Outcome(device.latency_ms(network), file_bytes(network), device.name)
+    return Outcome(device.latency_ms(network), file_bytes(network), compressed_bytes(network), device.name)
 
 
 @lru_cache(maxsize=8)

@@ -10,9 +10,9 @@ import workbench as wb
 from workbench.data import Data
 from workbench.errors import BadFile, BadValue
 from workbench.models import Model
-from workbench.models.structure import load_variant
 from workbench.recipe import Recipe
 from workbench.study import Study
+from workbench.untrusted import check_apart
 from workbench.variant import Variant
 from workbench_widgets import uploads
 from workbench_widgets.store import Card
@@ -64,15 +64,15 @@ class Gallery:
 
     def open(self, path: Path, *, uploaded: bool) -> Card | Data:
         """A file's model as a card, or its data, which are used from then on. Raises: `BadFile`, `BadValue`."""
-        if path.suffix in uploads.DATA_FILES:
-            if uploaded:
-                uploads.check_unfolded(path)
-            self._data = wb.data(path)
-            return self._data
         if not uploaded and not path.exists():
             raise BadFile(f"There is no file or folder {path}. Type the whole path.")
-        described = uploaded and path.suffix == ".safetensors"  # which names the network that it was made from
-        return self.add(load_variant(path, by_name=True) if described else wb.load(path))
+        if uploaded and uploads.published():
+            check_apart(f"{uploads.__name__}:read", path)
+        found = uploads.read(path) if uploaded or path.suffix.lower() in uploads.DATA_FILES else wb.load(path)
+        if isinstance(found, Model):
+            return self.add(found)
+        self._data = found
+        return found
 
     def add(self, model: Model) -> Card:
         """Put a loaded model among the cards."""
@@ -93,7 +93,7 @@ def card(model: Model, original: Variant | None = None) -> Card:
 
 def fits(model: Model, data: Data) -> bool:
     """Whether the images have the shape that the model takes."""
-    return tuple(data["test"].inputs.shape[1:]) == tuple(model.example.shape[1:])
+    return tuple(data["test"].inputs.shape[1:]) == model.shape
 
 
 def shape_text(sizes: Sequence[int]) -> str:
@@ -106,7 +106,7 @@ def noise(model: Model) -> Data:
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    shape = tuple(model.example.shape[1:])
+    shape = model.shape
     return wb.data({split: torch.randn(n, *shape, generator=generator) for split, n in _NOISE.items()}, name=NOISE)
 
 

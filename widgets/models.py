@@ -13,7 +13,7 @@ from workbench.charts.diagnosis import png
 from workbench.cost.network import CONVOLUTIONS
 from workbench.data import Data, Split
 from workbench.models import Model
-from workbench.models.load import ZOOS
+from workbench.models.structure import ZOOS
 from workbench.quota import MEGABYTE
 from workbench.study import Study
 from workbench_widgets import uploads
@@ -68,7 +68,7 @@ def _about(model: Model) -> str:
     network, totals = model.network, model.network.totals
     kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
     parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
-    shape = shape_text(model.example.shape[1:])
+    shape = shape_text(model.shape)
     return (
         f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
         f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."
@@ -79,7 +79,7 @@ def _data(data: Data, model: Model, home: str) -> View:
     test = data["test"]
     shape = shape_text(test.inputs.shape[1:])
     classes = f", {len(data.classes)} classes" if data.classes else ""
-    sentence = f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}."
+    sentence = " ".join([f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}.", *data.notes])
     if data.name == NOISE:
         sentence = (
             f"No images of {shape} are loaded, so {len(test)} of noise stand in: latency, size and agreement with "

@@ -15,17 +15,19 @@ import gc
 import importlib
 import json
 import os
-import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 #: What a visitor's kernel needs until it shows its first chart and runs its first recipe.
 IMPORTS = ("ipykernel.kernelapp", "workbench_widgets.screen", "workbench.diagnosis", "onnxruntime")
-
+#: Seconds for what a stand-in says at once, and for the answer, which waits until everything is imported.
+ASK_SECONDS, ANSWER_SECONDS = 5.0, 120.0
 
 #: ZeroMQ looks again after 0.1 to 0.2 s for an address that was not there. A forked kernel is ready sooner, and what
 #: it said before its server listens would be lost.
@@ -33,80 +35,54 @@ SUBSCRIBED_SECONDS = 0.3
 
 
 class Nursery:
-    """Listens at `path`; one connection is one kernel. It ends when either side does."""
+    """Listens at `path`; one connection is one kernel, which holds it for as long as it lives.
+
+    A kernel hangs on its stand-in and not on this process: whoever kills this one takes no visitor's work away.
+    """
 
     def __init__(self, path: str) -> None:
+        Path(path).unlink(missing_ok=True)  # of one that was killed
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen()
-        self.chooser = selectors.DefaultSelector()
-        self.chooser.register(self.listener, selectors.EVENT_READ)
-        self.children: dict[int, socket.socket] = {}
-        self.wake, waker = os.pipe()
-        os.set_blocking(waker, False)
-        signal.set_wakeup_fd(waker)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.listener.settimeout(1.0)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for kernels that end
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to answer
-        self.chooser.register(self.wake, selectors.EVENT_READ)
 
     def serve(self) -> None:
         """Fork on request until the process that started this one is gone."""
         parent = os.getppid()
         while os.getppid() == parent:
-            for key, _ in self.chooser.select(timeout=1.0):
-                if key.fileobj is self.listener:
-                    self.fork(self.listener.accept()[0])
-                elif key.fileobj == self.wake:
-                    os.read(self.wake, 512)
-                    self.reap()
-                else:
-                    self.let_go(key.fileobj)  # type: ignore[arg-type]  # only sockets are left
-        for child in self.children:
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):
+                connection, _ = self.listener.accept()
+                with connection, contextlib.suppress(OSError, ValueError):  # what asks may be gone, or no stand-in
+                    self.fork(connection)
 
     def fork(self, connection: socket.socket) -> None:
-        """Read what is wanted, and fork a kernel of it."""
+        """Read what is wanted, and fork a kernel of it. Raises: `OSError`, `ValueError`."""
+        connection.settimeout(ASK_SECONDS)
         with connection.makefile("r", encoding="utf-8") as stream:
             wanted = json.loads(stream.readline())
         child = os.fork()
         if child == 0:
-            become(wanted, [self.listener, connection, *self.children.values()])
-        self.children[child] = connection
-        self.chooser.register(connection, selectors.EVENT_READ)
+            self.listener.close()
+            become(wanted, connection)
         connection.sendall(f"{child}\n".encode())
 
-    def reap(self) -> None:
-        """Tell the stand-ins of kernels that have ended, by closing their connections."""
-        with contextlib.suppress(ChildProcessError):
-            while (child := os.waitpid(-1, os.WNOHANG)[0]) > 0:
-                self.chooser.unregister(connection := self.children.pop(child))
-                connection.close()
 
-    def let_go(self, connection: socket.socket) -> None:
-        """A stand-in was killed: its kernel ends too. `reap` closes the connection."""
-        with contextlib.suppress(OSError):
-            if connection.recv(1):
-                return
-        for child, mine in self.children.items():
-            if mine is connection:
-                os.kill(child, signal.SIGKILL)
-
-
-def become(wanted: dict[str, object], inherited: list[socket.socket]) -> None:
-    """In the child: turn into the kernel that was asked for. Never returns."""
+def become(wanted: dict[str, Any], connection: socket.socket) -> None:
+    """In the child: turn into the kernel that was asked for, which ends with its stand-in. Never returns."""
     code = 1
     try:
         os.setsid()
-        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for one in inherited:
-            one.close()
         os.environ.clear()
-        os.environ.update(wanted["env"])  # type: ignore[call-overload]  # `stand_in` wrote it
-        os.chdir(str(wanted["folder"]))
-        # The kernel was told of its parent at import, which was another one then.
-        sys.argv = ["ipykernel_launcher", "-f", str(wanted["file"]), f"--IPKernelApp.parent_handle={os.getppid()}"]
+        os.environ.update(wanted["env"])
+        os.chdir(wanted["folder"])
+        threading.Thread(target=end_with, args=(connection,), name="stand-in", daemon=True).start()
+        # The parent is 1, "one that is always there": this kernel ends with its stand-in, not with its parent.
+        sys.argv = ["ipykernel_launcher", "-f", wanted["file"], "--IPKernelApp.parent_handle=1"]
         run_kernel()
         code = 0
     except BaseException:
@@ -114,6 +90,15 @@ def become(wanted: dict[str, object], inherited: list[socket.socket]) -> None:
         raise
     finally:
         os._exit(code)
+
+
+def end_with(connection: socket.socket) -> None:
+    """End this process when the other side of the connection does."""
+    connection.settimeout(None)
+    with contextlib.suppress(OSError):
+        while connection.recv(1):
+            pass
+    os._exit(1)
 
 
 def run_kernel() -> None:
@@ -134,9 +119,11 @@ def stand_in(path: str, connection_file: str) -> None:
 
     Where nobody answers it becomes the kernel itself.
     """
+    parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as connection:
         wanted = {"env": dict(os.environ), "folder": str(Path.cwd()), "file": connection_file}
         try:
+            connection.settimeout(ANSWER_SECONDS)
             connection.connect(path)
             connection.sendall(json.dumps(wanted).encode() + b"\n")
             child = int(connection.makefile().readline())
@@ -144,8 +131,11 @@ def stand_in(path: str, connection_file: str) -> None:
             os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", "-f", connection_file])
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda received, _: os.kill(child, received))
-        while connection.recv(1):
-            pass
+        connection.settimeout(1.0)
+        while os.getppid() == parent:  # the server may be killed, and its kernels must not outlive it
+            with contextlib.suppress(TimeoutError):
+                if not connection.recv(1):
+                    return
 
 
 def main(path: str) -> None:

@@ -14,7 +14,11 @@ from workbench_widgets import rows
 from workbench_widgets.page import View
 from workbench_widgets.store import State
 
-NOTE = "Small figures are 95 % intervals. Speed-up is measured against the original, taking turns with it."
+NOTE = (
+    "Small figures are 95 % intervals. Changes are counted on the same images as the original's answers; speed-up is "
+    "measured against the original, taking turns with it."
+)
+CONVERTED = " Milliseconds measured elsewhere are the original's here over the variant's speed-up there."
 TABLE = (
     "latency_ms", "speedup", "macs", "params", "memory_access_bytes", "file_bytes", "energy_uj",
 )  # fmt: skip
@@ -28,7 +32,7 @@ PATHS = {
 def table(state: State) -> View:
     """One row a variant. Cells carry a value to sort by and the text to show."""
     frame = rows.everything(state)
-    names = ["name", *(name for name in (*rows.judged_by(state), *TABLE) if frame.empty or _known(frame, name))]
+    names = ["name", *(name for name in (*rows.qualities(state), *TABLE) if frame.empty or _known(frame, name))]
     roles = charts.roles(frame, state.x, state.y)
     found = [_row(record, names, role) for record, role in zip(frame.to_dict("records"), roles, strict=True)]
     if state.lineage and len(frame):
@@ -38,7 +42,7 @@ def table(state: State) -> View:
         "rows": found,
         "lineage": state.lineage,
         "empty": "Variants appear here as they are measured.",
-        "note": NOTE,
+        "note": NOTE + (CONVERTED if len(frame) and (frame["latency_note"] != "").any() else ""),
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.frame import to_frame, where_rows
+from workbench.frame import on_one_machine, to_frame, where_rows
+from workbench.measure.quality import APART, CHANGE
 from workbench_widgets.store import State
 
 
@@ -16,8 +17,16 @@ def everything(state: State) -> pd.DataFrame:
         known = set(frame["id"]) if len(frame) else set()
         others = [one for one in state.published.variants if one.id not in known]
         if others:
-            frame = pd.concat([frame, to_frame(others).assign(elsewhere=True)], ignore_index=True)
+            frame = _together(frame, to_frame(others).assign(elsewhere=True))
     return frame if frame.empty else frame.assign(feasible=_feasible(state, frame))
+
+
+def _together(here: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
+    """Both, with milliseconds as on the machine of the original that is shown, and ready for paired comparison."""
+    frame = on_one_machine(pd.concat([here, there], ignore_index=True))
+    one, two = here.attrs.get("samples", {}), there.attrs.get("samples", {})
+    frame.attrs |= here.attrs | {"samples": {name: one.get(name, {}) | two.get(name, {}) for name in {**one, **two}}}
+    return frame
 
 
 def _feasible(state: State, frame: pd.DataFrame) -> pd.Series[bool]:
@@ -36,3 +45,9 @@ def axes(state: State) -> tuple[str, str] | None:
 def judged_by(state: State) -> tuple[str, ...]:
     """The figures that say how good a variant's answers are: what the study is judged by, and accuracy."""
     return tuple(dict.fromkeys((state.study.measure if state.study else "accuracy", "accuracy")))
+
+
+def qualities(state: State) -> tuple[str, ...]:
+    """`judged_by`, each with its paired difference from the original behind it, where it is not one itself."""
+    ends = ((name, ("",) if name in APART else ("", CHANGE)) for name in judged_by(state))
+    return tuple(f"{name}{end}" for name, both in ends for end in both)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from workbench import quota
 from workbench.errors import WorkbenchError
 from workbench.study import Study
 from workbench_widgets import charting, diagnosing, exporting, layers, models, results, scope, variant, views
+from workbench_widgets.background import unexpected
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.still import PLAIN, Still
@@ -41,6 +43,7 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "status": (views.status, ("message",)),
 }
 
+SURROGATES = re.compile("[\ud800-\udfff]")
 #: The panels that show which variant is chosen among many.
 SELECTING = ("chart", "table")
 #: The parts of the state that say which layers are chosen.
@@ -54,6 +57,11 @@ def guarded(view: Callable[[State], View], state: State) -> View:
     except Exception as error:  # noqa: BLE001  # raised here, it would leave every panel behind this one stale
         about = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
         return {"failed": f"This part cannot be drawn ({about}). The others go on, and nothing measured is lost."}
+
+
+def _plain(value: object) -> bool:
+    """Whether a value can be sent back as it came: half of a surrogate pair cannot."""
+    return isinstance(value, int) or (isinstance(value, str) and not SURROGATES.search(value))
 
 
 class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
@@ -91,28 +99,26 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
     def _act(self, panel: str) -> Callable[[str, dict[str, Any]], None]:
         def act(action: str, detail: dict[str, Any]) -> None:
             if action == "piece":
-                self._send_piece(self.panels[panel], **detail)
+                self._answer(panel, lambda file, offset, length: (
+                    {}, [exporting.piece(self.store.state, file, offset, length)]
+                ), detail)  # fmt: skip
             elif action == "upload":
-                self._take_piece(self.panels[panel], detail)
+                self._answer(panel, lambda **part: ({"done": self.session.opening.upload(**part)}, None), detail)
             else:
                 self.session.act(action, detail)
 
         return act
 
-    def _send_piece(self, panel: Panel, file: str, offset: int, length: int) -> None:
-        """Answer a download's request for a part of a file."""
+    def _answer(self, panel: str, find: Callable[..., Any], detail: dict[str, Any]) -> None:
+        """Answer what a panel asks about a part of a file, a download's or an upload's: the page waits for it."""
+        answer = {key: value for key, value in detail.items() if key in {"file", "offset"} and _plain(value)}
         try:
-            panel.send({"file": file, "offset": offset}, [exporting.piece(self.store.state, file, offset, length)])
+            found, buffers = find(**detail)
+            self.panels[panel].send(answer | found, buffers)
         except (WorkbenchError, OSError) as error:
-            panel.send({"file": file, "offset": offset, "error": str(error)})
-
-    def _take_piece(self, panel: Panel, detail: dict[str, Any]) -> None:
-        """Answer an upload's next part: the page sends the one after it then."""
-        answer = {"file": detail.get("file"), "offset": detail.get("offset")}
-        try:
-            panel.send(answer | {"done": self.session.opening.upload(**detail)})
-        except (WorkbenchError, OSError, TypeError) as error:
-            panel.send(answer | {"error": str(error)})
+            self.panels[panel].send(answer | {"error": str(error)})
+        except Exception as error:  # noqa: BLE001  # the page waits for an answer in any case
+            self.panels[panel].send(answer | {"error": unexpected(error)})
 
     def _show(self, old: State, new: State) -> None:
         if new.frame is not old.frame or new.published is not old.published:

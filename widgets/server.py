@@ -7,26 +7,29 @@ execute code. The page is ours: Voilà's own is JupyterLab's front end, a hundre
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from functools import cache
+import time
+from asyncio import Semaphore
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import tornado.web
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.handlers import KernelHandler, _kernel_id_regex
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.utils import url_path_join
 from tornado.httputil import HTTPServerRequest
+from tornado.ioloop import PeriodicCallback
 from traitlets import Integer, Unicode
 from voila.app import Voila
 from voila.tornado.handler import TornadoVoilaHandler
-from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
+
+from workbench_widgets.sockets import Brief, Socket, from_elsewhere
 
 STATIC = Path(__file__).parent / "static"
 #: All that the server gives besides the page and its kernels.
@@ -35,45 +38,19 @@ ASSETS = {
 }  # fmt: skip
 FULL = "All {0} places are taken. Each visitor has a process of their own, and this machine has room for {0}. \
 Try again in a few minutes."
+_KERNEL = re.compile(r'\s*{"kernel": "([\w-]+)"')
 _A_YEAR = 365 * 24 * 3600
+#: Kernels that start at a time: more would only wait for each other, and everybody else for them.
+STARTING = 2
+#: Bytes of a request, seconds for it, and seconds that an unused connection stays. Nobody posts more than a token.
+REQUESTS = {"max_body_size": 2**16, "body_timeout": 10.0, "idle_connection_timeout": 60.0}
+#: Open files: each visitor's socket and kernel take some twenty.
+FILES = 65536
+#: Seconds between two starts of the process that kernels are forked of.
+BETWEEN_NURSERIES = 10.0
 
 
-class Kernels(AsyncMappingKernelManager):
-    """Ends what nobody uses: a kernel without a page soon, one behind an open page that stays idle later.
-
-    A job's reports count as use, whether anybody sees them or not.
-    """
-
-    cull_open_timeout = Integer(3600, config=True, help="Seconds without use after which an open page's kernel ends.")
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)  # type: ignore[no-untyped-call]  # as is much of Jupyter
-        self._stores: dict[str, str] = {}
-
-    async def start_kernel(self, *, env: dict[str, str] | None = None, **how: Any) -> str:  # type: ignore[override]
-        """Start a kernel whose temporary files have a folder of their own, which goes when it ends."""
-        store = tempfile.mkdtemp(prefix="visitor-", dir=os.environ.get("WORKBENCH_VISITORS"))
-        kernel_id: str = await super().start_kernel(env={**(env or os.environ), "TMPDIR": store}, **how)
-        self._stores[kernel_id] = store
-        return kernel_id
-
-    def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget a kernel that has ended, and what its visitor stored."""
-        shutil.rmtree(self._stores.pop(kernel_id, ""), ignore_errors=True)
-        return super().remove_kernel(kernel_id)
-
-    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
-        """End this kernel if it has been idle for too long."""
-        self.cull_connected = self.idle_seconds(kernel_id) > self.cull_open_timeout
-        await super().cull_kernel_if_idle(kernel_id)  # type: ignore[no-untyped-call]
-
-    def idle_seconds(self, kernel_id: str) -> float:
-        """Seconds since a kernel last said or did anything."""
-        last = getattr(self._kernels[kernel_id], "last_activity", None)
-        return 0.0 if last is None else (last.now(last.tzinfo) - last).total_seconds()
-
-
-class Page(JupyterHandler):
+class Page(Brief, JupyterHandler):
     """The page's frame. It starts nothing: a visitor who comes back finds the kernel that was there."""
 
     @tornado.web.authenticated
@@ -84,22 +61,61 @@ class Page(JupyterHandler):
         self.finish(_frame())
 
 
-class Visit(TornadoVoilaHandler):  # type: ignore[misc]
+class Visit(Brief, TornadoVoilaHandler):  # type: ignore[misc]
     """A kernel for one visitor, with the screen in it."""
+
+    coming, gone, kernel_id = False, False, ""
 
     @tornado.web.authenticated
     async def get(self, path: str | None = None) -> None:
-        """Answer with lines of JSON as the kernel starts, or refuse where there is no place left."""
-        places = self.settings["workbench_visitors"]
-        waiting = self.kernel_manager.get_pool_size(self.notebook_path)
-        if len(self.kernel_manager.list_kernel_ids()) - waiting >= places:
+        """Answer with lines of JSON as the kernel starts, or refuse where there is no place left.
+
+        Only the page itself may ask: another site's page would start kernels with the visitor's cookie.
+        """
+        if from_elsewhere(self.request):
+            raise tornado.web.HTTPError(403)
+        await self.kernel_manager.make_room()
+        self.coming = self.kernel_manager.places.take()
+        if not self.coming:
             self.set_status(503)
-            self.finish(FULL.format(places))
+            self.finish(FULL.format(self.kernel_manager.places.number))
             return
-        await super().get(None)
+        async with self.settings["workbench_starting"]:
+            if not self.gone:
+                await self.kernel_manager.drop_dead()
+                await super().get(None)  # type: ignore[misc]  # mypy sees tornado's own
+
+    def write(self, chunk: str | bytes | dict[str, Any]) -> None:
+        """Send a piece of the answer; the first names the kernel."""
+        found = _KERNEL.match(chunk) if isinstance(chunk, str) and not self.kernel_id else None
+        self.kernel_id = found[1] if found else self.kernel_id
+        super().write(chunk)
+
+    def on_connection_close(self) -> None:
+        """Who asked does not wait any more."""
+        self.gone = True
+        super().on_connection_close()
+
+    def on_finish(self) -> None:
+        """Keep the place for the kernel, or give it back."""
+        if self.coming:
+            self.kernel_manager.arrived(self.kernel_id)
+        super().on_finish()
 
 
-class Asset(tornado.web.RequestHandler):
+class Nothing(Brief):
+    """Whatever else is asked for."""
+
+    def prepare(self) -> None:
+        """Answer that it is not here."""
+        raise tornado.web.HTTPError(404)
+
+
+class Known(Brief, KernelHandler):
+    """Whether a kernel lives, and its end."""
+
+
+class Asset(Brief):
     """One of the page's own files, compressed once."""
 
     def get(self, name: str) -> None:
@@ -119,18 +135,42 @@ class Asset(tornado.web.RequestHandler):
 class Server(Voila):  # type: ignore[misc]
     """Voilà with these handlers and no other."""
 
-    max_visitors = Integer(20, config=True, help="Visitors at a time; each has a kernel, a process of its own.")
     nursery = Unicode("", config=True, help="The socket of the process that kernels are forked of; '' is none.")
+    starter = Integer(0, config=True, help="The process that started this one, and without which it ends; 0 is none.")
+    folder = Unicode("", config=True, help="What goes with the server where its starter cannot tidy up any more.")
+
+    _nursery: subprocess.Popen[bytes] | None = None
+    _nursery_began = float("-inf")
 
     def start(self) -> None:
         """Serve; the process that kernels are forked of comes first, and ends with this one."""
-        if self.nursery:
-            subprocess.Popen([sys.executable, "-m", "workbench_widgets.nursery", self.nursery])
+        self.tend()
+        _allow_files()
+        for name in ("tornado.access", "tornado.general"):  # who asks for what is not there would fill the disk
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong here is logged with its reason
         super().start()
+        if self.starter and os.getppid() != self.starter:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def listen(self) -> None:
+        """Serve requests of a bounded size, and look after the processes around this one."""
+        self.app.listen = partial(self.app.listen, **REQUESTS)
+        PeriodicCallback(self.tend, 1000).start()
+        super().listen()
+
+    def tend(self) -> None:
+        """Start the process that kernels are forked of again where it died; end where the starter did."""
+        if self.starter and os.getppid() != self.starter:
+            self.ioloop.stop()
+        ended = self._nursery is None or self._nursery.poll() is not None
+        if self.nursery and ended and time.monotonic() - self._nursery_began > BETWEEN_NURSERIES:
+            self._nursery_began = time.monotonic()
+            self._nursery = subprocess.Popen([sys.executable, "-m", "workbench_widgets.nursery", self.nursery])
 
     def init_settings(self) -> dict[str, Any]:
-        """Voilà's settings and the number of visitors."""
-        return {**super().init_settings(), "workbench_visitors": self.max_visitors}
+        """Voilà's settings and the turns of kernels that start."""
+        ours = {"workbench_starting": Semaphore(STARTING), "default_handler_class": Nothing}
+        return {**super().init_settings(), **ours}
 
     def init_handlers(self) -> list[Any]:
         """The page, its files, a kernel for each visitor with its socket, and the login by token."""
@@ -145,10 +185,21 @@ class Server(Voila):  # type: ignore[misc]
             (re.escape(base), Page),
             (url_path_join(base, "/visit"), Visit, about),
             (url_path_join(base, "/screen/([a-z]+[.][a-z]+)"), Asset),
-            (url_path_join(base, kernel), KernelHandler),
-            (url_path_join(base, kernel, "/channels"), VoilaKernelWebsocketHandler),
+            (url_path_join(base, kernel), Known),
+            (url_path_join(base, kernel, "/channels"), Socket),
             *((url_path_join(base, path), handler) for path, handler in self.identity_provider.get_handlers()),
         ]
+
+
+def _allow_files() -> None:
+    """Raise the soft limit of open files, which many systems set for programs of one user."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @cache

@@ -70,8 +70,15 @@ def labelled(state: State, study: Study) -> State:
 
 
 def telling(variants: tuple[Variant, ...]) -> Variant:
-    """The fastest of those whose accuracy is not distinguishable from the first one's, the original's."""
-    as_good = [one for one in variants if one["accuracy"].overlaps(variants[0]["accuracy"])]
+    """The fastest of those that are not known to be less accurate than the first one, the original.
+
+    Where nothing was compared on the same inputs, the fastest whose accuracy is within the original's interval.
+    """
+    original = variants[0]["accuracy"]
+    paired = ((one, one.estimates.get("accuracy_change")) for one in variants)
+    as_good = [
+        one for one, change in paired if (change.high >= 0 if change else one["accuracy"].value >= original.low)
+    ]
     return max(as_good, key=lambda one: one["speedup"].value)
 
 

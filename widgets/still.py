@@ -59,7 +59,7 @@ def html(state: State) -> str:
         return ""
     said = escape(charts.summary(frame, state.x, state.y))
     picture = _picture(frame, state, said)
-    table = _table(frame, (*rows.judged_by(state), *SHOWN))
+    table = _table(frame, (*rows.qualities(state), *SHOWN))
     return f'<figure class="wb-still">{picture}{table}<figcaption>{said}</figcaption></figure>'
 
 

@@ -97,7 +97,7 @@ class State:
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
     selected: str = ""
     published: Published | None = None  # a study of the same model and data, measured elsewhere
-    x: str = "latency_ms"
+    x: str = "speedup"
     y: str = "accuracy"
     size: str = "params"  # what the area of a mark shows
     log: frozenset[str] = frozenset()  # the axes with a logarithmic scale

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench import quota
-from workbench.errors import BadFile, BadValue
+from workbench.errors import BadFile, BadValue, shown
 from workbench.models.load import FILES
 from workbench.quota import MEGABYTE, Quota
+
+if TYPE_CHECKING:
+    from workbench.data import Data
+    from workbench.models import Model
 
 #: What may be uploaded: a model, or images with their labels. No format here can carry code.
 DATA_FILES = (".npz",)
 ACCEPTED = (*FILES, *DATA_FILES)
 #: The largest upload where the page sets no other limit, in MB.
 LIMIT_MB = 100.0
-#: Arrays may unfold to this many times the limit.
-_UNFOLDED = 20
+#: The longest name of a file in most file systems, with room for the folder's.
+NAME_BYTES = 200
+#: What no name may hold: control characters, and halves of surrogate pairs, which cannot be written.
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def limit() -> int:
@@ -42,8 +49,10 @@ class Uploads:
     def take(self, file: str, size: int, offset: int, content: bytes) -> Path | None:
         """Keep the next piece of a file of `size` bytes; its path once it is whole.
 
-        Raises: `BadFile` for a type that is not accepted, `BadValue` beyond the limit or out of turn, `OverQuota`.
+        Raises: `BadFile` for a type that is not accepted, `BadValue` beyond the limit, out of turn or for what is no
+        name or number, `OverQuota`.
         """
+        _check(file, size, offset, content)
         path = self._begun(file, size) if offset == 0 else self._open
         if path is None or path.name != _safe(file) or path.stat().st_size != offset:
             raise BadValue(f"A piece of {file!r} is missing. Upload it again.")
@@ -71,6 +80,22 @@ class Uploads:
         return self._open
 
 
+def read(path: Path) -> Model | Data:
+    """A stranger's file: images and labels, or a model of a network that is known by name. Raises: `BadFile`.
+
+    Imports no more than that takes: a process of its own does it first on a page for strangers.
+    """
+    if path.suffix.lower() in DATA_FILES:
+        from workbench.data import data
+
+        return data(path)
+    from workbench.models.structure import load_variant
+
+    model = load_variant(path, by_name=True)
+    _ = model.network
+    return model
+
+
 def refusal(suffix: str) -> str:
     """Why a type of file is not taken, and what to do."""
     kinds = " or ".join(ACCEPTED)
@@ -87,15 +112,15 @@ def too_large(file: str, size: int) -> str:
     )
 
 
-def check_unfolded(path: Path) -> None:
-    """Raise `BadFile` for arrays that unfold to far more than was sent."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            size = sum(one.file_size for one in file.infolist())
-    except zipfile.BadZipFile as error:
-        raise BadFile(f"{path.name} is not a readable .npz: {error}. Write it with numpy.savez_compressed.") from error
-    if size > _UNFOLDED * limit():
-        raise BadFile(f"{path.name} unfolds to {size / MEGABYTE:,.0f} MB of arrays. Send fewer images.")
+def _check(file: object, size: object, offset: object, content: object) -> None:
+    """Raise `BadValue` where the page's message does not say what it must: NaN, for one, passes every comparison."""
+    if not isinstance(file, str) or _CONTROL.search(file) or not 0 < len(file.encode()) <= NAME_BYTES:
+        raise BadValue(f"A file cannot be named {shown(file)} here. Give it a name of up to {NAME_BYTES} letters.")
+    for name, value in (("size", size), ("offset", offset)):
+        if type(value) is not int or value < 0:
+            raise BadValue(f"The {name} of {file} is {shown(value)}; it must be a whole number of bytes.")
+    if not isinstance(content, bytes):
+        raise BadValue(f"A piece of {file!r} carries no bytes. Upload it again.")
 
 
 def _safe(file: str) -> str:

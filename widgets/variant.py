@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from workbench.charts import column
 from workbench.export import Manifest, formats
+from workbench.measure.quality import APART, CHANGE
+from workbench.pareto import more_is_better
 from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
 from workbench_widgets.exporting import files
 from workbench_widgets.page import View
 from workbench_widgets.store import State
-from workbench_widgets.words import change, verdict
+from workbench_widgets.words import COSTS, UNPAIRED, change, difference, trend, verdict
 
 FACTS = (
     "kl_divergence", "logit_error", "latency_ms", "speedup", "predicted_speedup", "macs", "params",
@@ -36,7 +40,7 @@ def variant(state: State) -> View:
         "tag": "" if here else "measured elsewhere",
         "verdict": "" if original is None or is_original else verdict(chosen, original),
         "reason": chosen.verdict,
-        "figures": [_fact(name, chosen, original) for name in _facts(state) if name in chosen.estimates],
+        "figures": [_fact(name, chosen, original, state.frame) for name in _facts(state) if name in chosen.estimates],
         "notes": list(chosen.notes),
         "label": _label(chosen, alone=len(state.study.variants) == 1) if here else None,
         "others": _others(state),
@@ -65,7 +69,7 @@ def _facts(state: State) -> tuple[str, ...]:
     return (*rows.judged_by(state), *FACTS)
 
 
-def _fact(name: str, chosen: Variant, original: Variant | None) -> dict[str, str]:
+def _fact(name: str, chosen: Variant, original: Variant | None, frame: pd.DataFrame) -> dict[str, str]:
     estimate, shown = chosen[name], column(name)
     exact = estimate.low == estimate.high
     fact = {
@@ -76,11 +80,20 @@ def _fact(name: str, chosen: Variant, original: Variant | None) -> dict[str, str
         "trend": "",
     }
     # Milliseconds of two separate runs do not compare: the speed-up, measured in turns, is their comparison.
-    apart = name in {"latency_ms", "speedup", "predicted_speedup"}
+    apart = name in {"latency_ms", "speedup", "predicted_speedup", *APART}
     if original is None or original.id == chosen.id or apart or name not in original.estimates:
         return fact
-    said, trend = change(name, original[name], chosen[name])
-    return fact | {"change": said, "trend": trend}
+    said, way = _change(name, chosen, original, more_is_better(frame, name))
+    return fact | {"change": said, "trend": way}
+
+
+def _change(name: str, chosen: Variant, original: Variant, rising: bool) -> tuple[str, str]:
+    """How a figure changed, and whether that is better, worse or neither; better if `rising` when it grows."""
+    paired = chosen.estimates.get(f"{name}{CHANGE}")
+    if paired is not None:
+        return difference(name, paired), trend(paired, rising)
+    said, way = change(name, original[name], chosen[name])
+    return said if name in COSTS else f"{said}, {UNPAIRED}", way
 
 
 def _others(state: State) -> list[dict[str, str]]:

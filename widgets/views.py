@@ -100,7 +100,7 @@ def _menu() -> list[dict[str, Any]]:
 
 #: The rows of the prediction: their names are columns' names.
 PREDICTED = tuple(field.name for field in fields(Totals))
-OUTCOMES = ("latency_ms", "file_bytes")
+OUTCOMES = ("latency_ms", "file_bytes", "compressed_bytes")
 
 
 def prediction(state: State) -> View:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import traceback
 from pathlib import PurePath
 
-from workbench.charts import COLUMNS, column
+from workbench.charts import COLUMNS, column, lower
 from workbench.estimate import Estimate
 from workbench.frame import EXACT
+from workbench.measure.quality import AGREEMENT, CHANGE, VALIDATION
+from workbench.measure.wording import UNSURE, accuracy, points, signed, smaller, speed
 from workbench.variant import Variant
 
+UNPAIRED = "not compared on the same images"
+#: By this factor more than the file itself something must shrink to be named beside it.
+WORTH_SAYING = 1.1
 #: The figures of which less is better, and a ratio says how much.
 COSTS = frozenset({*EXACT, "latency_ms"} - {"predicted_speedup"})
 
@@ -27,36 +32,62 @@ def arrived(variant: Variant, original: Variant | None) -> str:
 
 def verdict(variant: Variant, original: Variant) -> str:
     """Speed, accuracy and size against the original, in one sentence."""
-    size = original["file_bytes"].value / variant["file_bytes"].value
-    parts = [speed(variant["speedup"])]
-    if "accuracy" in variant.estimates and "accuracy" in original.estimates:
-        parts.append(accuracy(variant["accuracy"], original["accuracy"]))
-    if abs(size - 1) >= 0.01:
-        parts.append(f"a file {size:.1f}× smaller" if size > 1 else f"a file {1 / size:.2f}× larger")
+    parts = [speed(variant["speedup"]), *_quality(variant, original), *_sizes(variant, original)]
     return f"{parts[0][:1].upper()}{', '.join(parts)[1:]}."
 
 
-def speed(ratio: Estimate) -> str:
-    """Faster or slower than the original, or neither where the interval holds 1."""
-    if ratio.low <= 1 <= ratio.high:
-        return f"speed not distinguishable from the original's ({ratio.low:.2f} to {ratio.high:.2f}×)"
-    if ratio.value > 1:
-        return f"{ratio.value:.2f}× faster than the original ({ratio.low:.2f} to {ratio.high:.2f})"
-    slower = Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-    return f"{slower.value:.2f}× slower than the original ({slower.low:.2f} to {slower.high:.2f})"
+def _quality(variant: Variant, original: Variant) -> list[str]:
+    """What became of the figure that variants are judged by, on the same inputs; or that it was not compared so."""
+    if "accuracy_change" in variant.estimates:
+        return [accuracy(variant["accuracy_change"])]
+    if AGREEMENT in variant.estimates:
+        share = variant[AGREEMENT]
+        interval = f"{100 * share.low:.2f} to {100 * share.high:.2f}"
+        return [f"{100 * share.value:.2f} % of its answers are the original's ({interval})"]
+    for name in variant.estimates:
+        if name.endswith(CHANGE) and not name.startswith(VALIDATION):
+            return [_moved(name.removesuffix(CHANGE), variant[name])]
+    if "accuracy" in variant.estimates and "accuracy" in original.estimates:
+        lost = variant["accuracy"].value - original["accuracy"].value
+        return [f"accuracy {signed(100 * lost)} points ({UNPAIRED})"]
+    return []
 
 
-def accuracy(now: Estimate, before: Estimate) -> str:
-    """The difference in points; said not to be one where the intervals overlap."""
-    points = 100 * (now.value - before.value)
-    if now.overlaps(before):
-        return f"accuracy not distinguishable ({signed(points)} points)"
-    return f"{abs(points):.2f} points {'more' if points > 0 else 'less'} accurate"
+def _moved(name: str, change: Estimate) -> str:
+    """A paired change of any figure."""
+    label = lower(column(name).label)
+    said = difference(name, change)
+    return f"{label} {UNSURE} ({said})" if change.holds(0) else f"{label} {said}"
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """A difference with its sign, the minus as a reader expects it."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+def difference(name: str, change: Estimate) -> str:
+    """A paired change with its interval: a share in points, anything else in its own unit."""
+    if column(name).unit == "%":
+        return points(change)
+    value, low, high = (f"{end:+.3g}".replace("-", "−") for end in (change.value, change.low, change.high))
+    return f"{value} ({low} to {high})"
+
+
+def trend(change: Estimate, more_is_better: bool) -> str:
+    """Whether a change is better or worse; neither where its interval holds none."""
+    if change.holds(0):
+        return ""
+    return "wb-better" if (change.value > 0) is more_is_better else "wb-worse"
+
+
+def _sizes(variant: Variant, original: Variant) -> list[str]:
+    """The file, and what is stored or sent of it where that shrinks by more than the file does."""
+    file = original["file_bytes"].value / variant["file_bytes"].value
+    parts = [f"a file {said}"] if (said := smaller(original["file_bytes"].value, variant["file_bytes"].value)) else []
+    best = file
+    for name, where in (("compressed_bytes", "compressed"), ("huffman_bytes", "as a bundle")):
+        if name not in variant.estimates or name not in original.estimates:
+            continue
+        before, after = original[name].value, variant[name].value
+        if before / after > WORTH_SAYING * max(best, 1.0):
+            parts.append(f"{smaller(before, after)} {where}")
+            best = before / after
+    return parts
 
 
 def times(before: float, after: float) -> tuple[str, str]:
@@ -77,15 +108,18 @@ def times(before: float, after: float) -> tuple[str, str]:
 
 
 def change(name: str, before: Estimate, after: Estimate) -> tuple[str, str]:
-    """How a figure changed, and whether that is better, worse or neither; shares in points, costs as ratios."""
+    """How a figure changed of which no paired difference is known, and whether that is better, worse or neither.
+
+    A cost as a ratio; of all others the difference, without a judgement: no interval says whether it is one.
+    """
     shown = column(name)
-    if shown.unit == "%":
-        return f"{signed(100 * (after.value - before.value))} points", ""
-    if name.endswith("speedup"):
-        return f"{after.value / before.value:.2f}×", ""
     if name in COSTS:
         return times(before.value, after.value)
-    sign = "−" if after.value < before.value else "+"  # a figure of merit: its name does not tell what is better
+    if name.endswith("speedup"):
+        return f"{after.value / before.value:.2f}×", ""
+    if shown.unit == "%":
+        return f"{signed(100 * (after.value - before.value))} points", ""
+    sign = "−" if after.value < before.value else "+"
     return f"{sign}{shown.number(abs(after.value - before.value))}", ""
 
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from workbench.calling import Inputs, call, flatten, noise_like, tensors_map
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -21,9 +22,12 @@ from workbench.data import Data
 from workbench.errors import BadValue, StepFailed, WorkbenchError
 from workbench.jobs import Reporter
 from workbench.models import Model
+from workbench.models.graph import Graph
 from workbench.models.structure import save_variant
 from workbench.onnx_file import write_onnx
+from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
+from workbench.rewritten import check_rewritten
 from workbench.steps.base import Context, Lower, Rewrite, Step
 from workbench.steps.recalibrate import Recalibrate
 
@@ -40,7 +44,7 @@ def compress(
     recipe: Recipe | Step,
     data: Data | None = None,
     *,
-    example: torch.Tensor | None = None,
+    example: Any = None,
 ) -> Model:
     """The model after a recipe, without a study or a measurement.
 
@@ -66,6 +70,7 @@ def compress(
     module = rewrite(model, recipe, data, report)
     for note in report.notes:
         warnings.warn(note, stacklevel=2)
+    assert isinstance(module, Graph)
     return Model(module, model.example, f"{model.name}, {recipe.name}", model.source)
 
 
@@ -92,7 +97,8 @@ def rewrite(
     Batch-norm statistics are re-estimated after the last rewrite, unless no layer was changed, that step has
     settled them itself, the recipe says `Recalibrate`, `recalibrate` is off, or there are no calibration images.
 
-    Raises: `StepFailed` when the outputs are no longer finite; whatever the steps raise; `Cancelled`.
+    Raises: `StepFailed` when the outputs are no longer finite, or change where nothing was approximated; whatever the
+    steps raise; `Cancelled`.
     """
     progress = progress or Reporter()
     sketches = recipe.sketches(model)  # what a plan refuses is refused before any work
@@ -101,7 +107,7 @@ def rewrite(
     settled = any(isinstance(step, Recalibrate) for step in steps) or (bool(steps) and steps[-1].settles_norms)
     if changed and recalibrate and data is not None and not settled:
         steps.append(Recalibrate())
-    module = model.module
+    module: nn.Module = model.module
     parts = _parts(progress, [step.effort for step in steps])
     for index, (step, part) in enumerate(zip(steps, parts, strict=True)):
         part(0.0, step.title or step.brief)
@@ -109,11 +115,13 @@ def rewrite(
             scene = context(model, data, part, folder / str(index) if folder else None)
             # What was computed from the original weights holds only as long as no step has changed them.
             scene = scene if index == 0 else replace(scene, cache={})
-            module = step.apply(module, scene).eval()
+            before, module = module, step.apply(module, scene).eval()
         except WorkbenchError:
             raise
         except (RuntimeError, ValueError, ArithmeticError) as error:
             raise StepFailed(f"{step.expression()} failed on {model.name}: {error}") from error
+        if index < len(sketches):
+            check_rewritten(step, sketches[index], (before, module), _inputs(scene), part)
         _check_finite(module, scene, step)
     return module
 
@@ -129,7 +137,11 @@ def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, ta
         for index, (step, part) in enumerate(zip(steps, parts, strict=True)):
             part(0.0, step.title or step.brief)
             following = Path(folder) / f"{index + 1}.onnx"
-            step.lower(current, following, context(model, data, part))
+            scene = context(model, data, part)
+            step.lower(current, following, scene)
+            inputs = _inputs(scene)
+            if isinstance(inputs, torch.Tensor):  # of several inputs only the one without data is known here
+                check_lowered(current, following, inputs.numpy(), step.brief, part)
             current = following
         shutil.move(current, target)
     return target
@@ -173,12 +185,17 @@ def _keep(model: Model, folder: Path, module: nn.Module, name: str) -> Path:
     return folder / name
 
 
+def _inputs(scene: Context) -> Inputs:
+    """A few real inputs, or noise where there are none."""
+    if scene.calibration is not None and len(scene.calibration):
+        return scene.calibration[:16].clone()
+    several = tensors_map(lambda one: torch.cat([one] * 4) if one.shape[0] == 1 else one, scene.example)
+    return noise_like(several, scene.seed)
+
+
 @torch.no_grad()
 def _check_finite(module: nn.Module, scene: Context, step: Step) -> None:
-    """Run a few real inputs, or noise where there are none."""
-    noise = torch.randn(scene.example.shape, generator=torch.Generator().manual_seed(scene.seed))
-    inputs = scene.calibration[:8] if scene.calibration is not None else noise
-    if not bool(module(inputs).isfinite().all()):
+    if not all(bool(one.isfinite().all()) for one in flatten(call(module, _inputs(scene)))):
         raise StepFailed(
             f"After {step.expression()} the network gives NaN or infinite outputs. "
             "Use a higher rank or a smaller ratio, or leave out the layers that the plan marks."

@@ -23,6 +23,7 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 #: What `run` shows: the estimate's name, its label, and how its value is written.
 FIGURES = (
     ("accuracy", "accuracy", "{:.2%}"),
+    ("accuracy_change", "change on the same images", ""),
     ("agreement", "agreement with the original", "{:.2%}"),
     ("macs", "MACs", "{:,.0f}"),
     ("params", "parameters", "{:,.0f}"),
@@ -89,7 +90,7 @@ def run(
     out: Annotated[Path, typer.Option(help="The folder for the exported files; made where missing.")],
     data: Annotated[str, typer.Option(help="The data set that it is measured on.")] = "fashion-mnist",
     format: Annotated[str, typer.Option(help="onnx, safetensors or bundle.")] = "onnx",  # noqa: A002  # the option's name
-    study: Annotated[Path | None, typer.Option(help="A folder to keep the study in, and to reuse it from.")] = None,
+    study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
 ) -> None:
     """Apply a recipe to a model, measure the result against the original, export it and verify the export."""
     import workbench as wb
@@ -138,7 +139,7 @@ def dashboard(
 
 def _layer_table(model: Model) -> Table:
     totals = model.network.totals
-    table = _table(f"{model.name}: cost for one input of shape {tuple(model.example.shape[1:])}")
+    table = _table(f"{model.name}: cost for one input of shape {model.shape}")
     for name in ("layer", "kind", "output", "MACs", "parameters", "memory access, bytes"):
         table.add_column(name, justify="left" if name in {"layer", "kind", "output"} else "right")
     for x in model.network.layers:
@@ -156,13 +157,19 @@ def _comparison(original: Variant, variant: Variant) -> Table:
     table.add_column("")
     for each in (original, variant):
         table.add_column(each.name, justify="right")
-    for key, label, pattern in (one for one in FIGURES if one[0] in original.estimates):
-        table.add_row(label, *(_cell(each, key, pattern) for each in (original, variant)))
+    for key, label, pattern in (one for one in FIGURES if one[0] in variant.estimates):
+        table.add_row(label, *(_figure(each, key, pattern) for each in (original, variant)))
     return table
 
 
-def _cell(variant: Variant, key: str, pattern: str) -> str:
+def _figure(variant: Variant, key: str, pattern: str) -> str:
+    if key not in variant.estimates:  # of an original that an earlier version measured
+        return ""
+    from workbench.measure.wording import points
+
     estimate = variant[key]
+    if not pattern:  # a paired difference
+        return points(estimate) if variant.recipe.steps else ""
     if estimate.low == estimate.high:
         return pattern.format(estimate.value)
     return f"{pattern.format(estimate.value)} ({pattern.format(estimate.low)} to {pattern.format(estimate.high)})"

@@ -26,8 +26,10 @@ HOST = "127.0.0.1"
 #: Addresses that stand for every one of this machine.
 EVERYWHERE = frozenset({"0.0.0.0", "::", ""})
 SOURCE = "import workbench as wb\n\nwb.app()"
-#: The largest upload that the page accepts, with room for the base64 of it; tornado's own limit is 10 MB.
-MAX_MESSAGE_BYTES = 256 * 1024**2
+#: The largest message that a page may send: uploads travel in pieces of half a megabyte.
+MAX_MESSAGE_BYTES = 1024**2
+#: Bytes a second that a kernel may say to its page: downloads travel through its channel, in pieces that it asks for.
+SAID_BYTES = 256 * 1024**2
 START_SECONDS = 60.0
 #: Seconds that the address is held back until kernels can be forked at once; without that they start more slowly.
 IMPORT_SECONDS = 20.0
@@ -116,23 +118,22 @@ def configuration(port: int, preheat: bool = True, site: Site = Site()) -> dict[
                 "ws_ping_interval": 0,
             },
         },
-        "Server": {"max_visitors": site.visitors},
+        "Server": {},
         "VoilaConfiguration": {
             "preheat_kernel": preheat,
             "template": "workbench",
-            "multi_kernel_manager_class": "workbench_widgets.server.Kernels",
+            "multi_kernel_manager_class": "workbench_widgets.kernels.Kernels",
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
         },
-        # Downloads travel through the kernel's channel: 1 MB a second, the default, is for notebooks that print.
-        "ZMQChannelsWebsocketConnection": {"iopub_data_rate_limit": MAX_MESSAGE_BYTES},
+        "ZMQChannelsWebsocketConnection": {"iopub_data_rate_limit": SAID_BYTES},  # the default is for notebooks
         "VoilaKernelManager": {"default_pool_size": 1},
         "MappingKernelManager": {
             "cull_idle_timeout": CLOSED_SECONDS,
             "cull_interval": 60,
             "buffer_offline_messages": False,  # a page that comes back asks for what it shows by then
         },
-        "Kernels": {"cull_open_timeout": OPEN_SECONDS},
+        "Kernels": {"cull_open_timeout": OPEN_SECONDS, "max_visitors": site.visitors},
         "KernelRestarter": {"restart_limit": 0},
         # Where there are sockets in files, other users of the machine cannot reach the kernel's.
         "KernelManager": {"transport": "ipc" if os.name == "posix" else "tcp"},
@@ -170,6 +171,8 @@ def serving(
         for one in (home, page, visitors):
             one.mkdir()
         told, kernel = configuration(port, preheat, site), "python3"
+        if os.name == "posix":  # elsewhere a process does not learn that the one that started it is gone
+            told["Server"] |= {"starter": os.getpid(), "folder": folder}
         if sys.platform == "linux":
             told["Server"]["nursery"], kernel = str(home / "nursery"), "workbench"
             _write_kernel(home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -47,6 +48,17 @@ class OverQuota(WorkbenchError):
 
 class Cancelled(WorkbenchError):
     """The user cancelled the job; everything finished before is kept."""
+
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxlist, _short.maxtuple, _short.maxdict = 2, 4, 4, 12
+_short.maxstring = _short.maxother = 80
+_short.maxlong = 40
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: on one line, and short however large it is."""
+    return " ".join(_short.repr(value).split())
 
 
 def unknown(kind: str, value: object, known: Iterable[str]) -> UnknownName:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
@@ -21,9 +22,9 @@ class Estimate:
     n: int = 1
     unit: str = ""
 
-    def overlaps(self, other: Estimate) -> bool:
-        """True when the two intervals share a point: the difference is not distinguishable."""
-        return self.low <= other.high and other.low <= self.high
+    def holds(self, value: float) -> bool:
+        """Whether the interval holds a value: a difference that holds 0, or a ratio that holds 1, may be none."""
+        return self.low <= value <= self.high
 
     def __float__(self) -> float:
         return float(self.value)
@@ -54,3 +55,68 @@ def wilson(right: int, n: int) -> Estimate:
     low = 0.0 if right == 0 else centre - half
     high = 1.0 if right == n else centre + half
     return Estimate(p, low, high, n)
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """McNemar's exact test, two-sided: how likely discordant pairs fall so unevenly if neither side is better.
+
+    `lost` and `gained` are the inputs that the first alone and the second alone gets right; each discordant pair is
+    then the throw of a fair coin. Source: McNemar 1947, in its exact form.
+    """
+    count, ways, tail = lost + gained, 1, 0
+    for k in range(min(lost, gained) + 1):
+        tail += ways
+        ways = ways * (count - k) // (k + 1)
+    return min(1.0, 2 * tail / (1 << count))  # integers until the end: no underflow for thousands of pairs
+
+
+def paired_change(lost: int, gained: int, n: int) -> Estimate:
+    """The change of a share on the same `n` inputs, `(gained - lost) / n`, with Tango's 95 % score interval.
+
+    The interval holds every difference that a score test would not reject. Of Tango's, Newcombe's (method 10),
+    Bonett and Price's, Agresti and Min's and Wald's it covers nearest to 95 % down to a handful of discordant pairs:
+    `benchmarks/paired.py` has the figures. Source: Tango 1998, "Equivalence test and confidence interval for the
+    difference in proportions for the paired-sample design", Statistics in Medicine 17.
+    """
+    if n <= 0 or min(lost, gained) < 0 or lost + gained > n:
+        raise ValueError(f"of n={n} inputs, lost={lost} and gained={gained} cannot be")
+    change = (gained - lost) / n
+
+    def rejects(difference: float) -> bool:
+        return abs(_score(lost, gained, n, difference)) > Z95
+
+    return Estimate(change, _edge(rejects, change, -1.0), _edge(rejects, change, 1.0), n)
+
+
+def _score(lost: int, gained: int, n: int, difference: float) -> float:
+    """Tango's statistic for a true difference: standard normal where it is true.
+
+    Its variance is that of the most likely share of lost inputs under that difference.
+    """
+    b = (2 * n - gained + lost) * difference - lost - gained
+    c = -lost * difference * (1 - difference)
+    share = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+    variance = n * (2 * share + difference * (1 - difference))
+    gap = gained - lost - n * difference
+    return gap / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, gap) if gap else 0.0
+
+
+def _edge(rejects: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Where a test begins to reject between a difference that it accepts and one beyond, to 15 digits."""
+    if not rejects(outside):
+        return outside
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if rejects(middle) else (middle, outside)
+    return inside
+
+
+def quotient(above: Estimate, below: Estimate) -> Estimate:
+    """How many times `above` is `below`, for two positive ratios to the same thing that were measured apart.
+
+    The halves of the intervals are added in quadrature on the log scale (Zou and Donner 2008).
+    """
+    value = above.value / below.value
+    less = math.hypot(math.log(above.value / above.low), math.log(below.high / below.value))
+    more = math.hypot(math.log(above.high / above.value), math.log(below.value / below.low))
+    return Estimate(value, value * math.exp(-less), value * math.exp(more), min(above.n, below.n), above.unit)

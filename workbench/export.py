@@ -20,8 +20,10 @@ import numpy as np
 
 from workbench import quota
 from workbench.callable_module import make_callable
+from workbench.calling import answer
 from workbench.coding import decode, pack
 from workbench.content import MANIFEST, digest
+from workbench.data.batches import batches
 from workbench.disk import keep_on_disk, told, workspace
 from workbench.errors import BadValue, ExportFailed, unknown
 from workbench.estimate import Estimate
@@ -218,9 +220,9 @@ def _outputs(variant: Variant, written: Path, inputs: torch.Tensor) -> np.ndarra
             return outputs(_decoded(written, Path(folder) / "model.onnx"), inputs)
     import torch
 
-    module = restore(variant.model, written)
+    module = restore(written)
     with torch.no_grad():
-        return torch.cat([module(part) for part in inputs.split(BATCH)]).numpy()
+        return torch.cat([answer(module, part) for part in batches(inputs, BATCH)]).numpy()
 
 
 def _decoded(bundle: Path, target: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from workbench.variant import Variant
 
 #: Measured columns, each with `_low` and `_high` beside it: the ends of its 95 % interval.
-MEASURED = ("accuracy", "validation_accuracy", "latency_ms", "speedup")
+MEASURED = (
+    "accuracy", "accuracy_change", "validation_accuracy", "validation_accuracy_change", "latency_ms", "speedup",
+)  # fmt: skip
 #: Counted or computed columns.
 EXACT = (
     "macs", "params", "memory_access_bytes", "peak_activation_bytes", "file_bytes", "compressed_bytes", "huffman_bytes",
@@ -25,18 +28,52 @@ EXACT = (
 COLUMNS = (
     "id", "name", "recipe", "is_baseline",
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
-    *EXACT, "verdict", "machine", "notes", "created", "tags", "annotation",
+    *EXACT, "verdict", "machine", "latency_note", "notes", "created", "tags", "annotation",
 )  # fmt: skip
+
+#: Said of milliseconds that were measured on another machine than the original's.
+CONVERTED = "converted: the original's milliseconds on its machine over this variant's speed-up on another"
 
 
 def to_frame(variants: Sequence[Variant]) -> pd.DataFrame:
-    """The columns of `COLUMNS`, then those of other figures, such as a metric's; one that was not measured is NaN."""
+    """The columns of `COLUMNS`, then those of other figures, such as a metric's; one that was not measured is NaN.
+
+    Milliseconds of other machines than the original's are converted, see `on_one_machine`. `attrs["samples"]` holds
+    what paired comparison needs: for each figure, by id, what `Sample.write` gives.
+    """
     import pandas as pd
 
     known = {*MEASURED, *EXACT}
     more = list(dict.fromkeys(name for variant in variants for name in variant.estimates if name not in known))
     columns = [*COLUMNS, *(f"{name}{end}" for name in more for end in ("", "_low", "_high"))]
-    return pd.DataFrame([_row(variant, (*MEASURED, *more)) for variant in variants], columns=columns)
+    frame = pd.DataFrame([_row(variant, (*MEASURED, *more)) for variant in variants], columns=columns)
+    samples: dict[str, dict[str, str]] = {}
+    for variant in variants:
+        for name, text in variant.written.items():
+            samples.setdefault(name, {})[variant.id] = text
+    frame.attrs["samples"] = samples
+    return on_one_machine(frame)
+
+
+def on_one_machine(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the milliseconds of every row as on the original's machine.
+
+    Those that were measured on another machine become the original's divided by the row's own speed-up, which was
+    timed in turns there; `latency_note` says so. Without the original they stay missing.
+    """
+    if frame.empty:
+        return frame
+    original = frame[frame["is_baseline"].astype(bool)]
+    home = original["machine"].iloc[0] if len(original) else frame["machine"].iloc[0]
+    away = (frame["machine"] != home) & (frame["latency_note"] == "")
+    if not away.any():
+        return frame
+    frame = frame.copy()
+    ms = float(original["latency_ms"].iloc[0]) if len(original) else math.nan
+    for end, other in (("", ""), ("_low", "_high"), ("_high", "_low")):  # faster is fewer milliseconds
+        frame.loc[away, f"latency_ms{end}"] = ms / frame.loc[away, f"speedup{other}"]
+    frame.loc[away, "latency_note"] = CONVERTED
+    return frame
 
 
 def where_rows(frame: pd.DataFrame, condition: str | None) -> pd.DataFrame:
@@ -61,6 +98,7 @@ def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:
         "is_baseline": not variant.recipe.steps,
         "verdict": variant.verdict,
         "machine": variant.machine,
+        "latency_note": "",
         "notes": " ".join(variant.notes),
         "created": variant.created,
         "tags": ", ".join(variant.tags),

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from workbench import quota
-from workbench.errors import BadValue
+from workbench.errors import BadFile, BadValue, WorkbenchError
 from workbench.naming import Label, Names
+from workbench.recipe import Recipe
+from workbench.storage import Damaged, Record, Storage
 
 if TYPE_CHECKING:
-    from workbench.storage import Storage
     from workbench.variant import Variant
 
 #: Names the folder of studies that are given no path; empty: these are not kept.
@@ -35,18 +36,33 @@ def home(name: str, *content: str) -> Path | None:
     if given == "" or os.environ.get("WORKBENCH_PUBLISHED") == "1" or quota.here() != quota.Quota():
         return None
     folder = Path(given) if given else platformdirs.user_data_path("nn-workbench", appauthor=False) / "studies"
+    if not given and not folder.is_absolute():  # a user without a home
+        return None
     digest = hashlib.sha256("\n".join(content).encode()).hexdigest()[:8]
     return folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-')[:80]}-{digest}"
 
 
 def shown(folder: Path) -> str:
     """A folder as users know it: under their home with a tilde."""
-    absolute = folder.absolute()
-    return f"~/{absolute.relative_to(Path.home())}" if absolute.is_relative_to(Path.home()) else str(absolute)
+    absolute, own = folder.absolute(), Path("~").expanduser() if "HOME" in os.environ else None
+    return f"~/{absolute.relative_to(own)}" if own and absolute.is_relative_to(own) else str(absolute)
+
+
+def unreadable(identity: str, text: str, why: Exception) -> str:
+    """A sentence that names a stored variant which cannot be read, and how to get it back."""
+    try:
+        recipe = Recipe.from_json(text)
+        name, again = recipe.name, f"study.run({recipe.code().rpartition('recipe = ')[2].strip()})"
+    except (WorkbenchError, RecursionError):
+        name, again = text[:100], "study.run(recipe)"
+    return (
+        f"The variant {name} ({identity}) in the study's database cannot be read and is left out; the others are here. "
+        f"Reason: {why} Where a later version wrote it, update the workbench; else run its recipe again: {again}."
+    )
 
 
 class Keeping(ABC):
-    """The part of a `Study` that names, tags, annotates and deletes variants. All of it is kept with the study."""
+    """The part of a `Study` that takes in what is stored, and names, tags, annotates and deletes variants."""
 
     _storage: Storage
     _variants: dict[str, Variant]
@@ -58,19 +74,27 @@ class Keeping(ABC):
     def _own(self, variant: Variant | str) -> Variant:
         """The variant itself, which must be one of this study's."""
 
+    @abstractmethod
+    def find(self, recipe: Recipe) -> Variant | None:
+        """The finished variant of a recipe, or None."""
+
+    @abstractmethod
+    def _variant(self, record: Record) -> Variant:
+        """The variant of a stored row."""
+
     def rename(self, variant: Variant | str, name: str) -> None:
         """Call a variant, or the one of this id, otherwise; "" gives it the name of its recipe back.
 
         Raises: `BadValue` for a name that another variant has, `StorageFailed`.
         """
-        name, own = _text("name", name), self._own(variant)
+        name, own = _text("name", name), self._labelled(variant)
         if name and self._names.taken(name, own.id):
             raise BadValue(f"Another variant is called {name!r} already. Choose another name.")
         self._label(own, replace(self._names.label(own.id), name=name))
 
     def tag(self, variant: Variant | str, *tags: str) -> None:
         """Put tags on a variant, beside those that it has. Raises: `BadValue`, `StorageFailed`."""
-        new, own = [_text("tag", tag) for tag in tags], self._own(variant)
+        new, own = [_text("tag", tag) for tag in tags], self._labelled(variant)
         if not all(new):
             raise BadValue("A tag is empty. Give it a word: study.tag(variant, 'best').")
         label = self._names.label(own.id)
@@ -78,7 +102,7 @@ class Keeping(ABC):
 
     def untag(self, variant: Variant | str, *tags: str) -> None:
         """Take tags off a variant; without any named, all. Raises: `BadValue`, `StorageFailed`."""
-        own = self._own(variant)
+        own = self._labelled(variant)
         label = self._names.label(own.id)
         self._label(own, replace(label, tags=tuple(one for one in label.tags if tags and one not in tags)))
 
@@ -86,7 +110,7 @@ class Keeping(ABC):
         """Write a text beside a variant, in the place of an earlier one. Raises: `BadValue`, `StorageFailed`."""
         if not isinstance(text, str):
             raise BadValue(f"An annotation is a text, got {text!r}.")
-        own = self._own(variant)
+        own = self._labelled(variant)
         self._label(own, replace(self._names.label(own.id), text=text))
 
     def delete(self, variant: Variant | str) -> None:
@@ -106,6 +130,41 @@ class Keeping(ABC):
             self._names.labels.pop(identity, None)
             self._unreadable.pop(identity, None)
             self._name()
+
+    def _whole(self, recipe: Recipe) -> Variant | None:
+        """The finished variant of a recipe, where its files are what was measured."""
+        found = self.find(recipe)
+        return found if found is not None and found.whole else None
+
+    def _restore(self) -> None:
+        """Take in what is stored and not known here yet."""
+        found = []
+        for one in self._storage.records():
+            known = self._variants.get(one.id)
+            if isinstance(one, Record) and known and (known.artefact.name, known.weights.name) == (one.onnx, one.state):
+                continue
+            try:
+                if isinstance(one, Damaged):
+                    raise BadFile(one.why)
+                found.append(self._variant(one))
+            except (WorkbenchError, RecursionError) as error:
+                self._unreadable.setdefault(one.id, unreadable(one.id, one.recipe, error))
+        self._take(*found)
+
+    def _take(self, *variants: Variant) -> None:
+        with self._lock:
+            for one in variants:
+                self._variants[one.id] = one
+                self._unreadable.pop(one.id, None)
+            self._name()
+
+    def _labelled(self, variant: Variant | str) -> Variant:
+        """The variant itself, once what other processes wrote on the study's variants is known."""
+        own, labels = self._own(variant), self._storage.labels()
+        with self._lock:
+            self._names.labels = labels
+            self._name()
+        return own
 
     def _label(self, variant: Variant, label: Label) -> None:
         self._storage.label(variant.id, label)

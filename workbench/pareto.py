@@ -1,22 +1,30 @@
-"""The Pareto front of a frame: what no other row beats in both columns."""
+"""The Pareto front of a frame: what no other row beats in both columns, ties in favour of the simpler."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import unknown
+from workbench.estimate import Estimate, quotient
+from workbench.measure.paired import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns of which more is better; of every other, less is, unless the frame's `attrs` say so.
 MORE_IS_BETTER = frozenset({"accuracy", "agreement", "miou", "top5", "speedup", "predicted_speedup"})
+#: Columns that the ratio in turns decides where every row has one.
+TIMED = frozenset({"latency_ms", "speedup"})
 
 
 def front(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """The rows that no other row equals or beats in `x` and `y` and beats in one, sorted by `x`.
 
-    Rows with a missing value in either column are left out; of rows equal in both all stay.
+    A row that cannot be told from a simpler one leaves its place to it: with a paired interval (from
+    `attrs["samples"]`, or of the ratio in turns) that holds no difference, or equal figures, in both columns. Simpler
+    is what has fewer steps, and of as many what came first. Speed is ranked by the ratio in turns where there is one.
+    Rows with a missing value in either column are left out.
     Raises: `UnknownName` for a column that is not in the frame.
     """
     for column in (x, y):
@@ -25,16 +33,74 @@ def front(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     rows = frame.dropna(subset=[x, y])
     if rows.empty:
         return rows
-    costs = rows[[x, y]].astype(float).copy()
-    for column in (x, y):
-        if more_is_better(frame, column):
-            costs[column] *= -1
-    values = costs.to_numpy()
-    keep = [not ((values <= v).all(axis=1) & (values < v).any(axis=1)).any() for v in values]
-    return rows[keep].sort_values(x)
+    ties = Ties(rows, x, y)
+    kept = {ties.simplest(place) for place in range(len(rows)) if not ties.beaten(place)}
+    return rows.iloc[sorted(kept)].sort_values(x)
+
+
+class Ties:
+    """The rows of a frame by two columns: which is beaten by which, and which cannot be told from which."""
+
+    def __init__(self, rows: pd.DataFrame, x: str, y: str) -> None:
+        self.rows, self.columns = rows, (x, y)
+        self.costs = rows[[self._ranked(column) for column in (x, y)]].to_numpy(float, copy=True)
+        for place, column in enumerate((x, y)):
+            if more_is_better(rows, self._ranked(column)):
+                self.costs[:, place] *= -1
+        self.order = sorted(range(len(rows)), key=self._complexity)
+        self._samples: dict[tuple[str, int], Sample | None] = {}
+
+    def beaten(self, place: int) -> bool:
+        """Whether some row is at least as good in both columns and better in one."""
+        return bool(self._beating(place).any())
+
+    def simplest(self, place: int) -> int:
+        """The simplest row that cannot be told from this one, and that no row beats which can be told from it."""
+        for other in self.order:
+            if other == place:
+                break
+            if self.tied(other, place) and all(self.tied(one, other) for one in self._beating(other).nonzero()[0]):
+                return other
+        return place
+
+    def tied(self, one: int, two: int) -> bool:
+        """Whether two rows cannot be told apart in either column."""
+        return all(self._tied(column, one, two) for column in self.columns)
+
+    def _beating(self, place: int) -> Any:
+        values, mine = self.costs, self.costs[place]
+        return (values <= mine).all(axis=1) & (values < mine).any(axis=1)
+
+    def _ranked(self, column: str) -> str:
+        timed = column in TIMED and "speedup" in self.rows and bool(self.rows["speedup"].notna().all())
+        return "speedup" if timed else column
+
+    def _complexity(self, place: int) -> tuple[int, int]:
+        recipe = self.rows["recipe"].iloc[place] if "recipe" in self.rows else "[]"
+        return len(json.loads(recipe)), place
+
+    def _tied(self, column: str, one: int, two: int) -> bool:
+        if self.rows[column].iloc[one] == self.rows[column].iloc[two]:
+            return True
+        if self._ranked(column) == "speedup" and "speedup_low" in self.rows:
+            return quotient(self._speedup(one), self._speedup(two)).holds(1)
+        before, after = self._sample(column, one), self._sample(column, two)
+        return before is not None and after is not None and before.change_to(after).holds(0)
+
+    def _speedup(self, place: int) -> Estimate:
+        value, low, high = (float(self.rows[f"speedup{end}"].iloc[place]) for end in ("", "_low", "_high"))
+        return Estimate(value, low, high)
+
+    def _sample(self, column: str, place: int) -> Sample | None:
+        key = column, place
+        if key not in self._samples:
+            known = self.rows.attrs.get("samples", {}).get(column, {})
+            text = known.get(self.rows["id"].iloc[place]) if "id" in self.rows else None
+            self._samples[key] = None if text is None else Sample.read(text)
+        return self._samples[key]
 
 
 def more_is_better(frame: pd.DataFrame, column: str) -> bool:
     """Whether the larger figure of a column is the better one."""
-    name = column.removeprefix("validation_")
+    name = column.removeprefix("validation_").removesuffix("_change")
     return name in MORE_IS_BETTER or name in frame.attrs.get("more_is_better", ())

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import BadValue, Cancelled, StepFailed, WorkbenchError
-from workbench.estimate import Estimate, wilson
+from workbench.estimate import Estimate, paired_change, wilson
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import in_batches
 from workbench.measure.latency import Subject, interleave
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from workbench.variant import Variant
 
 Array = npt.NDArray[Any]
-MEASURED = ("accuracy", "disagreement", "latency_ms", "speedup")
+MEASURED = ("accuracy", "accuracy_change", "disagreement", "latency_ms", "speedup")
 COLUMNS = (
     "runtime", "threads",
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
@@ -58,10 +58,11 @@ def portability(
     """One row a runtime and thread count, the default runtime first.
 
     `runtimes`: names; None takes every installed one. `images`: of the test split, at most. Columns:
-    `accuracy`; `disagreement`, the share of images whose answer is not the default runtime's;
-    `latency_ms` at batch 1; `speedup` over the default runtime at the same threads, taken in turns with
-    it (each with `_low` and `_high`); `largest_logit_difference` from the default runtime at one
-    thread; `note`, why a runtime refused. Numbers that were not taken are NaN.
+    `accuracy`; `accuracy_change` from the default runtime on the same images; `disagreement`, the share of
+    images whose answer is not the default runtime's; `latency_ms` at batch 1; `speedup` over the default
+    runtime at the same threads, taken in turns with it (each with `_low` and `_high`);
+    `largest_logit_difference` from the default runtime at one thread; `note`, why a runtime refused. Numbers
+    that were not taken are NaN.
 
     Raises: `UnknownName` or `BadValue` for a runtime that does not exist or is not installed, `BadValue`
     for thread counts or images that make no sense, `Cancelled`.
@@ -149,7 +150,9 @@ class Matrix:
         row = _ends("disagreement", wilson(int((answers != expected).sum()), answers.size))
         row["largest_logit_difference"] = float(np.abs(values - self.reference).max())
         if self.ask.labels is not None and values.ndim == 2:
-            row |= _ends("accuracy", wilson(int((answers == self.ask.labels).sum()), len(answers)))
+            right, before = answers == self.ask.labels, expected == self.ask.labels
+            change = paired_change(int((before & ~right).sum()), int((~before & right).sum()), len(right))
+            row |= _ends("accuracy", wilson(int(right.sum()), len(right))) | _ends("accuracy_change", change)
         return row
 
     def _time(self, one: Runtime, file: Path, threads: int, report: Reporter) -> dict[str, Any]:
@@ -175,6 +178,8 @@ def write_exported(variant: Variant, path: Path) -> None:
             "network, which does not hold it."
         )
     example = variant.model.example
+    if not isinstance(example, torch.Tensor):
+        raise StepFailed("This runtime is asked for networks of one input, and this one takes several.")
     pair = torch.cat([example, example])  # a batch of one would be taken for a constant
     reasons = []
     for size in (torch.export.Dim("batch", max=LARGEST_BATCH), torch.export.Dim.AUTO):

@@ -32,7 +32,7 @@ def published(study: Study) -> Published | None:
     content = json.loads(file.read_text(encoding="utf-8"))
     if (content["model"], content["data"]) != (study.model.hash, study.data.hash):
         return None
-    variants = tuple(_variant(study, entry) for entry in content["variants"])
+    variants = tuple(_variant(study, entry, content["machine"]) for entry in content["variants"])
     return Published(content["machine"], content["created"], variants)
 
 
@@ -44,6 +44,7 @@ def publish(study: Study, machine: str, created: str) -> str:
             "notes": list(variant.notes),
             "verdict": variant.verdict,
             "estimates": {name: _rounded(estimate) for name, estimate in variant.estimates.items()},
+            "samples": dict(variant.written),
         }
         for variant in study.variants
     ]
@@ -55,7 +56,7 @@ def _rounded(estimate: Estimate) -> list[Any]:
     return [float(f"{value:.6g}") if isinstance(value, float) else value for value in asdict(estimate).values()]
 
 
-def _variant(study: Study, entry: dict[str, Any]) -> Variant:
+def _variant(study: Study, entry: dict[str, Any], machine: str) -> Variant:
     recipe = Recipe.from_list(entry["recipe"])
     return Variant(
         id=study.id_of(recipe),
@@ -67,4 +68,6 @@ def _variant(study: Study, entry: dict[str, Any]) -> Variant:
         weights=Path("measured-elsewhere"),
         notes=tuple(entry["notes"]),
         verdict=entry.get("verdict", ""),
+        machine=machine,
+        written=entry.get("samples", {}),
     )

@@ -58,7 +58,8 @@ class Quota:
             import resource
         except ImportError:
             return
-        size = int(self.memory_mb * MEGABYTE)
+        size, hard = int(self.memory_mb * MEGABYTE), resource.getrlimit(resource.RLIMIT_DATA)[1]
+        size = size if hard == resource.RLIM_INFINITY else min(size, hard)  # nobody may raise what was set before
         resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
     def check_room(self, more: int = 0) -> None:

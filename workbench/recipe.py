@@ -14,8 +14,9 @@ import yaml
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.disk import told
-from workbench.errors import BadFile, BadValue, unknown
+from workbench.errors import BadValue, shown, unknown
 from workbench.steps.base import REGISTRY, WITH_WEIGHTS, Layers, Lower, Prediction, Row, Sketch, Step, select
+from workbench.untrusted import parse_json, parse_yaml, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The recipes that come with the package.
 CATALOGUE = Path(__file__).with_name("recipes")
+#: Steps that a recipe from a file may have.
+MOST_STEPS = 100
 
 
 def recipes() -> pd.DataFrame:
@@ -183,23 +186,19 @@ class Recipe:
         """The recipe of `to_list`. Raises `UnknownName` for a step or setting, `BadValue` for its value."""
         if not isinstance(steps, list):
             raise BadValue(f"A recipe is a list of steps, got {type(steps).__name__}.")
+        if len(steps) > MOST_STEPS:
+            raise BadValue(f"The recipe has {len(steps):,} steps; at most {MOST_STEPS} are taken.")
         return cls(tuple(_step(entry) for entry in steps))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """The recipe of `to_json`. Raises as `from_list`, and `BadFile`."""
-        try:
-            return cls.from_list(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise BadFile(f"The text is not JSON: {error}.") from error
+        return cls.from_list(parse_json(text, "The recipe"))
 
     @classmethod
     def from_yaml(cls, text: str) -> Recipe:
         """The recipe of `to_yaml`, or of a bare list of steps. Raises as `from_list`, and `BadFile`."""
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BadFile(f"The text is not YAML: {error}.") from error
+        content = parse_yaml(text, "The recipe")
         return cls.from_list(content.get("recipe") if isinstance(content, dict) else content)
 
     @classmethod
@@ -211,10 +210,7 @@ class Recipe:
         path = _path(path)
         named = CATALOGUE / f"{path}.yaml"
         path = named if path.name == str(path) and named.exists() else path
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadFile(f"The recipe {path} cannot be read: {error}.") from error
+        text = read_text(path, "The recipe")
         return cls.from_json(text) if path.suffix == ".json" else cls.from_yaml(text)
 
 
@@ -258,8 +254,8 @@ def as_recipe(value: Recipe | Step) -> Recipe:
 
 
 def _step(entry: object) -> Step:
-    if not isinstance(entry, Mapping) or "step" not in entry:
-        raise BadValue(f"Each step is a mapping with a key 'step', got {entry!r}.")
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("step"), str):
+        raise BadValue(f"Each step is a mapping with the key 'step' and a name, got {shown(entry)}.")
     options = {str(k): v for k, v in entry.items() if k != "step"}
     if entry["step"] not in REGISTRY:
         raise unknown("step", entry["step"], REGISTRY)

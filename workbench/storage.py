@@ -64,7 +64,7 @@ class Record:
     def seal(self) -> str:
         """A digest of what the row says, by which a change of it is noticed."""
         figures = {name: [getattr(e, part) for part in SEALED] for name, e in self.estimates.items()}
-        said = [self.facts.get(name, "") for name in ("verdict", "machine")]
+        said = [self.facts.get(name, "") for name in ("verdict", "machine", "samples")]
         content = [self.id, self.created, self.recipe, figures, self.notes, self.onnx, self.state, said]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -9,22 +9,23 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import build
 from workbench.data import Data
+from workbench.data.classes import check_splits
 from workbench.disk import told, workspace
-from workbench.errors import BadFile, BadValue, StorageFailed, WorkbenchError, unknown
+from workbench.errors import BadFile, BadValue, StorageFailed, unknown
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
 from workbench.keeping import Keeping, home, shown
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Function, Metric, as_metric
-from workbench.measure.quality import has_classes, principal
+from workbench.measure.quality import changes, principal
 from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
@@ -32,11 +33,13 @@ from workbench.naming import Names
 from workbench.pareto import front
 from workbench.recipe import Recipe, as_recipe
 from workbench.steps.base import Step
-from workbench.storage import Damaged, Record, Storage
+from workbench.storage import Record, Storage
 from workbench.variant import Variant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SAMPLES = "samples"  # the fact that paired comparison reads
 
 
 class Study(Examination, Keeping):
@@ -73,7 +76,7 @@ class Study(Examination, Keeping):
         keep: bool = True,
     ) -> None:
         self.model, self.data, self.recalibrate = model, data, recalibrate
-        _check_fit(model, data)
+        _check_fit(model, data, classified=metric is None)
         self.metric = None if metric is None else as_metric(metric)
         #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
         self.measure = principal(data, self.metric)
@@ -140,8 +143,7 @@ class Study(Examination, Keeping):
         if progress is True and not self._said:
             self._said = True
             print(f"This study is kept in {shown(self.path)}.", file=sys.stderr)
-        found = self.find(recipe)
-        return found if found is not None and found.whole else follow(self.submit(recipe), progress)
+        return self._whole(as_recipe(recipe)) or follow(self.submit(recipe), progress)
 
     def submit(self, recipe: Recipe | Step) -> Job[Variant]:
         """The same without blocking: `job.progress`, `job.cancel()`, `job.result()`."""
@@ -156,7 +158,7 @@ class Study(Examination, Keeping):
             frame.attrs["more_is_better"] = [self.metric.name]
         return frame
 
-    def pareto(self, y: str = "", x: str = "latency_ms", where: str | None = None) -> pd.DataFrame:
+    def pareto(self, y: str = "", x: str = "speedup", where: str | None = None) -> pd.DataFrame:
         """The rows of `frame()` that no other beats in both `y` and `x`, sorted by `x`.
 
         `y` is accuracy, or what this study measures in its place. `where` limits the rows first, in pandas'
@@ -167,20 +169,25 @@ class Study(Examination, Keeping):
 
     def _make(self, recipe: Recipe, report: Reporter) -> Variant:
         self._restore()  # what another process may have finished in the meantime
-        found = self.find(recipe)
-        if found is not None and found.whole:
+        found = self._whole(recipe)
+        if found is not None:
             return found
         if not recipe.steps:
             prepare(report.part(0.0, 0.1))
             report = report.part(0.1, 1.0)
-        original = self.find(Recipe())
-        if recipe.steps and (original is None or not original.whole):
+        elif self._whole(Recipe()) is None:
             self._make(Recipe(), report.part(0.0, 0.3))
             report = report.part(0.3, 1.0)
-        if found is not None:
-            report.note("Its files were missing or changed, so it was made and measured again.")
-        with told(self.path, f"Running {recipe.name}", self._need), workspace(self.path) as folder:
-            variant = self._work(recipe, folder, report)
+        if self.find(recipe) is not None:
+            report.note(f"The files of {recipe.name} were missing or changed, so it was made and measured again.")
+        try:
+            with told(self.path, f"Running {recipe.name}", self._need), workspace(self.path) as folder:
+                variant = self._work(recipe, folder, report)
+        except StorageFailed:
+            self._restore()  # another process that was first with it has tidied up what both were working on
+            if (found := self._whole(recipe)) is None:
+                raise
+            return found
         self._take(variant)
         return variant
 
@@ -196,7 +203,8 @@ class Study(Examination, Keeping):
         save_variant(module, self.model, state, recipe=recipe.to_json())
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
-        estimates = measure(artefact, baseline, self.data, report.part(lowered, 1.0), self.metric)
+        estimates, samples = measure(artefact, baseline, self.data, report.part(lowered, 1.0), self.metric)
+        estimates |= changes(samples, original.samples if original else None)
         network = build.network_of(module, self.model, recipe)
         estimates |= predict(network, self.model.network)
         others = original.estimates if original else None
@@ -212,7 +220,7 @@ class Study(Examination, Keeping):
                 *report.notes,
                 *notes(estimates, others, len(self.data.classes), why),
             ),
-            facts=texts,
+            facts=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},
         )
         record = self._storage.store(record, artefact, state)
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -233,7 +241,8 @@ class Study(Examination, Keeping):
             except (BadFile, StorageFailed) as error:
                 self.notes.append(f"This study is not kept beyond this session. {error}")
         if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="workbench-")
+            with told(Path(tempfile.gettempdir()), "Making a folder for the study"):
+                self._temporary = tempfile.TemporaryDirectory(prefix="workbench-")
             path = self._temporary.name
         if not isinstance(path, (str, Path)) or path == "":
             raise BadValue(f"path is {path!r}. Give the name of a folder, or leave it out.")
@@ -243,28 +252,6 @@ class Study(Examination, Keeping):
         storage = Storage(folder)
         storage.claim(model=self.model.hash, data=self.data.hash)
         return storage
-
-    def _restore(self) -> None:
-        """Take in what is stored and not known here yet."""
-        found = []
-        for one in self._storage.records():
-            known = self._variants.get(one.id)
-            if isinstance(one, Record) and known and (known.artefact.name, known.weights.name) == (one.onnx, one.state):
-                continue
-            try:
-                if isinstance(one, Damaged):
-                    raise BadFile(one.why)
-                found.append(self._variant(one))
-            except (WorkbenchError, RecursionError) as error:
-                self._unreadable.setdefault(one.id, _unreadable(one, error))
-        self._take(*found)
-
-    def _take(self, *variants: Variant) -> None:
-        with self._lock:
-            for one in variants:
-                self._variants[one.id] = one
-                self._unreadable.pop(one.id, None)
-            self._name()
 
     def _variant(self, record: Record) -> Variant:
         folder = self._storage.artefacts
@@ -280,6 +267,7 @@ class Study(Examination, Keeping):
             created=record.created,
             verdict=str(record.facts.get("verdict", "")),
             machine=str(record.facts.get("machine", "")),
+            written=json.loads(record.facts.get(SAMPLES, "{}")),
             names=self._names,
         )
 
@@ -294,34 +282,22 @@ def _idle(recipe: Recipe, model: Model) -> list[str]:
     ]
 
 
-def _unreadable(one: Record | Damaged, why: Exception) -> str:
-    """A sentence that names a row which could not be read, and how to get its variant back."""
-    try:
-        recipe = Recipe.from_json(one.recipe)
-        name, again = recipe.name, f"study.run({recipe.code().rpartition('recipe = ')[2].strip()})"
-    except (WorkbenchError, RecursionError):
-        name, again = one.recipe[:100], "study.run(recipe)"
-    return (
-        f"The variant {name} ({one.id}) in the study's database cannot be read and is left out; the others are here. "
-        f"Reason: {why} Where a later version wrote it, update the workbench; else run its recipe again: {again}."
-    )
-
-
-def _check_fit(model: Model, data: Data) -> None:
+def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
     if not isinstance(model, Model):
         raise BadValue(f"A study needs a model from wb.load, got {type(model).__name__}.")
     if not isinstance(data, Data):
         raise BadValue(f"A study needs data from wb.data, got {type(data).__name__}.")
-    have, want = tuple(data["test"].inputs.shape[1:]), tuple(model.example.shape[1:])
+    if isinstance(model.example, (tuple, Mapping)):
+        raise BadValue(
+            f"{model.name} takes several inputs, and data here have one. plan, predict, wb.compress and wb.cost work "
+            "on it; for a study wrap it in a module of one input."
+        )
+    have, want = tuple(data["test"].inputs.shape[1:]), model.shape
     if have != want:
         raise BadValue(
             f"The images of {data.name} have shape {have}, the model {model.name} takes {want} "
             "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
-    if not has_classes(data["test"]) or len(model.network.layers[-1].output) != 1:
-        return
-    outputs, labels = model.network.layers[-1].output[-1], int(data["test"].labels.max()) + 1
-    if labels > outputs:
-        raise BadValue(
-            f"{data.name} has labels up to {labels - 1}, the model {model.name} tells {outputs} classes apart."
-        )
+    output = model.network.layers[-1].output
+    if classified and len(output) == 1:
+        check_splits(data, output[0])

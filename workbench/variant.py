@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.content import problem
+from workbench.disk import told
 from workbench.errors import BadFile, unknown
 from workbench.estimate import Estimate
 from workbench.naming import Names
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from workbench.cost.network import Network
     from workbench.data import Data
+    from workbench.measure.paired import Sample
     from workbench.models import Model
 
 
@@ -38,12 +40,24 @@ class Variant:
     created: str = ""  # ISO 8601, UTC
     verdict: str = ""  # measured against predicted speed, and why, in a sentence
     machine: str = ""  # what it was measured on: processor and fingerprint
+    #: What a paired comparison needs of each figure, by its name, as `Sample.write` gives it.
+    written: Mapping[str, str] = field(default_factory=dict, repr=False)
     names: Names = field(default_factory=Names, repr=False, compare=False)  # those of the study's variants
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.estimates:
             raise unknown(f"figure of {self.name}", name, self.estimates)
         return self.estimates[name]
+
+    @cached_property
+    def samples(self) -> dict[str, Sample]:
+        """What each figure was on the very inputs, for paired comparison; none in a study of an earlier version.
+
+        Raises: `BadFile` where it is damaged.
+        """
+        from workbench.measure.paired import Sample
+
+        return {name: Sample.read(text) for name, text in self.written.items()}
 
     @property
     def name(self) -> str:
@@ -89,7 +103,7 @@ class Variant:
         """The rewritten torch module. Steps such as int8 exist only in the artefact."""
         from workbench.models.structure import restore
 
-        return restore(self.model, self.state)
+        return restore(self.state)
 
     @cached_property
     def network(self) -> Network:
@@ -102,7 +116,8 @@ class Variant:
         """Time of every operator in ONNX Runtime, mapped to layers. See `workbench.measure.profiler.profile`."""
         from workbench.measure.profiler import profile
 
-        return profile(self.onnx, batch=batch, threads=threads, runs=runs)
+        with told(self.artefact.parent, f"Timing the operators of {self.name}"):
+            return profile(self.onnx, batch=batch, threads=threads, runs=runs)
 
     def layers(self) -> pd.DataFrame:
         """One row an operation, in execution order.

@@ -211,8 +211,8 @@ def drag_a_limit(page: Any) -> None:
         """() => Math.abs(100 * document.querySelector(".t-limit").value.split(">=")[1]
             - document.querySelector(".t-rule-y").ariaValueText.match(/[0-9.]+/)[0]) < 0.01"""
     )
-    typed.fill("latency_ms <= 0.25")
-    expect(page.locator(".t-rule-x")).to_have_attribute("aria-valuetext", "≤ 0.25 ms")
+    typed.fill("speedup >= 1.25")
+    expect(page.locator(".t-rule-x")).to_have_attribute("aria-valuetext", "≥ 1.25×")
     expect(rule).to_have_attribute("aria-valuetext", "none")
     page.locator(".t-rule-x").focus()
     page.keyboard.press("Delete")

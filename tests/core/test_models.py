@@ -1,7 +1,10 @@
 """Loading networks, describing rewritten ones as data, and what is refused."""
 
 import copy
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +14,8 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import BadFile, BadValue, StepFailed, UnknownName
-from workbench.models.structure import describe, load_variant, rebuild, restore, save_variant
+from workbench.models.structure import load_variant, restore, save_variant
+from workbench.untrusted import read_tensors
 
 BUNDLED = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
 
@@ -68,7 +72,7 @@ def test_bad_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="do not fit"):
         wb.load("fashion-vgg", weights=str(tmp_path / "other.safetensors"))
     with pytest.raises(BadFile, match="no description"):
-        restore(tiny_model(), tmp_path / "other.safetensors")
+        restore(tmp_path / "other.safetensors")
     with pytest.raises(BadFile, match=r"\.pth"):
         wb.load("net.pth")
     with pytest.raises(BadValue, match="example="):
@@ -89,37 +93,83 @@ def test_nan_weights_are_refused() -> None:
 def test_a_rewritten_network_survives_its_file(tmp_path: Path) -> None:
     model = tiny_model()
     new = rewritten(model.module)
-    assert set(describe(model.module, new)) == {"conv2", "bn1"}
     save_variant(new, model, tmp_path / "v.safetensors")
     x = torch.randn(3, 2, 12, 12)
-    torch.testing.assert_close(restore(model, tmp_path / "v.safetensors")(x), new(x), rtol=0, atol=0)
-    with pytest.raises(BadFile, match="as a module"):
-        load_variant(tmp_path / "v.safetensors")
+    torch.testing.assert_close(restore(tmp_path / "v.safetensors")(x), new(x), rtol=0, atol=0)
+    again = wb.load(tmp_path / "v.safetensors")
+    torch.testing.assert_close(again.module(x), new(x), rtol=0, atol=0)
+    assert again.example.shape == model.example.shape
+    with pytest.raises(BadFile, match="known by name"):
+        load_variant(tmp_path / "v.safetensors", by_name=True)
 
 
-def test_rebuilding_leaves_the_original_and_the_random_state_alone() -> None:
+def test_reading_a_network_leaves_the_random_state_alone(tmp_path: Path) -> None:
     model = tiny_model()
-    description, before = describe(model.module, rewritten(model.module)), model.hash
+    save_variant(model.module, model, tmp_path / "v.safetensors")
     state = torch.random.get_rng_state()
-    rebuild(model.module, description)
-    assert model.hash == before
+    restore(tmp_path / "v.safetensors")
+    wb.load(model.module, example=(1, 2, 12, 12))
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_a_description_builds_only_known_layers() -> None:
-    model = tiny_model()
-    for description in ({"type": "Popen", "arguments": {}}, {"type": "Conv2d", "arguments": {"in_channels": "x"}}):
-        with pytest.raises(BadFile, match="conv1"):
-            rebuild(model.module, {"conv1": description})
-    with pytest.raises(BadFile, match="nowhere"):
-        rebuild(model.module, {"nowhere.conv": {"type": "Identity", "arguments": {}}})
+def _tampered(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A stored network whose description was changed by hand."""
+    model, path = tiny_model(), tmp_path / "v.safetensors"
+    save_variant(model.module, model, path)
+    state, metadata = read_tensors(path)
+    structure = json.loads(metadata["structure"])
+    change(structure)
+    save_file(state, path, {**metadata, "structure": json.dumps(structure)})
+    return path
 
 
-def test_what_cannot_be_written_down_is_refused() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s["layers"]["conv1"].update(type="Popen"),
+        lambda s: s["layers"]["conv1"]["arguments"].update(in_channels="x"),
+        lambda s: s["layers"]["conv1"]["arguments"].update(device="cpu"),
+        lambda s: s["layers"]["conv1"]["arguments"].update(out_channels=1 << 40),
+        lambda s: s["nodes"][1].update(op="call_function", target="os.system"),
+        lambda s: s["nodes"][1].update(op="call_function", target="aten.from_file.default"),
+        lambda s: s["nodes"][1].update(op="call_function", target="torch.load"),
+        lambda s: s["nodes"][1].update(op="call_method", target="register_hook"),
+        lambda s: s["nodes"][1].update(op="call_module", target="nowhere"),
+        lambda s: s["nodes"][0].update(target="x=[].append(1)"),
+        lambda s: s["nodes"][1].update(target='conv1"), print("in", "'),
+        lambda s: s["nodes"][1].update(kwargs={"dict": [["x=print(1), y", 1]]}),
+        lambda s: s["nodes"][1].update(target="conv1\n    print(1)"),
+        lambda s: s["nodes"][1].update(args={"tuple": [{"node": "unheard"}]}),
+        lambda s: s.update(version=99),
+        lambda s: s.update(nodes="x"),
+        lambda s: s.pop("layers"),
+        lambda s: s.update(example={"inputs": 3}),
+        lambda s: s.update(shared={"conv1.weight": "conv9.weight"}),
+    ],
+)  # fmt: skip
+def test_a_description_builds_only_what_is_known(change: Callable[[dict[str, Any]], object], tmp_path: Path) -> None:
+    with pytest.raises(BadFile):
+        wb.load(_tampered(tmp_path, change))
+
+
+def test_a_network_from_a_file_may_not_ask_for_all_memory(tmp_path: Path) -> None:
+    resize = {"name": "big", "op": "call_module", "target": "big", "args": {"tuple": [{"node": "x"}]}}
+
+    def enlarge(structure: dict[str, Any]) -> None:
+        structure["layers"]["big"] = {"type": "Resize", "arguments": {"size": [40000, 40000]}}
+        structure["nodes"].insert(1, resize)
+        structure["nodes"][-1]["args"] = {"tuple": [{"node": "big"}]}
+
+    with pytest.raises(BadFile, match="GB for one input"):
+        wb.load(_tampered(tmp_path, enlarge))
+
+
+def test_what_cannot_be_written_down_is_refused(tmp_path: Path) -> None:
     class Custom(nn.Module):
         pass
 
-    new = copy.deepcopy(tiny_model().module)
+    model = tiny_model()
+    new = copy.deepcopy(model.module)
     new.conv2 = Custom()
     with pytest.raises(StepFailed, match="Custom"):
-        describe(tiny_model().module, new)
+        save_variant(new, model, tmp_path / "v.safetensors")

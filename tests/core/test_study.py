@@ -110,7 +110,7 @@ def test_data_that_do_not_fit_the_model_are_refused() -> None:
     with pytest.raises(BadValue, match=r"\(1, 12, 12\).*\(2, 12, 12\)"):
         wb.Study(tiny_model(), wrong)
     many = wb.data({"test": (torch.zeros(3, *SHAPE), torch.tensor([0, 1, CLASSES]))})
-    with pytest.raises(BadValue, match=f"labels up to {CLASSES}"):
+    with pytest.raises(BadValue, match=f"go from 0 to {CLASSES}, and the network tells {CLASSES} classes apart"):
         wb.Study(tiny_model(), many)
 
 

@@ -13,6 +13,7 @@ from varied import varied_data, varied_model
 import workbench as wb
 from workbench.diagnosis import Bench, bisect
 from workbench.errors import BadValue, Cancelled, StepFailed
+from workbench.estimate import paired_change
 from workbench.measure.accuracy import evaluate
 from workbench.steps import REGISTRY
 from workbench.steps.base import Lower, Sketch
@@ -110,7 +111,13 @@ def test_a_comparison_holds_differences_only(study: wb.Study) -> None:
     figures = found.figures.set_index("figure")
     assert {"macs", "params"}.isdisjoint(figures.index)  # weights that are gone leave both as they are
     assert figures.loc["accuracy", ["first", "second"]].tolist() == [one["accuracy"].value, two["accuracy"].value]
-    assert figures.loc["accuracy", "overlap"] == one["accuracy"].overlaps(two["accuracy"])
+    right = [evaluate(v.onnx, study.data["test"]).right for v in (one, two)]
+    change = paired_change(int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum()), len(right[0]))
+    assert figures.loc["accuracy", ["change", "change_low", "change_high"]].tolist() == [
+        change.value, change.low, change.high
+    ]  # fmt: skip
+    assert figures.loc["accuracy", "distinguishable"] == (not change.holds(0))
+    assert figures.loc["speedup", "how"] == "timed in turns" and "latency_ms" not in figures.index
     noise = found.layers.set_index("layer")
     assert noise.loc["conv2", "own_sqnr_db_first"] < noise.loc["conv2", "own_sqnr_db_second"] - 5
     assert noise.loc["conv1", "own_sqnr_db_first"] > noise.loc["conv1", "own_sqnr_db_second"] + 5
@@ -172,7 +179,7 @@ def test_a_loss_that_no_layer_explains(bench: Bench, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(REGISTRY, "Hopeless", step)
     found = bisect(bench, wb.Prune(ratio=0.3) | step())
     assert found.layers == () and found.evaluations == 1
-    assert "still is with every layer restored" in str(found)
+    assert "still with every layer restored" in str(found)
 
 
 def test_bad_requests(study: wb.Study, bench: Bench) -> None:

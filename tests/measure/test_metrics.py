@@ -134,3 +134,24 @@ def test_what_cannot_be_measured() -> None:
         Metric("broken", lambda outputs, labels: np.full(len(outputs), math.nan)).estimate(LOGITS, LABELS)
     with pytest.raises(MeasurementFailed, match="NaN or infinity"):
         apart(LOGITS, np.full_like(LOGITS, np.inf))
+
+
+def test_what_is_no_answer_is_not_counted_as_one() -> None:
+    outputs, labels = np.full((4, 8), np.nan), np.arange(4)
+    for metric in ("accuracy", "top5"):
+        with pytest.raises(MeasurementFailed, match="4 of 4 inputs"):
+            as_metric(metric).estimate(outputs, labels)
+        with pytest.raises(BadValue, match="go from 5 to 8, and the network tells 8 classes apart"):
+            as_metric(metric).estimate(np.random.default_rng(0).normal(size=(4, 8)), labels + 5)
+    pixels = np.zeros((2, 3, 4, 4))
+    pixels[1, 0, 0, 0] = np.inf
+    with pytest.raises(MeasurementFailed, match="1 of 2 inputs"):
+        as_metric("miou").estimate(pixels, np.zeros((2, 4, 4), dtype=np.int64))
+
+
+def test_what_a_users_function_raises_is_told() -> None:
+    def own(outputs: np.ndarray, labels: np.ndarray) -> float:
+        return float(outputs[len(labels), 0])
+
+    with pytest.raises(BadValue, match=r"'own' raised IndexError: .*shape \(4, 3\)"):
+        as_metric(own).estimate(np.zeros((4, 3)), np.zeros(4))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -46,14 +47,25 @@ def ratio(value: float) -> Estimate:
 
 
 def test_verdicts_compare_and_give_the_reason() -> None:
-    assert verdict(ratio(2.0), 2.1, 2.2, CALM).endswith("predicted 2.10×: as expected.")
+    assert verdict(ratio(2.0), 2.1, 2.2, CALM).endswith("predicted 2.10×: as predicted.")
     slow = replace(CALM, start_share=0.6, operators=40)
     assert verdict(ratio(1.0), 1.02, 4.0, slow) == (
-        "Measured 1.00× (0.97 to 1.03), predicted 1.02×, with 4.0× fewer MACs: "
+        "Measured 1.00× (0.97 to 1.03), predicted 1.02×: as predicted, though it has 4.0× fewer MACs; "
         "60% of the time goes to starting 40 operators (the original has 10)."
     )
-    assert "less than expected; 7 Cast operators" in verdict(ratio(0.9), 1.5, 1.0, replace(CALM, casts=7))
-    assert "more than expected" in verdict(ratio(3.0), 1.5, 1.0, CALM)
+    assert "slower than predicted; 7 Cast operators" in verdict(ratio(0.9), 1.5, 1.0, replace(CALM, casts=7))
+    assert "faster than predicted" in verdict(ratio(3.0), 1.5, 1.0, CALM)
+
+
+@pytest.mark.parametrize("measured", [0.5, 0.8, 1.0, 1.1, 1.16, 1.2, 1.5, 3.0])
+def test_the_verdict_and_the_chart_judge_alike(measured: float) -> None:
+    found = ratio(measured)
+    frame = pd.DataFrame(
+        {"id": ["a"], "name": ["a"], "predicted_speedup": [1.0], "is_baseline": [False], "params": [1.0]}
+        | {f"speedup{end}": [value] for end, value in (("", found.value), ("_low", found.low), ("_high", found.high))}
+    )
+    role = wb.charts.speedup_points(frame)["role"].iloc[0]
+    assert f": {role.lower()}" in verdict(found, 1.0, 1.0, CALM)
 
 
 @pytest.mark.parametrize(

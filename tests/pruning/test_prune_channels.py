@@ -18,6 +18,7 @@ from workbench.build import rewrite
 from workbench.cost.trace import trace
 from workbench.errors import BadValue, UnknownName
 from workbench.jobs import Reporter
+from workbench.models.canonical import canonical
 from workbench.models.structure import restore, save_variant
 from workbench.onnx_file import write_onnx
 from workbench.pruning.channels import follow
@@ -38,7 +39,7 @@ def test_the_plan_is_what_happens(kind: type[nn.Module]) -> None:
     step = wb.PruneChannels(rounds=1) if kind in {Plain, Depthwise} else wb.PruneChannels(ratio=0.4, rounds=2)
     net = make(kind)
     model = wb.load(net, example=EXAMPLE)
-    pruned = step.apply(net, context_of(net))
+    pruned = step.apply(canonical(net, EXAMPLE), context_of(net))
     sketch = step.sketch(model.network, model.weights)
     assert sketch.network.layers == trace(pruned, EXAMPLE).layers
     after = {row.layer: (row.macs_after, row.params_after) for row in sketch.rows}
@@ -62,7 +63,7 @@ def test_every_importance_and_scope(importance: str, scope: str) -> None:
     net = make(Concatenated)
     model = wb.load(net, example=EXAMPLE)
     step = wb.PruneChannels(ratio="macs:0.6", importance=importance, scope=scope, rounds=2)
-    pruned = step.apply(net, context_of(net))
+    pruned = step.apply(canonical(net, EXAMPLE), context_of(net))
     assert trace(pruned, EXAMPLE).totals.macs <= 0.6 * model.network.totals.macs
     sketch = step.sketch(model.network, model.weights)
     assert sketch.network.totals.macs <= 0.6 * model.network.totals.macs
@@ -158,10 +159,10 @@ def test_a_channel_that_others_can_replace_costs_nothing() -> None:
 def test_stored_exported_and_restored(tmp_path: Path) -> None:
     net = make(Depthwise)
     model = wb.load(net, example=EXAMPLE)
-    pruned = wb.PruneChannels().apply(net, context_of(net)).eval()
+    pruned = wb.PruneChannels().apply(model.module, context_of(net)).eval()
     write_onnx(pruned, EXAMPLE, tmp_path / "a.onnx")  # compares the outputs
     save_variant(pruned, model, tmp_path / "a.safetensors")
-    assert torch.equal(restore(model, tmp_path / "a.safetensors")(images(3)), pruned(images(3)))
+    assert torch.equal(restore(tmp_path / "a.safetensors")(images(3)), pruned(images(3)))
 
 
 def test_what_could_not_be_followed_is_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from small_nets import SHAPE, graph, images, net
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 from workbench.build import compress
 from workbench.cost.trace import trace
@@ -100,9 +104,111 @@ def test_gradients_pass_through_rounding_and_stop_at_saturation(tmp_path: Path) 
     assert far.grad.abs().sum() == 0
 
 
-def test_an_operator_that_is_not_known(tmp_path: Path) -> None:
-    with pytest.raises(StepFailed, match="does not know the operator Gelu"):
-        Simulated(graph(net(gelu=True), tmp_path))
+class Many(nn.Module):
+    """A convolution and what follows it: (N, 2, 8, 8) -> (N, ...)."""
+
+    def __init__(self, after: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.first, self.after = nn.Conv2d(2, 4, 3, padding=1), after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after(self.first(x)).flatten(1)
+
+
+class Reading(nn.Module):
+    """A recurrent layer over rows of pixels."""
+
+    def __init__(self, kind: type[nn.RNNBase], **options: bool) -> None:
+        super().__init__()
+        self.rows = kind(16, 6, batch_first=True, **options)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rows(x.transpose(1, 2).flatten(2))[0].flatten(1)
+
+
+FOLLOWED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "activations": lambda x: torch.cat(
+        [
+            F.gelu(x), F.gelu(x, approximate="tanh"), F.silu(x), F.hardswish(x), F.mish(x), F.softplus(x), F.elu(x),
+            F.leaky_relu(x), F.hardsigmoid(x), F.selu(x), F.relu6(x), F.celu(x), F.logsigmoid(x), x.abs().sqrt(),
+            x.exp(), x.tanh(), x.sin() / (2 + x.cos()), F.softsign(x), x.clamp(max=0.3), -x, x.sign(), x.round(),
+        ],
+        1,
+    ),
+    "poolings": lambda x: torch.cat(
+        [
+            F.avg_pool2d(x, 3, 2, 1).flatten(1), F.avg_pool2d(x, 3, 2, 1, count_include_pad=False).flatten(1),
+            F.max_pool2d(x, 3, 2, ceil_mode=True).flatten(1), F.avg_pool2d(x, 3, 2, ceil_mode=True).flatten(1),
+            F.max_pool2d(x, 3, 1, 1, dilation=1).flatten(1), F.adaptive_max_pool2d(x, 1).flatten(1),
+        ],
+        1,
+    ),
+    "resizing": lambda x: torch.cat(
+        [
+            F.interpolate(x, scale_factor=2.0), F.interpolate(x, scale_factor=2.0, mode="bilinear"),
+            F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True),
+            F.interpolate(x, size=(16, 16), mode="bicubic"), F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2),
+        ],
+        1,
+    ),
+    "margins": lambda x: torch.cat(
+        [F.pad(x, (1, 2, 3, 1), mode) for mode in ("reflect", "replicate", "circular", "constant")], 1
+    ),
+    "reductions": lambda x: torch.stack(
+        [
+            x.mean((2, 3)), x.amax((2, 3)), x.amin((2, 3)), x.std((2, 3)), x.norm(dim=(2, 3)), x.logsumexp((2, 3)),
+            x.sum((2, 3)), x.square().sum((2, 3)), x[:, :, :2, :2].prod(2).prod(2), x.cumsum(1)[:, :, 0, 0],
+        ],
+        1,
+    ),
+    "indices": lambda x: torch.cat(
+        [
+            x[:, ::2, 1:-1].flatten(1), x[..., torch.tensor([0, 2, -1])].flatten(1), x.flip(2).flatten(1),
+            x.roll(1, 3).flatten(1), x.chunk(2, 1)[1].flatten(1), x.topk(2, 1)[0].flatten(1),
+            x.gather(1, x.argmax(1, keepdim=True)).flatten(1), torch.where(x > 0, x, 2 * x).flatten(1),
+            F.one_hot(x.argmax(1), 4).float().flatten(1), x.split([1, 3], 1)[1].flatten(1),
+        ],
+        1,
+    ),
+    "products": lambda x: torch.einsum("nchw,ndhw->ncd", x, x).tril().softmax(-1) @ F.normalize(x, dim=1).flatten(2),
+    "attention": lambda x: F.scaled_dot_product_attention(x.flatten(2), x.flatten(2), x.flatten(2), is_causal=True),
+    "branches": lambda x: F.local_response_norm(x, 3),
+}  # fmt: skip
+LAYERS: dict[str, nn.Module] = {
+    "norms": nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True), nn.PReLU(4), nn.Flatten(),
+        nn.LayerNorm(144),
+    ),
+    "transposed": nn.Sequential(
+        nn.ConvTranspose2d(2, 4, 3, 2, 1, output_padding=1), nn.ConvTranspose2d(4, 4, 2, 2, groups=2)
+    ),
+    "lstm": Reading(nn.LSTM, bidirectional=True),
+    "gru": Reading(nn.GRU, bidirectional=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FOLLOWED, *LAYERS])
+def test_operators_compute_what_onnx_runtime_computes_and_gradients_pass(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = LAYERS[name] if name in LAYERS else Many(FOLLOWED[name])
+    model = graph(module.eval(), tmp_path)
+    simulated, real = both(model, images(3))
+    np.testing.assert_allclose(simulated, real, rtol=1e-4, atol=1e-5 * float(np.abs(real).max()))
+    network, x = Simulated(model), torch.from_numpy(images(3)).requires_grad_()
+    network(x).square().sum().backward()
+    assert network.opaque == []
+    assert x.grad is not None and x.grad.abs().sum() > 0
+
+
+def test_an_operator_without_a_rule_is_followed_by_its_reference() -> None:
+    """Forward as ONNX says, by hand; gradients end there, and its name is told."""
+    nodes = [helper.make_node("Shrink", ["x"], ["y"], "shrink", lambd=0.5, bias=0.1)]
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3])] for name in "xy"]
+    made = helper.make_model(helper.make_graph(nodes, "g", *ends), opset_imports=[helper.make_opsetid("", 20)])
+    network = Simulated(made)
+    found = network(torch.tensor([[-1.0, 0.2, 2.0]], requires_grad=True))
+    torch.testing.assert_close(found, torch.tensor([[-0.9, 0.0, 1.9]]))
+    assert network.opaque == ["Shrink 'shrink'"] and not found.requires_grad
 
 
 @dataclass
@@ -173,6 +279,37 @@ def test_qat_keeps_the_start_where_training_harms(task: Task) -> None:
     )
     QAT(epochs=1, rate=0.1).lower(task.source, after, context)
     np.testing.assert_array_equal(outputs(after, task.test.inputs), outputs(before, task.test.inputs))
+
+
+def test_qat_of_a_network_with_other_activations(task: Task) -> None:
+    source, after = task.source.with_name("gelu.onnx"), task.source.with_name("gelu-qat.onnx")
+    write_onnx(net(gelu=True), task.context.example, source)
+    QAT(epochs=3, distill=0.0, rate=0.03).lower(source, after, task.context)
+    assert evaluate(after, task.test).accuracy.value > evaluate(source, task.test).accuracy.value + 0.2
+
+
+def test_qat_of_layers_that_share_weights_keeps_them_shared(task: Task) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.again, self.last = nn.Conv2d(2, 8, 3), nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.again(self.first(x).relu()).relu()
+            return self.last(self.again(x).relu().mean((2, 3)))
+
+    source, after = task.source.with_name("twice.onnx"), task.source.with_name("twice-qat.onnx")
+    write_onnx(Twice().eval(), task.context.example, source)
+    QAT(epochs=1, distill=0.0, rate=0.03).lower(source, after, task.context)
+    sizes = [math.prod(one.dims) for one in onnx.load(str(after)).graph.initializer if len(one.dims) > 1]
+    assert sorted(sizes) == [5 * 8, 8 * 2 * 9, 8 * 8 * 9]
+
+
+def test_qat_says_where_nothing_can_be_trained(task: Task) -> None:
+    source = task.source.with_name("none.onnx")
+    write_onnx(nn.Sequential(nn.Flatten(), nn.GELU()), task.context.example, source)
+    with pytest.raises(StepFailed, match="nothing to train: no layer has integer kernels"):
+        QAT().lower(source, source.with_name("never.onnx"), task.context)
 
 
 def test_qat_needs_images_to_train_on(task: Task) -> None:

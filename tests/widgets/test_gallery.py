@@ -127,13 +127,6 @@ def test_a_description_of_huge_layers_is_refused_before_they_are_made(tmp_path: 
         Gallery().open(crafted, uploaded=True)
 
 
-def test_arrays_that_unfold_beyond_measure_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKBENCH_LIMIT_UPLOAD_MB", "0.01")
-    np.savez_compressed(tmp_path / "bomb.npz", test_images=np.zeros((300, 28, 28), np.uint8))
-    with pytest.raises(BadFile, match="unfolds"):
-        Gallery().open(tmp_path / "bomb.npz", uploaded=True)
-
-
 def test_uploaded_data_are_measured_on_and_the_bundled_ones_come_back(screen: Screen) -> None:
     content = io.BytesIO()
     images = np.kron(pixels(40), np.ones((1, 3, 3), np.uint8))[:, :28, :28]

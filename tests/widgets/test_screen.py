@@ -68,8 +68,11 @@ def test_latency_and_size_are_predicted_and_the_chart_moves_ahead_of_the_table(s
     forecast = until(
         lambda: (found := screen.store.state.forecast) and found.recipe == recipe and found, "the forecast"
     )
-    moved = screen.panels["layers"].moved
-    until(lambda: [row["after"] for row in view(screen, "layers")["chart"]["rows"]] == moved, "the rows")
+
+    def drawn() -> list[float]:
+        return [row["after"] for row in view(screen, "layers")["chart"]["rows"]]
+
+    until(lambda: drawn() == screen.panels["layers"].moved, drawn)
     assert sum(screen.panels["layers"].moved) == pytest.approx(forecast.after.macs / 1e6, rel=1e-6)
     shown = {row["name"]: row for row in view(screen, "prediction")["rows"]}
     before, after = forecast.outcomes

@@ -20,7 +20,8 @@ from workbench.dashboard import Site, free_port, serving
 from workbench.quota import Quota
 
 pytest.importorskip("voila")
-from workbench_widgets.server import ASSETS, STATIC, Kernels
+from workbench_widgets.kernels import Kernels
+from workbench_widgets.server import ASSETS, STATIC
 
 #: A server begins to listen to a kernel a moment after that kernel is ready.
 SOURCE = """

@@ -40,7 +40,9 @@ class Column:
 #: The columns of a frame that a chart can show, in the order of a menu.
 COLUMNS: dict[str, Column] = {
     "accuracy": Column("Accuracy", "%", 0.01),
+    "accuracy_change": Column("Change of accuracy", "points", 0.01, "+,.2f"),
     "validation_accuracy": Column("Validation accuracy", "%", 0.01),
+    "validation_accuracy_change": Column("Change of validation accuracy", "points", 0.01, "+,.2f"),
     "agreement": Column("Agreement with the original", "%", 0.01),
     "top5": Column("Top-5 accuracy", "%", 0.01),
     "miou": Column("Mean IoU", "%", 0.01),
@@ -63,10 +65,16 @@ COLUMNS: dict[str, Column] = {
 
 def column(name: str) -> Column:
     """How the column of this name is shown; a metric of the user's own is shown by its name."""
+    if name in COLUMNS:
+        return COLUMNS[name]
+    if name.endswith("_change"):  # a paired difference from the original
+        of = column(name.removesuffix("_change"))
+        unit = "points" if of.unit == "%" else of.unit
+        return replace(of, label=f"Change of {lower(of.label)}", unit=unit, format=f"+{of.format}")
     base = name.removeprefix("validation_")
-    if name not in COLUMNS and base in COLUMNS:
+    if base in COLUMNS:
         return replace(COLUMNS[base], label=f"Validation {lower(COLUMNS[base].label)}")
-    return COLUMNS.get(name) or Column(name.replace("_", " ").capitalize(), format=",.4g")
+    return Column(name.replace("_", " ").capitalize(), format=",.4g")
 
 
 def drawable(frame: pd.DataFrame) -> list[str]:

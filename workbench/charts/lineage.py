@@ -17,7 +17,7 @@ _DEEP = 12  # where the scale of depths ends; what is deeper goes on beyond it
 _COLUMNS = ("id", "name", "role", "feasible", "elsewhere", "depth", "place", "from_depth", "from_place", "step", "text")
 
 
-def lineage(frame: pd.DataFrame, *, x: str = "latency_ms", y: str = "accuracy") -> alt.LayerChart:
+def lineage(frame: pd.DataFrame, *, x: str = "speedup", y: str = "accuracy") -> alt.LayerChart:
     """A tree with one variant a line: each hangs under the one whose recipe it continues, named by what it adds.
 
     At the right stand `y` and the speed-up. Groups, pale and hollow marks and the parameter `selected` are those
@@ -61,7 +61,7 @@ def _marks(base: alt.Chart, across: alt.X, up: alt.Y) -> list[alt.Chart]:
     return [ring.encode(x=across, y=up), points.encode(x=across, y=up, tooltip=tooltip, **look)]
 
 
-def lineage_points(frame: pd.DataFrame, *, x: str = "latency_ms", y: str = "accuracy") -> pd.DataFrame:
+def lineage_points(frame: pd.DataFrame, *, x: str = "speedup", y: str = "accuracy") -> pd.DataFrame:
     """The rows of `lineage`, in the order in which the tree is read."""
     check_frame(frame)
     if frame.empty:

@@ -18,7 +18,7 @@ _COLUMNS = ("kind", "label", "axis", "id", "name", "role", "feasible", "elsewher
 
 
 def parallel(
-    frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "latency_ms", y: str = "accuracy"
+    frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = "accuracy"
 ) -> alt.LayerChart:
     """One line a variant over one axis a column, lying beneath one another; the better a figure, the further right.
 
@@ -77,7 +77,7 @@ def parallel_columns(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = 
 
 
 def parallel_points(
-    frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "latency_ms", y: str = "accuracy"
+    frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = "accuracy"
 ) -> pd.DataFrame:
     """The rows of `parallel`: of kind `axis`, one a column with the texts at its ends; of kind `value`, the marks."""
     check_frame(frame)

@@ -24,19 +24,20 @@ from workbench.charts.marks import (
     texts,
 )
 from workbench.errors import unknown
+from workbench.measure.judgement import AS_PREDICTED, FASTER, SLOWER, judge
 
 _AGREEMENT: Groups = {
     ORIGINAL: ("#d55e00", "square"),
-    "Faster than predicted": ("#009e73", "triangle-up"),
-    "As predicted": ("#0072b2", "circle"),
-    "Slower than predicted": ("#cc79a7", "triangle-down"),
+    FASTER: ("#009e73", "triangle-up"),
+    AS_PREDICTED: ("#0072b2", "circle"),
+    SLOWER: ("#cc79a7", "triangle-down"),
 }
 _HEIGHT = 320
 
 
 def tradeoff(
     frame: pd.DataFrame,
-    x: str = "latency_ms",
+    x: str = "speedup",
     y: str = "accuracy",
     *,
     size: str = "params",
@@ -134,18 +135,9 @@ def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.Data
 def speedup_points(frame: pd.DataFrame, size: str = "params") -> pd.DataFrame:
     """The drawable rows of `speedup`: the role says on which side of the line a variant stands."""
     rows = points(frame, "predicted_speedup", "speedup", size)
-    rows["role"] = [
-        _agreement(*row) for row in zip(rows["role"], rows["x"], rows["y_low"], rows["y_high"], strict=True)
-    ]
+    judged = [judge(*row) for row in zip(rows["y_low"], rows["y_high"], rows["x"], strict=True)]
+    rows["role"] = rows["role"].where(rows["role"] == ORIGINAL, judged)
     return rows
-
-
-def _agreement(role: str, predicted: float, low: float, high: float) -> str:
-    if role == ORIGINAL:
-        return role
-    if low <= predicted <= high:
-        return "As predicted"
-    return "Slower than predicted" if high < predicted else "Faster than predicted"
 
 
 def _axes(x: str, y: str, scales: list[alt.Scale]) -> tuple[alt.X, alt.Y]:

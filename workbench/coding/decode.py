@@ -29,6 +29,10 @@ Array = npt.NDArray[Any]
 MAGIC = b"WBZ1"
 #: Symbols between two places at which decoding can begin: blocks are decoded side by side.
 BLOCK = 1024
+#: What a bundle may unpack to: so many times its size, and so many bytes in any case.
+UNFOLDED, LEAST = 200, 256 * 2**20
+#: Bits of the longest code: a window of three bytes holds it wherever it begins.
+LONGEST = 16
 #: This gap means: so many zeros, and no element behind them.
 FILLER = 255
 
@@ -43,17 +47,17 @@ def unpack(bundle: bytes) -> bytes:
         return _unpack(bundle)
     except Damaged:
         raise
-    except (ValueError, KeyError, IndexError, TypeError, zlib.error) as error:
-        raise Damaged(f"the bundle is damaged: {error}") from error
+    except Exception as error:  # whatever it is: the bytes are not what `pack` wrote
+        raise Damaged(f"the bundle is damaged: {type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _unpack(bundle: bytes) -> bytes:
     if bundle[:4] != MAGIC:
         raise Damaged("this is not a bundle: it does not begin with WBZ1")
     size = int.from_bytes(bundle[4:8], "little")
-    header = json.loads(zlib.decompress(bundle[8 : 8 + size]))
     streams = Streams(bundle, 8 + size)
-    skeleton = zlib.decompress(streams.take(header["skeleton"]))
+    header = json.loads(streams.inflate(bundle[8 : 8 + size]))
+    skeleton = streams.inflate(streams.take(header["skeleton"]))
     parts, done = [], 0
     for tensor in header["tensors"]:
         parts += [skeleton[done : tensor["at"]], elements(tensor, streams).tobytes()]
@@ -69,9 +73,28 @@ class Streams:
 
     def __init__(self, bundle: bytes, start: int) -> None:
         self.bundle, self.position = bundle, start
+        self.room = max(UNFOLDED * len(bundle), LEAST)
+
+    def claim(self, size: int) -> int:
+        """`size`, which so many bytes will be taken for. Raises `Damaged` for more than a bundle may unpack to."""
+        if not 0 <= size <= self.room:
+            raise Damaged(f"the bundle says that {size} bytes are in it, which is more than it can hold")
+        self.room -= size
+        return size
+
+    def inflate(self, data: bytes) -> bytes:
+        """Deflated bytes as they were."""
+        unpacker = zlib.decompressobj()
+        found = unpacker.decompress(data, self.room)
+        if not unpacker.eof:
+            raise Damaged("the bundle unpacks to more than it can hold, or ends too early")
+        self.claim(len(found))
+        return found
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes."""
+        if size < 0:
+            raise Damaged("the bundle says that a part of it has less than no bytes")
         found = self.bundle[self.position : self.position + size]
         if len(found) != size:
             raise Damaged("the bundle ends too early")
@@ -84,21 +107,21 @@ def elements(code: dict[str, Any], streams: Streams) -> Array:
     kind = np.dtype(f"<u{code['bytes']}")
     if code["kind"] == "plain":
         data = streams.take(code["size"])
-        return np.frombuffer(zlib.decompress(data) if code["deflated"] else data, kind)
+        return np.frombuffer(streams.inflate(data) if code["deflated"] else data, kind)
     if code["kind"] == "book":
         book = np.frombuffer(streams.take(code["book"] * kind.itemsize), kind)
         return book[symbols(code["indexes"], streams)]
     gaps = symbols(code["gaps"], streams).astype(np.int64)
     places = np.cumsum(np.where(gaps == FILLER, FILLER, gaps + 1)) - 1
-    full = np.zeros(code["count"], kind)
+    full = np.zeros(streams.claim(code["count"] * kind.itemsize) // kind.itemsize, kind)
     full[places[gaps != FILLER]] = elements(code["values"], streams)
     return full
 
 
 def symbols(code: dict[str, Any], streams: Streams) -> Array:
     """The symbols of a Huffman stream: code lengths, the bit at which each block begins, the bits."""
-    count = code["count"]
-    lengths = np.frombuffer(zlib.decompress(streams.take(code["lengths"])), np.uint8)
+    count = streams.claim(4 * code["count"]) // 4
+    lengths = np.frombuffer(streams.inflate(streams.take(code["lengths"])), np.uint8)
     blocks = -(-count // BLOCK)
     position = np.cumsum(np.frombuffer(streams.take(2 * blocks), "<u2").astype(np.int64))
     position = np.concatenate([[0], position[:-1]]) if blocks else position
@@ -130,6 +153,8 @@ def codes(lengths: Array) -> Array:
 def table(lengths: Array) -> tuple[Array, Array, int]:
     """For every window of as many bits as the longest code: the symbol it begins with, and that one's length."""
     width = max(int(lengths.max()), 1)
+    if width > LONGEST:
+        raise Damaged(f"the bundle has a code of {width} bits, which is longer than any that is written")
     symbol_of, length_of = np.zeros(1 << width, np.uint32), np.ones(1 << width, np.int64)
     for symbol, code in enumerate(codes(lengths)):
         length = int(lengths[symbol])

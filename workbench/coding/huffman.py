@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.coding.decode import BLOCK, codes
+from workbench.coding.decode import BLOCK, LONGEST, codes
 
 Array = npt.NDArray[Any]
-
-LONGEST = 16  # a window of three bytes holds such a code at any bit
 
 
 def code_lengths(counts: Array) -> npt.NDArray[np.uint8]:

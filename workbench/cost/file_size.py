@@ -23,6 +23,14 @@ def file_bytes(network: Network) -> float:
     return sum(_bytes(layer) for layer in network.layers) + _folded(network)
 
 
+def weight_bytes(layer: Layer) -> float:
+    """Bytes of the weights of one layer alone; none where they were counted with an earlier operation."""
+    if not layer.weight_elements or layer.shared:
+        return 0.0
+    biases = layer.c_out if layer.bias else 0
+    return (layer.params - biases) * (layer.stored_bits or layer.bits) / 8
+
+
 def _bytes(layer: Layer) -> float:
     if layer.kind == "reshape" or (layer.fused and layer.kind in IN_PLACE):
         return 0.0
@@ -31,7 +39,7 @@ def _bytes(layer: Layer) -> float:
         return size + CONVERSIONS.get(layer.bits, 0)
     bits = layer.stored_bits or layer.bits
     biases = layer.c_out if layer.bias else 0
-    size += (layer.params - biases) * bits / 8 + biases * BIAS
+    size += weight_bytes(layer) + biases * BIAS
     return size + CHANNEL.get(bits, 0) * layer.c_out + CONVERSIONS.get(bits, 0)
 
 

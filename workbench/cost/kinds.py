@@ -58,3 +58,9 @@ KINDS: dict[Any, str] = {
 }
 #: Operators with several results that all carry data; of every other only the first does.
 MULTIPLE = frozenset({"split", "split_with_sizes", "chunk", "unbind"})
+#: Functions of torch that run a recurrent layer over all its steps.
+RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+#: Operators that take whole axes together, which their second argument names; all of them where it names none.
+REDUCTIONS = frozenset(
+    "mean sum amax amin max min argmax var std prod _softmax _log_softmax _safe_softmax linalg_vector_norm".split()
+)

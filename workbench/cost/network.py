@@ -6,7 +6,7 @@ that a plan, a prediction and the cost of the finished module all come from the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -44,6 +44,12 @@ class Layer(NamedTuple):
     work: int = 0  # multiply-accumulates of kinds whose count does not follow from the shapes
     stored_bits: int = 0  # of a weight in the file, where it is computed in more: `bits`
     shared: bool = False  # its weights were counted with an earlier operation
+    tied: int = 0  # of its weights, how many were counted with an earlier operation where not all were
+    node: str = ""  # of a canonical graph, the node that it comes from
+    axes: tuple[int, ...] = ()  # of the input without the batch, those that a pooling over whole axes takes away
+    fixed: int = 0  # elements of the largest tensor beside data that no module holds: a parameter, a mask
+    #: What makes its weights compress: the share that is zero, and how many values the others have (0: any number).
+    pattern: tuple[float, int] = (0.0, 0)
 
     @property
     def c_in(self) -> int:
@@ -69,7 +75,7 @@ class Layer(NamedTuple):
     @property
     def params(self) -> int:
         """Weights and biases that are counted here: 0 where an earlier operation has the same ones."""
-        return 0 if self.shared else self.weight_elements
+        return 0 if self.shared else self.weight_elements - self.tied
 
     @property
     def weight_elements(self) -> int:
@@ -187,6 +193,15 @@ class Network:
         """The network with every layer (or those of `kinds`) at another precision."""
         wanted = None if kinds is None else frozenset(kinds)
         return Network(tuple(x._replace(bits=bits) if wanted is None or x.kind in wanted else x for x in self.layers))
+
+    def with_pattern(self, modules: Collection[str], *, zeros: float = 0.0, values: int = 0) -> Network:
+        """The network where weights of these modules hold a share of zeros at least, and few values where given."""
+        return Network(
+            tuple(
+                x._replace(pattern=(max(zeros, x.pattern[0]), values or x.pattern[1])) if x.module in modules else x
+                for x in self.layers
+            )
+        )
 
     @cached_property
     def occupancy(self) -> tuple[Occupancy, ...]:

@@ -1,49 +1,76 @@
-"""Read a torch module's operations and their shapes by running it on the meta device."""
+"""Read a network's operations and their shapes by running a copy of it on the meta device."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
+from math import prod
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from workbench.calling import Inputs, arguments, call, shapes, tensors_map
 from workbench.cost.fusion import mark_fused
-from workbench.cost.kinds import KINDS, MULTIPLE
+from workbench.cost.kinds import KINDS, MULTIPLE, RECURRENT, REDUCTIONS
 from workbench.cost.network import Layer, Network, Shape
 from workbench.cost.shapes import known
 from workbench.errors import BadValue
+from workbench.snapshot import snapshot, to_meta
 
 __all__ = ["mark_fused", "trace"]
 
 aten = torch.ops.aten
+Tensor = torch.Tensor
 
 
-def trace(module: nn.Module, example: torch.Tensor) -> Network:
-    """The operations of `module` for one `example` of shape (1, ...), without computing anything.
+def trace(module: nn.Module, example: Inputs) -> Network:
+    """The operations of `module` for one `example`, batches of 1, without computing anything.
 
     Raises: `BadValue` when the module does not accept the example's shape.
     """
-    was_training = module.training
-    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
-    meta = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
-    source = example.to("meta")
-    recorder = _Recorder(source, {name: meta[name] for name, _ in module.named_parameters()})
-    module.eval()
+    private = snapshot(module, meta=True)
+    inputs = tensors_map(to_meta, example)
+    recorder = _Recorder(inputs, private)
+    _listen(private, recorder)
     try:
-        with torch.no_grad(), _module_names(module, recorder), recorder:
-            torch.func.functional_call(module, meta, (source,))
-    except (RuntimeError, ValueError, TypeError) as error:
+        with torch.no_grad(), recorder, _Recurrent(recorder):
+            _run(private, inputs, recorder)
+    except Exception as error:  # a forward raises anything
         raise BadValue(
-            f"The model does not accept an input of shape {tuple(example.shape)}: {error}. "
+            f"The model does not accept an input of shape {shapes(example)}: {error}. "
             "Pass an `example` of the shape that it was trained on, batch first."
         ) from error
-    finally:
-        module.train(was_training)
     return Network(mark_fused(recorder.layers))
+
+
+def _run(module: nn.Module, inputs: Inputs, recorder: _Recorder) -> None:
+    """Call a network; a graph node by node, so that it is known which operation each comes from."""
+    if not isinstance(module, fx.GraphModule):
+        call(module, inputs)
+        return
+    args, kwargs = arguments(inputs)
+    names = [node.target for node in module.graph.nodes if node.op == "placeholder"]
+    given = [*args, *(kwargs[str(name)] for name in names[len(args) :])]
+    _Runner(module, recorder).run(*given)
+
+
+class _Runner(fx.Interpreter):
+    """Tells the recorder the node that runs, and the part of the original network that it came from."""
+
+    def __init__(self, module: fx.GraphModule, recorder: _Recorder) -> None:
+        super().__init__(module)
+        self.recorder = recorder
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.recorder.node = n.name
+        self.recorder.path.append((str(n.meta.get("owner", "")), None))
+        try:
+            return super().run_node(n)
+        finally:
+            self.recorder.path.pop()
 
 
 class _Recorder(TorchDispatchMode):
@@ -53,18 +80,23 @@ class _Recorder(TorchDispatchMode):
     where it first meets data, and once.
     """
 
-    def __init__(self, example: torch.Tensor, parameters: dict[str, torch.Tensor]) -> None:
+    def __init__(self, inputs: Inputs, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without types
         self.layers: list[Layer] = []
-        self.path: list[tuple[str, nn.Module]] = []
+        self.path: list[tuple[str, nn.Module | None]] = []
+        self.node = ""  # of a graph, the node that runs
+        self.asleep = False  # while what runs is part of an operation that was recorded
         self._names: Counter[str] = Counter()
-        self._sizes = {name: tensor.numel() for name, tensor in parameters.items()}
-        self._weights = {id(tensor): frozenset({name}) for name, tensor in parameters.items()}
+        self._weights: dict[int, frozenset[str]] = {}
+        self._sizes: dict[str, int] = {}
         self._weighed: set[str] = set()  # parameters that have been counted
         self._ids: dict[int, int] = {}  # data tensors
-        self._kept: list[torch.Tensor] = []  # keeps the ids of objects unique
+        self._written: dict[int, int] = {}  # memory that data was written into, and the latest id of what it holds
+        self._kept: list[Any] = []  # keeps the ids of objects unique
         self._count = 0
-        self._new_id(example)
+        self._moved: dict[int, Tensor] = {}
+        tensors_map(self._new_id, inputs)
+        self._know(module)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -73,62 +105,139 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func.overloadpacket
+        kwargs = {**(kwargs or {}), "device": "meta"} if _makes_tensors(func) else kwargs or {}
+        if any(not one.is_meta for one in _tensors(args)):
+            args = self._to_meta(args)
         out = known(packet, args)
-        out = func(*args, **(kwargs or {})) if out is None else out
+        out = func(*args, **kwargs) if out is None else out
+        if self.asleep:
+            return out
         results = list(out) if isinstance(out, (tuple, list)) else [out]
         given = _tensors(args)
-        data = [t for t in given if id(t) in self._ids]
-        names = frozenset().union(*(self._weights.get(id(t), ()) for t in given))
+        data = [t for t in given if self._number(t) is not None]
         for result in results if packet.__name__ in MULTIPLE else results[:1]:
-            if not isinstance(result, torch.Tensor):
-                continue
-            if not data:
-                self._follow(result, names)
-            elif result.dim() > 0:
-                self._record(packet, args, data, names, result)
+            if isinstance(result, Tensor) and not data:
+                self._follow(result, self._of(given))
+            elif isinstance(result, Tensor) and result.dim() > 0:
+                self._record(packet, args, data, result)
+        if data and func._schema.is_mutable and isinstance(args[0], Tensor):
+            self._written[_memory(args[0])] = self._count - 1
         return out
 
-    def _record(
-        self, packet: Any, args: Any, data: list[torch.Tensor], names: frozenset[str], result: torch.Tensor
-    ) -> None:
+    def recurrent(self, op: str, args: Any, out: Any) -> None:
+        """One layer for a recurrent network, however many steps it runs."""
+        x = args[0]
+        matrices = [t for t in _tensors(args[1:]) if t.dim() == 2 and id(t) in self._weights]
+        work = prod(x.shape[:-1]) * sum(matrix.numel() for matrix in matrices)
+        data = [t for t in _tensors(args) if self._number(t) is not None]
+        outputs = [t for t in _tensors([out]) if t.dim()]
+        if not data or not outputs:
+            return
+        layer = self._layer("recurrent", op, _tensors(args), data, outputs[0])
+        self.layers.append(layer._replace(work=work))
+        for state in outputs[1:]:
+            self._ids[id(state)] = layer.writes
+            self._kept.append(state)
+
+    def _record(self, packet: Any, args: Any, data: list[Tensor], result: Tensor) -> None:
         kind = KINDS.get(packet, "other")
-        if kind == "linear" and len(data) > 1 and not names:
-            kind = "matmul"  # a product of two activations
+        given = _tensors(args)
+        learnt = sum(self._sizes[name] for name in self._of(given))
+        if kind == "linear" and not learnt:
+            kind = "matmul"  # a product of two activations, or with numbers that are nobody's parameters
+        layer = self._layer(kind, packet.__name__, given, data, result)
+        self.layers.append(_with_geometry(layer, packet, args))
+
+    def _layer(self, kind: str, op: str, given: list[Tensor], data: list[Tensor], result: Tensor) -> Layer:
         owner, module = self.path[-1] if self.path else ("", None)
         holds = module is not None and kind not in {"reshape", "copy", "activation"} and _holds_weights(module)
+        names = self._of(given)
         new = names - self._weighed
         self._weighed |= names
-        layer = Layer(
-            name=self._name(owner, module, packet, kind),
+        fixed = [t for t in given if self._number(t) is None and t.numel() > 1]
+        return Layer(
+            name=self._name(owner, module, op, kind),
             kind=kind,
             input=_shape(data[0]),
             output=_shape(result),
             module=owner if holds else "",
             weights=sum(self._sizes[one] for one in new),
-            reads=tuple(self._ids[id(t)] for t in data),
+            reads=tuple(n for n in map(self._number, data) if n is not None),
             writes=self._new_id(result),
-            op=packet.__name__,
+            op=op,
             others=sum(t.numel() for t in data[1:]),
             shared=bool(names) and not new,
+            tied=sum(self._sizes[one] for one in names - new) if new else 0,
+            node=self.node,
+            fixed=0 if holds else max((t.numel() for t in fixed), default=0),
         )
-        self.layers.append(_with_geometry(layer, packet, args))
 
-    def _name(self, owner: str, module: nn.Module | None, packet: Any, kind: str) -> str:
+    def _name(self, owner: str, module: nn.Module | None, op: str, kind: str) -> str:
         leaf = module is not None and not any(module.children()) and kind not in {"reshape", "copy"}
-        name = owner if leaf else f"{owner}.{packet.__name__}".lstrip(".")
+        name = owner if leaf else f"{owner}.{op}".lstrip(".")
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}#{self._names[name]}"
 
-    def _follow(self, result: torch.Tensor, names: frozenset[str]) -> None:
+    def _know(self, module: nn.Module) -> None:
+        """Remember parameters and buffers by their names; only parameters have a size that counts."""
+        counted = {id(one) for one in module.parameters()}
+        everything = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+        for name, tensor in everything:
+            if id(tensor) not in self._weights:
+                self._weights[id(tensor)] = frozenset({name})
+                self._sizes[name] = tensor.numel() if id(tensor) in counted else 0
+                self._kept.append(tensor)
+
+    def _of(self, tensors: list[Tensor]) -> frozenset[str]:
+        """The names of the parameters and buffers that tensors are computed from."""
+        return frozenset().union(*(self._weights.get(id(t), frozenset()) for t in tensors))
+
+    def _follow(self, result: Tensor, names: frozenset[str]) -> None:
         """Remember what is computed from weights alone."""
         self._kept.append(result)
         self._weights[id(result)] = names
 
-    def _new_id(self, tensor: torch.Tensor) -> int:
-        self._kept.append(tensor)
+    def _number(self, tensor: Tensor) -> int | None:
+        """The id of a data tensor: of what was written last into its memory; None for other tensors."""
+        own, written = self._ids.get(id(tensor)), self._written.get(_memory(tensor))
+        return max((n for n in (own, written) if n is not None), default=None)
+
+    def _new_id(self, tensor: Tensor) -> int:
+        self._kept += (tensor, tensor.untyped_storage())
         self._ids[id(tensor)] = self._count
         self._count += 1
         return self._count - 1
+
+    def _to_meta(self, value: Any) -> Any:
+        """Numbers that the network made on the CPU, without their values, so that they meet the others."""
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._to_meta(one) for one in value)
+        if not isinstance(value, Tensor) or value.is_meta:
+            return value
+        if id(value) not in self._moved:
+            self._moved[id(value)] = value.to("meta")
+            self._kept.append(value)
+        return self._moved[id(value)]
+
+
+class _Recurrent(TorchFunctionMode):
+    """Sees recurrent layers before torch takes them apart into steps."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "").partition(".")[0]
+        if name not in RECURRENT or self.recorder.asleep:
+            return func(*args, **(kwargs or {}))
+        self.recorder.asleep = True
+        try:
+            out = func(*args, **(kwargs or {}))
+        finally:
+            self.recorder.asleep = False
+        self.recorder.recurrent(name, args, out)
+        return out
 
 
 def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
@@ -144,15 +253,27 @@ def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
             groups=args[8],
             bias=args[2] is not None,
         )
+    if layer.kind in {"pool", "elementwise"}:
+        return layer._replace(axes=_reduced(packet, args))
     if layer.kind == "linear":
         return layer._replace(bias=packet is aten.addmm or (packet is aten.linear and len(args) > 2))
     if layer.kind == "matmul":
-        left, right = [one for one in args if isinstance(one, torch.Tensor)][-2:]
+        left, right = [one for one in args if isinstance(one, Tensor)][-2:]
         return layer._replace(work=left.numel() * (right.shape[-1] if right.dim() > 1 else 1))
     return _attention(layer, *args[:3]) if layer.kind == "attention" else layer
 
 
-def _attention(layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Layer:
+def _reduced(packet: Any, args: Any) -> tuple[int, ...]:
+    """The axes that an operator takes together: of a mean, a sum, a softmax. The batch in front is not counted."""
+    if packet.__name__ not in REDUCTIONS:
+        return ()
+    count = args[0].dim()
+    given = args[1] if len(args) > 1 else None
+    axes = range(count) if given is None else [given] if isinstance(given, int) else given
+    return tuple(sorted(axis % count - 1 for axis in axes))
+
+
+def _attention(layer: Layer, query: Tensor, key: Tensor, value: Tensor) -> Layer:
     """Queries times keys and scores times values. The exported file keeps the scores: written, read by the
     softmax, written and read again.
     """
@@ -162,31 +283,35 @@ def _attention(layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torc
     )
 
 
-@contextlib.contextmanager
-def _module_names(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Keep `recorder.path` at the module that is running."""
-    handles = []
+def _listen(module: nn.Module, recorder: _Recorder) -> None:
+    """Keep `recorder.path` at the part of a private network that is running."""
     for path, child in module.named_modules():
-        handles.append(child.register_forward_pre_hook(lambda m, _, p=path: recorder.path.append((p, m))))
-        handles.append(child.register_forward_hook(lambda *_: recorder.path.pop() and None))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        child.register_forward_pre_hook(lambda m, _, p=path: recorder.path.append((p, m)))
+        child.register_forward_hook(lambda *_: recorder.path.pop() and None)
 
 
-def _tensors(args: Any) -> list[torch.Tensor]:
-    found: list[torch.Tensor] = []
+def _memory(tensor: Tensor) -> int:
+    """What tells the memory of a tensor and of all its views."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+@cache
+def _makes_tensors(func: Any) -> bool:
+    """Whether an operator takes a device: its result is to have no values either."""
+    return any(one.name == "device" for one in func._schema.arguments)
+
+
+def _tensors(args: Any) -> list[Tensor]:
+    found: list[Tensor] = []
     for arg in args:
-        if isinstance(arg, torch.Tensor):
+        if isinstance(arg, Tensor):
             found.append(arg)
         elif isinstance(arg, (list, tuple)):
             found += _tensors(arg)
     return found
 
 
-def _shape(tensor: torch.Tensor) -> Shape:
+def _shape(tensor: Tensor) -> Shape:
     """The shape without the batch. A first dimension that is not 1 holds heads, windows or tokens and stays."""
     shape = tuple(tensor.shape)
     return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,15 @@ class Weights:
     cache: dict[tuple[str, str], Any] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
 
+    @property
+    def tied(self) -> Mapping[str, str]:
+        """Layers that share a weight with another one, and which."""
+        key = ("", "tied")
+        if key not in self.cache:
+            self.cache[key] = tied_weights(self.module)
+        found: dict[str, str] = self.cache[key]
+        return found
+
     def of(self, layer: str) -> torch.Tensor | None:
         """The weight of the layer at this module path, or None where it is not known yet."""
         if any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
@@ -45,3 +54,14 @@ class Weights:
             self.cache[key] = compute(weight)
         value: T = self.cache[key]
         return value
+
+
+def tied_weights(module: nn.Module) -> dict[str, str]:
+    """Layers that share a weight with another one, and which."""
+    owners: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        path, _, leaf = name.rpartition(".")
+        if leaf == "weight":
+            owners.setdefault(id(parameter), []).append(path)
+    groups = [paths for paths in owners.values() if len(paths) > 1]
+    return {one: next(other for other in paths if other != one) for paths in groups for one in paths}

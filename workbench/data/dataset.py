@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from workbench.data.batches import batches
 from workbench.errors import BadValue, unknown
 
 if TYPE_CHECKING:
@@ -17,9 +18,22 @@ if TYPE_CHECKING:
 SPLITS = ("train", "calibration", "validation", "test")
 
 
+def check_lengths(split: str, inputs: int, labels: int) -> None:
+    """Raises: `BadValue` for a split without inputs, or where their number is not that of the labels."""
+    if inputs == 0:
+        raise BadValue(f"Split {split!r} is empty. Give at least one input, or leave the split out.")
+    if inputs != labels:
+        raise BadValue(
+            f"Split {split!r} has {inputs} inputs and {labels} labels. Each input needs exactly one label."
+        )
+
+
 @dataclass(frozen=True)
 class Split:
-    """Inputs float32 (N, C, H, W), normalised as the model expects, and labels (N, ...), which may be missing."""
+    """Inputs float32 (N, C, H, W), normalised as the model expects, and labels (N, ...), which may be missing.
+
+    Every input of a labelled split has its label: inputs without one are left out where the data are loaded.
+    """
 
     name: str
     load: Callable[[], tuple[torch.Tensor, torch.Tensor | None]] = field(repr=False)
@@ -27,18 +41,18 @@ class Split:
     @cached_property
     def _tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         inputs, labels = self.load()
-        if (labels is not None and len(inputs) != len(labels)) or len(inputs) == 0:
-            raise BadValue(
-                f"Split {self.name!r} has {len(inputs)} inputs and {0 if labels is None else len(labels)} labels. "
-                "Each input needs exactly one label."
-            )
+        check_lengths(self.name, len(inputs), len(inputs) if labels is None else len(labels))
         if not bool(inputs.isfinite().all()):
-            raise BadValue(f"Split {self.name!r} holds NaN or infinite inputs. Remove or repair them first.")
+            first = int((~inputs.flatten(1).isfinite()).any(1).nonzero()[0])
+            raise BadValue(
+                f"Split {self.name!r} holds NaN or infinite inputs, the first of them at index {first}. "
+                "Remove or repair them first."
+            )
         return inputs, labels
 
     @property
     def inputs(self) -> torch.Tensor:
-        """float32 (N, C, H, W), normalised."""
+        """float32 (N, C, H, W), normalised. To run a network on them take `batches`, which are copies."""
         return self._tensors[0]
 
     @property
@@ -61,13 +75,16 @@ class Split:
         return len(self.inputs)
 
     def batches(self, size: int = 100) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """(inputs, labels) in order, `size` at a time; the last batch may be smaller."""
-        yield from zip(self.inputs.split(size), self.labels.split(size), strict=True)
+        """(inputs, labels) in order, `size` at a time; the last batch may be smaller. Inputs are copies."""
+        yield from zip(batches(self.inputs, size), self.labels.split(size), strict=True)
 
 
 @dataclass(frozen=True)
 class Data:
-    """Splits by name, the class names, and the normalisation: input = (pixel / 255 - mean) / std."""
+    """Splits by name, the class names, and the normalisation: input = (pixel / 255 - mean) / std.
+
+    `notes` say in one sentence each what was done to the data beyond that, such as inputs left out.
+    """
 
     name: str
     splits: Mapping[str, Split]
@@ -75,6 +92,7 @@ class Data:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     licence: str = ""
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, split: str) -> Split:
         if split not in self.splits:

@@ -2,216 +2,73 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
-from workbench.data.dataset import SPLITS, Data, Split
-from workbench.errors import BadFile, BadValue, unknown
-
-if TYPE_CHECKING:
-    import torch
-
-Pair = tuple["torch.Tensor", "torch.Tensor | None"]
-
-FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
-FASHION_MEAN, FASHION_STD = 0.2860, 0.3530
-VALIDATION_START, CALIBRATION_END = 8000, 1000
+from workbench.data.dataset import Data
+from workbench.errors import BadValue, shown
 
 
-def data(source: str | Path | Mapping[str, Any], **options: Any) -> Data:
-    """A data set, its splits loaded when first used.
+def data(
+    source: Any,
+    *,
+    name: str = "",
+    classes: Sequence[str] = (),
+    mean: Any = (),
+    std: Any = (),
+    size: int | tuple[int, int] | None = None,
+) -> Data:
+    """A data set, from any of these sources.
 
-    `source` is `"fashion-mnist"` (bundled: 8,000 train, of which 1,000 calibration; 2,000 validation;
-    10,000 test), the path of an `.npz`, or a mapping from split name to a torch `Dataset` or
-    `DataLoader` of (input, label) pairs, or to an (inputs, labels) pair of tensors. Labels are class numbers,
-    or whatever the study's metric takes. Without labels, give inputs alone: a tensor, or a data set of inputs;
-    what is measured then is agreement with the original network.
+    - `"fashion-mnist"` (bundled: 8,000 train, of which 1,000 calibration; 2,000 validation; 10,000 test).
+    - A folder of pictures, as `folder/<class>/*.png` or `folder/<split>/<class>/*.png`; classes are in the order of
+      their names. Without folders for splits every fifth picture of each class is the test split. Needs Pillow.
+    - An `.npz` of `<split>_images` and `<split>_labels`; images are uint8 (N, H, W[, C]) or float (N, C, H, W);
+      arrays `mean`, `std` and `classes` stand in for the options of these names.
+    - A mapping from split name to (inputs, labels) as tensors, arrays or lists, to a torch `Dataset`, or to a
+      `DataLoader`; one of these alone is the test split. Without labels, give inputs alone: what is measured then is
+      agreement with the original network.
 
-    An `.npz` holds `<split>_images` and `<split>_labels`; images are uint8 (N, H, W) or (N, H, W, C),
-    normalised by the optional arrays `mean` and `std`, or float32 (N, C, H, W), taken as they are;
-    an optional array `classes` names the classes. Where there is a train split but no validation,
-    the last fifth of train becomes validation; calibration is then the first 1,000 train images.
+    Inputs become float32 (N, ...). Pixels (uint8) are divided by 255; with `mean` and `std`, one number a channel or
+    one for all, inputs are `(pixel / 255 - mean) / std`, and floats must lie between 0 and 1. Images of several sizes
+    are brought to `size`: scaled until they cover it, and cut at the centre. Your own tensors are never changed.
 
-    Options for a mapping: `name`, `classes`, `mean`, `std`.
+    Labels are class numbers from 0, one-hot rows, or texts; -1 (or -100) says that an input has none, and it is left
+    out. Other labels, values to predict or the classes of pixels, are for the study's `metric`.
+
+    Where there is a train split but no validation, the last fifth of train becomes validation, after shuffling where
+    the classes are in order; calibration is then the first 1,000 train inputs.
 
     Raises: `UnknownName`, `BadFile`, `BadValue`.
     """
-    if isinstance(source, Mapping):
-        return _from_mapping(source, **options)
-    if not isinstance(source, (str, Path)):
-        raise BadValue(
-            f"A data set is a name, a file or a mapping from split to data, got {type(source).__name__}. "
-            "Say which split it is: wb.data({'train': ..., 'test': ...})."
-        )
-    if str(source) == "fashion-mnist":
-        return _fashion_mnist()
-    path = Path(source)
-    if path.suffix == ".npz":
-        return _from_npz(path)
-    raise unknown("data set", str(source), ["fashion-mnist", "<path>.npz"])
+    from workbench.data.pixels import Form  # these load torch
+    from workbench.data.sources import load
+
+    found = load(source, Form.of(mean, std, size), class_names(classes))
+    if name:
+        found = replace(found, name=str(name))
+    for note in found.notes:
+        warnings.warn(note, stacklevel=_outside())
+    return found
 
 
-@cache
-def _fashion_mnist() -> Data:
-    path = Path(__file__).with_name("fashion-mnist.npz")
-    arrays = cache(lambda: _read_npz(path))
-    rows = {
-        "train": ("train", slice(0, VALIDATION_START)),
-        "calibration": ("train", slice(0, CALIBRATION_END)),
-        "validation": ("train", slice(VALIDATION_START, None)),
-        "test": ("test", slice(None)),
-    }
-
-    def loader(part: str, rows: slice) -> Callable[[], Pair]:
-        return lambda: _tensors(
-            arrays()[f"{part}_images"][rows], arrays()[f"{part}_labels"][rows], (FASHION_MEAN,), (FASHION_STD,)
-        )
-
-    return Data(
-        name="fashion-mnist",
-        splits={name: Split(name, loader(*where)) for name, where in rows.items()},
-        classes=FASHION_CLASSES,
-        mean=(FASHION_MEAN,),
-        std=(FASHION_STD,),
-        licence="MIT",
-    )
+def class_names(classes: Any) -> tuple[str, ...]:
+    """The names as a tuple. Raises: `BadValue` for what is no list of different names."""
+    if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__"):
+        raise BadValue(f"classes={shown(classes)}: give a list of names, in the order of their numbers.")
+    found = tuple(str(one) for one in classes)
+    if len(set(found)) < len(found):
+        twice = next(one for one in found if found.count(one) > 1)
+        raise BadValue(f"classes= names {twice!r} twice. Give each class a name of its own.")
+    return found
 
 
-def _from_npz(path: Path) -> Data:
-    arrays = _read_npz(path)
-    names = [s for s in SPLITS if f"{s}_images" in arrays]
-    if "test" not in names:
-        raise BadFile(
-            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs at least test_images, and test_labels "
-            "where there are labels."
-        )
-    mean = tuple(float(v) for v in np.atleast_1d(arrays.get("mean", np.zeros(1))))
-    std = tuple(float(v) for v in np.atleast_1d(arrays.get("std", np.ones(1))))
-    if any(v <= 0 for v in std):
-        raise BadFile(f"{path}: std is {std}; every value must be positive.")
-    pairs = {s: _tensors(arrays[f"{s}_images"], arrays.get(f"{s}_labels"), mean, std) for s in names}
-    classes = tuple(str(c) for c in arrays.get("classes", ()))
-    return Data(path.stem, _splits(_complete(pairs)), classes, mean, std)
-
-
-def _from_mapping(
-    source: Mapping[str, Any],
-    name: str = "data",
-    classes: tuple[str, ...] = (),
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
-) -> Data:
-    for split in source:
-        if split not in SPLITS:
-            raise unknown("split", split, SPLITS)
-    if "test" not in source:
-        raise BadValue(f"The mapping has the splits {sorted(source)}; it needs at least 'test', which reports.")
-    pairs = {split: _materialise(split, value) for split, value in source.items()}
-    return Data(name, _splits(_complete(pairs)), tuple(classes), tuple(mean), tuple(std))
-
-
-def _splits(pairs: Mapping[str, Pair]) -> dict[str, Split]:
-    return {name: Split(name, lambda pair=pair: pair) for name, pair in pairs.items()}  # type: ignore[misc]
-
-
-def _complete(pairs: dict[str, Pair]) -> dict[str, Pair]:
-    """Derive validation and calibration from train where they are missing; never from test."""
-    if "train" in pairs and "validation" not in pairs and len(pairs["train"][0]) >= 10:
-        cut = len(pairs["train"][0]) - len(pairs["train"][0]) // 5
-        train, validation = _part(pairs["train"], slice(cut)), _part(pairs["train"], slice(cut, None))
-        pairs = {**pairs, "train": train, "validation": validation}
-    if "train" in pairs and "calibration" not in pairs:
-        pairs = {**pairs, "calibration": _part(pairs["train"], slice(CALIBRATION_END))}
-    return pairs
-
-
-def _part(pair: Pair, rows: slice) -> Pair:
-    inputs, labels = pair
-    return inputs[rows], None if labels is None else labels[rows]
-
-
-def _materialise(split: str, value: Any) -> Pair:
-    """A split's tensors from tensors or arrays, a DataLoader, or a Dataset."""
-    import torch
-
-    labels: torch.Tensor | None
-    if isinstance(value, (torch.Tensor, np.ndarray)):
-        inputs, labels = torch.as_tensor(value), None
-    elif isinstance(value, tuple) and len(value) == 2:
-        inputs, labels = torch.as_tensor(value[0]), None if value[1] is None else torch.as_tensor(value[1])
-    else:
-        inputs, labels = _collect(split, value)
-    if inputs.dim() < 2 or (labels is not None and labels.dim() < 1):
-        raise BadValue(
-            f"Split {split!r} has inputs of shape {tuple(inputs.shape)} and labels of shape "
-            f"{'none' if labels is None else tuple(labels.shape)}; expected (N, ...) and (N, ...)."
-        )
-    return inputs.float(), None if labels is None else _as_labels(labels)
-
-
-def _collect(split: str, value: Any) -> Pair:
-    """Every batch of a DataLoader or Dataset, of pairs or of inputs alone."""
-    import torch
-    from torch.utils.data import DataLoader
-
-    loader = value if isinstance(value, DataLoader) else DataLoader(value, batch_size=100)
-    try:
-        batches = list(loader)
-        if batches and all(isinstance(batch, torch.Tensor) or len(batch) == 1 for batch in batches):
-            return torch.cat([batch if isinstance(batch, torch.Tensor) else batch[0] for batch in batches]), None
-        pairs = [(x, y) for x, y in batches]
-    except (TypeError, ValueError) as error:
-        raise BadValue(f"Split {split!r} does not yield (input, label) pairs: {error}.") from error
-    if not pairs:
-        raise BadValue(f"Split {split!r} is empty.")
-    inputs, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    return inputs, labels
-
-
-def _as_labels(labels: torch.Tensor) -> torch.Tensor:
-    """Class numbers as int64, also where they came as floats; other values as they are."""
-    whole = labels.dim() == 1 and bool((labels == labels.round()).all()) if labels.is_floating_point() else True
-    return labels.long() if whole else labels
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a file; objects (pickles) are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise BadFile(f"There is no file {path}.") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise BadFile(
-            f"{path} is not a readable .npz of plain arrays: {error}. Write it with numpy.savez_compressed."
-        ) from error
-
-
-def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any] | None, mean: Any, std: Any) -> Pair:
-    """uint8 (N, H, W[, C]) or float (N, C, H, W) -> normalised float32 (N, C, H, W), labels (N, ...)."""
-    import torch
-
-    known = None if labels is None else _as_labels(torch.from_numpy(np.asarray(labels)))
-    if images.dtype != np.uint8:
-        if images.ndim != 4 or images.dtype.kind != "f":
-            raise BadFile(
-                f"Images are {images.dtype} of shape {images.shape}; "
-                "expected uint8 (N, H, W[, C]) or float (N, C, H, W)."
-            )
-        return torch.from_numpy(images.astype(np.float32)), known
-    if images.ndim not in {3, 4}:
-        raise BadFile(f"uint8 images have shape {images.shape}; expected (N, H, W) or (N, H, W, C).")
-    pixels = torch.from_numpy(np.ascontiguousarray(images))
-    pixels = pixels.unsqueeze(1) if images.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    if len(mean) not in {1, pixels.shape[1]} or len(std) not in {1, pixels.shape[1]}:
-        raise BadFile(f"mean {mean} and std {std} do not fit images of {pixels.shape[1]} channels.")
-    shape = (1, -1, 1, 1)
-    normalised = (pixels.float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-    return normalised.contiguous(), known
+def _outside() -> int:
+    """How many calls up the user's code is: a warning points there."""
+    depth = 1
+    while sys._getframe(depth).f_globals.get("__name__", "").startswith("workbench"):
+        depth += 1
+    return depth

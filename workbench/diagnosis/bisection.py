@@ -14,6 +14,7 @@ from workbench.diagnosis.bench import Bench, loss, mean_score
 from workbench.errors import BadValue, Cancelled, WorkbenchError
 from workbench.estimate import Estimate, exact
 from workbench.jobs import Reporter
+from workbench.measure.wording import UNSURE, lost
 from workbench.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -72,15 +73,17 @@ class Bisection:
         return pd.DataFrame(rows, columns=columns)
 
     def __str__(self) -> str:
-        lost = f"{self.drop.value:.2%} of {self.measure} [{self.drop.low:.2%}, {self.drop.high:.2%}]"
+        said = lost(self.drop, self.measure)
+        if self.drop.high < 0:
+            return f"It {said} on the validation split: there is no loss to explain."
         if self.drop.low <= 0:
-            return f"{lost} is lost on the validation split: not distinguishable from nothing, so nothing to explain."
+            return f"It {said} on the validation split: {UNSURE} from nothing, so nothing to explain."
         if not self.layers:
-            return f"{lost} is lost, and {self.left.value:.2%} still is with every layer restored."
+            return f"It {said}, and {100 * self.left.value:.2f} points still with every layer restored."
         what = ", ".join(self.layers)
         which = "" if self.complete else " (perhaps not all of them: the evaluations allowed were used up)"
         return (
-            f"{lost} is lost. Restoring {what}{which} takes away {self.explained:.0%} of that, "
+            f"It {said}. Restoring {what}{which} takes away {self.explained:.0%} of that, "
             f"found in {self.evaluations} evaluations over {self.candidates} layers."
         )
 

@@ -14,9 +14,13 @@ from workbench.diagnosis.answers import Answers
 from workbench.diagnosis.bench import Bench
 from workbench.diagnosis.diagnose import IMAGES
 from workbench.diagnosis.layers import LayerError, layer_errors
-from workbench.errors import BadValue
-from workbench.estimate import Estimate
+from workbench.errors import BadValue, MeasurementFailed
+from workbench.estimate import Estimate, exact, mcnemar, paired_change
 from workbench.jobs import Reporter
+from workbench.measure.latency import measure_latency
+from workbench.measure.paired import change, times_faster
+from workbench.measure.quality import CHANGE
+from workbench.measure.wording import accuracy, speed
 from workbench.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -26,26 +30,54 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+SPEED, LATENCY = "speedup", "latency_ms"
+SAME_INPUTS, EXACT, MEASURED_APART = "on the same inputs", "counted", "measured apart"
+IN_TURNS, THROUGH_ORIGINAL = "timed in turns", "each timed in turns with the original"
+OTHER_MACHINE = "timed on different machines"
+
 
 @dataclass(frozen=True)
 class Contrast:
-    """One figure of two variants. `overlap`: their intervals share a point, so they are not distinguishable."""
+    """One figure of two variants, and what becomes of it from the first to the second.
+
+    `change` is a difference, for the speed-up how many times faster the second is; None where no interval of it is
+    known, since the two were measured apart. `how` says what the change is based on.
+    """
 
     name: str
     first: Estimate
     second: Estimate
+    change: Estimate | None
+    how: str
 
     @property
-    def overlap(self) -> bool:
-        """True where the difference is not distinguishable."""
-        return self.first.overlaps(self.second)
+    def distinguishable(self) -> bool | None:
+        """Whether the interval of the change leaves out none; None where no interval is known."""
+        return None if self.change is None else not self.change.holds(1 if self.name == SPEED else 0)
 
 
-def figures(first: Variant, second: Variant) -> list[Contrast]:
-    """The figures that both have and that are not the same."""
-    both = [name for name in first.estimates if name in second.estimates]
-    found = [Contrast(name, first[name], second[name]) for name in both]
-    return [one for one in found if one.first.value != one.second.value]
+def figures(first: Variant, second: Variant, ratio: Estimate | None = None) -> list[Contrast]:
+    """The figures that both have, each compared on the same inputs or in turns; none that was counted and is the same.
+
+    `ratio` is how many times faster the second runs where the two were timed in turns; without it, it follows from
+    both speed-ups. Milliseconds are left out: those of two separate measurements do not compare.
+    """
+    both = [name for name in first.estimates if name in second.estimates and name != LATENCY]
+    known = [name for name in both if not name.endswith(CHANGE)]  # what differs from the original differs here
+    found = [_contrast(name, first, second, ratio) for name in known]
+    return [one for one in found if one.how == SAME_INPUTS or one.first.value != one.second.value]
+
+
+def _contrast(name: str, first: Variant, second: Variant, ratio: Estimate | None) -> Contrast:
+    one, two = first[name], second[name]
+    if name == SPEED:
+        derived = times_faster(first, second)
+        how = IN_TURNS if ratio else THROUGH_ORIGINAL if derived else OTHER_MACHINE
+        return Contrast(name, one, two, ratio or derived, how)
+    if one.low == one.high and two.low == two.high and name not in first.samples:
+        return Contrast(name, one, two, exact(two.value - one.value, one.unit), EXACT)
+    paired = change(first, second, name)
+    return Contrast(name, one, two, paired, MEASURED_APART if paired is None else SAME_INPUTS)
 
 
 def steps(first: Variant, second: Variant) -> list[tuple[Variant, str]]:
@@ -77,7 +109,8 @@ class Comparison:
     """What two variants do otherwise than one another, on the same images of one split.
 
     `errors`: each variant's layers against the original's. `answers` holds the first variant where a diagnosis
-    holds the original; None where the outputs are no classification.
+    holds the original; None where the outputs are no classification. `ratio`: how many times faster the second runs,
+    timed in turns; None where it could not be timed.
     """
 
     first: Variant = field(repr=False)
@@ -85,19 +118,24 @@ class Comparison:
     split: str
     errors: tuple[tuple[LayerError, ...], tuple[LayerError, ...]] = field(repr=False)
     answers: Answers | None = field(repr=False)
+    ratio: Estimate | None = None
 
     @cached_property
     def figures(self) -> pd.DataFrame:
-        """One row a figure that differs. Columns: `figure`, `first`, `second` with `_low` and `_high`, `overlap`."""
+        """One row a figure, but for counted ones that are the same.
+
+        Columns: `figure`; `first`, `second` and the paired `change`, each with `_low` and `_high` (of the speed-up the
+        change is a ratio); `distinguishable`, None where no interval of the change is known; `how` it is known.
+        """
         import pandas as pd
 
         rows = []
-        for one in figures(self.first, self.second):
-            ends = {f"first{end}": value for end, value in _ends(one.first)}
-            ends |= {f"second{end}": value for end, value in _ends(one.second)}
-            rows.append({"figure": one.name, **ends, "overlap": one.overlap})
-        names = [f"{side}{end}" for side in ("first", "second") for end in ("", "_low", "_high")]
-        return pd.DataFrame(rows, columns=["figure", *names, "overlap"])
+        for one in figures(self.first, self.second, self.ratio):
+            sides = {"first": one.first, "second": one.second} | ({"change": one.change} if one.change else {})
+            ends = {f"{side}{end}": value for side, known in sides.items() for end, value in _ends(known)}
+            rows.append({"figure": one.name, **ends, "distinguishable": one.distinguishable, "how": one.how})
+        names = [f"{side}{end}" for side in ("first", "second", "change") for end in ("", "_low", "_high")]
+        return pd.DataFrame(rows, columns=["figure", *names, "distinguishable", "how"])
 
     @cached_property
     def layers(self) -> pd.DataFrame:
@@ -139,17 +177,21 @@ class Comparison:
 
     def __str__(self) -> str:
         lines = [f"{self.second.name} against {self.first.name}, on the {self.split} split."]
-        if self.answers is None:
-            return lines[0]
-        drop, n = self.answers.drop, len(self.answers.labels)
-        more = "more" if drop.value < 0 else "fewer"
-        interval = f"{100 * drop.low:+.2f} to {100 * drop.high:+.2f} points lost"
-        unsure = "; that is not distinguishable from none" if drop.low <= 0 <= drop.high else ""
-        lines.append(f"It gets {abs(drop.value):.2%} of the images {more} right ({interval}){unsure}.")
-        counts = self.flips["change"].value_counts()
-        lost, gained = counts.get("lost", 0), counts.get("gained", 0)
-        lines.append(f"{len(self.flips)} of {n} answers differ: {lost} right ones are lost, {gained} gained.")
+        if self.answers is not None:
+            lines += self._answered(self.answers)
+        if self.ratio is not None:
+            lines.append(f"{_capital(speed(self.ratio, self.first.name))}, {IN_TURNS}.")
         return "\n".join(lines)
+
+    def _answered(self, answers: Answers) -> list[str]:
+        counts = self.flips["change"].value_counts()
+        lost, gained = int(counts.get("lost", 0)), int(counts.get("gained", 0))
+        change = paired_change(lost, gained, len(answers.labels))
+        return [
+            f"{_capital(accuracy(change))}, on the same images.",
+            f"{len(self.flips)} of {change.n} answers differ: {lost} right ones are lost, {gained} gained "
+            f"(McNemar's exact test: p = {mcnemar(lost, gained):.2g}).",
+        ]
 
     def _answers(self) -> Answers:
         if self.answers is None:
@@ -172,11 +214,24 @@ def compare(first: Variant, second: Variant, bench: Bench, report: Reporter | No
     few = bench.split.inputs[:IMAGES]
     parts = (report.part(0.0, 0.15), report.part(0.15, 0.3))
     errors = [tuple(layer_errors(original, v.onnx, few, part)) for v, part in zip((first, second), parts, strict=True)]
-    one, two = bench.outputs(first.recipe, report.part(0.3, 0.65)), bench.outputs(second.recipe, report.part(0.65, 1.0))
+    one, two = bench.outputs(first.recipe, report.part(0.3, 0.6)), bench.outputs(second.recipe, report.part(0.6, 0.9))
     classes = one.ndim == 2 and np.isfinite(one).all() and np.isfinite(two).all()
     labels = bench.labels if bench.labels is not None else bench.original.argmax(axis=1)
     answers = Answers(one, two, labels, tuple(bench.data.classes)) if classes else None
-    return Comparison(first, second, bench.split_name, (errors[0], errors[1]), answers)
+    ratio = _in_turns(first, second, report.part(0.9, 1.0))
+    return Comparison(first, second, bench.split_name, (errors[0], errors[1]), answers, ratio)
+
+
+def _in_turns(first: Variant, second: Variant, report: Reporter) -> Estimate | None:
+    """How many times faster the second runs here; None on a machine that is too slow or too busy to tell."""
+    try:
+        return measure_latency(second.onnx, first.onnx, progress=report).speedup
+    except MeasurementFailed:
+        return None
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _ends(estimate: Estimate) -> list[tuple[str, float]]:

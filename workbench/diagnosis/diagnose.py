@@ -16,6 +16,7 @@ from workbench.errors import BadValue
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.measure.divergence import Divergence, apart, summarise
+from workbench.measure.wording import UNSURE, lost
 from workbench.recipe import Recipe
 from workbench.steps.base import Layers
 
@@ -100,10 +101,9 @@ class Diagnosis:
         return self.variant.recipe.without(layers, self.variant.model)
 
     def __str__(self) -> str:
-        lost = f"{self.drop.value:.2%} of {self.measure} [{self.drop.low:.2%}, {self.drop.high:.2%}]"
-        lines = [f"{self.variant.name} loses {lost} on the {self.split} split."]
-        if self.drop.low <= 0:
-            lines[0] += " That is not distinguishable from nothing."
+        lines = [f"{self.variant.name} {lost(self.drop, self.measure)} on the {self.split} split."]
+        if self.drop.holds(0):
+            lines[0] += f" That is {UNSURE} from nothing."
         worst = max(self.prefixes[1:], key=lambda one: one.drop.value, default=None)
         if worst is not None and len(self.prefixes) > 2 and worst.drop.low > 0:
             lines.append(f"Most of it goes with {worst.step}: {worst.drop.value:.2%}.")

@@ -29,7 +29,8 @@ def regularised(moment: Tensor, samples: int) -> Tensor:
     """A symmetric positive definite moment (..., d, d) of unit scale from an estimate over `samples` patches.
 
     The ridge grows when there are few samples a dimension (a fixed-target shrinkage). Where nothing was
-    ever seen (all zero) it becomes the identity: the fit is then the plain one.
+    ever seen (all zero) it becomes the identity: the fit is then the plain one. Directions that
+    the rounding of a difference left below zero (inputs that hardly vary around a large mean) count as unseen.
     """
     size = moment.shape[-1]
     share = RIDGE + 0.1 * size / (size + samples)
@@ -39,7 +40,12 @@ def regularised(moment: Tensor, samples: int) -> Tensor:
     diagonal = torch.where(dead, torch.ones_like(mean), share * torch.ones_like(mean))
     symmetric = (moment + moment.mT) / (2 * scale)
     shifted: Tensor = symmetric + diagonal[..., None, None] * torch.eye(size, dtype=moment.dtype)
-    return shifted
+    unsound = torch.linalg.cholesky_ex(shifted)[1] != 0
+    if not bool(unsound.any()):
+        return shifted
+    values, vectors = torch.linalg.eigh(torch.where(unsound[..., None, None], symmetric, 0.0))
+    sound: Tensor = (vectors * (values.clamp_min(0.0) + diagonal[..., None])[..., None, :]) @ vectors.mT
+    return torch.where(unsound[..., None, None], sound, shifted)
 
 
 def regress(weight: Tensor, moment: Tensor, regressors: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from workbench.data.classes import check_classes
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Estimate, wilson
 from workbench.jobs import Reporter
@@ -54,7 +55,7 @@ def evaluate(
 ) -> Evaluation:
     """Top-1 accuracy with Wilson's 95 % interval.
 
-    Raises: `BadFile` when the runtime refuses the artefact; `BadValue` when inputs and labels do not
+    Raises: `BadFile` when the runtime refuses the artefact; `BadValue` when inputs, labels and outputs do not
     fit; `MeasurementFailed` when the artefact returns NaN or infinity; `Cancelled`.
     """
     labels = np.asarray(split.labels)
@@ -69,6 +70,7 @@ def evaluate(
             f"The artefact returns NaN or infinity for {broken} of {len(values)} inputs, so accuracy has no meaning. "
             "A step has destroyed the network, or its numbers overflow in this precision."
         )
+    check_classes(labels, values.shape[1], "the split")
     predictions = values.argmax(axis=1).astype(np.int64)
     right = predictions == labels
     return Evaluation(wilson(int(right.sum()), len(right)), predictions, right)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import BadValue, MeasurementFailed
-from workbench.estimate import Estimate, wilson
+from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import BATCH
-from workbench.measure.metrics import bootstrap
+from workbench.measure.paired import Sample, resample
 from workbench.runtimes import runtime
 
 Array = npt.NDArray[Any]
@@ -32,13 +32,14 @@ class Divergence:
     kl_divergence: Estimate
     logit_error: Estimate
 
-    def estimates(self) -> dict[str, Estimate]:
-        """The three by name."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
 
 def diverge(original: Path, artefact: Path, inputs: Any, progress: Reporter | None = None) -> Divergence:
-    """Run two artefacts side by side over inputs (N, ...).
+    """Run two artefacts side by side over inputs (N, ...). Raises: as `side_by_side`."""
+    return summarise(side_by_side(original, artefact, inputs, progress))
+
+
+def side_by_side(original: Path, artefact: Path, inputs: Any, progress: Reporter | None = None) -> Array:
+    """The rows of `apart` (N, 4) for all inputs (N, ...).
 
     Raises: `BadFile` when the runtime refuses one, `BadValue` when their outputs differ in shape,
     `MeasurementFailed` when one returns NaN or infinity, `Cancelled`.
@@ -51,7 +52,7 @@ def diverge(original: Path, artefact: Path, inputs: Any, progress: Reporter | No
         batch = np.asarray(inputs[start : start + BATCH])
         parts.append(apart(first.run(batch), second.run(batch)))
     report(1.0, "agreement")
-    return summarise(np.concatenate(parts))
+    return np.concatenate(parts)
 
 
 def apart(original: Array, variant: Array) -> Array:
@@ -71,13 +72,18 @@ def apart(original: Array, variant: Array) -> Array:
 
 def summarise(parts: Array) -> Divergence:
     """The estimates from the rows of `apart`."""
+    return Divergence(**{name: one.estimate for name, one in samples(parts).items()})
+
+
+def samples(parts: Array) -> dict[str, Sample]:
+    """Each figure of a `Divergence` by its name, from the rows of `apart`."""
     n, same = len(parts), parts[:, 0]
     whole = bool(np.isin(same, (0, 1)).all())  # not where it is a share of an image's pixels
-    return Divergence(
-        agreement=wilson(int(same.sum()), n) if whole else bootstrap(parts[:, :1], lambda sums: sums[..., 0] / n),
-        kl_divergence=bootstrap(parts[:, 1:2], lambda sums: sums[..., 0] / n, "nats"),
-        logit_error=bootstrap(parts[:, 2:], lambda sums: np.sqrt(sums[..., 0] / np.maximum(sums[..., 1], 1e-300))),
-    )
+    return {
+        "agreement": Sample.of_marks(same) if whole else resample(parts[:, :1], lambda sums: sums[..., 0] / n),
+        "kl_divergence": resample(parts[:, 1:2], lambda sums: sums[..., 0] / n, "nats"),
+        "logit_error": resample(parts[:, 2:], lambda sums: np.sqrt(sums[..., 0] / np.maximum(sums[..., 1], 1e-300))),
+    }
 
 
 def log_softmax(values: Array) -> Array:

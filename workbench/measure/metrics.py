@@ -10,19 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.data.classes import check_classes
 from workbench.errors import BadValue, MeasurementFailed, unknown
-from workbench.estimate import Estimate, exact, wilson
+from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import BATCH, Labelled
+from workbench.measure.paired import Sample, resample, resample_whole
 from workbench.runtimes import runtime
 
 Array = npt.NDArray[Any]
 Function = Callable[[Array, Array], Any]
-
-RESAMPLES = 2000
-#: A metric that must be computed anew from all outputs for every resample is resampled less often.
-SCALAR_RESAMPLES = 200
-_AT_ONCE = 50  # resamples drawn together: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -43,22 +40,28 @@ class Metric:
     def estimate(self, outputs: Array, labels: Array) -> Estimate:
         """The metric with a 95 % interval: Wilson's for a share, a bootstrap over the inputs otherwise.
 
+        Raises: as `sample`.
+        """
+        return self.sample(outputs, labels).estimate
+
+    def sample(self, outputs: Array, labels: Array) -> Sample:
+        """The metric with what a comparison on the same inputs needs.
+
         Raises: `BadValue` when the function returns neither of what it may; `MeasurementFailed` for NaN.
         """
         found = np.asarray(self.function(outputs, labels))
         if found.ndim == 0:
-            return self._resample(outputs, labels, float(found))
+            return resample_whole(lambda i: float(self.function(outputs[i], labels[i])), len(outputs), self.unit)
         return self.of_values(self._checked(found, len(outputs)))
 
-    def of_values(self, values: Array) -> Estimate:
-        """The estimate of values (N,) or parts (N, k) that the function has returned."""
+    def of_values(self, values: Array) -> Sample:
+        """The sample of values (N,) or parts (N, k) that the function has returned."""
         if not np.isfinite(values).all():
             raise MeasurementFailed(f"The metric {self.name!r} is NaN or infinite for some inputs, so it has no mean.")
         if self.combine is None and bool(np.isin(values, (0, 1)).all()):
-            share = wilson(int(values.sum()), len(values))
-            return Estimate(share.value, share.low, share.high, share.n, self.unit)
+            return Sample.of_marks(values, self.unit)
         combine = self.combine or (lambda sums: sums[..., 0] / len(values))
-        return bootstrap(values.reshape(len(values), -1), combine, self.unit)
+        return resample(values.reshape(len(values), -1), combine, self.unit)
 
     def _checked(self, found: Array, n: int) -> Array:
         wanted = 1 if self.combine is None else 2
@@ -69,44 +72,18 @@ class Metric:
             )
         return found.astype(np.float64)
 
-    def _resample(self, outputs: Array, labels: Array, value: float) -> Estimate:
-        random, n, found = np.random.default_rng(0), len(outputs), []
-        for _ in range(SCALAR_RESAMPLES if n > 1 else 0):
-            drawn = random.integers(n, size=n)
-            found.append(float(self.function(outputs[drawn], labels[drawn])))
-        return _interval(value, np.array(found), n, self.unit, self.name)
-
 
 def bootstrap(parts: Array, combine: Callable[[Array], Array], unit: str = "") -> Estimate:
-    """`combine` of the sums of parts (N, k) over all inputs, with a 95 % percentile interval.
-
-    Inputs are drawn with replacement, 2000 times (Efron & Tibshirani 1993, chapter 13).
-    """
-    random, n = np.random.default_rng(0), len(parts)
-    value = float(combine(parts.sum(axis=0)))
-    found: list[Array] = []
-    for _ in range(RESAMPLES // _AT_ONCE if n > 1 else 0):
-        times = random.multinomial(n, np.full(n, 1 / n), size=_AT_ONCE)
-        found.append(combine(times @ parts))
-    return _interval(value, np.concatenate(found) if found else np.zeros(0), n, unit, "metric")
+    """`combine` of the sums of parts (N, k) over all inputs, with a 95 % interval. See `resample`."""
+    return resample(parts, combine, unit).estimate
 
 
-def _interval(value: float, found: Array, n: int, unit: str, name: str) -> Estimate:
-    if not np.isfinite(value):
-        raise MeasurementFailed(f"The metric {name!r} is {value} on these inputs.")
-    found = found[np.isfinite(found)]
-    if not len(found):  # one input says nothing about the spread
-        return exact(value, unit)
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Estimate(value, min(float(low), value), max(float(high), value), n, unit)
-
-
-def score(artefact: Path, split: Labelled, metric: Metric, progress: Reporter | None = None) -> Estimate:
+def score(artefact: Path, split: Labelled, metric: Metric, progress: Reporter | None = None) -> Sample:
     """A metric of an artefact on a split, taken in its runtime batch by batch; outputs are not kept.
 
     A function that returns one number for a batch is given all outputs at once instead.
 
-    Raises: `BadFile` when the runtime refuses the artefact, as `Metric.estimate`, `Cancelled`.
+    Raises: `BadFile` when the runtime refuses the artefact, as `Metric.sample`, `Cancelled`.
     """
     report, session = progress or Reporter(), runtime().load(artefact)
     parts: list[Array] = []
@@ -119,7 +96,7 @@ def score(artefact: Path, split: Labelled, metric: Metric, progress: Reporter | 
             parts.append(metric._checked(found, len(values)))
     if kept:
         outputs, labels = (np.concatenate(one) for one in zip(*kept, strict=True))
-        return metric.estimate(outputs, labels)
+        return metric.sample(outputs, labels)
     return metric.of_values(np.concatenate(parts))
 
 
@@ -141,9 +118,23 @@ def _classes(outputs: Array, labels: Array) -> None:
         )
 
 
+def _sound(outputs: Array, labels: Array) -> None:
+    _finite(outputs)
+    check_classes(labels, outputs.shape[1], "the split")
+
+
+def _finite(outputs: Array) -> None:
+    broken = int((~np.isfinite(outputs)).reshape(len(outputs), -1).any(axis=1).sum())
+    if broken:
+        raise MeasurementFailed(
+            f"The artefact returns NaN or infinity for {broken} of {len(outputs)} inputs, so it gives no answers there."
+        )
+
+
 def top1(outputs: Array, labels: Array) -> Array:
     """1 where the largest output is the label's, 0 elsewhere (N,). Raises: `BadValue`."""
     _classes(outputs, labels)
+    _sound(outputs, labels)
     right: Array = outputs.argmax(axis=1) == labels
     return right
 
@@ -153,6 +144,7 @@ def top5(outputs: Array, labels: Array) -> Array:
     _classes(outputs, labels)
     if outputs.shape[1] <= 5:
         raise BadValue(f"With {outputs.shape[1]} classes the label is always among the top five. Use 'accuracy'.")
+    _sound(outputs, labels)
     own = np.take_along_axis(outputs, labels[:, None].astype(np.int64), axis=1)
     within: Array = (outputs > own).sum(axis=1) < 5
     return within
@@ -169,6 +161,7 @@ def overlaps(outputs: Array, labels: Array) -> Array:
             f"Outputs of shape {outputs.shape} and labels of shape {labels.shape} are not a segmentation: "
             "it has outputs (N, classes, H, W) and labels (N, H, W)."
         )
+    _finite(outputs)
     n, classes = outputs.shape[:2]
     said, true = outputs.argmax(axis=1).reshape(n, -1), labels.reshape(n, -1)
     known = (true >= 0) & (true < classes)
@@ -206,7 +199,22 @@ def as_metric(value: Metric | str | Function) -> Metric:
         return METRICS[value]
     if not callable(value):
         raise BadValue(f"metric={value!r}: give a name ({', '.join(METRICS)}) or a function of (outputs, labels).")
-    return _named(Metric(getattr(value, "__name__", type(value).__name__), value))
+    return _named(_told(getattr(value, "__name__", type(value).__name__), value))
+
+
+def _told(name: str, function: Function) -> Metric:
+    """A metric of a user's own function: what that raises is told with the shapes that it was given."""
+
+    def tried(outputs: Array, labels: Array) -> Any:
+        try:
+            return function(outputs, labels)
+        except Exception as error:  # a user's function may raise anything
+            raise BadValue(
+                f"The metric {name!r} raised {type(error).__name__}: {error}, for outputs of shape {outputs.shape} and "
+                f"labels of shape {labels.shape}. It is given a batch at a time, and drawings of the inputs."
+            ) from error
+
+    return Metric(name, tried)
 
 
 def _named(metric: Metric) -> Metric:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from workbench.data import Data
@@ -10,11 +11,16 @@ from workbench.errors import BadValue
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import evaluate
-from workbench.measure.divergence import diverge
+from workbench.measure.divergence import samples, side_by_side
 from workbench.measure.metrics import ACCURACY, Metric, score
+from workbench.measure.paired import Sample
 
 #: Data without labels are measured by this.
 AGREEMENT = "agreement"
+#: Figures that compare with the original themselves.
+APART = frozenset({AGREEMENT, "kl_divergence", "logit_error"})
+#: What stands before the name of a figure on the validation split, and behind that of a paired difference.
+VALIDATION, CHANGE = "validation_", "_change"
 
 
 def principal(data: Data, metric: Metric | None) -> str:
@@ -44,7 +50,7 @@ def has_classes(split: Split) -> bool:
     return split.labelled and split.labels.dim() == 1 and not split.labels.is_floating_point()
 
 
-def quality(artefact: Path, baseline: Path, data: Data, metric: Metric | None, report: Reporter) -> dict[str, Estimate]:
+def quality(artefact: Path, baseline: Path, data: Data, metric: Metric | None, report: Reporter) -> dict[str, Sample]:
     """Each figure on the test split, and with `validation_` before its name on the validation split.
 
     Accuracy where labels are class numbers and the network is measured by it or by a metric that takes these
@@ -56,15 +62,27 @@ def quality(artefact: Path, baseline: Path, data: Data, metric: Metric | None, r
     if validation is None:
         return found
     return found | {
-        f"validation_{name}": estimate
-        for name, estimate in _on(artefact, baseline, validation, metric, report.part(0.85, 1.0)).items()
+        f"{VALIDATION}{name}": one
+        for name, one in _on(artefact, baseline, validation, metric, report.part(0.85, 1.0)).items()
         if name not in {"kl_divergence", "logit_error"}
     }
 
 
-def _on(artefact: Path, baseline: Path, split: Split, metric: Metric | None, report: Reporter) -> dict[str, Estimate]:
+def changes(found: Mapping[str, Sample], original: Mapping[str, Sample] | None) -> dict[str, Estimate]:
+    """How each figure differs from the original's on the same inputs, with `_change` behind its name.
+
+    `original` is None for the original itself, which differs by nothing. Agreement with the original and its like are
+    differences already.
+    """
+    named = {name: one for name, one in found.items() if name.removeprefix(VALIDATION) not in APART}
+    if original is None:
+        return {f"{name}{CHANGE}": Estimate(0.0, 0.0, 0.0, one.n, one.unit) for name, one in named.items()}
+    return {f"{name}{CHANGE}": original[name].change_to(one) for name, one in named.items() if name in original}
+
+
+def _on(artefact: Path, baseline: Path, split: Split, metric: Metric | None, report: Reporter) -> dict[str, Sample]:
     if not split.labelled:
-        return diverge(baseline, artefact, split.inputs, report).estimates()
+        return samples(side_by_side(baseline, artefact, split.inputs, report))
     if metric is None or metric is ACCURACY:
-        return {ACCURACY.name: evaluate(artefact, split, progress=report).accuracy}
+        return {ACCURACY.name: Sample.of_marks(evaluate(artefact, split, progress=report).right)}
     return {metric.name: score(artefact, split, metric, report)}

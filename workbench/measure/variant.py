@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import zstandard
 
 from workbench.coding import pack
 from workbench.cost.calibrated import THIS_MACHINE, stored
+from workbench.cost.compressed import ZSTD_LEVEL
 from workbench.cost.energy import energy
 from workbench.cost.network import Network
 from workbench.cost.roofline import Device, device
@@ -20,24 +22,29 @@ from workbench.measure.calibration import calibrate
 from workbench.measure.latency import measure_latency, run_memory
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Metric
+from workbench.measure.paired import Sample
 from workbench.measure.quality import quality
 from workbench.measure.verdict import gather, reason, verdict
+from workbench.measure.wording import UNSURE
 from workbench.onnx_file import file_bytes
 
-ZSTD_LEVEL = 9
+
+class Measured(NamedTuple):
+    """Every figure of an artefact, and of those that are taken on inputs what a paired comparison needs."""
+
+    estimates: dict[str, Estimate]
+    samples: dict[str, Sample]
 
 
-def measure(
-    artefact: Path, baseline: Path, data: Data, report: Reporter, metric: Metric | None = None
-) -> dict[str, Estimate]:
+def measure(artefact: Path, baseline: Path, data: Data, report: Reporter, metric: Metric | None = None) -> Measured:
     """Accuracy or another metric, latency against the baseline's artefact, bytes; all on the artefact.
 
     Raises: `MeasurementFailed`, `BadFile`, `Cancelled`.
     """
-    estimates = quality(artefact, baseline, data, metric, report.part(0.0, 0.65))
+    samples = quality(artefact, baseline, data, metric, report.part(0.0, 0.65))
     timing = measure_latency(artefact, baseline, progress=report.part(0.65, 0.95))
     content = artefact.read_bytes()
-    return estimates | {
+    figures = {
         "latency_ms": timing.latency_ms,
         "speedup": timing.speedup,
         "run_memory_bytes": run_memory(artefact, progress=report.part(0.95, 1.0)),
@@ -45,6 +52,7 @@ def measure(
         "compressed_bytes": exact(len(zstandard.compress(content, ZSTD_LEVEL)), "bytes"),
         "huffman_bytes": exact(len(pack(artefact)), "bytes"),
     }
+    return Measured({name: one.estimate for name, one in samples.items()} | figures, samples)
 
 
 def prepare(report: Reporter) -> None:
@@ -112,7 +120,8 @@ def notes(
         interval = f"{speedup.low:.2f} to {speedup.high:.2f}"
         said.append(f"Slower than the original: {speedup.value:.2f}× ({interval}){because}.")
     elif speedup.low <= 1:
-        said.append(f"Its latency is not distinguishable from the original's{because}.")
+        interval = f"{speedup.low:.2f} to {speedup.high:.2f}×"
+        said.append(f"Its speed is {UNSURE} from the original's ({interval}, timed in turns){because}.")
     if found["compressed_bytes"].value >= original["compressed_bytes"].value:
         said.append("Its file did not shrink, not even compressed.")
     return tuple(said)

@@ -13,10 +13,9 @@ from workbench.cost.features import ALIGNED, BLOCK, is_blocked
 from workbench.cost.network import CONVOLUTIONS, Network
 from workbench.cost.roofline import Device
 from workbench.estimate import Estimate
+from workbench.measure.judgement import FASTER, SLOWER, judge
 from workbench.runtimes.onnxruntime import open_session
 
-#: A prediction this near to the measurement is borne out (relative).
-NEAR = 0.15
 #: An interval whose ends differ by more than this factor is of a machine that does other things.
 WIDE = 1.3
 #: A cause that takes less than this share of the time explains nothing.
@@ -73,15 +72,14 @@ def verdict(speedup: Estimate, predicted: float, macs_ratio: float, evidence: Ev
     measured = f"Measured {speedup.value:.2f}× ({speedup.low:.2f} to {speedup.high:.2f}), predicted {predicted:.2f}×"
     if speedup.high > WIDE * speedup.low:
         measured += " (this machine is too busy to tell more exactly)"
-    near = speedup.low <= predicted * (1 + NEAR) and speedup.high >= predicted * (1 - NEAR)
-    why = reason(evidence)
-    if near and speedup.value >= 0.8 * macs_ratio:
-        return f"{measured}: as expected."
-    if near:
-        return f"{measured}, with {macs_ratio:.1f}× fewer MACs: {why}."
-    if speedup.high < predicted:
-        return f"{measured}: less than expected; {why}."
-    return f"{measured}: more than expected; kernels are faster here than the model of this machine knows."
+    judged, why = judge(speedup.low, speedup.high, predicted), reason(evidence)
+    if judged == FASTER:
+        return f"{measured}: {judged.lower()}; kernels are faster here than the model of this machine knows."
+    if judged == SLOWER:
+        return f"{measured}: {judged.lower()}; {why}."
+    if speedup.value >= 0.8 * macs_ratio:
+        return f"{measured}: {judged.lower()}."
+    return f"{measured}: {judged.lower()}, though it has {macs_ratio:.1f}× fewer MACs; {why}."
 
 
 def reason(evidence: Evidence) -> str:

@@ -27,13 +27,14 @@ def catalog() -> pd.DataFrame:
 
 def _bundled() -> list[dict[str, Any]]:
     from workbench.models.architectures import ARCHITECTURES
-    from workbench.models.load import bundled_path, load, read_state
+    from workbench.models.load import bundled_path, load
+    from workbench.untrusted import read_metadata
 
     rows = []
     for name in ARCHITECTURES:
         path = bundled_path(name)
         totals = load(name).network.totals
-        accuracy = float(read_state(path)[1].get("test_accuracy", "nan"))
+        accuracy = float(read_metadata(path).get("test_accuracy", "nan"))
         figures = {"params": totals.params, "macs": totals.macs, "accuracy": accuracy}
         rows.append({"name": name, "source": "bundled", **figures, "file_bytes": path.stat().st_size})
     return rows

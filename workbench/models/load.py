@@ -8,27 +8,31 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from workbench.calling import as_example
 from workbench.content import check_folder
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, unknown
 from workbench.models.architectures import ARCHITECTURES
+from workbench.models.canonical import canonical
 from workbench.models.model import Model
+from workbench.models.structure import ZOOS, fill, load_variant
+from workbench.models.unwrap import unwrap
+from workbench.untrusted import read_tensors
 
 BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)
-ZOOS = ("torchvision", "timm")
 #: Files that `load` reads. None of them can carry code: nothing is unpickled.
 FILES = (".safetensors",)
 
 
-def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None, weights: str | None = None) -> Model:
-    """A network, in evaluation mode and on the CPU.
+def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | None = None) -> Model:
+    """A network in canonical form (`workbench.models.canonical`), in evaluation mode, in float32 and on the CPU.
 
     `source` is the name of a bundled network (`wb.catalog()` lists them), `"torchvision:resnet18"` or
     `"timm:mobilenetv3_small_050"` (where those packages are installed), a folder or `.safetensors` file
-    that `wb.export` wrote, or an `nn.Module` together with `example`, one input with a batch of 1.
+    that `wb.export` wrote, or an `nn.Module` together with `example`, one input with a batch of 1: a tensor, an
+    array or a shape; a tuple or a dictionary of tensors for several inputs. The module is read and never changed.
 
     `weights`: for a bundled network the path of a `.safetensors` file with other weights of the same
     architecture; for torchvision and timm what their own constructors take (`"DEFAULT"`), nothing for
@@ -36,7 +40,7 @@ def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None,
 
     Raises: `UnknownName`, `BadFile`, `BadValue`.
     """
-    if isinstance(source, nn.Module):
+    if not isinstance(source, (str, Path)):
         return _from_module(source, example)
     if not isinstance(source, (str, Path)):
         raise BadValue(
@@ -51,8 +55,6 @@ def load(source: str | Path | nn.Module, *, example: torch.Tensor | None = None,
         return _from_zoo(zoo, rest, weights, example)
     path = Path(name)
     if path.is_dir() or path.suffix in FILES:
-        from workbench.models.structure import load_variant
-
         if path.is_dir():
             check_folder(path)
         return load_variant(path)
@@ -69,47 +71,38 @@ def bundled_path(name: str) -> Path:
     return Path(__file__).with_name(f"{name}.safetensors")
 
 
-def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors (float32) and the metadata of a safetensors file. Raises `BadFile`."""
-    try:
-        with safe_open(path, "pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise BadFile(f"{path} is not a readable safetensors file: {error}.") from error
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, metadata
-
-
-def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
-    """Put weights into an architecture. Raises `BadFile` naming what does not fit."""
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise BadFile(f"The weights in {path} do not fit the architecture: {error}") from error
-    return module.eval()
-
-
 def _bundled(name: str, weights: str | None) -> Model:
     path = Path(weights) if weights else bundled_path(name)
-    state, _ = read_state(path)
-    module = fill(ARCHITECTURES[name](), state, path)
-    return Model(module, torch.zeros(BUNDLED_INPUT), name, name if not weights else f"{name} with {path.name}")
+    state, _ = read_tensors(path)
+    with torch.device("meta"):
+        module = ARCHITECTURES[name]()
+    example = torch.zeros(BUNDLED_INPUT)
+    source = name if not weights else f"{name} with {path.name}"
+    return Model(canonical(fill(module, state, path), example), example, name, source)
 
 
-def _from_module(module: nn.Module, example: torch.Tensor | None) -> Model:
-    if example is None:
-        raise BadValue("A network given as an nn.Module needs example=, one input with a batch of 1.")
-    if example.dim() < 2 or example.shape[0] != 1:
-        raise BadValue(f"example has shape {tuple(example.shape)}; it must be one input with a batch of 1 in front.")
-    for name, tensor in module.state_dict().items():
-        if not bool(tensor.isfinite().all()):
-            raise BadValue(f"The weight {name!r} holds NaN or infinite values. Load a sound checkpoint.")
-    model = Model(module.eval(), example.detach().float().cpu(), type(module).__name__, "module")
-    _ = model.network  # an example of the wrong shape is said here, not in the middle of a study
+def _from_module(source: Any, example: Any) -> Model:
+    inputs = as_example(example)
+    module = unwrap(source)
+    _check_weights(module)
+    model = Model(canonical(module, inputs), inputs, type(module).__name__, "module")
+    _ = model.network  # what cannot be read is said here, not in the middle of a study
     return model
 
 
-def _from_zoo(zoo: str, name: str, weights: str | None, example: torch.Tensor | None) -> Model:
+def _check_weights(module: nn.Module) -> None:
+    """Raise `BadValue` for weights without values, or with values that are none."""
+    for name, parameter in module.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise BadValue(f"The weight {name!r} has no shape yet. Run the network once, then load it.")
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_meta:
+            raise BadValue(f"The weight {name!r} is on the meta device, without values. Load a checkpoint first.")
+        if tensor.is_floating_point() and not bool(tensor.detach().isfinite().all()):
+            raise BadValue(f"The weight {name!r} holds NaN or infinite values. Load a sound checkpoint.")
+
+
+def _from_zoo(zoo: str, name: str, weights: str | None, example: Any) -> Model:
     package = _import_zoo(zoo)
     try:
         module = _torchvision(package, name, weights) if zoo == "torchvision" else _timm(package, name, weights)
@@ -121,7 +114,8 @@ def _from_zoo(zoo: str, name: str, weights: str | None, example: torch.Tensor | 
             "Without weights= the network is made with random weights."
         ) from error
     shape = (1, *getattr(module, "default_cfg", {}).get("input_size", IMAGENET_INPUT[1:]))
-    return Model(module.eval(), torch.zeros(shape) if example is None else example, name, f"{zoo}:{name}")
+    inputs = torch.zeros(shape) if example is None else as_example(example)
+    return Model(canonical(module, inputs), inputs, name, f"{zoo}:{name}")
 
 
 def _import_zoo(zoo: str) -> ModuleType:

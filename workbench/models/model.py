@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
-from torch import nn
-
+from workbench.calling import Inputs, flatten
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.models.graph import Graph, to_data
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network in evaluation mode, one example input (1, C, H, W), its name and where it came from.
+    """A network in canonical form, one example input (batch of 1), its name and where it came from.
 
-    The module is never changed by the workbench: every step works on a copy.
+    The module is in evaluation mode and is the workbench's own: that of the user is not changed by it, nor it by
+    what happens to the user's later. Every step works on a copy.
     """
 
-    module: nn.Module = field(repr=False)
-    example: torch.Tensor = field(repr=False)
+    module: Graph = field(repr=False)
+    example: Inputs = field(repr=False)
     name: str
     source: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input without the batch, such as (C, H, W); of the first where the network takes several."""
+        return tuple(flatten(self.example)[0].shape[1:])
 
     @cached_property
     def hash(self) -> str:
         """A digest of the structure and every weight (16 hex digits)."""
-        digest = hashlib.sha256(repr(self.module).encode() + str(tuple(self.example.shape)).encode())
+        shapes = [list(tensor.shape) for tensor in flatten(self.example)]
+        digest = hashlib.sha256(json.dumps([to_data(self.module), shapes], sort_keys=True).encode())
         for name, tensor in self.module.state_dict().items():
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
         return digest.hexdigest()[:16]
 
     @cached_property

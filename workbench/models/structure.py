@@ -1,13 +1,13 @@
-"""A rewritten network as data: which layers of the original were replaced, by what, and the weights.
+"""A network as a file: its graph as JSON in the metadata of a safetensors file, its tensors, one example input's shape.
 
-Nothing is pickled: the description is JSON in the metadata of a safetensors file, and only the layer
-types listed here can be built from it.
+Nothing is pickled and no class is needed to read it: only the layers and functions listed in `layers` and
+`functions` can be built from it.
 """
 
 from __future__ import annotations
 
-import copy
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,169 +15,144 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from workbench.errors import BadFile, StepFailed
+from workbench.calling import Inputs, tensors_map
+from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.architectures import ARCHITECTURES
-from workbench.models.load import ZOOS, fill, load, read_state
+from workbench.models.graph import Graph, from_data, to_data
 from workbench.models.model import Model
+from workbench.untrusted import Guard, parse_json, read_metadata, read_tensors
 
-CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
-POOL = ("kernel_size", "stride", "padding")
-
-#: Every layer type that a description may name, and the attributes its constructor takes.
-LAYER_TYPES: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
-    t.__name__: (t, arguments)
-    for t, arguments in (
-        (nn.Conv1d, CONV),
-        (nn.Conv2d, CONV),
-        (nn.ConvTranspose2d, (*CONV[:-1], "output_padding", "padding_mode")),
-        (nn.Linear, ("in_features", "out_features")),
-        (nn.BatchNorm1d, NORM),
-        (nn.BatchNorm2d, NORM),
-        (nn.ReLU, ()),
-        (nn.ReLU6, ()),
-        (nn.Hardswish, ()),
-        (nn.SiLU, ()),
-        (nn.Identity, ()),
-        (nn.Flatten, ("start_dim", "end_dim")),
-        (nn.Unflatten, ("dim", "unflattened_size")),
-        (nn.Dropout, ("p",)),
-        (nn.AdaptiveAvgPool2d, ("output_size",)),
-        (nn.AvgPool2d, POOL),
-        (nn.MaxPool2d, POOL),
-    )
-}
-WITH_BIAS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-
-
-def register(layer: type[nn.Module], arguments: tuple[str, ...]) -> type[nn.Module]:
-    """Let variants contain a layer type of our own; `arguments` are its constructor's, kept as attributes."""
-    LAYER_TYPES[layer.__name__] = (layer, arguments)
-    return layer
-
-
-def describe(original: nn.Module, rewritten: nn.Module) -> dict[str, Any]:
-    """The replaced layers by path, each as `{"type", "arguments"}` or a sequence of named children.
-
-    Raises: `StepFailed` when a replacement contains a layer type that cannot be written down.
-    """
-    return dict(_differences(original, rewritten, ""))
-
-
-def rebuild(original: nn.Module, structure: dict[str, Any]) -> nn.Module:
-    """A copy of `original` with the described layers in place; their weights are fresh.
-
-    Raises: `BadFile` when the description does not fit this network.
-    """
-    module = copy.deepcopy(original)
-    for path, description in structure.items():
-        new = _build(path, description)
-        if not path:
-            return new
-        parent, _, leaf = path.rpartition(".")
-        try:
-            setattr(module.get_submodule(parent), leaf, new)
-        except AttributeError as error:
-            raise BadFile(f"The description replaces a layer {path!r} that this network does not have.") from error
-    return module
+#: The version of the description.
+VERSION = 2
+#: Bytes and values that a description may have: of some 20,000 operations.
+DESCRIPTION_BYTES, DESCRIPTION_VALUES = 12 * 10**6, 10**6
+#: The most bytes of activations that one input of a network from a file may need at once.
+MOST_ACTIVATIONS = 4 << 30
+#: The most numbers in an input, and what they may be.
+MOST_NUMBERS = 1 << 28
+DTYPES = {name: getattr(torch, name) for name in ("float32", "int64", "int32", "uint8", "bool")}
+ZOOS = ("torchvision", "timm")
 
 
 def save_variant(module: nn.Module, model: Model, path: Path, **facts: str) -> None:
-    """Write a rewritten network: weights, structure and `facts` in one safetensors file."""
-    # Tied weights appear once per name: a copy each, since safetensors refuses shared memory.
-    state = {k: v.detach().clone().contiguous() for k, v in module.state_dict().items()}
-    structure = json.dumps(describe(model.module, module))
-    save_file(state, path, {"format": "pt", "source": model.source, "structure": structure, **facts})
+    """Write a rewritten network of `model`: its graph, its tensors and `facts` in one safetensors file.
 
-
-def restore(model: Model, path: Path) -> nn.Module:
-    """The rewritten network of a file that `save_variant` wrote, built from its original.
-
-    Raises: `BadFile`.
+    Raises: `StepFailed` when it holds something that cannot be written down as data.
     """
-    state, metadata = read_state(path)
-    try:
-        structure = json.loads(metadata["structure"])
-    except (KeyError, json.JSONDecodeError) as error:
-        raise BadFile(f"{path} carries no description of a variant. Was it written by wb.export?") from error
-    _check_shapes(structure, state, path)
-    return fill(rebuild(model.module, structure), state, path)
+    if not isinstance(module, Graph):
+        raise StepFailed(f"A {type(module).__name__} is no canonical network. Load it with wb.load first.")
+    shared = _shared(module)
+    state = {k: v.detach().clone().contiguous() for k, v in module.state_dict().items() if k not in shared}
+    structure = {"version": VERSION, "name": type(module).__name__, "shared": shared, **to_data(module)}
+    structure["example"] = _encode_example(model.example)
+    texts = {"source": model.source, "structure": json.dumps(structure), **facts}
+    save_file(state, path, {"format": "pt", **texts})
 
 
-def _check_shapes(structure: dict[str, Any], state: dict[str, torch.Tensor], path: Path) -> None:
-    """Raise `BadFile` where the layers described are not those of the weights, before memory is taken for them."""
-    for place, description in structure.items():
-        with torch.device("meta"):
-            built = _build(place, description)
-        for name, tensor in built.state_dict(prefix=f"{place}." if place else "").items():
-            if name not in state or state[name].shape != tensor.shape:
-                raise BadFile(f"{path.name}: the description and the weights of {name!r} do not fit each other.")
+def restore(path: Path) -> Graph:
+    """The network of a file that `save_variant` wrote. Raises: `BadFile`."""
+    return _read(path)[0]
 
 
 def load_variant(path: Path, *, by_name: bool = False) -> Model:
     """A network from a folder or `.safetensors` file that `wb.export` wrote.
 
-    `by_name`: take the original from among the networks that are known by name, and read no other file of this
-    machine; for files of strangers.
-
-    Raises: `BadFile`, also when the original was given as a module in memory and cannot be loaded by name.
+    `by_name`: only variants of networks that are known by name.
+    Raises: `BadFile`, also for a network whose activations would take more than `MOST_ACTIVATIONS`.
     """
     file = path / "model.safetensors" if path.is_dir() else path
-    _, metadata = read_state(file)
+    module, structure, metadata = _read(file)
     source = metadata.get("source", "module")
-    if source == "module":
-        raise BadFile(
-            f"{file} was made from a network that was given as a module, so its architecture is not on file. "
-            "Load the original and use workbench.models.structure.restore(model, path)."
-        )
     if by_name and source not in ARCHITECTURES and source.partition(":")[0] not in ZOOS:
         raise BadFile(
             f"{file.name} was made from {source!r}, which is no network that is known by name here. Export a variant "
             "of a bundled network, or of one from torchvision or timm."
         )
-    original = load(source)
-    return Model(restore(original, file).eval(), original.example, f"{original.name} ({file.name})", str(file))
+    model = Model(module, _decode_example(structure.get("example"), file), f"{source} ({file.name})", str(file))
+    _check_size(model, file)
+    return model
 
 
-def _differences(original: nn.Module, rewritten: nn.Module, path: str) -> list[tuple[str, Any]]:
-    children, new_children = dict(original.named_children()), dict(rewritten.named_children())
-    same = type(original) is type(rewritten) and children.keys() == new_children.keys()
-    if not same or (not children and _arguments(original) != _arguments(rewritten)):
-        return [(path, _description(rewritten, path))]
-    found: list[tuple[str, Any]] = []
-    for name, child in new_children.items():
-        found += _differences(children[name], child, f"{path}.{name}".lstrip("."))
+def _read(path: Path) -> tuple[Graph, dict[str, Any], dict[str, str]]:
+    metadata = read_metadata(path)
+    if "structure" not in metadata:
+        raise BadFile(f"{path} carries no description of a network. Was it written by wb.export?")
+    structure = parse_json(
+        metadata["structure"], f"The description in {path}", size=DESCRIPTION_BYTES, nodes=DESCRIPTION_VALUES
+    )
+    version = structure.get("version") if isinstance(structure, dict) else None
+    if version != VERSION:
+        raise BadFile(f"{path} has a description of version {shown(version)}; this workbench reads version {VERSION}.")
+    with Guard(f"The description in {path} cannot be read"):
+        shared = {str(name): str(one) for name, one in structure["shared"].items()}
+    module = from_data(structure)
+    state, _ = read_tensors(path)
+    fill(module, state | {name: state[one] for name, one in shared.items() if one in state}, path)
+    for name, one in shared.items():
+        _share(module, name, one)
+    return module, structure, metadata
+
+
+def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
+    """Put tensors into a network that has none yet. Raises `BadFile` naming what does not fit."""
+    try:
+        module.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise BadFile(f"The weights in {path} do not fit the architecture: {str(error)[:1000]}") from error
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return module.eval()
+
+
+def _shared(module: nn.Module) -> dict[str, str]:
+    """Parameters that are another one under a second name, and the first name."""
+    first: dict[int, str] = {}
+    found = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if id(parameter) in first:
+            found[name] = first[id(parameter)]
+        first.setdefault(id(parameter), name)
     return found
 
 
-def _arguments(module: nn.Module) -> dict[str, Any]:
-    arguments = {name: getattr(module, name) for name in LAYER_TYPES.get(type(module).__name__, (None, ()))[1]}
-    if isinstance(module, WITH_BIAS):
-        arguments["bias"] = module.bias is not None
-    return arguments
-
-
-def _description(module: nn.Module, path: str) -> dict[str, Any]:
-    if type(module) is nn.Sequential:
-        return {
-            "type": "Sequential",
-            "children": {n: _description(c, f"{path}.{n}") for n, c in module.named_children()},
-        }
-    if type(module).__name__ not in LAYER_TYPES:
-        raise StepFailed(f"The layer {path!r} became a {type(module).__name__}, which cannot be stored as data.")
-    return {"type": type(module).__name__, "arguments": _arguments(module)}
-
-
-def _build(path: str, description: dict[str, Any]) -> nn.Module:
+def _share(module: nn.Module, name: str, one: str) -> None:
+    parent, _, leaf = name.rpartition(".")
     try:
-        if description["type"] == "Sequential":
-            built = nn.Sequential()
-            for name, child in description["children"].items():
-                built.add_module(name, _build(f"{path}.{name}", child))
-            return built
-        layer, _ = LAYER_TYPES[description["type"]]
-        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in description["arguments"].items()}
-        with torch.random.fork_rng():  # the fresh weights are overwritten: do not disturb the user's seed
-            return layer(**arguments)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadFile(f"The description of layer {path!r} cannot be built: {error!r}.") from error
+        module.get_submodule(parent)._parameters[leaf] = module.get_parameter(one)
+    except AttributeError as error:
+        raise BadFile(f"The description shares {name!r} with {one!r}, which the network does not have.") from error
+
+
+def _check_size(model: Model, file: Path) -> None:
+    needed = model.network.totals.peak_activation_bytes
+    if needed > MOST_ACTIVATIONS:
+        raise BadFile(
+            f"{file.name} describes a network that needs {needed / 1e9:.1f} GB for one input, more than the "
+            f"{MOST_ACTIVATIONS / 1e9:.1f} GB that are allowed here."
+        )
+
+
+def _encode_example(example: Inputs) -> Any:
+    """Shapes and types in the example's containers."""
+
+    def one(tensor: torch.Tensor) -> Any:
+        return {"shape": list(tensor.shape), "dtype": str(tensor.dtype).rpartition(".")[2]}
+
+    made = tensors_map(one, example)
+    return {"inputs": list(made) if isinstance(made, tuple) else made, "several": isinstance(example, tuple)}
+
+
+def _decode_example(data: Any, path: Path) -> Inputs:
+    def one(value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {"shape", "dtype"}:
+            if prod(value["shape"]) > MOST_NUMBERS:
+                raise BadFile(f"{path} describes an input of shape {shown(value['shape'])}, which is too large.")
+            return torch.zeros(value["shape"], dtype=DTYPES[value["dtype"]])
+        if isinstance(value, dict):
+            return {key: one(inner) for key, inner in value.items()}
+        return [one(inner) for inner in value]
+
+    with Guard(f"The example in {path} cannot be read"):
+        made = one(data["inputs"])
+        found: Inputs = tuple(made) if data["several"] else made
+    return found

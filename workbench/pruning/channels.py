@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from workbench.cost.network import Layer, Network, Shape
+from workbench.cost.weights import tied_weights
 
 Units = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -52,6 +53,7 @@ class Channels:
     network: Network
     reads: tuple[Units, ...]
     writes: tuple[Units, ...]
+    axes: tuple[tuple[int, int], ...]  # where the channels are in the first input, and in the output
     reasons: dict[int, str]  # frozen unit -> why it cannot be removed
 
     @cached_property
@@ -147,12 +149,19 @@ def follow(network: Network, module: nn.Module) -> Channels:
     reasons: dict[int, str] = {}
     for unit, why in walk.frozen.items():
         reasons.setdefault(int(roots[unit]), why)
-    return Channels(
-        network, tuple(roots[units] for units in walk.reads), tuple(roots[units] for units in walk.writes), reasons
-    )
+    reads, writes = (tuple(roots[units] for units in side) for side in (walk.reads, walk.writes))
+    return Channels(network, reads, writes, tuple(walk.axes), reasons)
 
 
 NONE: Units = np.empty(0, dtype=np.int64)
+
+
+class Place(NamedTuple):
+    """The units of a tensor, its shape without the batch, and the axis that the units are along."""
+
+    units: Units
+    shape: Shape
+    axis: int
 
 
 class _Walk:
@@ -162,49 +171,56 @@ class _Walk:
         self.network, self.modules = network, dict(module.named_modules())
         self.parent: list[int] = []
         self.frozen: dict[int, str] = {}
-        self.tensors: dict[int, tuple[Units, Shape]] = {}
+        self.tensors: dict[int, Place] = {}
         self.reads: list[Units] = []
         self.writes: list[Units] = []
+        self.axes: list[tuple[int, int]] = []
         self.shared = {name for name, ops in network.by_module.items() if len(ops) > 1}
+        self.tied = tied_weights(module)
 
     def visit(self, layer: Layer) -> None:
         """Work out the units that an operation reads and writes."""
         sources = [self._tensor(tensor, layer) for tensor in layer.reads]
-        reads = sources[0][0] if sources else NONE
+        before = sources[0] if sources else Place(NONE, layer.input, 0)
         if layer.kind in MAKERS:
-            writes = self._make(layer, reads)
+            after = self._make(layer, before)
         else:
             passed = self._pass(layer, sources)
             if passed is None:
-                self._freeze((u for units, _ in sources for u in units), f"{layer.name!r} mixes or reorders channels")
+                everything = (unit for source in sources for unit in source.units)
+                self._freeze(everything, f"{layer.name!r} mixes or reorders channels")
                 passed = self._stuck(layer, layer.output, f"{layer.name!r} makes them in a way that is not followed")
-            writes = passed
+            after = passed
         if layer.module in self.shared:
-            self._freeze((*reads, *writes), f"{layer.module!r} is used more than once")
-        self.tensors[layer.writes] = (writes, layer.output)
-        self.reads.append(reads)
-        self.writes.append(writes)
+            self._freeze((*before.units, *after.units), f"{layer.module!r} is used more than once")
+        if layer.module in self.tied:
+            self._freeze((*before.units, *after.units), f"it shares its weight with {self.tied[layer.module]!r}")
+        self.tensors[layer.writes] = after
+        self.reads.append(before.units)
+        self.writes.append(after.units)
+        self.axes.append((before.axis, after.axis))
 
     def freeze_outputs(self) -> None:
         """What nothing reads is the network's output."""
         read = {tensor for layer in self.network.layers for tensor in layer.reads}
         for layer in self.network.layers:
             if layer.writes not in read:
-                self._freeze(self.tensors[layer.writes][0], OUTPUTS)
+                self._freeze(self.tensors[layer.writes].units, OUTPUTS)
 
     def roots(self) -> Units:
         """The representative of every unit."""
         return np.array([self._find(unit) for unit in range(len(self.parent))] or [0], dtype=np.int64)
 
-    def _tensor(self, tensor: int, layer: Layer) -> tuple[Units, Shape]:
+    def _tensor(self, tensor: int, layer: Layer) -> Place:
         if tensor not in self.tensors:
-            self.tensors[tensor] = (self._stuck(layer, layer.input, "it is the network's input"), layer.input)
+            self.tensors[tensor] = self._stuck(layer, layer.input, "it is the network's input")
         return self.tensors[tensor]
 
-    def _make(self, layer: Layer, reads: Units) -> Units:
-        known = len(reads) == layer.c_in
-        if known and depthwise(layer):
-            return np.repeat(reads, layer.c_out // layer.c_in)
+    def _make(self, layer: Layer, before: Place) -> Place:
+        reads, axis = before.units, _channel_axis(layer, layer.output)
+        known = len(reads) == layer.c_in and before.axis == _channel_axis(layer, layer.input)
+        if known and depthwise(layer) and layer.module:
+            return Place(np.repeat(reads, layer.c_out // layer.c_in), layer.output, axis)
         writes = self._fresh(layer.c_out)
         if not known or (layer.groups > 1 and layer.kind == "conv_transpose") or not layer.module:
             self._freeze((*reads, *writes), f"{layer.name!r} is not a layer that can be cut")
@@ -213,40 +229,43 @@ class _Walk:
                 first, *others = units.reshape(layer.groups, -1)
                 for other in others:
                     self._tie(first, other)
-        return writes
+        return Place(writes, layer.output, axis)
 
-    def _pass(self, layer: Layer, sources: list[tuple[Units, Shape]]) -> Units | None:
+    def _pass(self, layer: Layer, sources: list[Place]) -> Place | None:
         """The units written by an operation without channels of its own; None where they cannot be followed."""
-        if not sources:
+        if not sources or layer.fixed:  # it meets a tensor that would have to be cut too
             return None
-        units, shape = sources[0]
+        first, after = sources[0], layer.output
         if layer.kind == "norm":
             norm = self.modules.get(layer.module)
-            return units if isinstance(norm, _BatchNorm) and len(units) == layer.output[0] else None
+            whole = len(first.units) == after[0] and first.axis == 0
+            return first._replace(shape=after) if isinstance(norm, _BatchNorm) and whole else None
         if layer.kind in {"activation", "pool"}:
             weighed = self.modules.get(layer.name)
             has_weights = weighed is not None and next(weighed.parameters(recurse=False), None) is not None
-            return units if not has_weights and _same_axis(units, shape, layer.output) else None
+            return None if has_weights else _same_axis(first, layer)
         if layer.kind == "add":
-            return None if layer.module else self._sum(sources)
+            return None if layer.module else self._sum(sources, after)
         if layer.kind == "reshape":
-            return None if layer.op in STRETCHING else _reshaped(units, shape, layer.output)
+            return None if layer.op in STRETCHING else _reshaped(first, after)
         if layer.op == "cat":
-            return _concatenated(sources, layer.output)
-        return units if layer.op in IN_PLACE and _same_axis(units, shape, layer.output) else None
+            return _concatenated(sources, after)
+        return _same_axis(first, layer) if layer.op in IN_PLACE else None
 
-    def _sum(self, sources: list[tuple[Units, Shape]]) -> Units | None:
-        units, shape = sources[0]
-        for other, its in sources[1:]:
-            if len(other) != len(units) or len(its) != len(shape):
+    def _sum(self, sources: list[Place], after: Shape) -> Place | None:
+        first = sources[0]
+        for other in sources[1:]:
+            alike = len(other.units) == len(first.units) and len(other.shape) == len(first.shape)
+            if not alike or other.axis != first.axis:
                 return None
-            self._tie(units, other)
-        return units
+            self._tie(first.units, other.units)
+        return first._replace(shape=after) if len(after) == len(first.shape) else None
 
-    def _stuck(self, layer: Layer, shape: Shape, why: str) -> Units:
-        units = self._fresh(shape[-1] if layer.kind == "linear" else shape[0])
+    def _stuck(self, layer: Layer, shape: Shape, why: str) -> Place:
+        axis = len(shape) - 1 if layer.kind == "linear" else 0
+        units = self._fresh(shape[axis] if shape else 0)
         self._freeze(units, why)
-        return units
+        return Place(units, shape, axis)
 
     def _fresh(self, count: int) -> Units:
         start = len(self.parent)
@@ -269,21 +288,46 @@ class _Walk:
         return unit
 
 
-def _same_axis(units: Units, before: Shape, after: Shape) -> bool:
-    """Channels stay on the same axis: the first of a map, the last of tokens."""
-    axis = 0 if len(before) != 2 else -1
-    return len(after) in {1, len(before)} and len(units) == before[axis] == after[axis]
+def _channel_axis(layer: Layer, shape: Shape) -> int:
+    """Where a layer with weights has its channels: before the kernel's axes, or last."""
+    return len(shape) - 1 - (0 if layer.kind == "linear" else len(layer.kernel))
 
 
-def _reshaped(units: Units, before: Shape, after: Shape) -> Units | None:
-    if prod(before) != prod(after) or not before or len(units) != before[0]:
-        return units if before == after else None
-    if len(after) == 1:
-        return np.repeat(units, prod(before[1:]))
-    return units if after[0] == before[0] else None
+def _same_axis(before: Place, layer: Layer) -> Place | None:
+    """Channels stay along their axis; that axis is the one that is left where a map becomes a vector."""
+    after = layer.output
+    if before.axis in layer.axes:
+        return None
+    gone = sum(axis < before.axis for axis in layer.axes) if len(after) < len(before.shape) else 0
+    axis = before.axis - gone
+    whole = 0 <= axis < len(after) and len(before.units) == before.shape[before.axis] == after[axis]
+    return Place(before.units, after, axis) if whole else None
 
 
-def _concatenated(sources: list[tuple[Units, Shape]], after: Shape) -> Units | None:
-    joined = np.concatenate([units for units, _ in sources])
-    alike = all(shape[1:] == after[1:] and len(units) == shape[0] for units, shape in sources)
-    return joined if alike and len(joined) == after[0] else None
+def _reshaped(before: Place, after: Shape) -> Place | None:
+    """Axes before the channels must stay; those behind may be joined with them, or be split among themselves."""
+    units, shape, axis = before
+    if shape == after:
+        return before
+    if prod(shape) != prod(after) or not shape or len(units) != shape[axis]:
+        return None
+    behind = prod(shape[axis + 1 :])
+    if len(after) == axis + 1 and after[:axis] == shape[:axis]:  # flattened: each channel becomes several numbers
+        return Place(np.repeat(units, behind), after, axis)
+    lead = [one for one in shape[:axis] if one != 1]
+    for place, size in enumerate(after):
+        before_it = [one for one in after[:place] if one != 1]
+        if size == len(units) and before_it == lead and prod(after[place + 1 :]) == behind:
+            return Place(units, after, place)
+    return None
+
+
+def _concatenated(sources: list[Place], after: Shape) -> Place | None:
+    axis = sources[0].axis
+    joined = np.concatenate([source.units for source in sources])
+    alike = all(
+        source.axis == axis and len(source.shape) == len(after) and len(source.units) == source.shape[axis]
+        and (source.shape[:axis], source.shape[axis + 1 :]) == (after[:axis], after[axis + 1 :])
+        for source in sources
+    )  # fmt: skip
+    return Place(joined, after, axis) if alike and len(joined) == after[axis] else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
@@ -15,6 +15,9 @@ from workbench.errors import StepFailed
 from workbench.pruning.channels import Channels, Mask, depthwise
 
 Tensor = torch.Tensor
+
+#: Operations whose sizes may be written out.
+VIEWS = frozenset({"view", "reshape", "_unsafe_view"})
 
 
 def cut(module: nn.Module, channels: Channels, kept: Mask) -> nn.Module:
@@ -31,7 +34,46 @@ def cut(module: nn.Module, channels: Channels, kept: Mask) -> nn.Module:
             _cut_conv(layer, own_depthwise, reads, writes)
         else:
             raise StepFailed(f"{name!r} is a {type(layer).__name__}, whose channels cannot be cut. Leave it out.")
+    if isinstance(module, fx.GraphModule):
+        _resize_views(module, channels, kept)
     return module
+
+
+def _resize_views(module: fx.GraphModule, channels: Channels, kept: Mask) -> None:
+    """Views with sizes written out, such as `x.view(-1, 512)`, get those of fewer channels."""
+    nodes = {node.name: node for node in module.graph.nodes}
+    sides = zip(channels.network.layers, channels.writes, channels.axes, strict=True)
+    for layer, writes, (_, axis) in sides:
+        node = nodes.get(layer.node)
+        if layer.kind == "reshape" and node is not None and len(writes) and not kept[writes].all():
+            _resize(module, node, axis - len(layer.output), int(kept[writes].sum()))
+    module.recompile()
+
+
+def _resize(module: fx.GraphModule, node: fx.Node, place: int, size: int) -> None:
+    """Set the size at `place`, counted from the end, where it is written as a number."""
+    if node.op == "call_module":
+        layer = module.get_submodule(str(node.target))
+        if isinstance(layer, nn.Unflatten) and isinstance(layer.unflattened_size, tuple):
+            layer.unflattened_size = _with(layer.unflattened_size, place, size)
+        return
+    if _name(node) not in VIEWS or len(node.args) < 2:
+        return
+    sizes = node.args[1] if isinstance(node.args[1], (list, tuple)) else node.args[1:]
+    new = _with(tuple(sizes), place, size)
+    node.args = (node.args[0], list(new)) if isinstance(node.args[1], (list, tuple)) else (node.args[0], *new)
+
+
+def _with(sizes: tuple[Any, ...], place: int, size: int) -> tuple[Any, ...]:
+    if len(sizes) < -place or not isinstance(sizes[place], int) or sizes[place] < 0:
+        return sizes
+    return (*sizes[:place], size, *sizes[len(sizes) + place + 1 :])
+
+
+def _name(node: fx.Node) -> str:
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target._schema.name.removeprefix("aten::")
+    return str(getattr(node.target, "__name__", node.target))
 
 
 def _touched(channels: Channels, kept: Mask) -> Iterator[tuple[str, bool, Tensor, Tensor]]:

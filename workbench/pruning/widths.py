@@ -123,8 +123,10 @@ def shrink(channels: Channels, kept: Mask) -> Network:
     """The network with the units of `kept` alone; every shape follows."""
     written: dict[int, tuple[Shape, Shape]] = {}  # the shapes of every tensor, before and after
     layers = []
-    for layer, reads, writes in zip(channels.network.layers, channels.reads, channels.writes, strict=True):
-        new = _shrunk(layer, (_sized(layer.input, reads, kept), _sized(layer.output, writes, kept)), written)
+    sides = zip(channels.network.layers, channels.reads, channels.writes, channels.axes, strict=True)
+    for layer, reads, writes, (before, after) in sides:
+        sizes = _sized(layer.input, before, reads, kept), _sized(layer.output, after, writes, kept)
+        new = _shrunk(layer, sizes, written)
         written[layer.writes] = (layer.output, new.output)
         layers.append(new)
     return Network(tuple(layers))
@@ -148,9 +150,8 @@ def _shrunk(layer: Layer, shapes: tuple[Shape, Shape], written: dict[int, tuple[
     return new._replace(weights=new.weight_elements)
 
 
-def _sized(shape: Shape, units: Units, kept: Mask) -> Shape:
-    axis = len(shape) - 1 if len(shape) == 2 else 0
-    if not shape or len(units) != shape[axis]:
+def _sized(shape: Shape, axis: int, units: Units, kept: Mask) -> Shape:
+    if axis >= len(shape) or len(units) != shape[axis]:
         return shape
     return (*shape[:axis], int(kept[units].sum()), *shape[axis + 1 :])
 

@@ -25,14 +25,17 @@ def correct_bias(
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph, rounded = Graph(copy), Graph(quantized)
+    reads = graph.reads()
     for layer in observe_layers(graph, inputs, progress, second=False):
         name = layer.node.input[1]
-        if f"{name}_quantized" not in rounded.constants or layer.mean is None or len(layer.node.input) < 3:
+        has_bias = len(layer.node.input) > 2 and layer.node.input[2] in graph.constants
+        if f"{name}_quantized" not in rounded.constants or layer.mean is None or not has_bias:
             continue
         error = as_patches(layer, graph.array(name) - _dequantized(rounded, name))
         shift = np.einsum("gop,gp->go", error, layer.mean).ravel()
-        bias = graph.array(layer.node.input[2])
-        graph.put(layer.node.input[2], (bias + shift).astype(bias.dtype))
+        bias_name = graph.own(layer.node, 2, reads)
+        bias = graph.array(bias_name)
+        graph.put(bias_name, (bias + shift).astype(bias.dtype))
     graph.store()
     return copy
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import onnx
 
+from workbench.onnx_graph import separate
+from workbench.quantization.edges import data_tensors
+
 #: Convolutions have a dynamic kernel too (ConvInteger); it is two to five times slower than float.
 OPERATORS = ("MatMul", "Gemm")
 
@@ -18,8 +21,8 @@ def quantize_dynamically(
     """A copy whose linear layers hold 8-bit weights and take 8-bit activations, scaled input by input."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = separate(model)  # the quantizer transposes weights in place, once for each layer that reads them
+    data = set(data_tensors(model))
     del copy.graph.value_info[:]  # the quantizer trips over shapes that an exporter left there
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dynamic.onnx"
@@ -29,6 +32,6 @@ def quantize_dynamically(
             op_types_to_quantize=list(OPERATORS),
             per_channel=per_channel,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[node.name for node in model.graph.node if node.name in exclude],
+            nodes_to_exclude=[n.name for n in model.graph.node if n.name in exclude or n.input[0] not in data],
         )
         return onnx.load(str(path))

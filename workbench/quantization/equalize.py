@@ -22,7 +22,10 @@ def equalize(model: onnx.ModelProto, sweeps: int = 3) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = Graph(copy)
-    pairs = list(_neighbours(graph))
+    pairs, reads = list(_neighbours(graph)), graph.reads()
+    for first, _ in pairs:  # layers with equal biases share one in the file
+        if len(first.input) > 2 and first.input[2]:
+            graph.own(first, 2, reads)
     for _ in range(sweeps):
         for first, second in pairs:
             _share(graph, first, second)

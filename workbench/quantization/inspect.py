@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from workbench.quantization.qdq import INTEGER_OPERATORS
+from workbench.quantization.edges import INTEGER_OPERATORS
 from workbench.runtimes.onnxruntime import open_session
 
 #: Operators that move or convert data and compute nothing.

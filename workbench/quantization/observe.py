@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto
 
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
-from workbench.runtimes.onnxruntime import open_session
+from workbench.quantization.edges import data_tensors
+from workbench.runtimes.onnxruntime import feeds, open_session
 
 Array = npt.NDArray[Any]
 
@@ -38,22 +38,25 @@ class Histogram:
 
 
 def extremes(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dict[str, tuple[float, float]]:
-    """The least and the greatest value of every tensor of `to_observe` and the input over inputs (N, ...).
+    """The least and the greatest value of every tensor of `to_observe` over inputs (N, ...).
 
-    Raises: `StepFailed` naming the first layer whose output is not finite; `Cancelled`.
+    Tensors that are not finite are left out where the network's outputs are finite nonetheless (masks of
+    minus infinity before a softmax). Raises: `StepFailed` naming the first such layer otherwise; `Cancelled`.
     """
     found: dict[str, tuple[float, float]] = {}
     for values in _activations(model, inputs, progress):
         for name, value in values.items():
-            low, high = float(value.min()), float(value.max())
-            if not np.isfinite(low) or not np.isfinite(high):
-                raise StepFailed(
-                    f"The activations of {_maker(model, name)} are NaN or infinite on the calibration images, so no "
-                    "scale fits them. Check the images and the steps before this one; a layer may have overflowed."
-                )
-            known = found.get(name, (low, high))
-            found[name] = (min(low, known[0]), max(high, known[1]))
-    return found
+            if value.size:
+                low, high = float(value.min()), float(value.max())
+                known = found.get(name, (low, high))
+                found[name] = (np.minimum(low, known[0]).item(), np.maximum(high, known[1]).item())  # NaN stays
+    broken = [name for name, ends in found.items() if not np.isfinite(ends).all()]
+    if any(one.name in broken for one in model.graph.output):
+        raise StepFailed(
+            f"The activations of {_maker(model, broken[0])} are NaN or infinite on the calibration images, so no "
+            "scale fits them. Check the images and the steps before this one; a layer may have overflowed."
+        )
+    return {name: ends for name, ends in found.items() if name not in broken}
 
 
 def histograms(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dict[str, Histogram]:
@@ -61,8 +64,8 @@ def histograms(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dic
     ranges = extremes(model, inputs, progress.part(0.0, 0.4))
     counts = {name: np.zeros(BINS, dtype=np.int64) for name in ranges}
     for values in _activations(model, inputs, progress.part(0.4, 1.0)):
-        for name, value in values.items():
-            low, high = ranges[name]
+        for name in ranges.keys() & values.keys():
+            value, (low, high) = values[name], ranges[name]
             scale = BINS / (high - low) if high > low else 0.0
             bins = ((value.ravel() - low) * scale).astype(np.int64).clip(0, BINS - 1)
             counts[name] += np.bincount(bins, minlength=BINS)
@@ -70,14 +73,21 @@ def histograms(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dic
 
 
 def _activations(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> Iterator[dict[str, Array]]:
-    """The input and every tensor of `to_observe` for one batch after the other."""
-    names = to_observe(model)
-    session = open_session(with_outputs(model, names).SerializeToString())
-    entry = model.graph.input[0].name
+    return read(model, to_observe(model), inputs, progress, "calibrating")
+
+
+def read(
+    model: onnx.ModelProto, names: Sequence[str], inputs: Array, progress: Reporter, stage: str = ""
+) -> Iterator[dict[str, Array]]:
+    """Tensors of a graph, its inputs among them, for one batch of inputs (N, ...) after the other."""
+    entries = {one.name for one in model.graph.input}
+    inner = [name for name in dict.fromkeys(names) if name not in entries]
+    session = open_session(with_outputs(model, inner).SerializeToString())
     for start in range(0, len(inputs), BATCH):
-        progress(start / len(inputs), "calibrating")
-        batch = np.ascontiguousarray(inputs[start : start + BATCH], np.float32)
-        yield {entry: batch, **dict(zip(names, session.run(names, {entry: batch}), strict=True))}
+        progress(start / len(inputs), stage)
+        given = feeds(session, inputs[start : start + BATCH])
+        made = session.run(inner, given) if inner else []  # no names would mean every output
+        yield {**given, **dict(zip(inner, made, strict=True))}
 
 
 def clipped(model: onnx.ModelProto) -> dict[str, str]:
@@ -99,18 +109,9 @@ def clipped(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def to_observe(model: onnx.ModelProto) -> list[str]:
-    """The float tensors whose ranges matter, in execution order."""
+    """The data tensors whose ranges matter, in execution order."""
     skipped = clipped(model)
-    return [name for name in float_activations(model) if name not in skipped]
-
-
-def float_activations(model: onnx.ModelProto) -> list[str]:
-    """Names of the float tensors that the graph computes, in execution order."""
-    inferred = onnx.shape_inference.infer_shapes(model)
-    kinds = {info.name: info.type.tensor_type.elem_type for info in inferred.graph.value_info}
-    kinds |= {info.name: info.type.tensor_type.elem_type for info in inferred.graph.output}
-    made = [name for node in model.graph.node for name in node.output if name]
-    return [name for name in made if kinds.get(name, TensorProto.FLOAT) == TensorProto.FLOAT]
+    return [name for name in data_tensors(model) if name not in skipped]
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

@@ -11,12 +11,10 @@ import onnx
 
 from workbench.jobs import Reporter
 from workbench.onnx_graph import Graph, attribute
-from workbench.quantization.observe import with_outputs
-from workbench.runtimes.onnxruntime import open_session
+from workbench.quantization.observe import read
 
 Array = npt.NDArray[Any]
 
-_BATCH = 50
 _POSITIONS = 6  # along each dimension of a feature map, for one image
 
 
@@ -39,16 +37,10 @@ def observe_layers(graph: Graph, inputs: Array, progress: Reporter, *, second: b
     layers = [
         SeenLayer(node, attribute(node, "group", 1))
         for node in graph.nodes
-        if node.op_type in {"Conv", "Gemm", "MatMul"} and node.input[1] in graph.constants
+        if _has_plain_weight(graph, node)
     ]
     names = sorted({layer.node.input[0] for layer in layers})
-    entry = graph.model.graph.input[0].name
-    session = open_session(with_outputs(graph.model, [n for n in names if n != entry]).SerializeToString())
-    fetched = [n for n in names if n != entry]
-    for start in range(0, len(inputs), _BATCH):
-        progress(start / len(inputs), "looking at the layers' inputs")
-        batch = np.ascontiguousarray(inputs[start : start + _BATCH], np.float32)
-        values = {entry: batch, **dict(zip(fetched, session.run(fetched, {entry: batch}), strict=True))}
+    for values in read(graph.model, names, inputs, progress, "looking at the layers' inputs"):
         for layer in layers:
             _add(layer, values[layer.node.input[0]], graph.array(layer.node.input[1]), second)
     for layer in layers:
@@ -56,6 +48,15 @@ def observe_layers(graph: Graph, inputs: Array, progress: Reporter, *, second: b
             total = getattr(layer, field)
             setattr(layer, field, None if total is None else total / layer.count)
     return layers
+
+
+def _has_plain_weight(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Whether a node multiplies patches of its input with a constant float matrix or filter bank."""
+    if node.op_type not in {"Conv", "Gemm", "MatMul"} or node.input[1] not in graph.constants:
+        return False
+    weight = graph.constants[node.input[1]]
+    plain = node.op_type == "Conv" or (len(weight.dims) == 2 and not attribute(node, "transA", 0))
+    return bool(plain and weight.data_type == onnx.TensorProto.FLOAT)
 
 
 def _add(layer: SeenLayer, value: Array, weight: Array, second: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from workbench.jobs import Reporter
 from workbench.onnx_graph import Graph
-from workbench.quantization.patches import as_patches, from_patches, observe_layers
+from workbench.quantization.patches import SeenLayer, as_patches, from_patches, observe_layers
 
 Array = npt.NDArray[Any]
 
@@ -65,27 +65,38 @@ def round_weights(
 ) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """A copy whose weights lie on the grid, and each weight's scales (outputs,).
 
-    `inputs` (N, ...) are calibration images; nodes named in `exclude` stay as they are. Raises: `Cancelled`.
+    `inputs` (N, ...) are calibration images; nodes named in `exclude` stay as they are. Equal weights, those
+    of a layer that runs twice, are rounded alike, for all that they read. Raises: `Cancelled`.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = Graph(copy)
     found: dict[str, Array] = {}
-    layers = observe_layers(graph, inputs, progress.part(0.0, 0.3), second=True)
-    for index, layer in enumerate(layers):
+    seen = observe_layers(graph, inputs, progress.part(0.0, 0.3), second=True)
+    layers = alike(graph, [layer for layer in seen if layer.second is not None and layer.node.name not in exclude])
+    for index, (layer, *others) in enumerate(layers):
         progress(0.3 + 0.7 * index / len(layers), f"rounding {layer.node.name}")
-        name = layer.node.input[1]
-        if layer.second is None or layer.node.name in exclude:
-            continue
-        weight = graph.array(name)
+        weight = graph.array(layer.node.input[1])
         patches = as_patches(layer, weight).astype(np.float64)
-        found[name] = scales = grid.scales(patches)
-        solved = [
-            method(w, s, damped(h), grid.largest) * s for w, s, h in zip(patches, scales, layer.second, strict=True)
-        ]
-        graph.put(name, from_patches(layer, np.stack(solved), weight).astype(weight.dtype))
+        scales = grid.scales(patches)
+        second = np.mean([one.second for one in (layer, *others) if one.second is not None], axis=0)
+        solved = [method(w, s, damped(h), grid.largest) * s for w, s, h in zip(patches, scales, second, strict=True)]
+        rounded = from_patches(layer, np.stack(solved), weight).astype(weight.dtype)
+        for name in (one.node.input[1] for one in (layer, *others)):
+            graph.put(name, rounded)
+            found[name] = scales.ravel()
     graph.store()
-    return copy, {name: scales.ravel() for name, scales in found.items()}
+    return copy, found
+
+
+def alike(graph: Graph, layers: Sequence[SeenLayer]) -> list[list[SeenLayer]]:
+    """The layers, those with equal weights together."""
+    found: dict[object, list[SeenLayer]] = {}
+    for layer in layers:
+        weight = graph.array(layer.node.input[1])
+        key = (as_patches(layer, weight).shape, layer.node.op_type, weight.shape, weight.tobytes())
+        found.setdefault(key, []).append(layer)
+    return list(found.values())
 
 
 def damped(second: Array) -> Array:

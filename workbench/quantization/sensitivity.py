@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from workbench.estimate import Z95, Estimate
+from workbench.estimate import Estimate, paired_change
 from workbench.jobs import Reporter
 from workbench.runtimes.onnxruntime import open_session
 
@@ -97,15 +96,9 @@ def keep_accuracy(
 
 
 def paired_drop(before: Array, after: Array) -> Estimate:
-    """How much accuracy is lost from `before` to `after`, right or wrong on the same inputs, with a 95 % interval.
-
-    Inputs that both get right, or both wrong, carry no information about the difference (McNemar 1947).
-    """
-    n = len(before)
+    """How much accuracy is lost from `before` to `after`, right or wrong on the same inputs; see `paired_change`."""
     lost, gained = int(np.sum(before & ~after)), int(np.sum(~before & after))
-    drop = (lost - gained) / n
-    half = Z95 * math.sqrt(max(lost + gained - (lost - gained) ** 2 / n, 1.0)) / n
-    return Estimate(drop, drop - half, drop + half, n)
+    return paired_change(gained, lost, len(before))
 
 
 def _log_softmax(values: Array) -> Array:

@@ -31,10 +31,15 @@ def to_int4(model: onnx.ModelProto, scales: Mapping[str, Array]) -> onnx.ModelPr
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = Graph(copy)
+    done: set[str] = set()
     for node in list(graph.nodes):
         name = node.input[1] if node.op_type in WEIGHTED else ""
         if name not in scales:
             continue
+        node.input[1] = f"{name}_float"
+        if name in done:  # a layer that runs twice: what its first run unpacked serves both
+            continue
+        done.add(name)
         axis = output_axis(node)
         scale = scales[name].astype(np.float32)
         shape = [-1 if index == axis else 1 for index in range(graph.array(name).ndim)]
@@ -43,7 +48,6 @@ def to_int4(model: onnx.ModelProto, scales: Mapping[str, Array]) -> onnx.ModelPr
         copy.graph.initializer.append(onnx.numpy_helper.from_array(scale.reshape(shape), f"{name}_scale"))
         cast = helper.make_node("Cast", [f"{name}_int4"], [f"{name}_steps"], f"{name} steps", to=TensorProto.FLOAT)
         scaled = helper.make_node("Mul", [f"{name}_steps", f"{name}_scale"], [f"{name}_float"], f"{name} in float")
-        node.input[1] = f"{name}_float"
         copy.graph.node.insert(0, scaled)
         copy.graph.node.insert(0, cast)
     drop_unread(copy)

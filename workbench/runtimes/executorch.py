@@ -25,7 +25,7 @@ class ExecuTorchSession:
         """Logits (N, ...) of float32 inputs (N, ...)."""
         import torch
 
-        batch = torch.from_numpy(np.ascontiguousarray(inputs, np.float32))
+        batch = torch.from_numpy(np.array(inputs, np.float32, order="C"))
         # A result's memory is used again by the next run.
         parts = [self.method.execute([part])[0].numpy().copy() for part in batch.split(self.most)]
         return np.concatenate(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from workbench.errors import BadFile, BadValue
+from workbench.runtimes.apart import prove
 from workbench.runtimes.base import Array, Runtime, register
 
 #: Severity of ONNX Runtime's log: errors only. What it refuses comes back as an exception anyway.
@@ -51,9 +53,12 @@ def open_session(
     """An `onnxruntime.InferenceSession` whose idle threads do not burn the CPU.
 
     `optimized` is a path where the optimised graph is written too; `level` is one of `LEVELS`.
+    Raises: `BadFile` for a file that would end this process; what ONNX Runtime raises for one that it refuses.
     """
     import onnxruntime
 
+    if provider == CPU:
+        prove(source, level)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
     options.intra_op_num_threads = threads
@@ -64,6 +69,28 @@ def open_session(
     if optimized:
         options.optimized_model_filepath = optimized
     return onnxruntime.InferenceSession(source, options, providers=[provider])
+
+
+#: What an input is converted to, by ONNX Runtime's name for the type that a file wants.
+_TYPES = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8, "tensor(bool)": np.bool_,
+}  # fmt: skip
+
+
+def feeds(session: Any, inputs: Any) -> dict[str, Array]:
+    """What `session.run` takes, of the type that the file wants.
+
+    `inputs` are (N, ...) for a file with one input, a sequence of such for several, or a mapping by name.
+    """
+    entries = session.get_inputs()
+    if not isinstance(inputs, Mapping):
+        many = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+        inputs = dict(zip((one.name for one in entries), many, strict=True))
+    return {
+        one.name: np.ascontiguousarray(np.asarray(inputs[one.name]), _TYPES.get(one.type, np.float32))
+        for one in entries
+    }
 
 
 @dataclass(frozen=True)
@@ -79,9 +106,9 @@ class OnnxSession:
         return tuple(size if isinstance(size, int) else 1 for size in self.session.get_inputs()[0].shape[1:])
 
     def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of float32 inputs (N, ...). Raises: `BadValue` for inputs of another shape."""
+        """Logits (N, ...) of inputs (N, ...). Raises: `BadValue` for inputs of another shape."""
         try:
-            values: Array = self.session.run(None, {self.input: np.ascontiguousarray(inputs, np.float32)})[0]
+            values: Array = self.session.run(None, feeds(self.session, inputs))[0]
         except Exception as error:
             wanted = self.session.get_inputs()[0].shape
             raise BadValue(

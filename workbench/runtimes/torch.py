@@ -26,7 +26,8 @@ class TorchSession:
         import torch
 
         with torch.inference_mode(), _threads(self.threads):
-            values: Array = self.module(torch.from_numpy(np.ascontiguousarray(inputs, np.float32))).numpy()
+            # A copy: the network may write into what it is given.
+            values: Array = self.module(torch.from_numpy(np.array(inputs, np.float32, order="C"))).numpy()
         return values
 
 

@@ -33,14 +33,16 @@ class Pair:
         W' = W (E[x x'^T] + c I) (E[x' x'^T] + c I)^-1, covariances when `centred`: with a small c directions that
         were hardly seen keep the weight that they have.
         """
-        cross, own = self.cross, self.changed.second / self.changed.count
+        cross, own = self.cross, self.changed.moment(centred=centred)
         if centred:
-            before, after = self.mean[:, :, None], self.changed.mean[:, None, :]
-            cross, own = cross - before * after, own - after.mT * after
+            cross = cross - self.mean[:, :, None] * self.changed.mean[:, None, :]
+        constant = own.diagonal(dim1=1, dim2=2).mean(1) <= 0  # no fit to what does not vary
         scale = own.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(own.dtype).tiny)[:, None, None]
         ridge = RIDGE * scale * torch.eye(own.shape[-1], dtype=own.dtype)
         flat = weight.reshape(len(own), -1, own.shape[-1]).to(own.dtype)
-        fitted: Tensor = torch.linalg.solve(own + ridge, (flat @ (cross + ridge)).mT).mT
+        sound = torch.where(constant[:, None, None], torch.eye(own.shape[-1], dtype=own.dtype), own + ridge)
+        fitted: Tensor = torch.linalg.solve(sound, (flat @ (cross + ridge)).mT).mT
+        fitted = torch.where(constant[:, None, None], flat, fitted)
         return fitted.reshape(weight.shape).to(weight.dtype)
 
 
@@ -80,7 +82,7 @@ def _read(module: nn.Module, name: str, observer: Observer, images: Tensor) -> T
     was_training = module.training
     module.eval()
     try:
-        module(images)
+        module(images.clone())  # a network may write into what it is given
     except _Enough:
         pass
     finally:

@@ -7,18 +7,18 @@ network; `apply` or `lower` does it. Nothing outside a technique's own file know
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from workbench.calling import Inputs
 from workbench.cost.network import Network, Totals
 from workbench.cost.weights import Weights
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
-from workbench.steps.settings import Layers, Setting, Stops, check, layers_setting, select, setting
+from workbench.steps.settings import Layers, Setting, Stops, check, layers_setting, matching, select, setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ class Prediction(Totals):
 class Context:
     """What a step may use while it works. It never sees the test split."""
 
-    example: torch.Tensor  # (1, ...) one input, normalised
+    example: Inputs  # one input, batch of 1, normalised
     progress: Reporter = field(default_factory=Reporter)
     calibration: torch.Tensor | None = None  # (N, ...) inputs, normalised
     train: Split | None = None
@@ -125,6 +125,11 @@ class Step(ABC):
         )
 
     @property
+    def exact(self) -> bool:
+        """True when what `sketch` says follows from shapes and weights alone, and must come true to the number."""
+        return True
+
+    @property
     def effort(self) -> float:
         """How long it takes beside other steps and beside measuring, as a rule: progress is shared out by it."""
         return 4.0
@@ -163,7 +168,7 @@ class Step(ABC):
             return self._with("layers", [*_listed(getattr(self, "layers")), *(f"!{name}" for name in todo)])  # noqa: B009
         if "exclude" in kinds:
             known = list(network.by_module)  # a layer named there may be gone with an earlier step
-            given = [one for one in _listed(getattr(self, "exclude")) if fnmatch.filter(known, one)]  # noqa: B009
+            given = [one for one in _listed(getattr(self, "exclude")) if matching(one, known)]  # noqa: B009
             return self._with("exclude", [*given, *todo])
         raise StepFailed(
             f"{self.expression()} works on the network as a whole and cannot leave out {', '.join(todo)}. "
@@ -172,8 +177,9 @@ class Step(ABC):
 
     def changed(self, network: Network, weights: Weights) -> list[str]:
         """The convolutions and linear layers of `network` that this step will change, in execution order."""
-        rows = self.sketch(network, weights).rows
-        return list(dict.fromkeys(row.layer for row in rows if row.applies and row.kind in WITH_WEIGHTS))
+        known = network.by_module
+        rows = (row for row in self.sketch(network, weights).rows if row.applies and row.kind in WITH_WEIGHTS)
+        return list(dict.fromkeys(row.layer for row in rows if row.layer in known))
 
     def _with(self, name: str, values: Sequence[str]) -> Step:
         new: Step = replace(self, **{name: tuple(values)})  # type: ignore[type-var]  # every step is a dataclass

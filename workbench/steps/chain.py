@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.cost.network import Layer, Shape
-from workbench.models.structure import register
+from workbench.models.own_layers import Reorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,24 +64,6 @@ def macs(chain: Iterable[Layer]) -> int:
 def params(chain: Iterable[Layer]) -> int:
     """Parameters of a chain."""
     return sum(one.params for one in chain)
-
-
-class Reorder(nn.Module):
-    """Channels in another order: output channel i is input channel `order[i]`."""
-
-    def __init__(self, order: Sequence[int]) -> None:
-        super().__init__()
-        self.order = tuple(order)
-        self.register_buffer("index", torch.tensor(self.order), persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, ...) -> (N, C, ...)."""
-        index = self.index
-        assert isinstance(index, torch.Tensor)
-        return x.index_select(1, index)
-
-
-register(Reorder, ("order",))
 
 
 def build(chain: Chain, weights: Sequence[torch.Tensor], bias: torch.Tensor | None) -> nn.Sequential:

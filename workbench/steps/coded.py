@@ -32,6 +32,7 @@ class Coded(Rewrite, abstract=True):
     keeps_shapes: ClassVar[bool] = True
     values: ClassVar[str]  # in words
     bits: ClassVar[float]  # a weight
+    zeros: ClassVar[float] = 0.0  # the share of weights that become zero, where they are normal
 
     _: KW_ONLY
     keep_ends: bool = setting(True, "flag", "Leave the first and the last layer as they are; they suffer most.")
@@ -52,7 +53,8 @@ class Coded(Rewrite, abstract=True):
         every, inner = codable(network, keep_ends=False), codable(network, keep_ends=self.keep_ends)
         chosen = set(select(self.layers, every)) & set(inner)
         rows = [self._row(network.by_module[name][0], name in chosen, name in inner, weights) for name in every]
-        return Sketch(network, tuple(rows))
+        coded = {row.layer for row in rows if row.applies}
+        return Sketch(network.with_pattern(coded, zeros=self.zeros, values=2), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with coded weights."""
@@ -62,7 +64,7 @@ class Coded(Rewrite, abstract=True):
         return replaced(module, names, self.coded)
 
     def _row(self, layer: Layer, chosen: bool, inner: bool, weights: Weights) -> Row:
-        share = 1 - stored_bits(layer, self.bits) / (32 * layer.params)
+        share = 1 - stored_bits(layer, self.bits) / (32 * layer.weight_elements)
         why = "not among the chosen layers" if inner else "the first and the last layer are kept"
         what = f"{type(self).__name__} error"
         return Row(

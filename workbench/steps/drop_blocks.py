@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from workbench.calling import Inputs, answer
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.batches import batches
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
+from workbench.models.edit import node_of, skip
+from workbench.models.graph import Graph
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, Stops, layers_setting, select, setting
+from workbench.steps.energies import energies
 from workbench.steps.recalibrate import Recalibrate
 from workbench.training.distill import soft
 
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 #: Calibration images on which harm is measured.
 IMAGES = 500
 BATCH = 100
+#: torch's names of a sum; a gate, such as squeeze-and-excitation's, multiplies.
+SUMS = frozenset({"add", "add_"})
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,27 @@ class Block:
     reads: int  # the tensor that it takes
     writes: int  # and the one that it gives
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its multiply-accumulates and parameters."""
+        return sum(layer.macs for layer in self.layers), sum(layer.params for layer in self.layers)
+
+    def added(self, energy: Mapping[int, float]) -> float:
+        """What it adds to its input, as a share of the input's energy."""
+        total = max((sum(energy.get(t, 1.0) for t in x.reads) for x in self.layers if x.op in SUMS), default=0.0)
+        own = energy.get(self.reads, 1.0)
+        return max(total - own, 0.0) / max(own, 1e-30)
+
 
 @dataclass(frozen=True)
 class DropBlocks(Rewrite):
     """Take out the residual blocks without which the network's outputs change least, one after another.
 
-    The harm is the divergence of the outputs on calibration images from the original's, measured with batch
-    norm re-estimated. Which blocks go is known only then; the plan assumes the last ones. Sources: Veit et
-    al. 2016, "Residual Networks Behave Like Ensembles"; Huang et al. 2016 for training by dropping blocks.
+    The plan says how many blocks of each size go: those that add least to the energy of what passes through them,
+    as far as the weights alone tell (see `energies`). Which of equally large ones it is, measurement decides: the
+    harm is the divergence of the outputs on calibration images from the original's, with batch norm re-estimated.
+    Sources: Veit et al. 2016, "Residual Networks Behave Like Ensembles"; Huang et al. 2016 for training by dropping
+    blocks.
     """
 
     title: ClassVar[str] = "Drop blocks"
@@ -53,88 +73,103 @@ class DropBlocks(Rewrite):
     layers: Layers = layers_setting()
 
     def stops(self, network: Network) -> Mapping[str, Stops]:
-        """As many blocks as there are."""
-        return {"count": range(1, 1 + len(residual_blocks(network)))}
+        """As many blocks as there are, none within another."""
+        paths = [block.path for block in residual_blocks(network)]
+        innermost = [path for path in paths if not any(other.startswith(f"{path}.") for other in paths)]
+        return {"count": range(1, 1 + len(innermost))}
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """A row for each block that can go. Raises: `BadValue` when there are fewer than `count`."""
-        blocks = self._candidates(network)
+        blocks = self._candidates(network, weights.module)
         if not blocks:
             why = "left alone: there is no residual block whose input and output have one shape"
             return Sketch(network, (Row(self.brief, network.layers[0].name, "block", False, why),))
-        self._refuse_too_few(blocks)
-        gone = blocks[-self.count :]
-        after = network
-        for block in gone:
-            after = without(after, block)
-        rows = tuple(self._row(block, block in gone, len(blocks)) for block in blocks)
-        return Sketch(after, rows)
+        gone = self._least(blocks, energies(network, weights))
+        rows = tuple(self._row(block, blocks, gone) for block in blocks)
+        return Sketch(without(network, gone), rows)
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy without the blocks. Raises: `BadValue`, `StepFailed` without calibration images, `Cancelled`."""
-        module = copy.deepcopy(module)
-        blocks = self._candidates(trace(module, context.example))
+        # The original's weights decide on the sizes, as in the plan, whatever earlier steps have made of them.
+        original = module if context.original is None else context.original
+        network = trace(module, context.example)
+        blocks = self._candidates(network, original)
         if not blocks:
-            return module
-        self._refuse_too_few(blocks)
+            return copy.deepcopy(module)
+        gone = self._least(blocks, energies(network, Weights(original)))
         if context.calibration is None:
             raise StepFailed(f"{self.expression()} measures harm on calibration images: give data that have some.")
-        inputs = context.calibration[:IMAGES]
-        wanted = _logits(module, inputs)
-        for index in range(self.count):
+        wanted, apart = _logits(module, context.calibration[:IMAGES]), _apart(blocks, gone)
+        for index, size in enumerate(block.size for block in gone):
             report = context.progress.part(index / self.count, (index + 1) / self.count)
-            left = {block.path for block in residual_blocks(trace(module, context.example))}
-            paths = [block.path for block in blocks if block.path in left]
-            module = self._least_harmed(module, paths, wanted, replace(context, progress=report))
+            left = residual_blocks(trace(module, context.example), original)
+            left = [block for block in left if block.size == size and block.path in apart]
+            module = self._least_harmed(module, left, wanted, replace(context, progress=report))
         return module
 
+    def _least(self, blocks: Sequence[Block], energy: Mapping[int, float]) -> list[Block]:
+        """The blocks that add least, none within another. Raises: `BadValue` for fewer than `count`."""
+        found: list[Block] = []
+        order = sorted(range(len(blocks)), key=lambda i: (blocks[i].added(energy), -i))  # the later of equal ones
+        for block in (blocks[i] for i in order):
+            if len(found) < self.count and not any(_nested(block.path, one.path) for one in found):
+                found.append(block)
+        if len(found) < self.count:
+            raise BadValue(
+                f"DropBlocks(count={self.count}): {len(found)} of the chosen blocks can go: "
+                f"{', '.join(block.path for block in blocks)}. Use a smaller count."
+            )
+        return found
+
     def _least_harmed(
-        self, module: nn.Module, paths: Sequence[str], wanted: torch.Tensor, context: Context
+        self, module: nn.Module, blocks: Sequence[Block], wanted: torch.Tensor, context: Context
     ) -> nn.Module:
         assert context.calibration is not None
         best: tuple[float, nn.Module] | None = None
-        for index, path in enumerate(paths):
-            context.progress(index / len(paths), f"{self.title} {path}")
-            tried = _put(copy.deepcopy(module), path, nn.Identity())
-            tried = Recalibrate(images=IMAGES).apply(tried, replace(context, progress=Reporter()))
+        for index, block in enumerate(blocks):
+            context.progress(index / len(blocks), f"{self.title} {block.path}")
+            dropped = _dropped(module, block, context.example)
+            tried = Recalibrate(images=IMAGES).apply(dropped, replace(context, progress=Reporter()))
             harm = float(soft(_logits(tried, context.calibration[:IMAGES]), wanted, 1.0))
             if best is None or harm < best[0]:
                 best = (harm, tried)
         assert best is not None
         return best[1]
 
-    def _candidates(self, network: Network) -> list[Block]:
+    def _candidates(self, network: Network, module: nn.Module) -> list[Block]:
         """The chosen blocks."""
-        blocks = residual_blocks(network)
+        blocks = residual_blocks(network, module)
         if not blocks:
             return []
         chosen = set(select(self.layers, [block.path for block in blocks]))
         return [block for block in blocks if block.path in chosen]
 
-    def _refuse_too_few(self, blocks: Sequence[Block]) -> None:
-        if len(blocks) < self.count:
-            raise BadValue(
-                f"DropBlocks(count={self.count}): {len(blocks)} of the chosen blocks can go: "
-                f"{', '.join(block.path for block in blocks)}. Use a smaller count."
-            )
-
-    def _row(self, block: Block, gone: bool, candidates: int) -> Row:
-        macs, params = sum(x.macs for x in block.layers), sum(x.params for x in block.layers)
-        action = f"one of {candidates} blocks, of which {self.count} go by measured harm"
-        if gone:
-            action += "; the plan's costs are without this one"
-        left = 0 if gone else 1
-        return Row(self.brief, block.path, "block", True, action, macs, macs * left, params, params * left)
+    def _row(self, block: Block, blocks: Sequence[Block], gone: Sequence[Block]) -> Row:
+        """What happens to a block: it goes or stays by its size, or by harm among those of its size."""
+        macs, params = block.size
+        alike, going = ([one for one in some if one.size == block.size] for some in (blocks, gone))
+        left = 0 if block in gone else 1
+        if not going:
+            action = "stays: others add less to what passes through them"
+        elif len(going) == len(alike):
+            action = "goes"
+        else:
+            action = f"one of {len(alike)} equally large blocks, of which {len(going)} go by measured harm"
+        return Row(self.brief, block.path, "block", bool(going), action, macs, macs * left, params, params * left)
 
 
-def residual_blocks(network: Network) -> list[Block]:
-    """The modules that add something to their input and give the same shape, in execution order."""
+def residual_blocks(network: Network, module: nn.Module | None = None) -> list[Block]:
+    """The parts that add something to their input and give the same shape, in execution order.
+
+    Those that share parameters with the rest of the network stay, as far as the layers show it, and as the original
+    `module` holds them where it is given.
+    """
     found: list[Block] = []
     for layer in network.layers:
         path = layer.name.rpartition(".")[0]
-        if layer.kind == "add" and len(layer.reads) > 1 and path and all(block.path != path for block in found):
+        if layer.op in SUMS and len(layer.reads) > 1 and path and all(block.path != path for block in found):
             block = _block(network, path)
-            if block is not None:
+            if block is not None and not _shares(network, block, module):
                 found.append(block)
     return found
 
@@ -144,29 +179,58 @@ def _block(network: Network, path: str) -> Block | None:
     written = {layer.writes for layer in inside}
     outside = {tensor for layer in inside for tensor in layer.reads} - written
     read_behind = {t for layer in network.layers if layer not in inside for t in layer.reads} & written
-    first, last = inside[0], inside[-1]
-    sound = len(outside) == 1 and read_behind <= {last.writes} and first.input == last.output
-    weighed = any(layer.params for layer in inside)
-    return Block(path, tuple(inside), first.reads[0], last.writes) if sound and weighed else None
+    last = inside[-1]
+    if len(outside) != 1 or not read_behind <= {last.writes} or not any(layer.params for layer in inside):
+        return None
+    (reads,) = outside
+    entry = next((layer.input for layer in network.layers if layer.reads and layer.reads[0] == reads), None)
+    return Block(path, tuple(inside), reads, last.writes) if entry == last.output else None
 
 
-def without(network: Network, block: Block) -> Network:
-    """The network with a block's output read from its input."""
-    gone = set(block.layers)
-    kept = (layer for layer in network.layers if layer not in gone)
-    return Network(
-        tuple(
-            layer._replace(reads=tuple(block.reads if t == block.writes else t for t in layer.reads)) for layer in kept
-        )
-    )
+def _shares(network: Network, block: Block, module: nn.Module | None) -> bool:
+    """Whether parameters of a block are used outside it too."""
+    inside = {layer.module for layer in block.layers if layer.module}
+    others = [layer for layer in network.layers if layer not in block.layers]
+    if any(layer.module in inside or (layer.shared and not layer.module) for layer in others):
+        return True
+    owners: dict[int, set[bool]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False) if module is not None else ():
+        owners.setdefault(id(parameter), set()).add(name.startswith(f"{block.path}."))
+    return any(len(sides) == 2 for sides in owners.values())
+
+
+def without(network: Network, blocks: Sequence[Block]) -> Network:
+    """The network with each block's output read from its input."""
+    source = {block.writes: block.reads for block in blocks}
+    gone = {layer.name for block in blocks for layer in block.layers}
+
+    def read(tensor: int) -> int:
+        return read(source[tensor]) if tensor in source else tensor
+
+    kept = (layer for layer in network.layers if layer.name not in gone)
+    return Network(tuple(layer._replace(reads=tuple(map(read, layer.reads))) for layer in kept))
 
 
 @torch.no_grad()
 def _logits(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    return torch.cat([module.eval()(batch) for batch in inputs.split(BATCH)])
+    return torch.cat([answer(module.eval(), batch) for batch in batches(inputs, BATCH)])
 
 
-def _put(module: nn.Module, path: str, new: nn.Module) -> nn.Module:
-    parent, _, leaf = path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, new)
-    return module
+def _nested(one: str, other: str) -> bool:
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _apart(blocks: Sequence[Block], gone: Sequence[Block]) -> set[str]:
+    """The paths of blocks of which none is within one that the plan takes out: any of them may go in its place."""
+    return {b.path for b in blocks if not any(b.path != one.path and _nested(b.path, one.path) for one in gone)}
+
+
+def _dropped(module: nn.Module, block: Block, example: Inputs) -> Graph:
+    """A copy in which whatever reads the block's output reads its input."""
+    made = copy.deepcopy(module)
+    assert isinstance(made, Graph)  # `wb.load` gives nothing else
+    origin = {layer.writes: layer.node for layer in trace(module, example).layers}
+    inputs = [node for node in made.graph.nodes if node.op == "placeholder"]
+    source = node_of(made, origin[block.reads]) if block.reads in origin else inputs[block.reads]
+    skip(made, node_of(made, block.layers[-1].node), source)
+    return made

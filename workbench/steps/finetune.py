@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from workbench.calling import answer, tensors_map
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import Cancelled, StepFailed
@@ -20,6 +20,7 @@ from workbench.training.augment import AUGMENTATIONS
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.constraints import KeepZeros, LowRank
 from workbench.training.distill import METHODS, Distillation, common_layers
+from workbench.training.entropy import cross_entropy, known_labels
 from workbench.training.loop import OPTIMIZERS, Diverged, Settings, Trainer, move, place
 from workbench.training.schedule import SCHEDULES
 
@@ -122,15 +123,15 @@ class Finetune(Rewrite):
 
     def _trainer(self, student: nn.Module, context: Context) -> Trainer:
         assert context.train is not None
-        balance = self._class_weights(context.train, context)
+        balance = self._class_weights(student, context.train, context)
         teaching = self._teaching(student, context)
         zeros, low_rank = KeepZeros(student), LowRank(student, self.low_rank)
 
         def loss(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             if teaching is None:
-                return functional.cross_entropy(student(x).float(), labels, balance)
+                return cross_entropy(answer(student, x).float(), labels, balance)
             logits, term = teaching(x, self.temperature)
-            total: torch.Tensor = self.labels * functional.cross_entropy(logits, labels, balance) + self.teacher * term
+            total: torch.Tensor = self.labels * cross_entropy(logits, labels, balance) + self.teacher * term
             return total
 
         return Trainer(
@@ -162,9 +163,14 @@ class Finetune(Rewrite):
         move(teacher, place("auto"), torch.channels_last)
         return teaching
 
-    def _class_weights(self, split: Split, context: Context) -> torch.Tensor | None:
-        counts = torch.bincount(split.labels).double()
+    @torch.no_grad()
+    def _class_weights(self, student: nn.Module, split: Split, context: Context) -> torch.Tensor | None:
+        outputs = answer(student.eval(), tensors_map(torch.clone, context.example)).shape[1:]
+        known = known_labels((len(split), *outputs), split.labels, f"split {split.name!r}")
+        counts = torch.bincount(known[known >= 0].flatten(), minlength=outputs[0]).double()
         present = counts[counts > 0]
+        if not len(present):
+            return None
         if self.balance:
             return (present.mean() / counts.clamp_min(1)).float().to(place("auto"))
         if present.max() > IMBALANCE * present.min():

@@ -19,7 +19,7 @@ from workbench.steps.base import Context
 from workbench.steps.chain import Chain, build, respond
 from workbench.steps.gradients import sensitivities
 from workbench.steps.moments import Moments, collect
-from workbench.steps.ranking import KINDS, PLAIN, Decision
+from workbench.steps.ranking import KINDS, Decision
 
 if TYPE_CHECKING:
     from workbench.steps.factorize import Factorize
@@ -78,7 +78,7 @@ def rewrite(
         name = one.layer.module
         context.progress(0.5 + 0.5 * index / len(todo), f"{step.title} {name}")
         old = module.get_submodule(name)
-        assert isinstance(old, PLAIN)
+        assert isinstance(old, (nn.Conv1d, nn.Conv2d, nn.Linear))
         data = seen.pop(name, None)
         site = Site(old, norms.get(name), data if data and data.count else None, matters.pop(name, None))
         if step.asymmetric and index and site.data is not None and context.calibration is not None:

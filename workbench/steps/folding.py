@@ -6,13 +6,14 @@ import torch
 from torch import nn
 
 from workbench.cost.network import Layer, Network
-from workbench.pruning.channels import Channels, follow
+from workbench.cost.weights import tied_weights
+from workbench.pruning.channels import follow
 from workbench.steps.importance import norms_after
 
 
 def folded(network: Network, module: nn.Module) -> Network:
     """The network without the norms that can be folded; the layers before them have a bias."""
-    names = _pairs(follow(network, module), module)
+    names = _pairs(network, module)
     alias = {layer.writes: layer.reads[0] for layer in network.layers if layer.module in names.values()}
     layers = []
     for layer in network.layers:
@@ -26,7 +27,7 @@ def folded(network: Network, module: nn.Module) -> Network:
 @torch.no_grad()
 def fold(module: nn.Module, network: Network) -> nn.Module:
     """Fold the norms of `module` in place (its network is `network`); they become `nn.Identity`."""
-    for name, norm_name in _pairs(follow(network, module), module).items():
+    for name, norm_name in _pairs(network, module).items():
         layer, norm = module.get_submodule(name), module.get_submodule(norm_name)
         assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
         assert norm.running_mean is not None and norm.running_var is not None
@@ -42,14 +43,17 @@ def fold(module: nn.Module, network: Network) -> nn.Module:
     return module
 
 
-def _pairs(channels: Channels, module: nn.Module) -> dict[str, str]:
-    """Layers and the norm behind each, by path."""
+def _pairs(network: Network, module: nn.Module) -> dict[str, str]:
+    """Layers and the norm behind each, by path; neither may have another use, or share its weight."""
     paths = {m: name for name, m in module.named_modules()}
-    found = norms_after(channels, module, depthwise_too=True)
+    tied = tied_weights(module)
+    once = {name for name, ops in network.by_module.items() if len(ops) == 1 and name not in tied}
+    found = norms_after(follow(network, module), module, depthwise_too=True)
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     return {
         name: paths[norm] for name, norm in found.items()
-        if norm.track_running_stats and isinstance(_submodule(module, name), (*kinds, type(None)))
+        if {name, paths[norm]} <= once and norm.track_running_stats
+        and isinstance(_submodule(module, name), (*kinds, type(None)))
     }  # fmt: skip
 
 

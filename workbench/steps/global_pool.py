@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import nn
 
+from workbench.calling import answer
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised, solve
+from workbench.models.edit import node_of, put, skip
 from workbench.steps.base import Context, Rewrite, Row, Sketch
 
 BATCH = 100
@@ -49,13 +53,11 @@ class GlobalPool(Rewrite):
             last = network.layers[-1]
             why = "left alone: no fully connected head reads a flattened map of more than one position"
             return Sketch(network, (Row(self.brief, last.module or last.name, last.kind, False, why),))
-        own = _flatten_path(head, weights.module) is not None
-        after = network.replace({head.flat.module: _chain(head, own)})
-        gone = {layer.writes for layer in head.behind} | ({head.flatten.writes} if own else set())
+        after = network.replace({head.flat.module: _chain(head)})
+        gone = {layer.writes for layer in (*head.behind, head.flatten)}
         kept = (layer for layer in after.layers if layer.writes not in gone)
-        if own:  # the map itself is read
-            kept = (layer._replace(reads=tuple(_instead(t, head.flatten) for t in layer.reads)) for layer in kept)
-        return Sketch(Network(tuple(kept)), self._rows(head))
+        reads_map = (layer._replace(reads=tuple(_instead(t, head.flatten) for t in layer.reads)) for layer in kept)
+        return Sketch(Network(tuple(reads_map)), self._rows(head))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with the new head; as it was when there is none to replace. Raises: `StepFailed`, `Cancelled`."""
@@ -66,15 +68,10 @@ class GlobalPool(Rewrite):
         if context.calibration is None:
             raise StepFailed("GlobalPool() fits its new layer on calibration images, and there are none. Give data=.")
         linear = self._fitted(module, head, context)
-        flatten = _flatten_path(head, module)
-        unflatten = [] if flatten else [nn.Unflatten(1, head.shape)]
-        new: dict[str, nn.Module] = {x.name: nn.Identity() for x in head.behind}
-        new[head.flat.module] = nn.Sequential(*unflatten, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
-        if flatten:
-            new[flatten] = nn.Identity()
-        for path, layer in new.items():
-            parent, _, leaf = path.rpartition(".")
-            setattr(module.get_submodule(parent), leaf, layer)
+        put(module, head.flat.module, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear))
+        pooled, last = node_of(module, head.flat.node), node_of(module, (head.behind or (head.flat,))[-1].node)
+        pooled.args = node_of(module, head.flatten.node).args[:1]  # the map itself
+        skip(module, last, pooled)
         return module.eval()
 
     @torch.no_grad()
@@ -88,9 +85,9 @@ class GlobalPool(Rewrite):
         )
         logits = []
         try:
-            for done, batch in enumerate(context.calibration.split(BATCH)):
+            for done, batch in enumerate(batches(context.calibration, BATCH)):
                 context.progress(done * BATCH / len(context.calibration), self.title)
-                logits.append(module.eval()(batch))
+                logits.append(answer(module.eval(), batch))
         finally:
             handle.remove()
         x, y = torch.cat(pooled).double(), torch.cat(logits).double()
@@ -104,7 +101,7 @@ class GlobalPool(Rewrite):
         return linear
 
     def _rows(self, head: Head) -> tuple[Row, ...]:
-        new = _chain(head, own=True)[-1]
+        new = _chain(head)[-1]
         area = " x ".join(map(str, head.shape))
         rows = [
             Row(self.brief, head.flat.module, "linear", True,
@@ -131,36 +128,34 @@ def find_head(network: Network) -> Head | None:
         if layer.kind != "linear" or not layer.module or flatten is None or flatten.input[1:] == (1, 1):
             continue
         behind = network.layers[index + 1 :]
-        if all(_removable(one, network) for one in behind):
+        if all(_removable(one, network) for one in behind) and _alone(layer, flatten, behind, network):
             return Head(layer, flatten, flatten.input, behind, network.layers[-1].c_out)
     return None
 
 
+def _alone(flat: Layer, flatten: Layer, behind: tuple[Layer, ...], network: Network) -> bool:
+    """Whether each operation of the head is read by the next alone, so that the head may go as a whole."""
+    chain = (flatten, flat, *behind)
+    one_by_one = all(after.reads == (before.writes,) for before, after in pairwise(chain))
+    others = [layer for layer in network.layers if layer not in chain]
+    return one_by_one and not any(set(layer.reads) & {one.writes for one in chain} for layer in others)
+
+
 def _removable(layer: Layer, network: Network) -> bool:
-    """A linear layer or an activation that is a module of its own, used once."""
-    once = layer.module not in network.by_module or len(network.by_module[layer.module]) == 1
-    return once and (layer.kind == "linear" or (layer.kind == "activation" and "." in layer.name))
-
-
-def _flatten_path(head: Head, module: nn.Module) -> str | None:
-    """Where the flattening is a layer of its own, its path: it can go, and the head then takes maps of any size."""
-    path = head.flatten.name.rpartition(".")[0]
-    return path if type(dict(module.named_modules()).get(path)) is nn.Flatten else None
+    """A linear layer used once, or what computes on its outputs alone and has no weights."""
+    if layer.kind == "linear":
+        return bool(layer.module) and len(network.by_module[layer.module]) == 1
+    return layer.kind in {"activation", "reshape"} and len(layer.reads) == 1 and not layer.fixed and not layer.module
 
 
 def _instead(tensor: int, flatten: Layer) -> int:
     return flatten.reads[0] if tensor == flatten.writes else tensor
 
 
-def _chain(head: Head, own: bool) -> tuple[Layer, ...]:
-    """What takes the place of the head's first linear layer; `own`: the flattening before it goes."""
+def _chain(head: Head) -> tuple[Layer, ...]:
+    """What takes the place of the head's first linear layer, and reads the map."""
     channels, flat = head.shape[0], head.flat
     pool = Layer("", "pool", head.shape, (channels, 1, 1), op="_adaptive_avg_pool2d", bits=flat.bits)
     linear = flat._replace(input=(channels,), output=(head.classes,), bias=True)
-    unflatten = () if own else (Layer("", "reshape", flat.input, head.shape, op="view", bits=flat.bits),)
-    return (
-        *unflatten,
-        pool,
-        Layer("", "reshape", pool.output, (channels,), op="view", bits=flat.bits),
-        linear._replace(weights=linear.weight_elements),
-    )
+    flatten = Layer("", "reshape", pool.output, (channels,), op="view", bits=flat.bits)
+    return pool, flatten, linear._replace(weights=linear.weight_elements)

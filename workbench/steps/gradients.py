@@ -8,7 +8,9 @@ from math import prod
 import torch
 from torch import nn
 
+from workbench.calling import answer
 from workbench.cost.network import Layer, Network
+from workbench.data.batches import batches
 from workbench.jobs import Reporter
 
 Tensor = torch.Tensor
@@ -40,10 +42,11 @@ def sensitivities(
     images = inputs[:IMAGES]
     try:
         with torch.enable_grad():
-            for index, part in enumerate(images.split(batch)):
+            for index, part in enumerate(batches(images, batch)):
                 progress(index * batch / len(images), "Finding out what matters to the outputs")
-                outputs = module(part.clone().requires_grad_())
-                if isinstance(outputs, Tensor) and outputs.requires_grad:
+                # A leaf cannot be written into, its copy can.
+                outputs = answer(module, part.requires_grad_(part.is_floating_point()).clone())
+                if outputs.requires_grad:
                     outputs.backward(torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype))
     finally:
         for handle in handles:

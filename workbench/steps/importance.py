@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from workbench.calling import answer
+from workbench.data.batches import batches
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
 from workbench.pruning.channels import MAKERS, Channels, Group, Units, makes
 from workbench.pruning.widths import Scores
 from workbench.steps.moments import Moments
+from workbench.training.entropy import cross_entropy
 
 if TYPE_CHECKING:
     from workbench.cost.network import Layer
@@ -55,25 +57,31 @@ def by_gradient(
     paths = {m: n for n, m in module.named_modules()}
     names = [name for group in groups for name in group.layers]
     found: dict[str, list[Tensor]] = {name: [] for name in names}
-    for start in range(0, len(images[0]), BATCH):
-        report(start / len(images[0]), "Reading gradients")
+    for index, (batch, labels) in enumerate(zip(batches(images[0], BATCH), images[1].split(BATCH), strict=True)):
+        report(index * BATCH / len(images[0]), "Reading gradients")
         seen: dict[str, Tensor] = {}
         handles = [
             module.get_submodule(paths[norms[name]] if name in norms else name).register_forward_hook(
-                lambda _, __, out, n=name, to=seen: to.__setitem__(n, out)
+                lambda _, __, out, n=name, to=seen: _noted(to, n, out)
             )
             for name in names
         ]
-        logits = module(images[0][start : start + BATCH].requires_grad_())
+        logits = answer(module, batch.requires_grad_().clone())  # a leaf cannot be written into, its copy can
         for handle in handles:
             handle.remove()
-        loss = functional.cross_entropy(logits, images[1][start : start + BATCH], reduction="sum")
+        loss = cross_entropy(logits, labels, reduction="sum")
         grads = torch.autograd.grad(loss, [seen[name] for name in names])
         for name, grad in zip(names, grads, strict=True):
             product = seen[name].detach() * grad
             found[name].append(product.flatten(2).sum(2) if product.dim() > 2 else product)
     effect = {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
     return [_squared_by_unit(group, channels, effect) for group in groups]
+
+
+def _noted(seen: dict[str, Tensor], name: str, out: Tensor) -> Tensor:
+    """Keep an output, and let the network go on with a copy: what follows may write into it."""
+    seen[name] = out
+    return out.clone()
 
 
 def by_readers(

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.cost.network import Layer
+from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 
@@ -22,6 +23,8 @@ BATCH = 100
 SAMPLES_A_DIMENSION = 8
 #: Numbers that are looked at in any case, so that small layers are known well at no cost.
 SAMPLED_ELEMENTS = 1 << 24
+#: A spread of this share of the mean square is what rounding leaves of inputs that do not vary.
+_ROUNDING = 1e-5
 #: Bytes of moments that are collected in one pass over the images; larger networks take more passes.
 PASS_BYTES = 256 << 20
 
@@ -46,7 +49,7 @@ class Moments:
         if not centred:
             return second
         spread = second - self.mean[:, :, None] * self.mean[:, None, :]
-        constant = _mean_square(spread) <= 1e-9 * _mean_square(second)  # what is left is rounding
+        constant = _mean_square(spread) <= _ROUNDING * _mean_square(second)
         return torch.where(constant[:, None, None], torch.zeros_like(spread), spread)
 
 
@@ -134,9 +137,9 @@ def _one_pass(
     module.eval()
     try:
         with torch.no_grad():
-            for done in range(0, len(inputs), BATCH):
-                progress(done / len(inputs), "Reading calibration images")
-                module(inputs[done : done + BATCH])
+            for index, batch in enumerate(batches(inputs, BATCH)):
+                progress(index * BATCH / len(inputs), "Reading calibration images")
+                module(batch)
     finally:
         module.train(was_training)
         for handle in handles:

@@ -61,12 +61,12 @@ class Prune(Rewrite):
             else row(self, layer, "not among the chosen layers", False)
             for name, layer in layers.items()
         )
-        return Sketch(network, tuple(rows))
+        return Sketch(network.with_pattern(chosen, zeros=self.ratio), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros. At a ratio of 0 nothing changes."""
         pruned = copy.deepcopy(module)
-        weights = chosen_weights(pruned, self.layers)
+        weights = chosen_weights(pruned, self.layers, context.example)
         scores = saliency(self.importance, pruned, weights, context)
         pairs = [(weights[name].data, scores[name]) for name in weights]
         for part in [pairs] if self.scope == "global" else [[pair] for pair in pairs]:

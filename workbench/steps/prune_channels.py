@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
+from workbench.calling import answer
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue
 from workbench.pruning.channels import OUTPUTS, Channels, Group, Units, follow, makes
 from workbench.pruning.surgery import cut
@@ -269,9 +271,10 @@ def _readers(channels: Channels, groups: Sequence[Group]) -> dict[str, Layer]:
 
 @torch.no_grad()
 def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.Tensor]:
-    """Training images and labels; without them calibration images, with what the network itself says."""
-    if context.train is not None:
-        return context.train.inputs[:IMAGES].clone(), context.train.labels[:IMAGES]
+    """Training images and class numbers; without them calibration images, with what the network itself says."""
+    train = context.train
+    if train is not None and train.labelled and is_class_numbers(train.labels):
+        return train.inputs[:IMAGES], train.labels[:IMAGES]
     assert context.calibration is not None
-    inputs = context.calibration[:IMAGES].clone()
-    return inputs, module(inputs).argmax(1)
+    inputs = context.calibration[:IMAGES]
+    return inputs, answer(module, inputs.clone()).argmax(1)

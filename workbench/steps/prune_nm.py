@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from workbench.cost.network import Layer, Network
+from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
 from workbench.steps.base import Context, Layers, Rewrite, Sketch, Stops, layers_setting, select, setting
 from workbench.steps.settings import doublings
-from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, chosen_weights, prunable, row, saliency
+from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, prunable, row, saliency
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,13 +59,15 @@ class PruneNM(Rewrite):
         """Every layer keeps its shape; one whose inputs do not divide by m is left alone."""
         layers = prunable(network)
         chosen = set(select(self.layers, layers))
-        rows = (row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items())
-        return Sketch(network, tuple(rows))
+        rows = [row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items()]
+        pruned = {one.layer for one in rows if one.applies}
+        return Sketch(network.with_pattern(pruned, zeros=1 - self.n / self.m), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros in the pattern."""
         pruned = copy.deepcopy(module)
-        weights = {name: w for name, w in chosen_weights(pruned, self.layers).items() if w.shape[1] % self.m == 0}
+        rows = self.sketch(trace(module, context.example), Weights(module)).rows
+        weights = {row.layer: pruned.get_parameter(f"{row.layer}.weight") for row in rows if row.applies}
         for name, scores in saliency(self.importance, pruned, weights, context).items():
             weights[name].data.mul_(self._mask(scores))
         if weights:

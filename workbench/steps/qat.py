@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
@@ -16,13 +17,14 @@ from workbench.cost.network import Network
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.onnx_file import save_onnx
-from workbench.onnx_graph import tidy
+from workbench.onnx_graph import merge, separate, tidy
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated
 from workbench.steps.base import Context, Lower, Sketch, setting
 from workbench.steps.quantize import Quantize, calibration_inputs
 from workbench.steps.settings import decades
+from workbench.training.entropy import cross_entropy
 from workbench.training.loop import Settings, Trainer
 
 if TYPE_CHECKING:
@@ -84,14 +86,14 @@ class QAT(Lower):
         """Quantize, train, write. Raises: `StepFailed` without calibration or training images; `Cancelled`."""
         if context.train is None:
             raise StepFailed(f"{self.expression()} trains, and the data have no split 'train'. Use Quantize('int8').")
-        model = tidy(onnx.load(str(source)))
+        model = separate(tidy(onnx.load(str(source))))
         inputs = calibration_inputs(context, "QAT")
         ranges = activation_ranges(model, inputs, self.calibration, context.progress.part(0.0, 0.05))
         form = Quantize("int8", types=_TYPES).fastest_form(model, ranges, context.progress.part(0.05, 0.1))
-        student = Simulated(
-            quantize_graph(model, ranges, TYPES[_TYPES], exclude=form.floats(model)),
-            {one.name: numpy_helper.to_array(one) for one in model.graph.initializer},
-        )
+        start = quantize_graph(model, ranges, TYPES[_TYPES], exclude=form.floats(model))
+        merge(start)  # what layers share they share while they are trained, too
+        student = Simulated(start, {one.name: numpy_helper.to_array(one) for one in model.graph.initializer})
+        _check_trainable(student, inputs[:2], context.progress)
         self._train(student, Simulated(model), context, context.progress.part(0.1, 1.0))
         save_onnx(student.write_back(), target)
 
@@ -110,4 +112,13 @@ class QAT(Lower):
         with torch.no_grad():
             wanted = teacher(x).softmax(1)
         loss: torch.Tensor = self.distill * functional.cross_entropy(logits, wanted)
-        return loss + (1 - self.distill) * functional.cross_entropy(logits, labels)
+        return loss + (1 - self.distill) * cross_entropy(logits, labels)
+
+
+def _check_trainable(student: Simulated, inputs: npt.NDArray[Any], report: Reporter) -> None:
+    """Note what gradients do not pass. Raises: `StepFailed` where they reach no weight at all."""
+    if student.opaque:
+        report.note(f"QAT: gradients do not pass {', '.join(student.opaque)}; what stands before learns nothing there.")
+    if not student.masters or not student(torch.from_numpy(inputs)).requires_grad:
+        why = f"gradients end at {', '.join(student.opaque)}" if student.masters else "no layer has integer kernels"
+        raise StepFailed(f"QAT has nothing to train: {why}. Use Quantize('int8').")

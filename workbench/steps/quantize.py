@@ -11,23 +11,25 @@ import numpy.typing as npt
 import onnx
 
 from workbench.cost.network import Layer, Network
+from workbench.data.classes import class_numbers
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.onnx_file import save_onnx
-from workbench.onnx_graph import WEIGHTED, tidy
+from workbench.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize
-from workbench.quantization.half import to_float16
+from workbench.quantization.half import overflows, to_float16
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, Range, activation_ranges
 from workbench.quantization.rounding import METHODS as ROUNDINGS
 from workbench.quantization.rounding import Grid, round_weights
 from workbench.quantization.sensitivity import Quantizer, keep_accuracy
+from workbench.quantization.soundness import check_same, check_stored
 from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
-from workbench.steps.base import Context, Lower, Row, Sketch, select, setting
+from workbench.steps.base import WITH_WEIGHTS, Context, Lower, Row, Sketch, select, setting
 from workbench.steps.forms import Form, fastest_of
 from workbench.steps.settings import decades
 
@@ -42,6 +44,8 @@ KINDS = {
     "int8-dynamic": frozenset({"linear"}),
     "int4": frozenset({"conv", "linear", "matmul"}),
 }
+#: Kinds that multiply by weights, which files store.
+PRODUCTS = KINDS["int4"]
 LARGEST_INT8 = 127  # ONNX Runtime leaves -128 unused
 _NO_KERNEL = {
     "int8": "no integer kernel",
@@ -128,10 +132,10 @@ class Quantize(Lower):
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Shapes stay; the element size shrinks for every operation that has a kernel in this precision."""
-        stem = self._stem(network)
-        excluded = dict.fromkeys(self._excluded(list(network.by_module)), "left out by `exclude`")
+        first = self._stem(network)
+        excluded = dict.fromkeys(self._excluded(_excludable(network)), "left out by `exclude`")
         if self.stem == "float":
-            excluded |= dict.fromkeys(stem, "the first layer, left out by `stem`")
+            excluded |= dict.fromkeys(first, "the first layer, left out by `stem`")
         layers: list[Layer] = []
         bits: dict[int, int] = {}  # of each tensor
         for layer in network.layers:
@@ -140,7 +144,9 @@ class Quantize(Lower):
             bits[layer.writes] = own
             stored = STORED.get(self.precision, 0) if fits and not layer.fused and layer.weight_elements else 0
             layers.append(layer._replace(bits=own, stored_bits=stored))
-        rows = [self._row(ops[0], excluded, stem) for ops in network.by_module.values() if not ops[0].fused]
+        shown = [ops[0] for ops in network.by_module.values() if not ops[0].fused]
+        functional = [one for one in network.layers if not one.module and one.kind in PRODUCTS and one.weight_elements]
+        rows = [self._row(layer, excluded, first) for layer in (*shown, *functional)]
         return Sketch(Network(tuple(layers)), tuple(rows))
 
     def lower(self, source: Path, target: Path, context: Context) -> None:
@@ -149,16 +155,20 @@ class Quantize(Lower):
         Raises: `StepFailed` without calibration images, or when they give NaN; `UnknownName` for a layer in
         `exclude` that the file does not have; `Cancelled`.
         """
-        model = tidy(onnx.load(str(source)))
-        excluded = self._excluded([node.name for node in model.graph.node if node.op_type in WEIGHTED])
+        model = separate(tidy(onnx.load(str(source))))
+        layers = [node.name for node in model.graph.node if node.op_type in WEIGHTED]
+        chosen = self._excluded([*dict.fromkeys(map(stem, layers))])
+        excluded = frozenset(name for name in layers if stem(name) in chosen)
         if self.precision == "fp16":
             result = to_float16(model, exclude=excluded)
+            _tell_overflows(model, excluded, context)
         elif self.precision == "int8-dynamic":
             result = quantize_dynamically(model, per_channel=self.per_channel, exclude=excluded)
         elif self.precision == "int4":
             result = self._int4(model, excluded, context)
         else:
             result, excluded = self._int8(model, excluded, context)
+        merge(result)
         save_onnx(result, target)
         if self.precision == "int8" and self.max_drop == 1.0:
             _tell_floats(target, excluded, context.progress)
@@ -181,7 +191,8 @@ class Quantize(Lower):
         """The quantized graph, and the nodes that were left in float on purpose."""
         inputs, report = calibration_inputs(context, self.expression()), context.progress
         if self.equalize:
-            model = equalize(model)
+            plain, model = model, equalize(model)
+            check_same(plain, model, inputs, f"{self.expression()}: equalization")
         if self._method != "nearest":
             grid = Grid(LARGEST_INT8, self.per_channel)
             model, _ = round_weights(model, inputs, report.part(0.0, 0.3), grid, ROUNDINGS[self._method], excluded)
@@ -198,9 +209,10 @@ class Quantize(Lower):
 
         if self.bias_correction:
             model = correct_bias(model, quantize(frozenset()), inputs, report.part(0.6, 0.7))
-        if self.max_drop == 1.0:
-            return quantize(frozenset()), excluded
-        return self._mixed(model, quantize, excluded, context), excluded
+        free = self.max_drop == 1.0
+        result = quantize(frozenset()) if free else self._mixed(model, quantize, excluded, context)
+        check_stored(model, result)
+        return result, excluded
 
     def _mixed(
         self, model: onnx.ModelProto, quantize: Quantizer, excluded: frozenset[str], context: Context
@@ -213,7 +225,7 @@ class Quantize(Lower):
                 "Add one, or name the layers yourself with exclude=[...]."
             )
         layers = [n.name for n in model.graph.node if n.op_type in WEIGHTED and n.name not in excluded]
-        labelled = (split.inputs.numpy(), split.labels.numpy())
+        labelled = (split.inputs.numpy(), class_numbers(split, self.expression()).numpy())
         found = keep_accuracy(model, layers, quantize, labelled, self.max_drop, context.progress.part(0.7, 1.0))
         if found.drop.value > self.max_drop:
             context.progress.note(
@@ -267,6 +279,24 @@ class Quantize(Lower):
             macs_after=layer.macs,
             params=layer.params,
             params_after=layer.params,
+        )
+
+
+def _excludable(network: Network) -> list[str]:
+    """The layers that the exported file has under their names: convolutions and linear layers."""
+    kinds = WITH_WEIGHTS | PRODUCTS
+    return [name for name, ops in network.by_module.items() if any(one.kind in kinds for one in ops)]
+
+
+def _tell_overflows(model: onnx.ModelProto, excluded: frozenset[str], context: Context) -> None:
+    """A note of the layers whose values float16 cannot hold; a CPU that computes in float32 all the same hides it."""
+    if context.calibration is None or len(context.calibration) == 0:
+        return
+    found = overflows(model, context.calibration[:ENOUGH].numpy(), context.progress, excluded)
+    if found:
+        context.progress.note(
+            "fp16: values beyond 65,504, the largest that float16 holds, become infinite where kernels compute in "
+            f"float16 and not, as on this CPU, in float32. To keep them out: exclude={found!r}."
         )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from workbench.cost.network import Layer, Network
 from workbench.cost.weights import Weights
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 #: Layers with at most this many input channels a group count as a stem.
 STEM_INPUTS = 3
 KINDS = frozenset({"conv", "conv_transpose", "linear"})
-PLAIN = (nn.Conv1d, nn.Conv2d, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -171,21 +169,16 @@ def _refusal(step: Factorize, ops: Sequence[Layer], weights: Weights) -> str:
         return "transposed convolutions are not supported"
     if any(op.input != layer.input or op.kind != layer.kind for op in ops):
         return f"it runs {len(ops)} times, on inputs of different shapes"
+    if layer.module in weights.tied:
+        return f"it shares its weight with {weights.tied[layer.module]!r}: two chains would hold more than one layer"
+    if len(layer.kernel) > 2:
+        return "convolutions over three axes are not supported"
     return step.unfit(layer) or _weights_unfit(layer, weights)
 
 
 def _weights_unfit(layer: Layer, weights: Weights) -> str:
-    """Why a layer's module or its values rule a factorization out, or "" (also where an earlier step decides)."""
-    return weights.analysed(layer.module, "unfit", lambda weight: _unfit(layer, weights.module, weight)) or ""
-
-
-def _unfit(layer: Layer, model: nn.Module, weight: torch.Tensor) -> str:
-    module = model.get_submodule(layer.module)
-    if type(module) not in PLAIN:
-        return f"its {type(module).__name__} is not a plain torch layer"
-    if getattr(module, "padding_mode", "zeros") != "zeros":
-        return f"its padding mode {module.padding_mode!r} is not zeros"
-    return _health(weight)
+    """Why a layer's values rule a factorization out, or "" (also where an earlier step decides)."""
+    return weights.analysed(layer.module, "unfit", _health) or ""
 
 
 def _health(weight: torch.Tensor) -> str:

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
+from workbench.data.batches import batches
 from workbench.steps.base import Context, Rewrite, Row, Sketch, setting
 from workbench.steps.settings import decades
 
@@ -66,7 +67,7 @@ class Recalibrate(Rewrite):
                 norm.train()  # normalise by the batch, so that the layers behind see what they will see
                 norm.track_running_stats = False
             with torch.no_grad():
-                for index, batch in enumerate(inputs.split(BATCH)):
+                for index, batch in enumerate(batches(inputs, BATCH)):
                     context.progress(index * BATCH / len(inputs), self.title)
                     if len(batch) > 1:  # one value has no variance
                         module(batch)

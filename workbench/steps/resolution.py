@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from workbench.cost.network import Layer, Network, Shape
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.models.structure import register
+from workbench.models.own_layers import Resize
 from workbench.steps.base import Context, Rewrite, Row, Sketch, Stops, setting
-
-
-class Resize(nn.Module):
-    """Images (N, C, H, W) at another size (height, width), bilinear."""
-
-    def __init__(self, size: Sequence[int]) -> None:
-        super().__init__()
-        self.size = tuple(size)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, *size)."""
-        return functional.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
-
-
-register(Resize, ("size",))
 
 
 class Misfit(Exception):

@@ -67,22 +67,31 @@ def layers_setting() -> Any:
 def select(pattern: Layers, names: Iterable[str]) -> tuple[str, ...]:
     """The names that match a name, a glob or a list of these, in the order of `names`.
 
-    A pattern that starts with "!" takes out what it matches; of such patterns alone, the rest is chosen.
+    A pattern that starts with "!" takes out what it matches; of such patterns alone, the rest is chosen. A name
+    that exists means itself, whatever it means as a glob: `conv[0]`.
 
     Raises: `UnknownName` for a pattern that matches nothing, other than "*".
     """
     patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern)
     known = list(names)
+    taken, out = set[str](), set[str]()
     for one in patterns:
-        if not any(fnmatch.fnmatchcase(name, one.removeprefix("!")) for name in known) and one != "*":
-            raise unknown("layer", one.removeprefix("!"), known)
-    out = [one[1:] for one in patterns if one.startswith("!")]
-    chosen = [one for one in patterns if not one.startswith("!")] or ["*"]
+        leaves_out = one.startswith("!") and one not in known
+        found = matching(one[1:] if leaves_out else one, known)
+        if not found and one != "*":
+            raise unknown("layer", one[1:] if leaves_out else one, known)
+        (out if leaves_out else taken).update(found)
+    everything = all(one.startswith("!") and one not in known for one in patterns)
+    return tuple(name for name in known if (everything or name in taken) and name not in out)
 
-    def matches(name: str, some: Iterable[str]) -> bool:
-        return any(fnmatch.fnmatchcase(name, one) for one in some)
 
-    return tuple(name for name in known if matches(name, chosen) and not matches(name, out))
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a pattern means: the one that it is, those inside the part that it is, or those it globs."""
+    known = list(names)
+    if pattern in known:
+        return [pattern]
+    inside = [name for name in known if name.startswith(f"{pattern}.")]
+    return inside or [name for name in known if fnmatch.fnmatchcase(name, pattern)]
 
 
 def check(step: str, spec: Setting, value: object) -> None:

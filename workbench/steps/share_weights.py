@@ -19,7 +19,7 @@ from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_settin
 from workbench.steps.finetune import Finetune
 from workbench.steps.folding import fold, folded
 from workbench.steps.settings import decades
-from workbench.steps.sparsity import chosen_weights, prunable, row
+from workbench.steps.sparsity import prunable, row
 
 if TYPE_CHECKING:
     from workbench.cost.network import Layer
@@ -65,7 +65,8 @@ class ShareWeights(Rewrite):
         layers = prunable(network)
         chosen = set(select(self.layers, layers))
         rows = [row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items()]
-        return Sketch(after, tuple(rows))
+        shared = {one.layer for one in rows if one.applies}
+        return Sketch(after.with_pattern(shared, values=1 << self.bits), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with shared weights. Raises: `StepFailed` when it cannot train, `Cancelled`."""
@@ -74,9 +75,9 @@ class ShareWeights(Rewrite):
         layers = prunable(network)
         chosen = [name for name in select(self.layers, layers) if self._pays(layers[name])]
         fold(module, network)
-        for index, (name, weight) in enumerate(chosen_weights(module, tuple(chosen) or "*").items() if chosen else ()):
+        for index, name in enumerate(chosen):
             context.progress(0.2 * index / len(chosen), f"{self.title} {name}")
-            _share(module.get_submodule(name), weight, self.bits)
+            _share(module.get_submodule(name), module.get_parameter(f"{name}.weight"), self.bits)
         if self.epochs and chosen:
             module = self._trained(module, context)
         for name in chosen:

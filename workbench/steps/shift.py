@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.lowrank.moments import regularised, solve
-from workbench.models.structure import register
+from workbench.models.own_layers import ShiftChannels, dealt
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select
 from workbench.steps.moments import Moments, collect
-
-
-class ShiftChannels(nn.Module):
-    """Each channel moved by one offset of a k x k window: channels are dealt out to the offsets in order.
-
-    Reads what a convolution of this kernel, stride, padding and dilation would read, and multiplies nothing.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-    ) -> None:
-        super().__init__()
-        self.channels = channels
-        self.kernel, self.stride = tuple(kernel), tuple(stride)
-        self.padding, self.dilation = tuple(padding), tuple(dilation)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H', W') with the size that the convolution's output has."""
-        (k, across), (s, t), (p, q), (d, e) = self.kernel, self.stride, self.padding, self.dilation
-        height = (int(x.shape[2]) + 2 * p - d * (k - 1) - 1) // s + 1
-        width = (int(x.shape[3]) + 2 * q - e * (across - 1) - 1) // t + 1
-        x = functional.pad(x, (q, q, p, p))
-        parts = []
-        for offset, (start, end) in enumerate(dealt(self.channels, k * across)):
-            top, left = offset // across * d, offset % across * e
-            rows, columns = top + (height - 1) * s + 1, left + (width - 1) * t + 1
-            parts.append(x[:, start:end, top:rows:s, left:columns:t])
-        return torch.cat(parts, 1)
-
-
-register(ShiftChannels, ("channels", "kernel", "stride", "padding", "dilation"))
 
 
 @dataclass(frozen=True)
@@ -78,7 +41,9 @@ class Shift(Rewrite):
         chosen = set(select(self.layers, network.by_module))
         rows, chains = [], {}
         for name, layer in convs.items():
-            why = "not among the chosen layers" if name not in chosen else _unfit(layer, len(network.by_module[name]))
+            why = "not among the chosen layers"
+            if name in chosen:
+                why = _unfit(layer, len(network.by_module[name]), weights.tied.get(name, ""))
             chain = None if why else _chain(layer)
             if chain:
                 chains[name] = chain
@@ -108,17 +73,13 @@ class Shift(Rewrite):
         return module.eval()
 
 
-def dealt(channels: int, offsets: int) -> list[tuple[int, int]]:
-    """The first and the last channel (exclusive) of every offset; as even as whole numbers allow."""
-    ends = [channels * (index + 1) // offsets for index in range(offsets)]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
-
-
-def _unfit(layer: Layer, uses: int) -> str:
+def _unfit(layer: Layer, uses: int, tied: str) -> str:
     if len(layer.kernel) != 2 or prod(layer.kernel) == 1:
         return "left alone: it has a single tap already, or other than two axes"
     if layer.groups > 1:
         return "left alone: it has groups"
+    if tied:
+        return f"left alone: it shares its weight with {tied!r}"
     if uses > 1:
         return "left alone: it is used more than once"
     if layer.c_in < prod(layer.kernel):
@@ -132,7 +93,7 @@ def _chain(layer: Layer) -> tuple[Layer, Layer]:
     # Padding, three slices for each offset, and the concatenation each read and write what they make.
     elements = 2 * layer.c_in * (2 * high * wide + moved[1] * wide + 2 * moved[1] * moved[2])
     others = elements - prod(layer.input) - prod(moved)
-    shift = Layer(layer.name, "copy", layer.input, moved, op="cat", bits=layer.bits, others=others)
+    shift = Layer(layer.name, "copy", layer.input, moved, op="shift", bits=layer.bits, others=others)
     one = (1,) * len(layer.kernel)
     pointwise = layer._replace(
         input=moved, kernel=one, stride=one, dilation=one, padding=(0,) * len(layer.kernel), fused=False

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from workbench.calling import Inputs, call
 from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
+from workbench.data.batches import batches
 from workbench.pruning.channels import follow
 from workbench.steps.base import Context, Layers, Row, select
 from workbench.steps.importance import gain, norms_after
@@ -39,10 +41,10 @@ def row(step: Step, layer: Layer, action: str, applies: bool) -> Row:
     return Row(step=step.brief, layer=layer.module, kind=layer.kind, applies=applies, action=action, **same)
 
 
-def chosen_weights(module: nn.Module, layers: Layers) -> dict[str, nn.Parameter]:
-    """The weights of the chosen layers by path; biases and norms have one axis and are left out."""
-    named = {name: m.weight for name, m in module.named_modules() if isinstance(getattr(m, "weight", None), Tensor)}
-    return {name: named[name] for name in select(layers, [n for n, w in named.items() if w.dim() > 1])}
+def chosen_weights(module: nn.Module, layers: Layers, example: Inputs) -> dict[str, nn.Parameter]:
+    """The weights of the chosen layers by path: of those that `prunable` finds."""
+    names = select(layers, prunable(trace(module, example)))
+    return {name: module.get_parameter(f"{name}.weight") for name in names}
 
 
 def saliency(kind: str, module: nn.Module, weights: Mapping[str, Tensor], context: Context) -> dict[str, Tensor]:
@@ -84,9 +86,9 @@ def _input_sizes(module: nn.Module, names: Iterable[str], context: Context) -> d
     ]
     inputs = context.calibration[:IMAGES]
     try:
-        for index, batch in enumerate(inputs.split(BATCH)):
+        for index, batch in enumerate(batches(inputs, BATCH)):
             context.progress(index * BATCH / len(inputs), "Reading calibration images")
-            module.eval()(batch)
+            call(module.eval(), batch)
     finally:
         for handle in handles:
             handle.remove()

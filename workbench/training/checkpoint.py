@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Checkpoint:
     def save(self, tensors: Tensors, facts: dict[str, Any]) -> None:
         """Write beside the file and rename: killing the process leaves the old one or the new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
+        part = self.path.with_suffix(f".{secrets.token_hex(4)}.part")  # another process may train the same
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(plain, part, {"key": self.key, "facts": json.dumps(facts)})
         part.replace(self.path)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from workbench.calling import Inputs, call, tensors_map
+from workbench.calling import answer as answer_of
 from workbench.errors import StepFailed
 
 Tensor = torch.Tensor
@@ -72,7 +74,7 @@ class Distillation(nn.Module):
     """
 
     def __init__(
-        self, method: str, student: nn.Module, teacher: nn.Module, layers: Sequence[str], example: Tensor
+        self, method: str, student: nn.Module, teacher: nn.Module, layers: Sequence[str], example: Inputs
     ) -> None:
         super().__init__()
         self.method, self.names = method, tuple(layers)
@@ -88,9 +90,9 @@ class Distillation(nn.Module):
         """The student's logits for inputs (N, ...) and the term."""
         student, teacher = self.pair
         with outputs_of(student, self.names) as mine:
-            answer = student(x).float()
+            answer = answer_of(student, x.clone()).float()  # a network may write into what it is given
         with torch.no_grad(), outputs_of(teacher, self.names) as its:
-            wanted = teacher(x).float()
+            wanted = answer_of(teacher, x).float()
         return answer, self._term((answer, wanted), (mine, its), temperature)
 
     def _term(
@@ -113,10 +115,7 @@ class Distillation(nn.Module):
 def outputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """The outputs of the named layers, filled in while the module runs; a layer used twice gives its last."""
     found: dict[str, Tensor] = {}
-    handles = [
-        module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: found.__setitem__(n, out))
-        for name in names
-    ]
+    handles = [module.get_submodule(name).register_forward_hook(_noting(found, name)) for name in names]
     try:
         yield found
     finally:
@@ -124,18 +123,30 @@ def outputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Te
             handle.remove()
 
 
+def _noting(found: dict[str, Tensor], name: str) -> Callable[..., object]:
+    """A forward hook that keeps an output; the network goes on with a copy, as what follows may write into it."""
+
+    def note(_: nn.Module, __: object, out: object) -> object:
+        if not isinstance(out, Tensor):
+            return out
+        found[name] = out
+        return out.clone()
+
+    return note
+
+
 @torch.no_grad()
-def shapes(module: nn.Module, names: Sequence[str], example: Tensor) -> list[tuple[int, ...]]:
+def shapes(module: nn.Module, names: Sequence[str], example: Inputs) -> list[tuple[int, ...]]:
     """The shapes (without the batch) of the named layers' outputs."""
     with outputs_of(module.eval(), names) as found:
-        module(example)
+        call(module, tensors_map(torch.clone, example))
     missing = [name for name in names if not isinstance(found.get(name), Tensor)]
     if missing:
         raise StepFailed(f"The layer {missing[0]!r} gives no tensor to compare. Name others to learn from.")
     return [tuple(found[name].shape[1:]) for name in names]
 
 
-def common_layers(student: nn.Module, teacher: nn.Module, example: Tensor) -> tuple[str, ...]:
+def common_layers(student: nn.Module, teacher: nn.Module, example: Inputs) -> tuple[str, ...]:
     """The last layer of each map size that both networks have, in execution order: the ends of the stages."""
     both = {name for name, m in teacher.named_modules() if not any(m.children())}
     both &= {name for name, m in student.named_modules() if not any(m.children())}
@@ -154,7 +165,7 @@ def vectors(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _map_sizes(module: nn.Module, names: set[str], example: Tensor) -> dict[str, tuple[int, ...]]:
+def _map_sizes(module: nn.Module, names: set[str], example: Inputs) -> dict[str, tuple[int, ...]]:
     """The layers that give maps (N, C, H, W) and their H, W, in the order of their last use."""
     found: dict[str, tuple[int, ...]] = {}
 
@@ -167,7 +178,7 @@ def _map_sizes(module: nn.Module, names: set[str], example: Tensor) -> dict[str,
         module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: note(n, out)) for name in names
     ]
     try:
-        module.eval()(example)
+        call(module.eval(), tensors_map(torch.clone, example))
     finally:
         for handle in handles:
             handle.remove()

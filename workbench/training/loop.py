@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from workbench.calling import answer
 from workbench.errors import Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.training.augment import augment
 from workbench.training.checkpoint import Checkpoint, Tensors, nested, unnested
+from workbench.training.entropy import cross_entropy, known_labels
 from workbench.training.schedule import rate
 
 if TYPE_CHECKING:
@@ -243,15 +244,19 @@ class Trainer:
 
 @torch.no_grad()
 def score(module: nn.Module, split: Split) -> Score:
-    """Accuracy and mean cross entropy of a module in evaluation mode, in float32."""
+    """Accuracy and mean cross entropy of a module in evaluation mode, in float32; of pixels where these have labels.
+
+    Raises: `BadValue` for labels that are no classes of the network.
+    """
     module.eval()
     where = next((p.device for p in module.parameters()), torch.device("cpu"))
-    right, loss = 0, 0.0
+    right, count, loss = 0, 0, 0.0
     for inputs, labels in split.batches(SCORE_BATCH):
-        logits = module(inputs.to(where)).cpu()
+        logits = answer(module, inputs.to(where)).cpu()
         right += int((logits.argmax(1) == labels).sum())
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-    return Score(right / len(split), loss / len(split))
+        count += int((known_labels(logits.shape, labels) >= 0).sum())
+        loss += float(cross_entropy(logits, labels, reduction="sum"))
+    return Score(right / max(count, 1), loss / max(count, 1))
 
 
 def place(device: str) -> torch.device:
@@ -261,7 +266,11 @@ def place(device: str) -> torch.device:
 
 def move(module: nn.Module, device: torch.device, layout: torch.memory_format) -> nn.Module:
     """Move a module in place, and lay out its weights of four axes."""
-    return module.to(device, memory_format=layout)  # type: ignore[call-overload,no-any-return]  # not in torch's stub
+    module.to(device)
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=layout)
+    return module
 
 
 def _optimizer(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

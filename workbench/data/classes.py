@@ -1,0 +1,53 @@
+"""Class numbers, and the check that a network knows these classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from workbench.errors import BadValue, shown
+
+if TYPE_CHECKING:
+    import torch
+
+    from workbench.data.dataset import Data, Split
+
+
+def is_class_numbers(labels: torch.Tensor) -> bool:
+    """Whether labels (N, ...) are class numbers, one an input."""
+    return labels.dim() == 1 and not labels.is_floating_point()
+
+
+def check_classes(labels: torch.Tensor | npt.NDArray[Any], outputs: int, of: str) -> None:
+    """Refuse class numbers (N,) that a network with so many outputs cannot give; `of` says whose they are.
+
+    Raises: `BadValue` with the offending label.
+    """
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    if low >= 0 and high < outputs:
+        return
+    fix = "Labels that count from 1 need `labels - 1`." if low == 1 and high == outputs else ""
+    raise BadValue(
+        f"The labels of {of} go from {low} to {high}, and the network tells {outputs} classes apart, numbered from 0 "
+        f"to {outputs - 1}. {fix or 'Give class numbers in that range, or a network with an output for each class.'}"
+    )
+
+
+def check_splits(data: Data, outputs: int) -> None:
+    """`check_classes` of every split whose labels are class numbers."""
+    for split in data.splits.values():
+        if split.labelled and is_class_numbers(split.labels):
+            check_classes(split.labels, outputs, f"{data.name}, split {split.name!r},")
+
+
+def class_numbers(split: Split, who: str) -> torch.Tensor:
+    """Class numbers int64 (N,). Raises: `BadValue` where the labels are of another kind, and `who` needs these."""
+    labels = split.labels
+    if not is_class_numbers(labels):
+        raise BadValue(
+            f"{who} compares answers with class numbers, one an input, and the labels of split {split.name!r} are "
+            f"{str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}, such as "
+            f"{shown(labels[0].tolist())}."
+        )
+    return labels

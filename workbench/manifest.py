@@ -1,0 +1,66 @@
+"""`read_manifest(path)`: what an export says of itself, read as a stranger's file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from workbench.content import MANIFEST
+from workbench.errors import shown
+from workbench.estimate import Estimate
+from workbench.export import Manifest
+from workbench.recipe import Recipe
+from workbench.untrusted import Guard, parse_json, read_text
+
+#: Bytes of a manifest: its figures and notes take some thousands.
+MANIFEST_BYTES = 10**6
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """The manifest of a folder that `wb.export` wrote, or of the `manifest.json` in it.
+
+    Names of files lead to no other folder, and its recipe can be made. Raises: `BadFile`, and as `Recipe.from_list`.
+    """
+    file = Path(path) / MANIFEST if Path(path).is_dir() else Path(path)
+    text = read_text(file, "The manifest", size=MANIFEST_BYTES)
+    said = parse_json(text, f"The manifest {file}", size=MANIFEST_BYTES)
+    with Guard(f"{file} is no manifest that wb.export wrote"):
+        known = {one.name: said[one.name] for one in fields(Manifest)}
+        Recipe.from_list(known["recipe"])
+        return Manifest(**known | {
+            "path": file.parent,
+            "files": {_name(name): _text(digest, _DIGEST) for name, digest in said["files"].items()},
+            "estimates": {name: _estimate(values) for name, values in said["estimates"].items()},
+            "verified": {name: _number(value) for name, value in said["verified"].items()},
+            "versions": {name: _text(version) for name, version in said["versions"].items()},
+            "notes": tuple(_text(note) for note in said["notes"]),
+            **{name: _text(said[name]) for name in ("format", "model", "created")},
+        })  # fmt: skip
+
+
+def _text(value: Any, pattern: re.Pattern[str] | None = None) -> str:
+    if not isinstance(value, str) or (pattern and not pattern.fullmatch(value)):
+        raise TypeError(f"{shown(value)} stands where a text should")
+    return value
+
+
+def _name(value: str) -> str:
+    """The name of a file in the manifest's own folder."""
+    if value in {"", ".", ".."} or Path(value.replace("\\", "/")).name != value or "\0" in value:
+        raise ValueError(f"{shown(value)} is no name of a file")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"{shown(value)} stands where a number should")
+    return float(value)
+
+
+def _estimate(values: dict[str, Any]) -> Estimate:
+    for name in ("value", "low", "high"):
+        _number(values[name])
+    return Estimate(**values)

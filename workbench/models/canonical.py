@@ -1,0 +1,167 @@
+"""The canonical form of a network: what is behind `wb.load`, and what every step, plan and cost relies on.
+
+A network of plain layers is followed directly (`symbolic`); any other goes through `torch.export` (`exported`).
+Either way the result is a private `Graph`, in float32 on the CPU, that gave the original's outputs at two batch
+sizes. The user's module is only read.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+from workbench.calling import Inputs, call, flatten, noise_like, shapes, tensors_map
+from workbench.errors import BadValue, WorkbenchError
+from workbench.models.exported import exported
+from workbench.models.graph import Graph, unstorable
+from workbench.models.in_place import out_of_place
+from workbench.models.symbolic import symbolic
+from workbench.snapshot import snapshot
+
+Tensor = torch.Tensor
+
+#: The canonical form's outputs may differ from the original's by this much, relative to the largest output.
+TOLERANCE = 1e-5
+_PLACE = re.compile(r'File "([^"]+)", line (\d+), in forward|\(([^()\s]+):(\d+) in forward\)')
+
+
+def canonical(module: nn.Module, example: Inputs) -> Graph:
+    """The canonical form of `module`, checked against it on `example` (a batch of 1), on noise, and a batch of 3.
+
+    Raises: `BadValue` where the module does not run on the example, decides on values, or cannot be followed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the noise below, and whatever the network draws: the user's generator stays as it is
+        trials = _trials(example)
+        reference = snapshot(module)
+        wanted = [_outputs(reference, inputs, first=index == 0) for index, inputs in enumerate(trials)]
+        found = _quick(module, example, trials, wanted)
+        found = found if found is not None else _thorough(module, example, trials, wanted)
+    found.eval()
+    return found
+
+
+def _quick(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: list[Any]) -> Graph | None:
+    try:
+        graph = symbolic(snapshot(module), example)
+        out_of_place(graph)
+        return graph if not _difference(graph, trials, wanted) else None
+    except Exception:  # noqa: BLE001  # stand-ins for tensors meet code that was not written for them
+        return None
+
+
+def _thorough(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: list[Any]) -> Graph:
+    name = type(module).__name__
+    try:
+        graph = exported(snapshot(module), example)
+    except WorkbenchError:
+        raise
+    except Exception as error:  # torch.export raises what the network's code raises, and much of its own
+        raise BadValue(_why(name, error)) from error
+    out_of_place(graph)
+    missing = unstorable(graph.graph)
+    if missing:
+        raise BadValue(f"{name} calls {missing}, which the workbench does not know. Leave it out of the network.")
+    where = _difference(graph, trials, wanted)
+    if where:
+        raise BadValue(
+            f"{name} could not be followed: the network that was traced {where}. Does its forward draw random "
+            "numbers, decide on sizes, or keep something from one call to the next? Take that out of it."
+        )
+    return graph
+
+
+def _trials(example: Inputs) -> list[Inputs]:
+    """The example, noise of its shape, and a batch of three."""
+    noise = noise_like(example)
+    return [example, noise, tensors_map(_three, noise)]
+
+
+def _three(value: Tensor) -> Tensor:
+    if not value.dim() or value.shape[0] != 1:
+        return value
+    return torch.cat([value, value.flip(-1), value * 0.5 if value.is_floating_point() else value])
+
+
+def _run(module: nn.Module, inputs: Inputs) -> Any:
+    with torch.no_grad():
+        return call(module, tensors_map(torch.clone, inputs))
+
+
+def _outputs(module: nn.Module, inputs: Inputs, *, first: bool) -> list[Tensor] | None:
+    """What the original gives; None for a batch that it does not take. Raises: `BadValue` for the example itself."""
+    try:
+        found = _run(module, inputs)
+    except Exception as error:  # a forward raises anything
+        if not first:
+            return None
+        raise BadValue(
+            f"The model does not accept an input of shape {shapes(inputs)}: {type(error).__name__}: {error}. "
+            "Pass an `example` of the shape that it was trained on, batch first."
+        ) from error
+    outputs = flatten(found)
+    if not outputs:
+        raise BadValue(
+            f"The model gives a {type(found).__name__} without a tensor in it. Wrap it in a module that returns "
+            "tensors, or a tuple, list or mapping of them."
+        )
+    return outputs
+
+
+def _difference(graph: nn.Module, trials: list[Inputs], wanted: list[list[Tensor] | None]) -> str:
+    """Where a graph's outputs differ from the original's, in words, or "" where they do not."""
+    for inputs, expected in zip(trials, wanted, strict=True):
+        if expected is None:
+            continue
+        try:
+            found = flatten(_run(graph, inputs))
+        except Exception as error:  # noqa: BLE001  # as above
+            return f"fails on inputs of shape {shapes(inputs)} ({type(error).__name__}: {error})"
+        if [one.shape for one in found] != [one.shape for one in expected]:
+            return f"gives outputs of other shapes for inputs of shape {shapes(inputs)}"
+        apart = max(map(_apart, found, expected), default=0.0)
+        if not apart <= TOLERANCE:
+            return f"gives outputs that differ by {apart:.2g} (relative) for inputs of shape {shapes(inputs)}"
+    return ""
+
+
+def _apart(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest number; numbers that are not finite have to be the same."""
+    a, b = found.double(), expected.double()
+    same = torch.isclose(a, b, rtol=0, atol=0, equal_nan=True)
+    both = a.isfinite() & b.isfinite()
+    if not bool((same | both).all()):
+        return float("inf")
+    gap = torch.where(both, (a - b).abs(), torch.zeros_like(a))
+    scale = b[b.isfinite()].abs().max() if bool(b.isfinite().any()) else torch.ones(())
+    return float(gap.max() / scale.clamp_min(1e-6)) if gap.numel() else 0.0
+
+
+def _why(name: str, error: Exception) -> str:
+    """Why a network cannot be followed, in a sentence, with the line of its code."""
+    text = str(error)
+    place = _line(text)
+    if "data-dependent" in text.lower() or "DataDependent" in type(error).__name__:
+        return (
+            f"{name} decides on the values of its tensors{place}. No exported file can hold such a decision. "
+            "Write it without a Python branch, with torch.where, or leave it to the code that calls the network."
+        )
+    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    return (
+        f"{name} cannot be followed by torch.export{place}: {type(error).__name__}: {first[:300]}. "
+        "Its forward has to be made of torch operations alone."
+    )
+
+
+def _line(text: str) -> str:
+    """The line of a forward that an error of torch's names."""
+    for match in reversed(list(_PLACE.finditer(text))):
+        file, number = match[1] or match[3], int(match[2] or match[4])
+        code = linecache.getline(file, number).strip()
+        if "site-packages/torch/" not in file:
+            return f" (line {number} of {file.rpartition('/')[2]}{f': {code}' if code else ''})"
+    return ""

@@ -1,0 +1,147 @@
+"""The way to the canonical form through `torch.export`, for whatever the quick way cannot follow.
+
+torch runs the network once with stand-ins for tensors and writes down every operator. What depends on parameters
+alone and ends as the weight of a layer is computed once; each convolution, matrix product with a weight, and
+normalisation becomes a torch module again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import operator
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils._pytree import tree_map
+
+from workbench.calling import Inputs, arguments
+from workbench.models.graph import Graph, drop_unread
+from workbench.models.lifted import lift
+
+#: Names of operators that only assert something; they are true of every input that gets so far.
+_ASSERTIONS = ("_assert", "sym_constrain", "assert_")
+
+
+def exported(module: nn.Module, inputs: Inputs, *, free_batch: bool = True) -> Graph:
+    """The graph of any network that torch can export; `module` is a private copy.
+
+    `free_batch`: the first axis of every tensor is free, and may be of any size later.
+    Raises: whatever `torch.export` raises, as it is.
+    """
+    args, kwargs = tree_map(_doubled if free_batch else lambda one: one, arguments(inputs))
+    shapes = _shapes(module, args, kwargs) if free_batch else None
+    with _quietly():
+        program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+        found = program.module(check_guards=False)
+    assert isinstance(found, fx.GraphModule)
+    names = _input_names(module, args, kwargs)
+    _plain_signature(found, names, arguments(inputs))
+    _clean(found.graph)
+    lift(found)
+    return Graph(found, found.graph, type(module).__name__)
+
+
+def _doubled(value: Any) -> Any:
+    """A batch of two: one of one would be taken for a constant."""
+    if isinstance(value, torch.Tensor) and value.dim() and value.shape[0] == 1:
+        return torch.cat([value, value])
+    return value
+
+
+def _shapes(module: nn.Module, args: Any, kwargs: Any) -> Any:
+    """The first axis free where it is that of the batch."""
+
+    def free(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return None
+        return {0: torch.export.Dim.AUTO} if value.dim() and value.shape[0] == 2 else {}
+
+    given = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    return {name: tree_map(free, value) for name, value in given.items()}
+
+
+def _input_names(module: nn.Module, args: Any, kwargs: Any) -> list[str]:
+    """The names of the inputs that were given, as the network's forward has them."""
+    known = inspect.signature(module.forward).parameters.values()
+    names = [one.name for one in known if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
+    rest = next((one.name for one in known if one.kind is one.VAR_POSITIONAL), "input")
+    names += [f"{rest}_{index}" for index in range(len(args) - len(names))]
+    return [*names[: len(args)], *kwargs]
+
+
+def _plain_signature(module: fx.GraphModule, names: list[str], given: Any) -> None:
+    """Inputs and outputs without torch's own flattening: placeholders by name, an output of nested containers."""
+    graph = module.graph
+    codegen = graph._codegen
+    leaves = [node for node in graph.nodes if node.op == "placeholder"]
+    (output,) = [node for node in graph.nodes if node.op == "output"]
+    info = getattr(codegen, "pytree_info", None)
+    if info is None:
+        return
+    from workbench.calling import plain
+
+    flat = output.args[0]
+    nested = plain(torch.utils._pytree.tree_unflatten(list(flat), info.out_spec))
+    args, kwargs = given
+    nested_inputs = any(not isinstance(one, torch.Tensor) for one in (*args, *kwargs.values()))
+    graph.set_codegen(fx.graph.CodeGen())
+    output.args = (nested,)
+    if nested_inputs:
+        _nested_inputs(graph, leaves, names, (*args, *kwargs.values()))
+        return
+    for node, name in zip(leaves, names, strict=True):
+        node.target, node.name = name, node.name
+
+
+def _nested_inputs(graph: fx.Graph, leaves: list[fx.Node], names: list[str], values: tuple[Any, ...]) -> None:
+    """Placeholders that take containers, and what takes the tensors out of them."""
+    waiting = iter(leaves)
+    with graph.inserting_before(leaves[0]):
+        tops = [graph.placeholder(name) for name in names]
+    def unpack(node: fx.Node, value: Any, before: fx.Node) -> None:
+        if isinstance(value, dict):
+            items: Any = value.items()
+        elif isinstance(value, (list, tuple)):
+            items = enumerate(value)
+        else:
+            leaf = next(waiting)
+            node.meta = dict(leaf.meta)
+            leaf.replace_all_uses_with(node)
+            return
+        for key, inner in items:
+            with graph.inserting_before(before):
+                part = graph.call_function(operator.getitem, (node, key))
+            unpack(part, inner, before)
+
+    anchor = leaves[-1].next
+    for top, value in zip(tops, values, strict=True):
+        unpack(top, value, anchor)
+    for leaf in leaves:
+        graph.erase_node(leaf)
+
+
+def _clean(graph: fx.Graph) -> None:
+    """Leave out assertions and what nothing reads."""
+    for node in reversed(graph.nodes):
+        asserts = any(word in str(node.target) for word in _ASSERTIONS) and not node.users
+        if node.op == "call_function" and asserts:
+            graph.erase_node(node)
+    drop_unread(graph)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
