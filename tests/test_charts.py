@@ -163,6 +163,19 @@ def test_every_column_of_a_study_with_a_number_can_be_shown() -> None:
     assert {*EXACT, *MEASURED} <= set(charts.COLUMNS)
 
 
+@pytest.mark.parametrize(
+    ("name", "title", "shown"),
+    [
+        ("accuracy_change", "Change of accuracy (points)", "-0.50 points"),
+        ("validation_top5_change", "Change of validation top-5 accuracy (points)", "-0.50 points"),
+        ("psnr_change", "Change of psnr", "-0.005"),
+    ],
+)
+def test_a_paired_difference_is_shown_with_its_sign(name: str, title: str, shown: str) -> None:
+    assert (charts.column(name).title, charts.column(name).text(-0.005)) == (title, shown)
+    assert charts.column(name).number(0.005).startswith("+")
+
+
 def test_parallel_axes_end_at_the_worst_and_the_best(frame: pd.DataFrame) -> None:
     rows = spec_rows(charts.parallel(frame, ["accuracy", "latency_ms"]))
     axes = rows[rows["kind"] == "axis"]

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from driving import act, until, view
 from varied import images, varied_model
 
 import workbench as wb
 from workbench.charts import drawable
+from workbench.measure.metrics import Metric
 from workbench_widgets import screen as screens
 from workbench_widgets.screen import Screen
 from workbench_widgets.store import State
@@ -23,6 +25,11 @@ INPUTS = images(60, seed=2)
 def off(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Such as a distance: less is better, and its name is in no list of ours."""
     return np.abs(outputs.mean(1) - labels)
+
+
+def apart(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How far from the labels: of what these are the outputs of, nothing; of any other network more."""
+    return np.abs(outputs - labels).mean(1)
 
 
 def ready(study: wb.Study) -> Screen:
@@ -82,6 +89,30 @@ def test_a_metric_of_ones_own_can_be_chosen_for_every_axis() -> None:
     act(screen, "chart", "axis", axis="x", column="nonsense")
     assert "nonsense" in screen.store.state.message.text
     assert screen.store.state.x == "off"
+
+
+@pytest.mark.parametrize(("rising", "trend"), [(True, "wb-better"), (False, "wb-worse")])
+def test_a_change_is_judged_as_the_metric_says(rising: bool, trend: str) -> None:
+    model = varied_model()
+    with torch.no_grad():
+        answers = model.module(INPUTS).numpy()
+    data = wb.data({name: (INPUTS[:n], answers[:n]) for name, n in (("train", 60), ("test", 30))})
+    screen = ready(wb.Study(model, data, metric=Metric("apart", apart, more_is_better=rising)))
+    act(screen, "recipe", "add", name="Prune")
+    act(screen, "run", "run")
+    until(lambda: len(view(screen, "table")["rows"]) == 2, lambda: screen.store.state.message.text)
+    shown = view(screen, "table")["columns"]
+    assert [(one["key"], one["label"]) for one in shown[1:3]] == [
+        ("apart", "Apart"), ("apart_change", "Change of apart"),
+    ]  # fmt: skip
+    fact = view(screen, "variant")["figures"][0]
+    assert (fact["label"], fact["trend"]) == ("Apart", trend)
+    assert fact["change"].startswith("+")
+    assert " to +" in fact["change"]
+    frame = screen.store.state.frame
+    act(screen, "variant", "compare", id=frame["id"].iloc[0])
+    found = {one["label"]: one for one in view(screen, "variant")["comparison"]["figures"]}
+    assert (found["Apart"]["change"], found["Apart"]["trend"]) == (fact["change"], trend)
 
 
 def test_a_choice_of_axis_outlives_another_study_only_where_that_has_the_figure(unlabelled: Screen) -> None:
