@@ -54,7 +54,7 @@ def _with_axes(state: State, measure: str) -> State:
     frame = rows.everything(state)
     known = {*charts.drawable(frame)} if len(frame) else {*EVERYWHERE, measure}
     y = state.y if state.y in known else measure
-    x = state.x if state.x in known else "latency_ms"
+    x = state.x if state.x in known else State.x
     return replace(state, x=x, y=y, size=state.size if state.size in known else "params")
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 from driving import act, until, view
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny import pixels
 
 import workbench as wb
@@ -111,19 +112,26 @@ def test_a_path_is_opened_here_and_never_on_a_published_page(
     assert models(screen.store.state)["others"]["paths"] is False
 
 
+def described(exported: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors of an exported file, and what it says of its network."""
+    with safe_open(exported, "pt") as file:
+        return load_file(exported), json.loads(file.metadata()["structure"])
+
+
 def test_an_uploaded_file_reads_no_other_file_of_this_machine(exported: Path, tmp_path: Path) -> None:
     crafted = tmp_path / "crafted.safetensors"
-    save_file({"w": torch.zeros(1)}, crafted, {"source": str(exported), "structure": "{}"})
+    tensors, structure = described(exported)
+    save_file(tensors, crafted, {"source": str(exported), "structure": json.dumps(structure)})
     with pytest.raises(BadFile, match="no network that is known by name"):
         Gallery().open(crafted, uploaded=True)
 
 
-def test_a_description_of_huge_layers_is_refused_before_they_are_made(tmp_path: Path) -> None:
-    huge = {"type": "Conv2d", "arguments": {"in_channels": 10**6, "out_channels": 10**6, "kernel_size": [9, 9]}}
+def test_a_description_of_huge_layers_is_refused_before_they_are_made(exported: Path, tmp_path: Path) -> None:
     crafted = tmp_path / "huge.safetensors"
-    metadata = {"source": "fashion-vgg", "structure": json.dumps({"features.0": huge})}
-    save_file({"w": torch.zeros(1)}, crafted, metadata)
-    with pytest.raises(BadFile, match="do not fit each other"):
+    tensors, structure = described(exported)
+    structure["layers"]["stem.0"]["arguments"] |= {"out_channels": 10**6, "kernel_size": [10**4, 10**4]}
+    save_file(tensors, crafted, {"source": "fashion-mobilenet", "structure": json.dumps(structure)})
+    with pytest.raises(BadFile, match=r"(?s)do not fit the architecture.*stem\.0\.weight"):
         Gallery().open(crafted, uploaded=True)
 
 

@@ -23,7 +23,7 @@ def study(tmp_path: Path) -> wb.Study:
 @pytest.fixture
 def screen(study: wb.Study) -> Screen:
     screen = Screen(study)
-    until(lambda: len(view(screen, "table")["rows"]) == 3, "the study is shown")
+    until(lambda: "is loaded" in view(screen, "status")["text"], "the study is shown")  # the status is drawn last
     return screen
 
 
