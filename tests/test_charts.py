@@ -166,9 +166,9 @@ def test_every_column_of_a_study_with_a_number_can_be_shown() -> None:
 @pytest.mark.parametrize(
     ("name", "title", "shown"),
     [
-        ("accuracy_change", "Change of accuracy (points)", "-0.50 points"),
-        ("validation_top5_change", "Change of validation top-5 accuracy (points)", "-0.50 points"),
-        ("psnr_change", "Change of psnr", "-0.005"),
+        ("accuracy_change", "Change of accuracy (points)", "−0.50 points"),
+        ("validation_top5_change", "Change of validation top-5 accuracy (points)", "−0.50 points"),
+        ("psnr_change", "Change of psnr", "−0.005"),
     ],
 )
 def test_a_paired_difference_is_shown_with_its_sign(name: str, title: str, shown: str) -> None:

@@ -55,8 +55,8 @@ _NAMES = {
     "accuracy": "accuracy", "validation accuracy": "validation_accuracy", "agreement": "agreement",
     "agreement with the original": "agreement", "top 5 accuracy": "top5", "mean iou": "miou",
     "divergence from the original": "kl_divergence", "error of the outputs": "logit_error",
-    "change of accuracy": "accuracy_change",
 }  # fmt: skip
+_CHANGE = "change of "
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,11 @@ def read_limits(text: str | None) -> tuple[Limit, ...]:
 def named(text: str) -> str:
     """The column that is meant: `latency` and `Latency` are `latency_ms`; other names stay as they are."""
     plain = " ".join(text.replace("_", " ").replace("-", " ").casefold().split())
-    return _NAMES.get(plain, text.strip())
+    if plain in _NAMES:
+        return _NAMES[plain]
+    if plain.startswith(_CHANGE):  # a paired difference, of a metric of the user's own too
+        return f"{named(text.strip()[len(_CHANGE) :])}_change"
+    return text.strip()
 
 
 def write_limits(limits: Sequence[Limit]) -> str:

@@ -66,6 +66,8 @@ def test_what_is_no_number_is_refused(text: str) -> None:
         ("measured speed-up > 1.5 x", "speedup", ">", 1.5),
         ("energy < 3 mJ", "energy_uj", "<", 3000.0),
         ("validation_accuracy = 90 %", "validation_accuracy", "==", 0.9),
+        ("change of validation accuracy >= −0.5 points", "validation_accuracy_change", ">=", -0.005),
+        ("Change of psnr > -3", "psnr_change", ">", -3.0),
         ("my_metric > 3.5", "my_metric", ">", 3.5),
         ("logit_error < 50", "logit_error", "<", 50.0),
     ],

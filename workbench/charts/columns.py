@@ -28,8 +28,8 @@ class Column:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def number(self, value: float) -> str:
-        """The value in this column's unit, without it: `80.52`."""
-        return format(value / self.scale, self.format)
+        """The value in this column's unit, without it: `80.52`, and the minus as a reader expects it."""
+        return format(value / self.scale, self.format).replace("-", "−")
 
     def text(self, value: float) -> str:
         """The value with its unit: `80.52 M`."""
