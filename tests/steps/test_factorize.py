@@ -82,6 +82,21 @@ def test_a_budget_out_of_reach_names_the_least() -> None:
         plan(wb.Tucker("macs:0.02"), small_net())
 
 
+def test_a_plan_shows_why_a_budget_is_out_of_reach() -> None:
+    model = wb.load(small_net(), example=images(1))
+    table = wb.Tucker("macs:0.02").plan(model)
+    assert len(table) and not table.applies.any()
+    assert {"left alone: the budget cannot be reached", "left alone: a linear layer has no taps, use SVD"} <= {
+        *table.action
+    }
+    with pytest.raises(BadValue, match="cannot be reached"):
+        wb.compress(model, wb.Tucker("macs:0.02"))
+    nothing = wb.load(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), example=(1, 8))
+    assert "no taps" in wb.Tucker("macs:0.5").plan(nothing).action[0]
+    with pytest.raises(BadValue, match="no layer that Tucker can treat"):
+        wb.compress(nothing, wb.Tucker("macs:0.5"))
+
+
 def test_stem_and_head_keep_their_energy() -> None:
     rows = actions(plan(wb.SVD(0.1), small_net()))
     assert rows["0"].startswith("left alone: first or last layer: keeping 99% of its energy saves nothing")
