@@ -40,8 +40,9 @@ class Decision:
     def row(self, step: str) -> Row:
         """The plan's line."""
         one, chain = self.layer, self.chain or (self.layer,)
+        action = "about " * self.about + self.action
         return Row(
-            step, one.module, one.kind, self.chain is not None, "about " * self.about + self.action, one.macs * self.uses,
+            step, one.module, one.kind, self.chain is not None, action, one.macs * self.uses,
             macs(chain) * self.uses, one.params, params(chain), self.error,
         )  # fmt: skip
 
