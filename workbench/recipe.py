@@ -107,7 +107,7 @@ class Recipe:
             except OutOfReach as refused:
                 rows += [asdict(row) for row in refused.rows]  # type: ignore[call-overload]  # of `Row`
                 continue
-            rows += [asdict(row) for row in sketch.rows]
+            rows += [asdict(row) for row in sketch.rows or (_nothing(step),)]
             network, weights = _after(sketch, weights)
         return pd.DataFrame(rows, columns=list(Row.__dataclass_fields__))
 
@@ -222,6 +222,11 @@ class Recipe:
         path = named if path.name == str(path) and named.exists() else path
         text = read_text(path, "The recipe")
         return cls.from_json(text) if path.suffix == ".json" else cls.from_yaml(text)
+
+
+def _nothing(step: Step) -> Row:
+    """The line of a step that knows no layer of the network: a plan is never silent."""
+    return Row(step.brief, "", "network", False, "left alone: the network has no layer of the kinds that it works on")
 
 
 def _after(sketch: Sketch, weights: Weights) -> tuple[Network, Weights]:

@@ -185,16 +185,11 @@ def test_images_that_are_not_finite_are_refused() -> None:
 
 
 def test_layers_of_other_kinds_are_left_alone_with_a_reason() -> None:
-    class Odd(nn.Conv2d):
-        pass
-
-    net = nn.Sequential(
-        Odd(3, 8, 3), nn.ConvTranspose2d(8, 8, 3), nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular")
-    )
-    rows = actions(plan(wb.SVD(2), net))
-    assert rows["0"] == "left alone: its Odd is not a plain torch layer"
-    assert rows["1"] == "left alone: transposed convolutions are not supported"
-    assert "circular" in rows["2"] or "different shapes" in rows["2"]
+    folded = nn.Unflatten(2, (4, 4))
+    net = nn.Sequential(nn.Conv3d(3, 8, 3), nn.ReLU(), nn.Flatten(2), folded, nn.ConvTranspose2d(8, 8, 3))
+    table = wb.SVD(2).plan(wb.load(net, example=(1, 3, 3, 6, 6))).set_index("layer")
+    assert table.action["0"] == "left alone: convolutions over three axes are not supported"
+    assert table.action["4"] == "left alone: transposed convolutions are not supported"
 
 
 def test_a_shared_layer_is_replaced_once() -> None:
