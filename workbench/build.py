@@ -116,13 +116,13 @@ def rewrite(
             # What was computed from the original weights holds only as long as no step has changed them.
             scene = scene if index == 0 else replace(scene, cache={})
             before, module = module, step.apply(module, scene).eval()
+            if index < len(sketches):
+                check_rewritten(step, sketches[index], (before, module), _inputs(scene), part)
+            _check_finite(module, scene, step)
         except WorkbenchError:
             raise
-        except (RuntimeError, ValueError, ArithmeticError) as error:
+        except (RuntimeError, ValueError, ArithmeticError, IndexError, TypeError) as error:
             raise StepFailed(f"{step.expression()} failed on {model.name}: {error}") from error
-        if index < len(sketches):
-            check_rewritten(step, sketches[index], (before, module), _inputs(scene), part)
-        _check_finite(module, scene, step)
     return module
 
 

@@ -19,6 +19,14 @@ class BadValue(WorkbenchError):
     """A setting or an input outside what is allowed."""
 
 
+class OutOfReach(BadValue):
+    """A budget that a step cannot meet. `rows` are the lines of its plan, which say for every layer why."""
+
+    def __init__(self, message: str, rows: Iterable[object] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+
 class BadFile(WorkbenchError):
     """A file that is missing, corrupt, or of a format that is not accepted."""
 

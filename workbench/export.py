@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 PACKAGES = ("nn-workbench", "torch", "onnx", "onnxruntime", "numpy")
 DECODER = "decode.py"
+#: Lists what belongs to an export, old or new, while the new one takes the place of the old.
+REPLACING = ".replacing.json"
 SAMPLE = 64  # inputs on which the outputs are compared, one by one
 TOLERANCE = 1e-3  # relative to the largest output; float32 kernels may order their sums differently
 
@@ -126,23 +128,30 @@ def _hand_over(staging: Path, folder: Path) -> None:
     """Put an export in its place: at once, or into a folder that holds other things, its manifest last.
 
     The files of an earlier export there go, and come back when something fails. Without a manifest a folder is no
-    export, so that killing the process leaves nothing that looks like one.
+    export, so that killing the process leaves nothing that looks like one; and the next export knows what to remove
+    from a list that stands there meanwhile.
     """
     if not folder.is_dir():
         staging.rename(folder)
         return
+    new = sorted(one.name for one in staging.iterdir() if one.name != MANIFEST)
+    names = dict.fromkeys([MANIFEST, *_listed(folder, MANIFEST), *_listed(folder, REPLACING), *new])
+    old = [name for name in names if (folder / name).is_file()]
+    (staging / REPLACING).write_text(json.dumps({"files": list(names)[1:]}), encoding="utf-8")
+    keep_on_disk(staging / REPLACING)
     before = staging / "before"
     before.mkdir()
-    names = [MANIFEST, *sorted({one.name for one in staging.iterdir() if one.is_file()} - {MANIFEST})]
-    old = [name for name in dict.fromkeys([*names, *_listed(folder)]) if (folder / name).is_file()]
     try:
+        _move([REPLACING], staging, folder)
         _move(old, folder, before)
-        _move(reversed(names), staging, folder)
+        _move([*new, MANIFEST], staging, folder)
     except BaseException:
-        for name in set(names) - set(old):
+        for name in {*new, MANIFEST} - {*old}:
             (folder / name).unlink(missing_ok=True)
         _move([name for name in reversed(old) if (before / name).exists()], before, folder)
         raise
+    finally:
+        (folder / REPLACING).unlink(missing_ok=True)
 
 
 def _move(names: Iterable[str], source: Path, target: Path) -> None:
@@ -150,11 +159,11 @@ def _move(names: Iterable[str], source: Path, target: Path) -> None:
         (source / name).replace(target / name)
 
 
-def _listed(folder: Path) -> list[str]:
-    """The files of the export that is in a folder."""
+def _listed(folder: Path, name: str) -> list[str]:
+    """The files of an export that a list in the folder names."""
     try:
-        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return [name for name in names if Path(name).name == name]
+        names = json.loads((folder / name).read_text(encoding="utf-8"))["files"]
+        return [one for one in names if Path(one).name == one]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or not one of ours
         return []
 

@@ -14,7 +14,7 @@ import yaml
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.disk import told
-from workbench.errors import BadValue, shown, unknown
+from workbench.errors import BadValue, OutOfReach, shown, unknown
 from workbench.steps.base import REGISTRY, WITH_WEIGHTS, Layers, Lower, Prediction, Row, Sketch, Step, select
 from workbench.untrusted import parse_json, parse_yaml, read_text
 
@@ -93,19 +93,29 @@ class Recipe:
     def plan(self, model: Model) -> pd.DataFrame:
         """One row a step and layer: what will happen, or why nothing. Nothing is computed but shapes and spectra.
 
-        Columns: step, layer, kind, applies, action, macs, macs_after, params, params_after, relative_error.
+        Columns: step, layer, kind, applies, action, macs, macs_after, params, params_after, relative_error. A budget
+        that a step cannot meet has its reasons in the rows; running the recipe is refused.
         Raises: `UnknownName` for a layer that the model does not have, `BadValue`.
         """
         import pandas as pd
 
-        rows = [asdict(row) for s in self.sketches(model) for row in s.rows]
+        check_model(model)
+        network, weights, rows = model.network, model.weights, []
+        for step in self.steps:
+            try:
+                sketch = step.sketch(network, weights)
+            except OutOfReach as refused:
+                rows += [asdict(row) for row in refused.rows]  # type: ignore[call-overload]  # of `Row`
+                continue
+            rows += [asdict(row) for row in sketch.rows or (_nothing(step),)]
+            network, weights = _after(sketch, weights)
         return pd.DataFrame(rows, columns=list(Row.__dataclass_fields__))
 
     def predict(self, model: Model) -> Prediction:
         """MACs, parameters, memory access and peak activations as they will be, and the weights' relative errors.
 
         From closed forms and spectra that are computed once; a factorization at another rank, alone or before
-        steps that keep shapes, takes well under a millisecond. Raises as `plan`.
+        steps that keep shapes, takes well under a millisecond. Raises as `plan`, and `OutOfReach`.
         """
         check_model(model)
         first, *rest = self.steps or (None,)
@@ -212,6 +222,11 @@ class Recipe:
         path = named if path.name == str(path) and named.exists() else path
         text = read_text(path, "The recipe")
         return cls.from_json(text) if path.suffix == ".json" else cls.from_yaml(text)
+
+
+def _nothing(step: Step) -> Row:
+    """The line of a step that knows no layer of the network: a plan is never silent."""
+    return Row(step.brief, "", "network", False, "left alone: the network has no layer of the kinds that it works on")
 
 
 def _after(sketch: Sketch, weights: Weights) -> tuple[Network, Weights]:

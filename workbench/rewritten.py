@@ -34,7 +34,7 @@ def check_rewritten(
         with torch.no_grad():
             require_equal(step.expression(), _running(before), _running(after), [inputs])
     found, told = trace(after, _one(inputs)).totals, sketch.network.totals
-    if step.exact and (found.macs, found.params) != (told.macs, told.params):
+    if sketch.exact and (found.macs, found.params) != (told.macs, told.params):
         report.note(
             f"{step.brief}: it became {found.macs:,} MACs and {found.params:,} parameters, where the plan said "
             f"{told.macs:,} and {told.params:,}. Please report this network: it is a fault of the workbench."

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -229,7 +230,7 @@ def whole(out: Path) -> bool:
     return all(kills.sha256(out / name) == known for name, known in manifest["files"].items())
 
 
-@pytest.mark.parametrize("moment", range(1, 9))
+@pytest.mark.parametrize("moment", range(1, 10))
 def test_an_export_that_fails_half_way_leaves_the_earlier_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
@@ -245,7 +246,7 @@ def test_an_export_that_fails_half_way_leaves_the_earlier_one(
         return move(self, target)
 
     monkeypatch.setattr(Path, "replace", full)
-    if moment <= 7:  # 4 files of the earlier export go, 3 come
+    if moment <= 8:  # a list comes, 4 files of the earlier export go, 3 come
         with pytest.raises(StorageFailed, match="no room on the disk"):
             wb.export(study.variants[2], out)
         assert {file.name: file.read_bytes() for file in out.iterdir()} == before
@@ -254,6 +255,49 @@ def test_an_export_that_fails_half_way_leaves_the_earlier_one(
         assert whole(out) and not (out / "model.wbz").exists()
         assert (out / "mine.txt").read_text() == "of the user"
     assert not [one for one in tmp_path.iterdir() if one.name.startswith(".unfinished")]
+
+
+KILLED_AT = """
+import json, os, sys
+from pathlib import Path
+from workbench.export import _hand_over
+
+place, move = Path(sys.argv[1]), Path.replace
+
+def staged(name, *files):
+    folder = place / name
+    folder.mkdir()
+    for file in files:
+        (folder / file).write_text(name)
+    (folder / "manifest.json").write_text(json.dumps({"files": {file: "" for file in files}}))
+    return folder
+
+for moment in range(1, 10):
+    out = place / f"out{moment}"
+    _hand_over(staged(f"first{moment}", "model.wbz", "decode.py", "recipe.yaml"), out)
+    (out / "mine.txt").write_text("of the user")
+    if os.fork() == 0:
+        left = iter(range(moment - 1, -1, -1))
+        Path.replace = lambda self, target: move(self, target) if next(left) else os._exit(9)
+        _hand_over(staged(f"second{moment}", "model.onnx", "recipe.yaml"), out)
+        os._exit(0)
+    os.wait()
+    killed = sorted(one.name for one in out.iterdir())
+    _hand_over(staged(f"third{moment}", "model.safetensors", "recipe.yaml"), out)
+    print(json.dumps([killed, {one.name: one.read_text() for one in out.iterdir()}]))
+"""
+
+
+def test_an_export_after_one_that_was_killed_finds_nothing_of_it_left(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_AT, str(tmp_path)], capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 9
+    for moment, (killed, after) in enumerate(found, 1):
+        if "manifest.json" in killed:  # it looks whole: then it is, the old one or the new one
+            ours = {*killed} - {"mine.txt", "manifest.json", ".replacing.json"}
+            assert ours in ({"model.wbz", "decode.py", "recipe.yaml"}, {"model.onnx", "recipe.yaml"})
+        assert set(after) == {"model.safetensors", "recipe.yaml", "manifest.json", "mine.txt"}
+        assert after["recipe.yaml"] == f"third{moment}"
 
 
 def test_a_first_export_that_fails_leaves_nothing(
@@ -275,7 +319,7 @@ with workspace(Path({str(tmp_path)!r})) as folder:
     (folder / "half").write_text("x")
     os.kill(os.getpid(), 9)
 """
-    subprocess.run([kills.sys.executable, "-c", script], check=False)
+    subprocess.run([sys.executable, "-c", script], check=False)
     assert len(list(tmp_path.glob(".unfinished-*"))) == 2
     with workspace(tmp_path) as mine, workspace(tmp_path) as other:
         assert mine.is_dir() and other.is_dir()  # what is at work stays

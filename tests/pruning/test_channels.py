@@ -123,3 +123,22 @@ def test_torchvision_networks(torchvision: ModuleType) -> None:
         smaller = cut(net, channels, widths.mask())
         assert shrink(channels, widths.mask()).totals == trace(smaller, x).totals, name
         assert smaller(x).shape == (1, 1000), name
+
+
+def test_an_output_that_a_side_head_reads_too_keeps_its_width() -> None:
+    """The network gives the logits, and what a second head makes of them."""
+
+    class Sided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.logits, self.side = nn.Conv2d(3, 32, 3), nn.Linear(32, 16), nn.Linear(16, 2)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            logits = self.logits(torch.relu(self.body(x)).mean((2, 3)))
+            return logits, self.side(logits)
+
+    model = wb.load(Sided(), example=(1, 3, 8, 8))
+    plan = wb.PruneChannels(0.5).plan(model).set_index("layer")
+    small = wb.compress(model, wb.PruneChannels(0.5))
+    assert [tuple(one.shape) for one in small.module(torch.zeros(2, 3, 8, 8))] == [(2, 16), (2, 2)]
+    assert plan.applies["body"] and "network's outputs" in plan.action["logits"]

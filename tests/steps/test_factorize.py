@@ -82,6 +82,21 @@ def test_a_budget_out_of_reach_names_the_least() -> None:
         plan(wb.Tucker("macs:0.02"), small_net())
 
 
+def test_a_plan_shows_why_a_budget_is_out_of_reach() -> None:
+    model = wb.load(small_net(), example=images(1))
+    table = wb.Tucker("macs:0.02").plan(model)
+    assert len(table) and not table.applies.any()
+    assert {"left alone: the budget cannot be reached", "left alone: a linear layer has no taps, use SVD"} <= {
+        *table.action
+    }
+    with pytest.raises(BadValue, match="cannot be reached"):
+        wb.compress(model, wb.Tucker("macs:0.02"))
+    nothing = wb.load(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), example=(1, 8))
+    assert "no taps" in wb.Tucker("macs:0.5").plan(nothing).action[0]
+    with pytest.raises(BadValue, match="no layer that Tucker can treat"):
+        wb.compress(nothing, wb.Tucker("macs:0.5"))
+
+
 def test_stem_and_head_keep_their_energy() -> None:
     rows = actions(plan(wb.SVD(0.1), small_net()))
     assert rows["0"].startswith("left alone: first or last layer: keeping 99% of its energy saves nothing")
@@ -170,16 +185,11 @@ def test_images_that_are_not_finite_are_refused() -> None:
 
 
 def test_layers_of_other_kinds_are_left_alone_with_a_reason() -> None:
-    class Odd(nn.Conv2d):
-        pass
-
-    net = nn.Sequential(
-        Odd(3, 8, 3), nn.ConvTranspose2d(8, 8, 3), nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular")
-    )
-    rows = actions(plan(wb.SVD(2), net))
-    assert rows["0"] == "left alone: its Odd is not a plain torch layer"
-    assert rows["1"] == "left alone: transposed convolutions are not supported"
-    assert "circular" in rows["2"] or "different shapes" in rows["2"]
+    folded = nn.Unflatten(2, (4, 4))
+    net = nn.Sequential(nn.Conv3d(3, 8, 3), nn.ReLU(), nn.Flatten(2), folded, nn.ConvTranspose2d(8, 8, 3))
+    table = wb.SVD(2).plan(wb.load(net, example=(1, 3, 3, 6, 6))).set_index("layer")
+    assert table.action["0"] == "left alone: convolutions over three axes are not supported"
+    assert table.action["4"] == "left alone: transposed convolutions are not supported"
 
 
 def test_a_shared_layer_is_replaced_once() -> None:

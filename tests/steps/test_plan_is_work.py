@@ -93,3 +93,13 @@ def test_a_plan_that_changes_nothing_says_why(models: dict[str, Model]) -> None:
 def test_a_part_names_what_is_in_it(models: dict[str, Model]) -> None:
     applies = wb.Prune(0.5, layers="m").plan(models["attention"]).set_index("layer").applies
     assert not applies["f"] and applies.drop("f").all() and applies.drop("f").index.str.startswith("m.").all()
+
+
+def test_a_plan_that_waits_for_an_earlier_step_says_about(models: dict[str, Model]) -> None:
+    """Ranks under a budget follow from spectra, which nobody knows before the channels are gone."""
+    model = models["residual"]
+    table = (wb.PruneChannels(0.4) | wb.Tucker("macs:0.6")).plan(model)
+    treated = table[(table.step == "Tucker macs:0.6") & table.applies]
+    assert len(treated) and treated.action.str.startswith("about ranks").all()
+    settled = (wb.PruneChannels(0.4) | wb.Tucker(4, layers="*.conv2")).plan(model)
+    assert not settled[settled.applies].action.str.startswith("about").any()

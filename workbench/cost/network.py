@@ -45,6 +45,7 @@ class Layer(NamedTuple):
     stored_bits: int = 0  # of a weight in the file, where it is computed in more: `bits`
     shared: bool = False  # its weights were counted with an earlier operation
     tied: int = 0  # of its weights, how many were counted with an earlier operation where not all were
+    result: bool = False  # what it writes is an output of the network, whatever else reads it
     node: str = ""  # of a canonical graph, the node that it comes from
     axes: tuple[int, ...] = ()  # of the input without the batch, those that a pooling over whole axes takes away
     fixed: int = 0  # elements of the largest tensor beside data that no module holds: a parameter, a mask
@@ -184,6 +185,7 @@ class Network:
                         reads=reads,
                         writes=layer.writes if last else fresh,
                         shared=layer.shared,
+                        result=last and (layer.result or new.result),
                     )
                 )
                 fresh += not last

@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.calling import Inputs, arguments, call, shapes, tensors_map
+from workbench.calling import Inputs, arguments, call, flatten, shapes, tensors_map
 from workbench.cost.fusion import mark_fused
 from workbench.cost.kinds import KINDS, MULTIPLE, RECURRENT, REDUCTIONS
 from workbench.cost.network import Layer, Network, Shape
@@ -37,24 +37,25 @@ def trace(module: nn.Module, example: Inputs) -> Network:
     _listen(private, recorder)
     try:
         with torch.no_grad(), recorder, _Recurrent(recorder):
-            _run(private, inputs, recorder)
+            outputs = _run(private, inputs, recorder)
     except Exception as error:  # a forward raises anything
         raise BadValue(
             f"The model does not accept an input of shape {shapes(example)}: {error}. "
             "Pass an `example` of the shape that it was trained on, batch first."
         ) from error
-    return Network(mark_fused(recorder.layers))
+    results = {recorder.number(one) for one in flatten(outputs)}
+    layers = [layer._replace(result=layer.writes in results) for layer in recorder.layers]
+    return Network(mark_fused(layers))
 
 
-def _run(module: nn.Module, inputs: Inputs, recorder: _Recorder) -> None:
+def _run(module: nn.Module, inputs: Inputs, recorder: _Recorder) -> Any:
     """Call a network; a graph node by node, so that it is known which operation each comes from."""
     if not isinstance(module, fx.GraphModule):
-        call(module, inputs)
-        return
+        return call(module, inputs)
     args, kwargs = arguments(inputs)
     names = [node.target for node in module.graph.nodes if node.op == "placeholder"]
     given = [*args, *(kwargs[str(name)] for name in names[len(args) :])]
-    _Runner(module, recorder).run(*given)
+    return _Runner(module, recorder).run(*given)
 
 
 class _Runner(fx.Interpreter):
@@ -114,7 +115,7 @@ class _Recorder(TorchDispatchMode):
             return out
         results = list(out) if isinstance(out, (tuple, list)) else [out]
         given = _tensors(args)
-        data = [t for t in given if self._number(t) is not None]
+        data = [t for t in given if self.number(t) is not None]
         for result in results if packet.__name__ in MULTIPLE else results[:1]:
             if isinstance(result, Tensor) and not data:
                 self._follow(result, self._of(given))
@@ -129,7 +130,7 @@ class _Recorder(TorchDispatchMode):
         x = args[0]
         matrices = [t for t in _tensors(args[1:]) if t.dim() == 2 and id(t) in self._weights]
         work = prod(x.shape[:-1]) * sum(matrix.numel() for matrix in matrices)
-        data = [t for t in _tensors(args) if self._number(t) is not None]
+        data = [t for t in _tensors(args) if self.number(t) is not None]
         outputs = [t for t in _tensors([out]) if t.dim()]
         if not data or not outputs:
             return
@@ -154,7 +155,7 @@ class _Recorder(TorchDispatchMode):
         names = self._of(given)
         new = names - self._weighed
         self._weighed |= names
-        fixed = [t for t in given if self._number(t) is None and t.numel() > 1]
+        fixed = [t for t in given if self.number(t) is None and t.numel() > 1]
         return Layer(
             name=self._name(owner, module, op, kind),
             kind=kind,
@@ -162,7 +163,7 @@ class _Recorder(TorchDispatchMode):
             output=_shape(result),
             module=owner if holds else "",
             weights=sum(self._sizes[one] for one in new),
-            reads=tuple(n for n in map(self._number, data) if n is not None),
+            reads=tuple(n for n in map(self.number, data) if n is not None),
             writes=self._new_id(result),
             op=op,
             others=sum(t.numel() for t in data[1:]),
@@ -197,7 +198,7 @@ class _Recorder(TorchDispatchMode):
         self._kept.append(result)
         self._weights[id(result)] = names
 
-    def _number(self, tensor: Tensor) -> int | None:
+    def number(self, tensor: Tensor) -> int | None:
         """The id of a data tensor: of what was written last into its memory; None for other tensors."""
         own, written = self._ids.get(id(tensor)), self._written.get(_memory(tensor))
         return max((n for n in (own, written) if n is not None), default=None)

@@ -201,10 +201,10 @@ class _Walk:
         self.axes.append((before.axis, after.axis))
 
     def freeze_outputs(self) -> None:
-        """What nothing reads is the network's output."""
+        """What the network gives is as wide as it is, whatever else reads it."""
         read = {tensor for layer in self.network.layers for tensor in layer.reads}
         for layer in self.network.layers:
-            if layer.writes not in read:
+            if layer.result or layer.writes not in read:
                 self._freeze(self.tensors[layer.writes].units, OUTPUTS)
 
     def roots(self) -> Units:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.cost.network import Layer, Network, Shape
-from workbench.errors import BadValue
+from workbench.errors import BadValue, OutOfReach
 from workbench.pruning.channels import Channels, Group, Mask, Units, depthwise
 
 Scores = npt.NDArray[np.float64]
@@ -65,6 +65,8 @@ class Goal:
         Raises: `BadValue` when a layer would be left empty, or the MACs cannot fall that far.
         """
         if not groups:
+            if self.macs is not None and self.macs < 1:
+                raise OutOfReach(f"'macs:{self.macs:g}' cannot be reached: no channel of this network can be removed.")
             return Widths(channels, (), ())
         share = _shares(groups, scores)
         if self.macs is None:
@@ -80,7 +82,7 @@ class Goal:
         best = self._rounded(channels, groups, share(high))
         if best.macs > limit:
             least = best.macs / channels.network.totals.macs
-            raise BadValue(
+            raise OutOfReach(
                 f"'macs:{self.macs:g}' cannot be reached by removing channels: {least:.1%} of the MACs remain at least "
                 f"(layers keep up to {self.round_to} channels). Ask for more, choose more layers, or lower round_to."
             )

@@ -59,10 +59,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Sketch:
-    """The network as it will be after a step, and the plan's rows."""
+    """The network as it will be after a step, and the plan's rows.
+
+    `exact`: it follows from shapes and from weights that are known, and must come true to the number. Where weights
+    that an earlier step will make decide, or the data do, the rows say "about".
+    """
 
     network: Network
     rows: tuple[Row, ...]
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,11 +128,6 @@ class Step(ABC):
             Setting(name=f.name, default=f.default, **{"label": f.name.replace("_", " "), **f.metadata["setting"]})
             for f in sorted(fields, key=lambda f: f.kw_only is True)
         )
-
-    @property
-    def exact(self) -> bool:
-        """True when what `sketch` says follows from shapes and weights alone, and must come true to the number."""
-        return True
 
     @property
     def effort(self) -> float:

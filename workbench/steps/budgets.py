@@ -10,7 +10,7 @@ import torch
 
 from workbench.cost.network import Layer, Network
 from workbench.cost.weights import Weights
-from workbench.errors import BadValue
+from workbench.errors import OutOfReach
 from workbench.lowrank.budget import Option, cheapest, share_out
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import Ranks, Spectrum
@@ -38,16 +38,21 @@ def share(
 ) -> dict[str, Ranks | None]:
     """Ranks for every layer under one budget; None where the layer stays as it is.
 
-    Raises: `BadValue` naming the least when the budget is out of reach.
+    Raises: `OutOfReach` naming the least.
     """
     total = network.totals.macs if rule.kind == "macs" else network.totals.params
     layers = [_options(step, one, rule.kind, weights) for one in treated]
     priced = [[price for price, _ in options] for options in layers]
     fixed = total - sum(prices[-1][0] for prices in priced)
     budget = rule.value * total - fixed
+    if not priced and rule.value < 1:
+        raise OutOfReach(
+            f"{step.brief}: there is no layer that {type(step).__name__} can treat, so {rule.value:g} of the "
+            f"{rule.kind} cannot be reached; recipe.plan(model) says why for each. Take a step of another kind."
+        )
     if priced and cheapest(priced) > budget * (1 + 1e-9):
         least = (fixed + cheapest(priced)) / total
-        raise BadValue(
+        raise OutOfReach(
             f"{step.brief}: {rule.value:g} of the {rule.kind} cannot be reached, the least is {least:.3g} "
             f"with the layers that {type(step).__name__} can treat. Raise the budget or add a step of another kind."
         )

@@ -179,6 +179,7 @@ def _block(network: Network, path: str) -> Block | None:
     written = {layer.writes for layer in inside}
     outside = {tensor for layer in inside for tensor in layer.reads} - written
     read_behind = {t for layer in network.layers if layer not in inside for t in layer.reads} & written
+    read_behind |= {layer.writes for layer in inside if layer.result}
     last = inside[-1]
     if len(outside) != 1 or not read_behind <= {last.writes} or not any(layer.params for layer in inside):
         return None
@@ -207,8 +208,11 @@ def without(network: Network, blocks: Sequence[Block]) -> Network:
     def read(tensor: int) -> int:
         return read(source[tensor]) if tensor in source else tensor
 
+    results = {read(layer.writes) for layer in network.layers if layer.result}
     kept = (layer for layer in network.layers if layer.name not in gone)
-    return Network(tuple(layer._replace(reads=tuple(map(read, layer.reads))) for layer in kept))
+    return Network(
+        tuple(x._replace(reads=tuple(map(read, x.reads)), result=x.writes in results) for x in kept)
+    )
 
 
 @torch.no_grad()

@@ -179,7 +179,8 @@ class Factorize(Rewrite, abstract=True):
         decisions = decide(self, network, weights)
         replaced = {one.layer.module: one.chain for one in decisions if one.chain is not None}
         rows = tuple(one.row(self.brief) for one in decisions)
-        return Sketch(network.replace(replaced) if replaced else network, rows)
+        exact = not any(one.about for one in decisions)
+        return Sketch(network.replace(replaced) if replaced else network, rows, exact)
 
     def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
         """As for every step; under a budget the other layers keep the ranks that it has given them."""

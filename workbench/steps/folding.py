@@ -15,11 +15,13 @@ def folded(network: Network, module: nn.Module) -> Network:
     """The network without the norms that can be folded; the layers before them have a bias."""
     names = _pairs(network, module)
     alias = {layer.writes: layer.reads[0] for layer in network.layers if layer.module in names.values()}
+    results = {alias[layer.writes] for layer in network.layers if layer.result and layer.writes in alias}
     layers = []
     for layer in network.layers:
         if layer.module in names.values():
             continue
-        new = layer._replace(reads=tuple(alias.get(tensor, tensor) for tensor in layer.reads))
+        reads = tuple(alias.get(tensor, tensor) for tensor in layer.reads)
+        new = layer._replace(reads=reads, result=layer.result or layer.writes in results)
         layers.append(_with_bias(new) if layer.module in names else new)
     return Network(tuple(layers))
 

@@ -138,6 +138,8 @@ def _alone(flat: Layer, flatten: Layer, behind: tuple[Layer, ...], network: Netw
     chain = (flatten, flat, *behind)
     one_by_one = all(after.reads == (before.writes,) for before, after in pairwise(chain))
     others = [layer for layer in network.layers if layer not in chain]
+    if any(layer.result for layer in (flatten, flat, *behind)[:-1]):  # the network gives what would go
+        return False
     return one_by_one and not any(set(layer.reads) & {one.writes for one in chain} for layer in others)
 
 
@@ -156,6 +158,6 @@ def _chain(head: Head) -> tuple[Layer, ...]:
     """What takes the place of the head's first linear layer, and reads the map."""
     channels, flat = head.shape[0], head.flat
     pool = Layer("", "pool", head.shape, (channels, 1, 1), op="_adaptive_avg_pool2d", bits=flat.bits)
-    linear = flat._replace(input=(channels,), output=(head.classes,), bias=True)
+    linear = flat._replace(input=(channels,), output=(head.classes,), bias=True, result=True)
     flatten = Layer("", "reshape", pool.output, (channels,), op="view", bits=flat.bits)
     return pool, flatten, linear._replace(weights=linear.weight_elements)

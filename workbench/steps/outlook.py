@@ -153,7 +153,12 @@ def _settled(step: Factorize, network: Network, weights: Weights, after: tuple[S
         early, late = _through(network, weights, after), _through(grown(network), unknown, after)
     except WorkbenchError:  # a name that only one of the two has; the sketch will say it
         return None
-    return early if early is not None and late is not None and grown(early).layers == late.layers else None
+    return early if early is not None and late is not None and _sizes(grown(early)) == _sizes(late) else None
+
+
+def _sizes(network: Network) -> list[Layer]:
+    """The layers without what makes their weights compress, on which no total depends."""
+    return [layer._replace(pattern=(0.0, 0)) for layer in network.layers]
 
 
 def _through(network: Network, weights: Weights, steps: Sequence[Step]) -> Network | None:

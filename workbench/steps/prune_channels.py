@@ -15,7 +15,7 @@ from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.classes import is_class_numbers
-from workbench.errors import BadValue
+from workbench.errors import BadValue, OutOfReach
 from workbench.pruning.channels import OUTPUTS, Channels, Group, Units, follow, makes
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
@@ -98,14 +98,28 @@ class PruneChannels(Rewrite):
         """The widths of every group. Exact but for one threshold over scores that only the data tell."""
         channels = _followed(network, weights)
         groups = self._groups(channels)
-        widths = self._goal().widths(channels, groups, self._known_scores(channels, groups, weights))
+        try:
+            widths = self._goal().widths(channels, groups, self._known_scores(channels, groups, weights))
+        except OutOfReach as error:
+            raise OutOfReach(str(error), self._refused(channels)) from error
         after = widths.network
         rows = [
             self._row(channels, layer, new, widths)
             for layer, new in zip(network.layers, after.layers, strict=True)
             if layer.module and layer.kind in {"conv", "conv_transpose", "linear"}
         ]
-        return Sketch(after, tuple(rows))
+        return Sketch(after, tuple(rows), self.exact)
+
+    def _refused(self, channels: Channels) -> list[Row]:
+        """A row for each layer whose channels cannot be removed, or not far enough for the budget."""
+        rows = []
+        for layer in channels.network.layers:
+            if layer.module and layer.kind in {"conv", "conv_transpose", "linear"}:
+                why = channels.why_frozen(layer.module) if layer.module in channels.made else ""
+                action = f"left alone: {why or 'the budget cannot be reached'}"
+                same = {"macs": layer.macs, "macs_after": layer.macs, "params": layer.params}
+                rows.append(Row(self.brief, layer.module, layer.kind, False, action, **same, params_after=layer.params))
+        return rows
 
     def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
         """As for every step; of the layers that only follow their input none can be named."""

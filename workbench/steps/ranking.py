@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from workbench.cost.network import Layer, Network
 from workbench.cost.weights import Weights
-from workbench.errors import BadValue
+from workbench.errors import BadValue, OutOfReach
 from workbench.lowrank.ranks import Rule, parse
 from workbench.lowrank.spectra import Ranks
 from workbench.steps.base import Row, select
@@ -35,27 +35,42 @@ class Decision:
     ranks: Ranks = ()
     chain: Chain | None = None
     error: float | None = None
+    about: bool = False  # the ranks are settled only once an earlier step has made the weights
 
     def row(self, step: str) -> Row:
         """The plan's line."""
         one, chain = self.layer, self.chain or (self.layer,)
+        action = "about " * self.about + self.action
         return Row(
-            step, one.module, one.kind, self.chain is not None, self.action, one.macs * self.uses,
+            step, one.module, one.kind, self.chain is not None, action, one.macs * self.uses,
             macs(chain) * self.uses, one.params, params(chain), self.error,
         )  # fmt: skip
 
 
 def decide(step: Factorize, network: Network, weights: Weights) -> list[Decision]:
-    """One decision a layer, in execution order. Raises: `BadValue`, `UnknownName`."""
+    """One decision a layer, in execution order. Raises: `BadValue`, `OutOfReach`, `UnknownName`."""
     found: list[Decision] = []
     layers = _layers(step, network, weights)
-    chosen = wished(step, network, [one for one, refused in layers if not refused], weights)
+    try:
+        chosen = wished(step, network, [one for one, refused in layers if not refused], weights)
+    except OutOfReach as error:
+        rows = [_alone(one, refused or "the budget cannot be reached").row(step.brief) for one, refused in layers]
+        raise OutOfReach(str(error), rows) from error
+    unknown = any(weights.of(one.layer.module) is None for one, refused in layers if not refused)
     for one, refused in layers:
         if refused:
             found.append(_alone(one, refused))
-        else:
-            found.append(_decision(step, one, chosen[one.layer.module], weights))
+            continue
+        decision = _decision(step, one, chosen[one.layer.module], weights)
+        about = unknown and decision.chain is not None and _looks_at_weights(rule_of(step), one)
+        found.append(replace(decision, about=about))
     return found
+
+
+def _looks_at_weights(rule: Rule, one: Treated) -> bool:
+    """Whether the weights have a say in a layer's ranks, beside its shape."""
+    own = rule if rule.is_budget else rule.of(one.layer.module)
+    return own is not None and own.kind != "explicit" and (own.kind != "fraction" or one.edge)
 
 
 def treatable(step: Factorize, network: Network, weights: Weights) -> list[Treated]:
