@@ -98,6 +98,21 @@ def test_selected_variant_is_named(frame: pd.DataFrame) -> None:
     assert ">int8<" in draw(chart)
 
 
+@pytest.mark.parametrize("above", [-0.003, -0.0005, 0.0, 0.0005, 0.003])
+def test_the_names_of_two_marks_that_lie_close_do_not_lie_across_one_another(frame: pd.DataFrame, above: float) -> None:
+    frame.loc[3, ["latency_ms", "accuracy"]] = [1.002, 0.94 + above]  # beside the original
+    chart = charts.tradeoff(frame, x="latency_ms")
+    chart.params[0].value = str(frame.loc[3, "id"])
+    places = {}
+    for text in ElementTree.fromstring(draw(chart)).iter("{http://www.w3.org/2000/svg}text"):
+        if text.text in {"original", frame.loc[3, "name"]}:
+            places[text.text] = float(re.search(r",([-0-9.]+)\)", text.get("transform", "")).group(1))  # type: ignore[union-attr]
+    heights = sorted(places.values())
+    assert len(heights) == 2
+    assert heights[1] - heights[0] > 14  # a line's height
+    assert (places["original"] < places[frame.loc[3, "name"]]) == (above < 0)  # as their marks
+
+
 @pytest.mark.parametrize("size", [0, 1])
 def test_few_rows(frame: pd.DataFrame, size: int) -> None:
     for chart in (charts.tradeoff(frame[:size]), charts.speedup(frame[:size])):
@@ -146,6 +161,19 @@ def test_every_column_of_a_study_with_a_number_can_be_shown() -> None:
     from workbench.frame import EXACT, MEASURED
 
     assert {*EXACT, *MEASURED} <= set(charts.COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "shown"),
+    [
+        ("accuracy_change", "Change of accuracy (points)", "−0.50 points"),
+        ("validation_top5_change", "Change of validation top-5 accuracy (points)", "−0.50 points"),
+        ("psnr_change", "Change of psnr", "−0.005"),
+    ],
+)
+def test_a_paired_difference_is_shown_with_its_sign(name: str, title: str, shown: str) -> None:
+    assert (charts.column(name).title, charts.column(name).text(-0.005)) == (title, shown)
+    assert charts.column(name).number(0.005).startswith("+")
 
 
 def test_parallel_axes_end_at_the_worst_and_the_best(frame: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 
 from workbench import charts
-from workbench.charts import COLUMNS, Column
+from workbench.charts import column, drawable
 from workbench.errors import WorkbenchError
 from workbench.limits import Limit, bound_on, read_limits
 from workbench.measure.judgement import NEAR
@@ -39,7 +39,7 @@ def chart(state: State) -> View:
     """A chart's specification apart from its rows, so that the page can patch a view that is drawn."""
     frame, axes = rows.everything(state), rows.axes(state)
     drawn, summary = _drawn(state, frame)
-    known = [name for name in COLUMNS if name in frame and frame[name].notna().any()]
+    known = drawable(frame)
     return {
         "spec": _spec(state.tab, *(axes or (state.x, state.y)), state.size, tuple(sorted(state.log))),
         "rows": drawn,
@@ -48,8 +48,8 @@ def chart(state: State) -> View:
         "tab": state.tab,
         "axes": {"x": state.x, "y": state.y, "size": state.size} if state.tab == "tradeoff" and known else None,
         "log": sorted(state.log),
-        "options": [{"value": name, "label": COLUMNS[name].label} for name in known],
-        "shown": charts.parallel_columns(frame, state.parallel) if state.tab == "parallel" else None,
+        "options": [{"value": name, "label": column(name).label} for name in known],
+        "shown": charts.parallel_columns(frame, state.parallel, state.y) if state.tab == "parallel" else None,
         "limit": _limit(state, frame),
         "rules": [_rule(state, frame, axis, name) for axis, name in zip("xy", axes, strict=True)] if axes else [],
         "caption": _caption(state, frame),
@@ -60,10 +60,10 @@ def chart(state: State) -> View:
 
 def _drawn(state: State, frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
     """The rows of the chart, and the chart in words."""
-    front = {"x": state.x, "y": state.y} if {state.x, state.y} <= set(frame) else {}
+    front = {"x": state.x, "y": state.y}
     if state.tab == "parallel":
         points = charts.parallel_points(frame, state.parallel, **front)
-        return charts.records(points), charts.parallel_summary(frame, state.parallel)
+        return charts.records(points), charts.parallel_summary(frame, state.parallel, state.y)
     if state.tab == "lineage":
         return charts.records(charts.lineage_points(frame, **front)), charts.lineage_summary(frame)
     x, y = rows.axes(state) or (state.x, state.y)
@@ -75,7 +75,7 @@ def _drawn(state: State, frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str
 @lru_cache(maxsize=64)
 def _spec(tab: str, x: str, y: str, size: str, log: tuple[str, ...]) -> dict[str, Any]:
     """The chart without rows: the page patches them into a view that is drawn."""
-    empty = pd.DataFrame()
+    empty = pd.DataFrame(columns=list(dict.fromkeys((x, y, size))))
     drawings: dict[str, Callable[[], alt.LayerChart]] = {
         "tradeoff": lambda: charts.tradeoff(empty, x, y, size=size, log=log),
         "speedup": lambda: charts.speedup(empty, size=size),
@@ -87,7 +87,7 @@ def _spec(tab: str, x: str, y: str, size: str, log: tuple[str, ...]) -> dict[str
 
 
 def _caption(state: State, frame: pd.DataFrame) -> str:
-    area = f"Area: {charts.lower(COLUMNS[state.size].label)}. Bars: 95 % intervals. Dashed: the Pareto front."
+    area = f"Area: {charts.lower(column(state.size).label)}. Bars: 95 % intervals. Dashed: the Pareto front."
     text = CAPTIONS.get(state.tab, area)
     if frame.empty or not frame["elsewhere"].any():
         return text
@@ -104,20 +104,20 @@ def _limit(state: State, frame: pd.DataFrame) -> dict[str, str]:
     return {"text": state.limit, "problem": state.limit_problem, "said": said}
 
 
-def bound(state: State, frame: pd.DataFrame, column: str) -> tuple[Limit, bool]:
+def bound(state: State, frame: pd.DataFrame, name: str) -> tuple[Limit, bool]:
     """The limit that an axis' rule stands for, and whether it is set; an unset one allows everything."""
     try:
         limits = read_limits(state.limit)
     except WorkbenchError:  # said beside the field where it was typed
         limits = ()
-    found = bound_on(limits, column)
-    return found or Limit(column, ">=" if more_is_better(frame, column) else "<=", 0.0), found is not None
+    found = bound_on(limits, name)
+    return found or Limit(name, ">=" if more_is_better(frame, name) else "<=", 0.0), found is not None
 
 
 def _rule(state: State, frame: pd.DataFrame, axis: str, name: str) -> dict[str, Any]:
     """An axis' limit, as a rule that can be dragged; without a value it rests at the end that allows everything."""
     limit, is_set = bound(state, frame, name)
-    shown: Column = COLUMNS[name]
+    shown = column(name)
     return {
         "axis": axis,
         "label": f"Limit: {charts.lower(shown.label)} {WORDS[limit.comparison]}",

@@ -7,17 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.charts import COLUMNS
+from workbench.charts import COLUMNS, column
 from workbench.cost.by_layer import COSTS
 from workbench.diagnosis import Comparison
 from workbench.diagnosis.comparison import EXACT, SPEED, Contrast, figures, layers, steps
 from workbench.measure.wording import UNSURE, signed
-from workbench.pareto import MORE_IS_BETTER
+from workbench.pareto import more_is_better
 from workbench.variant import Variant
 from workbench_widgets.page import View
 from workbench_widgets.pictures import pictures
+from workbench_widgets.rows import judged_by
 from workbench_widgets.store import State
-from workbench_widgets.words import difference, times, trend
+from workbench_widgets.words import change, difference, trend
 
 MISSING = "Class by class and image by image needs the files of both: measure them on this machine first."
 NOISE = "Own error, dB"
@@ -30,11 +31,12 @@ def comparison(state: State, second: Variant) -> View | None:
         return None
     found = dict(state.comparisons).get((first.id, second.id))
     here = {one.id for one in state.study.variants}
+    known = {*COLUMNS, *judged_by(state)}
     rows, ratio = _layers(first, second, found), found.ratio if found else None
     return {
         "names": [first.name, second.name],
         "recipe": [{"only": whose.name, "step": text} for whose, text in steps(first, second)],
-        "figures": [_figure(one) for one in figures(first, second, ratio) if one.name in COLUMNS],
+        "figures": [_figure(one, state.frame) for one in figures(first, second, ratio) if one.name in known],
         "columns": [*(COLUMNS[name].label for name in COSTS), *([NOISE] if found else [])],
         "layers": rows,
         "same": "" if rows else "Every layer costs the same in both.",
@@ -44,19 +46,19 @@ def comparison(state: State, second: Variant) -> View | None:
     }
 
 
-def _figure(one: Contrast) -> dict[str, str]:
-    shown = COLUMNS[one.name]
-    said, way = _change(one)
+def _figure(one: Contrast, frame: pd.DataFrame) -> dict[str, str]:
+    shown = column(one.name)
+    said, way = _change(one, frame)
     return {
         "label": shown.label, "one": shown.text(one.first.value), "two": shown.text(one.second.value),
         "change": said, "trend": way,
     }  # fmt: skip
 
 
-def _change(one: Contrast) -> tuple[str, str]:
+def _change(one: Contrast, frame: pd.DataFrame) -> tuple[str, str]:
     """What becomes of a figure with the interval of the difference and how that is known; better, worse or neither."""
     if one.how == EXACT:
-        return ("", "") if one.name.endswith("speedup") else times(one.first.value, one.second.value)
+        return change(one.name, one.first, one.second)
     if one.change is None:
         return one.how, ""
     unsure = "" if one.distinguishable else f"{UNSURE}: "
@@ -64,7 +66,7 @@ def _change(one: Contrast) -> tuple[str, str]:
         way = "" if unsure else "wb-better" if one.change.value > 1 else "wb-worse"
         interval = f"{one.change.low:.2f} to {one.change.high:.2f}"
         return f"{unsure}{one.change.value:.2f}× as fast ({interval}), {one.how}", way
-    return f"{unsure}{difference(one.name, one.change)}", trend(one.change, one.name in MORE_IS_BETTER)
+    return f"{unsure}{difference(one.name, one.change)}", trend(one.change, more_is_better(frame, one.name))
 
 
 def _layers(first: Variant, second: Variant, found: Comparison | None) -> list[dict[str, Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
+from workbench.cost.network import Network
 from workbench.errors import BadValue
 from workbench.steps.base import Setting, Step
 from workbench_widgets.store import Problem
@@ -12,19 +14,26 @@ from workbench_widgets.store import Problem
 #: How finely a slider moves, by kind.
 _GRAIN = {"rank": 0.01, "fraction": 0.01, "integer": 1.0}
 _RANK_LOW, _RANK_HIGH = 0.05, 1.0
+#: A rank may be a rule with a share in it, such as `energy:0.9`: then the slider moves the share.
+_RULE = re.compile(r"([a-z]+:)[\d.]+")
+
+View = dict[str, Any]
 
 
-def controls(step: Step, index: int, problem: Problem | None, layers: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The controls of a step, in the order of its settings."""
-    return [_control(step, index, setting, problem, layers) for setting in step.settings()]
+def controls(step: Step, index: int, problem: Problem | None, network: Network | None) -> list[View]:
+    """The controls of a step, in the order of its settings; on a network the sliders are as it suits."""
+    layers = tuple(network.by_module) if network else ()
+    return [_control(step, index, setting, problem, layers) for setting in described(step, network)]
 
 
-def _control(
-    step: Step, index: int, setting: Setting, problem: Problem | None, layers: tuple[str, ...]
-) -> dict[str, Any]:
+def described(step: Step, network: Network | None) -> tuple[Setting, ...]:
+    """A step's settings, with the sliders as they suit a network, where one is there."""
+    return step.settings() if network is None else step.settings_on(network)
+
+
+def _control(step: Step, index: int, setting: Setting, problem: Problem | None, layers: tuple[str, ...]) -> View:
     value = getattr(step, setting.name)
     wrong = problem if problem is not None and (problem.step, problem.setting) == (index, setting.name) else None
-    low, high = bounds(setting)
     return {
         "name": setting.name,
         "label": setting.label,
@@ -33,14 +42,24 @@ def _control(
         "text": wrong.text if wrong else shown(value),
         "value": value if isinstance(value, bool) else None,
         "problem": wrong.sentence if wrong else "",
-        "low": low,
-        "high": high,
-        "step": _grain(setting),
+        **_slider(setting, value),
         "unit": setting.unit,
         "free": setting.kind == "rank",
         "choices": list(setting.choices),
         "suggestions": ["*", *layers] if setting.kind == "layers" else [],
     }
+
+
+def _slider(setting: Setting, value: object) -> View:
+    """The ends and the grain of a slider, or what it stops at; what stands before the number that it moves."""
+    rule = _RULE.fullmatch(value) if isinstance(value, str) and setting.kind == "rank" else None
+    even: View = {"stops": [], "prefix": ""}
+    if rule:
+        return {"low": _RANK_LOW, "high": _RANK_HIGH, "step": _GRAIN["rank"], **even, "prefix": rule.group(1)}
+    if isinstance(setting.stops, range):
+        return {"low": min(setting.stops, default=None), "high": max(setting.stops, default=None), **even, "step": 1.0}
+    low, high = bounds(setting)
+    return {"low": low, "high": high, **even, "step": _grain(setting), "stops": list(setting.stops or ())}
 
 
 def bounds(setting: Setting) -> tuple[float | None, float | None]:
@@ -53,6 +72,8 @@ def bounds(setting: Setting) -> tuple[float | None, float | None]:
 def _widget(setting: Setting) -> str:
     if setting.kind in {"choice", "flag"}:
         return setting.kind
+    if setting.stops is not None and len(setting.stops) < 2:
+        return "text"
     if setting.kind == "rank" or (setting.kind in {"fraction", "integer", "number"} and None not in bounds(setting)):
         return "slider"
     return "text"
@@ -77,7 +98,7 @@ def parse(setting: Setting, value: object) -> Any:
     if setting.kind == "flag" or setting.kind in {"choice", "text"}:
         return value
     if isinstance(value, (int, float)):  # a slider
-        return int(value) if setting.kind == "integer" else round(float(value), 10)
+        return int(value) if setting.counts else round(float(value), 10)
     text = str(value).strip()
     if setting.kind == "layers":
         names = tuple(name.strip() for name in text.split(",") if name.strip())

@@ -47,7 +47,8 @@ def _found(found: Diagnosis, changed: frozenset[str]) -> View:
     spec = charts.layer_errors(found.layers).to_dict()
     rows = spec.pop("datasets")[spec["data"]["name"]]
     spec["data"] = {"name": "errors", "values": []}
-    summary = f"Signal over error of {len(found.errors)} layers, in decibels; the table below has every figure."
+    shown = f"{len(found.compared)} of {len(found.errors)} layers"
+    summary = f"Signal over error of {shown}, in decibels; the table below has every figure."
     return {
         "chart": {"spec": spec, "rows": rows, "summary": summary},
         "layers": [

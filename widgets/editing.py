@@ -8,7 +8,7 @@ from dataclasses import replace
 from workbench.errors import BadValue, unknown
 from workbench.recipe import Recipe
 from workbench.steps.base import REGISTRY, Step
-from workbench_widgets.store import Entry, Problem, Stack, State
+from workbench_widgets.store import Entry, Message, Problem, Stack, State
 
 HISTORY = 100
 
@@ -24,7 +24,7 @@ def with_stack(state: State, stack: Stack, editing: tuple[int, str] | None = Non
     Changes of the same setting while it is being dragged (`editing`) count as one.
     """
     if stack == state.stack:
-        return replace(state, problem=None, editing=editing)
+        return replace(state, problem=None, editing=editing, message=_settled(state.message))
     same_drag = editing is not None and editing == state.editing
     past = state.past if same_drag else (*state.past, state.stack)[-HISTORY:]
     return replace(_holding(state, stack), past=past, future=(), editing=editing)
@@ -34,7 +34,12 @@ def _holding(state: State, stack: Stack) -> State:
     recipe = Recipe(tuple(entry.step for entry in stack if entry.on))
     kept = state.recipe if recipe == state.recipe else recipe  # an unchanged recipe needs no new prediction
     focus = max(0, min(state.focus, len(stack) - 1))
-    return replace(state, stack=stack, recipe=kept, focus=focus, problem=None)
+    return replace(state, stack=stack, recipe=kept, focus=focus, problem=None, message=_settled(state.message))
+
+
+def _settled(message: Message) -> Message:
+    """What was said of the recipe before does not stay beside the next one."""
+    return Message() if message.kind == "error" else message
 
 
 def undo(state: State) -> State:

@@ -68,6 +68,13 @@ class Forecast:
         """The plan: one row a step and layer."""
         return [row for sketch in self.sketches for row in sketch.rows]
 
+    @property
+    def idle(self) -> str:
+        """Where no step changes anything: the first reason why; else ""."""
+        if not self.rows or any(row.applies for row in self.rows):
+            return ""
+        return f"{self.rows[0].step}, {self.rows[0].layer}: {self.rows[0].action}."
+
     def seen_by(self, index: int) -> Network:
         """The network that the step at `index` of the recipe is given."""
         return self.sketches[index - 1].network if 0 < index <= len(self.sketches) else self.original

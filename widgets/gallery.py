@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import workbench as wb
@@ -31,25 +32,34 @@ class Gallery:
         self._home: Data | None = None  # of the study that was given
         self._data: Data | None = None  # what was opened
 
-    @property
-    def data(self) -> Data:
-        """What variants are measured on, where it fits the model."""
-        return self._data or self._home or wb.data(DATA)
-
     def study(self, name: str) -> Study:
-        """The study of a model by its card's name, on the data that were opened last. Raises: as `wb.load`."""
-        key = (name, self.data.name)
+        """The study of a model by its card's name, on the data that were opened last and fit it.
+
+        Raises: as `wb.load` and `Study`.
+        """
+        model = self._model(name)
+        data = self._fitting(model) or noise(model)
+        key = (name, data.hash)
         if key not in self._studies:
-            model = self._models.get(name) or wb.load(name)
-            data = self.data if self._data is not None or fits(model, self.data) else noise(model)
             self._studies.setdefault(key, Study(model, data))
         return self._studies[key]
+
+    def _model(self, name: str) -> Model:
+        """The network is the same one each time, so that its study is."""
+        if name not in self._models:
+            self._models[name] = wb.load(name)
+        return self._models[name]
+
+    def _fitting(self, model: Model) -> Data | None:
+        """What variants of a model are measured on: of what was opened, given or bundled the first that fits it."""
+        own = (data for data in (self._data, self._home) if data is not None)
+        return next((data for data in (*own, wb.data(DATA)) if fits(model, data)), None)
 
     def keep(self, study: Study) -> Card:
         """Take a study that is there already."""
         self._models[study.model.name] = study.model
         self._home = study.data
-        self._studies[study.model.name, study.data.name] = study
+        self._studies[study.model.name, study.data.hash] = study
         return card(study.model, study.find(Recipe()))
 
     def open(self, path: Path, *, uploaded: bool) -> Card | Data:
@@ -84,6 +94,11 @@ def card(model: Model, original: Variant | None = None) -> Card:
 def fits(model: Model, data: Data) -> bool:
     """Whether the images have the shape that the model takes."""
     return tuple(data["test"].inputs.shape[1:]) == model.shape
+
+
+def shape_text(sizes: Sequence[int]) -> str:
+    """Such as `3 × 32 × 32`, which no line break parts."""
+    return "\u00a0×\u00a0".join(map(str, sizes))
 
 
 def noise(model: Model) -> Data:

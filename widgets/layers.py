@@ -106,9 +106,7 @@ def _shape(layer: Layer) -> str:
 
 def _share(pair: Pair, name: str, total: int, most: int) -> dict[str, Any]:
     before, after = pair.cost(name)
-    change, trend = times(before, after)
-    if not before and after:
-        change, trend = f"new: {COLUMNS[name].text(after)}", ""
+    change, trend = times(before, after) if before else (f"new: {COLUMNS[name].text(after)}", "")
     return {
         "value": before, "text": f"{100 * before / total:.1f} %" if before else "–", "heat": round(before / most, 3),
         "sub": "" if before == after else change, "trend": trend, "title": f"{COLUMNS[name].text(before)}",

@@ -11,7 +11,7 @@ from workbench.errors import BadValue, WorkbenchError, unknown
 from workbench.frame import where_rows
 from workbench.limits import read_limits, with_bound, write_limits
 from workbench_widgets import charting, rows
-from workbench_widgets.store import State
+from workbench_widgets.store import Message, State
 
 
 def select(state: State, id: str) -> State:  # noqa: A002  # the frame's word
@@ -21,7 +21,7 @@ def select(state: State, id: str) -> State:  # noqa: A002  # the frame's word
 
 def axis(state: State, axis: str, column: str) -> State:
     """With another column on an axis of the chart. Raises `UnknownName`."""
-    _known(column)
+    _known(state, column)
     if axis not in {"x", "y"}:
         raise BadValue(f"The chart has the axes x and y, not {axis!r}.")
     return replace(state, x=column) if axis == "x" else replace(state, y=column)
@@ -29,7 +29,7 @@ def axis(state: State, axis: str, column: str) -> State:
 
 def size(state: State, column: str) -> State:
     """With another column as the area of the marks. Raises `UnknownName`."""
-    _known(column)
+    _known(state, column)
     return replace(state, size=column)
 
 
@@ -61,8 +61,8 @@ def drag(state: State, axis: str, value: float | None) -> State:
 
 def parallel(state: State, column: str, on: bool) -> State:
     """With a column's axis among the parallel ones, or without it. Raises: `BadValue` for the last one."""
-    _known(column)
-    shown = charts.parallel_columns(rows.everything(state), state.parallel)
+    _known(state, column)
+    shown = charts.parallel_columns(rows.everything(state), state.parallel, state.y)
     kept = [name for name in shown if name != column]
     if not kept and not on:
         raise BadValue("The chart needs one axis at least.")
@@ -96,8 +96,8 @@ def cost(state: State, cost: str) -> State:
 
 def dismiss(state: State) -> State:
     """With nothing said in the status strip."""
-    return replace(state, message=replace(state.message, text="Ready.", kind="info"))
+    return replace(state, message=Message())
 
 
-def _known(name: str) -> None:
-    column(name)
+def _known(state: State, name: str) -> None:
+    charts.check_columns(rows.everything(state), name)

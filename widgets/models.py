@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections import Counter
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,8 +15,9 @@ from workbench.data import Data, Split
 from workbench.models import Model
 from workbench.models.structure import ZOOS
 from workbench.quota import MEGABYTE
+from workbench.study import Study
 from workbench_widgets import uploads
-from workbench_widgets.gallery import NOISE
+from workbench_widgets.gallery import NOISE, shape_text
 from workbench_widgets.page import View
 from workbench_widgets.store import Card, State
 from workbench_widgets.words import compact, count
@@ -39,9 +39,20 @@ def models(state: State) -> View:
         "busy": study is None,
         "waiting": "" if state.cards else "Loading the bundled models.",
         "about": _about(study.model) if study else "",
+        "kept": _kept(study) if study else "",
+        "problems": list(study.notes) if study else [],
         "data": _data(study.data, study.model, state.home) if study else None,
         "others": _others() if state.menu else None,
     }
+
+
+def _kept(study: Study) -> str:
+    """Where the variants are, for whoever runs this cell again or comes back tomorrow."""
+    if uploads.published():
+        return "What is measured here goes with this page: export what you want to keep."
+    if study.kept:
+        return f"Variants are kept in {study.kept}, and are here again when this model and these data are."
+    return "Variants go when this kernel ends. Give the study a path to keep them: wb.Study(model, data, path='runs')."
 
 
 def _card(card: Card) -> list[dict[str, str]]:
@@ -57,21 +68,16 @@ def _about(model: Model) -> str:
     network, totals = model.network, model.network.totals
     kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
     parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
-    shape = _shape(model.shape)
+    shape = shape_text(model.shape)
     return (
         f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
         f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."
     )
 
 
-def _shape(sizes: Sequence[int]) -> str:
-    """Such as `3 × 32 × 32`, which no line break parts."""
-    return "\u00a0×\u00a0".join(map(str, sizes))
-
-
 def _data(data: Data, model: Model, home: str) -> View:
     test = data["test"]
-    shape = _shape(test.inputs.shape[1:])
+    shape = shape_text(test.inputs.shape[1:])
     classes = f", {len(data.classes)} classes" if data.classes else ""
     sentence = " ".join([f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}.", *data.notes])
     if data.name == NOISE:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import workbench as wb
+from workbench.data import Data
 from workbench.errors import BadValue
 from workbench.jobs import Job
 from workbench.published import published
@@ -14,11 +15,12 @@ from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import showing
 from workbench_widgets.background import Background
-from workbench_widgets.gallery import Gallery, from_zoo
+from workbench_widgets.gallery import Gallery, fits, from_zoo, shape_text
 from workbench_widgets.running import Running
-from workbench_widgets.store import Card, Message, Ready, Store
+from workbench_widgets.store import Card, Message, Ready, State, Store
 from workbench_widgets.uploads import Uploads
 from workbench_widgets.uploads import published as is_published
+from workbench_widgets.words import count
 
 
 class Opening:
@@ -38,8 +40,9 @@ class Opening:
         """Show a model's study; the one before keeps its variants, and its jobs but for what nobody asked for."""
         if self._unasked is not None:
             self._unasked.cancel()
+        before = self._store.state
         self._store.edit(lambda s: replace(showing.emptied(s), model=name, message=Message(f"Loading {name}.", "busy")))
-        self._background.spawn(lambda: self._load(name))
+        self._background.spawn(lambda: self._load_or_go_back(name, before))
 
     def _open(self) -> None:
         table = wb.catalog()
@@ -91,16 +94,37 @@ class Opening:
         if isinstance(found, Card):
             self._added(found)
         elif self._store.state.model:
+            self._measured_on(found)
+
+    def _measured_on(self, data: Data) -> None:
+        """Show the chosen model on other data; those that do not fit it wait for a model. Raises: `BadValue` then."""
+        study = self._store.state.study
+        if study is None or fits(study.model, data):
             self.choose(self._store.state.model)
+            return
+        has, takes = shape_text(data["test"].inputs.shape[1:]), shape_text(study.model.shape)
+        raise BadValue(
+            f"{data.name} holds images of {has}, and {study.model.name} takes {takes}, so it stays measured on "
+            f"{study.data.name}. Choose or load a model that takes such images: it will be measured on {data.name}."
+        )
 
     def _added(self, card: Card) -> None:
         self._store.edit(lambda s: replace(s, cards=(*(one for one in s.cards if one.name != card.name), card)))
         self.choose(card.name)
 
+    def _load_or_go_back(self, name: str, before: State) -> None:
+        """What cannot be shown leaves the visitor where they were, with the reason."""
+        try:
+            self._load(name)
+        except Exception:
+            self._store.edit(lambda s: showing.back(s, before) if s.model == name and s.study is None else s)
+            raise
+
     def _load(self, name: str) -> None:
         study = self._gallery.study(name)
         elsewhere = published(study)
-        ready = Message(" ".join([f"{name} is loaded. Add a step to the recipe, or choose a variant.", *study.notes]))
+        before = f" with {count(len(study.variants), 'variant', 'variants')} of before" if study.variants else ""
+        ready = Message(f"{name} is loaded{before}. Add a step to the recipe, or choose a variant.")
         shown = self._store.edit(lambda s: showing.showing(s, study, elsewhere, ready) if s.model == name else s)
         if shown.study is study and not study.variants and elsewhere is None:
             sentence = "Measuring the original, which everything else is compared with."

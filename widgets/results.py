@@ -8,20 +8,19 @@ from typing import Any
 import pandas as pd
 
 from workbench import charts
-from workbench.charts import COLUMNS
+from workbench.charts import column
 from workbench.lineage import lineage
 from workbench_widgets import rows
 from workbench_widgets.page import View
 from workbench_widgets.store import State
 
 NOTE = (
-    "Small figures are 95 % intervals. Change of accuracy is counted on the same images as the original's; speed-up is "
+    "Small figures are 95 % intervals. Changes are counted on the same images as the original's answers; speed-up is "
     "measured against the original, taking turns with it."
 )
 CONVERTED = " Milliseconds measured elsewhere are the original's here over the variant's speed-up there."
 TABLE = (
-    "accuracy", "accuracy_change", "latency_ms", "speedup", "macs", "params", "memory_access_bytes", "file_bytes",
-    "energy_uj",
+    "latency_ms", "speedup", "macs", "params", "memory_access_bytes", "file_bytes", "energy_uj",
 )  # fmt: skip
 PATHS = {
     "Original": "M-4.5-4.5h9v9h-9z",
@@ -33,7 +32,7 @@ PATHS = {
 def table(state: State) -> View:
     """One row a variant. Cells carry a value to sort by and the text to show."""
     frame = rows.everything(state)
-    names = ["name", *(name for name in TABLE if frame.empty or _known(frame, name))]
+    names = ["name", *(name for name in (*rows.qualities(state), *TABLE) if frame.empty or _known(frame, name))]
     roles = charts.roles(frame, state.x, state.y)
     found = [_row(record, names, role) for record, role in zip(frame.to_dict("records"), roles, strict=True)]
     if state.lineage and len(frame):
@@ -54,13 +53,15 @@ def _known(frame: pd.DataFrame, name: str) -> bool:
 def _heading(name: str) -> dict[str, Any]:
     if name == "name":
         return {"key": name, "label": "Variant", "unit": "", "numeric": False}
-    return {"key": name, "label": COLUMNS[name].label, "unit": COLUMNS[name].unit, "numeric": True}
+    shown = column(name)
+    return {"key": name, "label": shown.label, "unit": shown.unit, "numeric": True}
 
 
 def _row(record: dict[Any, Any], names: list[str], role: str) -> dict[str, Any]:
     remarks = [
         *(["elsewhere"] if record["elsewhere"] else []),
         *([] if record["feasible"] else ["outside the limits"]),
+        *([record["tags"]] if record["tags"] else []),
     ]
     return {
         "id": record["id"],
@@ -75,7 +76,7 @@ def _row(record: dict[Any, Any], names: list[str], role: str) -> dict[str, Any]:
 
 
 def _cell(record: dict[Any, Any], name: str) -> dict[str, Any]:
-    value, shown = record[name], COLUMNS[name]
+    value, shown = record[name], column(name)
     if value is None or math.isnan(value):
         return {"value": None, "text": "not measured"}
     low, high = record.get(f"{name}_low", value), record.get(f"{name}_high", value)

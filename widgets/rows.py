@@ -6,6 +6,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.frame import on_one_machine, to_frame, where_rows
+from workbench.measure.quality import APART, CHANGE
 from workbench_widgets.store import State
 
 
@@ -39,3 +40,14 @@ def _feasible(state: State, frame: pd.DataFrame) -> pd.Series[bool]:
 def axes(state: State) -> tuple[str, str] | None:
     """The columns across and up in the chart that is shown; None for one without two such axes."""
     return {"tradeoff": (state.x, state.y), "speedup": ("predicted_speedup", "speedup")}.get(state.tab)
+
+
+def judged_by(state: State) -> tuple[str, ...]:
+    """The figures that say how good a variant's answers are: what the study is judged by, and accuracy."""
+    return tuple(dict.fromkeys((state.study.measure if state.study else "accuracy", "accuracy")))
+
+
+def qualities(state: State) -> tuple[str, ...]:
+    """`judged_by`, each with its paired difference from the original behind it, where it is not one itself."""
+    ends = ((name, ("",) if name in APART else ("", CHANGE)) for name in judged_by(state))
+    return tuple(f"{name}{end}" for name, both in ends for end in both)

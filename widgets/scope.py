@@ -67,5 +67,5 @@ def _names(state: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
     known = tuple(state.study.model.network.by_module)
     if state.forecast is None or state.forecast.recipe != state.recipe:
         return known, known
-    before = sum(entry.on for entry in state.stack[: state.focus])
-    return known, tuple(state.forecast.seen_by(before).by_module)
+    seen = state.seen_by(state.focus)
+    return known, tuple(seen.by_module) if seen else known

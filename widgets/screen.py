@@ -25,7 +25,7 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "prediction": (views.prediction, ("forecast", "promise")),
     "models": (models.models, ("cards", "model", "study")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
-    "run": (views.run, ("study", "recipe", "forecast", "jobs", "tick", "frame")),
+    "run": (views.run, ("study", "recipe", "forecast", "problem", "jobs", "tick", "frame")),
     "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
     "variant": (
@@ -50,6 +50,15 @@ SELECTING = ("chart", "table")
 SCOPING = ("stack", "focus", "layers", "study")
 
 
+def guarded(view: Callable[[State], View], state: State) -> View:
+    """What a panel shows; where that cannot be drawn, the sentence that says so, and the other panels go on."""
+    try:
+        return view(state)
+    except Exception as error:  # noqa: BLE001  # raised here, it would leave every panel behind this one stale
+        about = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
+        return {"failed": f"This part cannot be drawn ({about}). The others go on, and nothing measured is lost."}
+
+
 def _plain(value: object) -> bool:
     """Whether a value can be sent back as it came: half of a surrogate pair cannot."""
     return isinstance(value, int) or (isinstance(value, str) and not SURROGATES.search(value))
@@ -62,7 +71,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         quota.here().hold_memory()
         self.store = Store(State())
         self.session = Session(self.store, study)
-        self.panels = {name: Panel(name, view(State()), self._act(name)) for name, (view, _) in PANELS.items()}
+        self.panels = {name: Panel(name, guarded(view, State()), self._act(name)) for name, (view, _) in PANELS.items()}
         loader = Loader()
         loader.add_class("wb-loader")
         super().__init__([loader, self._grid()])
@@ -121,7 +130,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             if name == "layers" and waiting:  # drawn with the prediction, which is on its way
                 continue
             if any(getattr(old, part) is not getattr(new, part) for part in parts):
-                self.panels[name].view = view(new)
+                self.panels[name].view = guarded(view, new)
             if name == "prediction":  # the bars move behind the figures, ahead of the rows
                 self._move_bars(old, new)
         if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):

@@ -14,7 +14,7 @@ from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import editing, looking, scope, showing
 from workbench_widgets.background import Background, unexpected
-from workbench_widgets.controls import parse
+from workbench_widgets.controls import described, parse
 from workbench_widgets.forecast import predict
 from workbench_widgets.latest import Latest
 from workbench_widgets.opening import Opening
@@ -51,6 +51,7 @@ class Session:
             "sensitivity": self.sensitivity, "times": self.times,
             "diagnose": self.diagnose, "bisect": self.bisect, "restore": self.restore,
             "answers": self.answers,
+            "rename": self.rename, "tag": self.tag, "annotate": self.annotate, "delete": self.delete,
         }  # fmt: skip
         store.subscribe(self._follow)
 
@@ -70,8 +71,9 @@ class Session:
 
     def set(self, index: int, name: str, value: object, final: bool = True) -> None:
         """Change one setting; a value that cannot be used is kept beside the reason, and the recipe stays."""
-        step = self.store.state.stack[index].step
-        setting = next(one for one in step.settings() if one.name == name)
+        state = self.store.state
+        known = described(state.stack[index].step, state.seen_by(index))
+        setting = next(one for one in known if one.name == name)
         try:
             parsed = parse(setting, value)
             self.store.edit(lambda s: editing.set_value(s, (index, name), parsed, final))
@@ -185,6 +187,41 @@ class Session:
         recipe = variant.recipe.without(tuple(layers), variant.model)
         said = Message(f"{', '.join(layers)} stay as in the original. Run the recipe to measure it.")
         self.store.edit(lambda s: replace(editing.take(s, recipe), message=said))
+
+    # --- what the visitor says of a variant
+
+    def rename(self, name: str) -> None:
+        """Call the chosen variant otherwise; "" gives it the name of its recipe back."""
+        self._label("renamed", lambda study, variant: study.rename(variant, name))
+
+    def tag(self, tags: str) -> None:
+        """Give the chosen variant these tags, with commas between, in the place of those that it has."""
+        wanted = [one.strip() for one in tags.split(",") if one.strip()]
+
+        def change(study: Study, variant: Variant) -> None:
+            study.tag(variant, *wanted)  # first: one that cannot be used leaves the others as they are
+            gone = [one for one in variant.tags if one not in wanted]
+            if gone:
+                study.untag(variant, *gone)
+
+        self._label("tagged", change)
+
+    def annotate(self, text: str) -> None:
+        """Write a text beside the chosen variant."""
+        self._label("annotated", lambda study, variant: study.annotate(variant, text))
+
+    def delete(self) -> None:
+        """Take the chosen variant out of the study, with its files."""
+        self._label("deleted", lambda study, variant: study.delete(variant))
+
+    def _label(self, verb: str, change: Callable[[Study, Variant], None]) -> None:
+        study, variant = self._measured(verb)
+
+        def work() -> None:
+            change(study, variant)
+            self.store.edit(lambda s: showing.labelled(s, study))
+
+        self._background.spawn(work)
 
     def _variant(self) -> Variant:
         state = self.store.state

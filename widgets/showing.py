@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from workbench import charts
 from workbench.export import Manifest
+from workbench.frame import EXACT
 from workbench.published import Published
 from workbench.study import Study
 from workbench.variant import Variant
+from workbench_widgets import rows
 from workbench_widgets.store import Message, State
+
+#: The figures that every study has, whatever its answers are judged by.
+EVERYWHERE = (*EXACT, "latency_ms", "speedup")
 
 
 def emptied(state: State) -> State:
@@ -27,6 +33,12 @@ def emptied(state: State) -> State:
     )
 
 
+def back(state: State, before: State) -> State:
+    """With what was shown before; nothing of the visitor's other choices since then is taken back."""
+    kept = {name: getattr(before, name) for name in ("model", "study", "frame", "selected", "published")}
+    return replace(state, **kept, forecast=before.forecast if before.recipe == state.recipe else None)
+
+
 def showing(state: State, study: Study, elsewhere: Published | None, message: Message) -> State:
     """With a study, what was measured elsewhere, and one variant chosen to tell of it."""
     frame = study.frame()
@@ -34,7 +46,27 @@ def showing(state: State, study: Study, elsewhere: Published | None, message: Me
     if not selected and elsewhere is not None:
         selected = telling(elsewhere.variants).id
     shown = replace(state, study=study, published=elsewhere, frame=frame, selected=selected, message=message)
-    return replace(shown, y=study.measure) if shown.y not in frame and elsewhere is None else shown
+    return _with_axes(shown, study.measure)
+
+
+def _with_axes(state: State, measure: str) -> State:
+    """With axes that this study has figures for; before the first, what it will be judged by stands upwards."""
+    frame = rows.everything(state)
+    known = {*charts.drawable(frame)} if len(frame) else {*EVERYWHERE, measure}
+    y = state.y if state.y in known else measure
+    x = state.x if state.x in known else State.x
+    return replace(state, x=x, y=y, size=state.size if state.size in known else "params")
+
+
+def labelled(state: State, study: Study) -> State:
+    """With other names, tags or texts on a study's variants, or one of them gone."""
+    if state.study is not study:
+        return state
+    frame = study.frame()
+    now = replace(state, frame=frame, compared=state.compared if state.variant(state.compared) else "")
+    if state.variant(state.selected) is None:
+        return replace(now, selected=str(frame["id"].iloc[-1]) if len(frame) else "", message=Message("It is deleted."))
+    return now
 
 
 def telling(variants: tuple[Variant, ...]) -> Variant:

@@ -6,17 +6,18 @@ import base64
 import io
 import os
 import uuid
+from collections.abc import Sequence
 from html import escape
 
 import pandas as pd
 
 from workbench import charts
-from workbench.charts import COLUMNS
+from workbench.charts import column
 from workbench_widgets import rows
 from workbench_widgets.latest import Latest
 from workbench_widgets.store import State
 
-SHOWN = ("accuracy", "accuracy_change", "latency_ms", "speedup", "macs", "params", "file_bytes")
+SHOWN = ("latency_ms", "speedup", "macs", "params", "file_bytes")
 PLAIN = "The workbench's screen, which needs a running kernel. What it showed last stands above as a table."
 WIDTH, HEIGHT = 640, 360
 
@@ -58,7 +59,8 @@ def html(state: State) -> str:
         return ""
     said = escape(charts.summary(frame, state.x, state.y))
     picture = _picture(frame, state, said)
-    return f'<figure class="wb-still">{picture}{_table(frame)}<figcaption>{said}</figcaption></figure>'
+    table = _table(frame, (*rows.qualities(state), *SHOWN))
+    return f'<figure class="wb-still">{picture}{table}<figcaption>{said}</figcaption></figure>'
 
 
 def _picture(frame: pd.DataFrame, state: State, said: str) -> str:
@@ -74,9 +76,9 @@ def _picture(frame: pd.DataFrame, state: State, said: str) -> str:
     )
 
 
-def _table(frame: pd.DataFrame) -> str:
-    names = [name for name in SHOWN if name in frame]
-    heads = "".join(f"<th>{escape(COLUMNS[name].label)}</th>" for name in names)
+def _table(frame: pd.DataFrame, columns: Sequence[str]) -> str:
+    names = [name for name in columns if name in frame and frame[name].notna().any()]
+    heads = "".join(f"<th>{escape(column(name).label)}</th>" for name in names)
     lines = "".join(
         f"<tr><th>{escape(row['name'])}{' (measured elsewhere)' if row['elsewhere'] else ''}</th>"
         + "".join(f"<td>{_text(name, row[name])}</td>" for name in names)
@@ -87,4 +89,4 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def _text(name: str, value: float) -> str:
-    return "not measured" if pd.isna(value) else escape(COLUMNS[name].text(value))
+    return "not measured" if pd.isna(value) else escape(column(name).text(value))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from workbench.cost.network import Network
 from workbench.diagnosis import Bisection, Comparison, Diagnosis, Sensitivity
 from workbench.export import Manifest
 from workbench.jobs import Job
@@ -24,7 +25,7 @@ from workbench_widgets.forecast import Forecast
 class Message:
     """What the status strip says; `kind` is info, busy or error."""
 
-    text: str
+    text: str = "Ready."
     kind: str = "info"
 
 
@@ -120,6 +121,13 @@ class State:
         here = (one for one in self.study.variants if one.id == id)
         there = (one for one in (self.published.variants if self.published else ()) if one.id == id)
         return next(here, None) or next(there, None)
+
+    def seen_by(self, index: int) -> Network | None:
+        """The network that the step at `index` of the stack is given, as far as it is known."""
+        if self.study is None:
+            return None
+        place = sum(entry.on for entry in self.stack[:index])
+        return self.forecast.seen_by(place) if self.forecast is not None else self.study.model.network
 
     def original(self) -> Variant | None:
         """The original's measurement: of here, else of elsewhere."""

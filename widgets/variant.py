@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from workbench.charts import COLUMNS
+import pandas as pd
+
+from workbench.charts import column
 from workbench.export import Manifest, formats
-from workbench.measure.quality import CHANGE
-from workbench.measure.wording import signed
-from workbench.pareto import MORE_IS_BETTER
+from workbench.measure.quality import APART, CHANGE
+from workbench.pareto import more_is_better
 from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
 from workbench_widgets.exporting import files
 from workbench_widgets.page import View
 from workbench_widgets.store import State
-from workbench_widgets.words import UNPAIRED, difference, times, trend, verdict
+from workbench_widgets.words import COSTS, UNPAIRED, change, difference, trend, verdict
 
 FACTS = (
-    "accuracy", "latency_ms", "speedup", "predicted_speedup", "macs", "params", "memory_access_bytes", "file_bytes",
-    "compressed_bytes", "energy_uj",
+    "kl_divergence", "logit_error", "latency_ms", "speedup", "predicted_speedup", "macs", "params",
+    "memory_access_bytes", "file_bytes", "compressed_bytes", "energy_uj",
 )  # fmt: skip
 ELSEWHERE = "Measured elsewhere: its file is not here. Measure it on this machine to export it."
 
@@ -38,8 +40,9 @@ def variant(state: State) -> View:
         "tag": "" if here else "measured elsewhere",
         "verdict": "" if original is None or is_original else verdict(chosen, original),
         "reason": chosen.verdict,
-        "figures": [_fact(name, chosen, original) for name in FACTS if name in chosen.estimates],
+        "figures": [_fact(name, chosen, original, state.frame) for name in _facts(state) if name in chosen.estimates],
         "notes": list(chosen.notes),
+        "label": _label(chosen, alone=len(state.study.variants) == 1) if here else None,
         "others": _others(state),
         "compared": state.compared,
         "comparison": comparison(state, chosen),
@@ -50,8 +53,24 @@ def variant(state: State) -> View:
     }
 
 
-def _fact(name: str, chosen: Variant, original: Variant | None) -> dict[str, str]:
-    estimate, shown = chosen[name], COLUMNS[name]
+def _label(chosen: Variant, *, alone: bool) -> dict[str, Any]:
+    """What a user can say of a variant, and has said; the original can be deleted where it is the only one."""
+    given = chosen.names.label(chosen.id)
+    return {
+        "name": given.name,
+        "usual": chosen.recipe.name,
+        "tags": list(given.tags),
+        "text": given.text,
+        "deletable": bool(chosen.recipe.steps) or alone,
+    }
+
+
+def _facts(state: State) -> tuple[str, ...]:
+    return (*rows.judged_by(state), *FACTS)
+
+
+def _fact(name: str, chosen: Variant, original: Variant | None, frame: pd.DataFrame) -> dict[str, str]:
+    estimate, shown = chosen[name], column(name)
     exact = estimate.low == estimate.high
     fact = {
         "label": shown.label,
@@ -61,20 +80,20 @@ def _fact(name: str, chosen: Variant, original: Variant | None) -> dict[str, str
         "trend": "",
     }
     # Milliseconds of two separate runs do not compare: the speed-up, measured in turns, is their comparison.
-    if original is None or original.id == chosen.id or name in {"latency_ms", "speedup", "predicted_speedup"}:
+    apart = name in {"latency_ms", "speedup", "predicted_speedup", *APART}
+    if original is None or original.id == chosen.id or apart or name not in original.estimates:
         return fact
-    said, way = _change(name, chosen, original)
+    said, way = _change(name, chosen, original, more_is_better(frame, name))
     return fact | {"change": said, "trend": way}
 
 
-def _change(name: str, chosen: Variant, original: Variant) -> tuple[str, str]:
-    """How a figure changed, and whether that is better, worse or neither."""
+def _change(name: str, chosen: Variant, original: Variant, rising: bool) -> tuple[str, str]:
+    """How a figure changed, and whether that is better, worse or neither; better if `rising` when it grows."""
     paired = chosen.estimates.get(f"{name}{CHANGE}")
     if paired is not None:
-        return difference(name, paired), trend(paired, more_is_better=name in MORE_IS_BETTER)
-    if COLUMNS[name].unit == "%":
-        return f"{signed(100 * (chosen[name].value - original[name].value))} points, {UNPAIRED}", ""
-    return times(original[name].value, chosen[name].value)
+        return difference(name, paired), trend(paired, rising)
+    said, way = change(name, original[name], chosen[name])
+    return said if name in COSTS else f"{said}, {UNPAIRED}", way
 
 
 def _others(state: State) -> list[dict[str, str]]:
@@ -86,13 +105,20 @@ def _others(state: State) -> list[dict[str, str]]:
 
 
 def _export(manifest: Manifest) -> dict[str, Any]:
-    checked = manifest.verified
     return {
         "key": manifest.created,
-        "sentence": f"Verified: the file was read back and gets {checked['accuracy']:.2%} of the test images right.",
+        "sentence": _verified(manifest.verified),
         "folder": str(manifest.path),
         "files": [{"name": name, "bytes": size, "size": _size(size)} for name, size in files(manifest).items()],
     }
+
+
+def _verified(checked: Mapping[str, float]) -> str:
+    """What reading the file back has shown; data without class labels have no accuracy."""
+    if "accuracy" in checked:
+        return f"Verified: the file was read back and gets {checked['accuracy']:.2%} of the test images right."
+    apart = checked["largest_relative_difference"]
+    return f"Verified: the file was read back, and its outputs are the measured ones (difference at most {apart:.0e})."
 
 
 def _size(size: int) -> str:

@@ -35,9 +35,8 @@ def head(_state: State) -> View:
 
 def recipe(state: State) -> View:
     """The steps with their controls, and the menu of what can be added."""
-    layers = tuple(state.study.model.network.by_module) if state.study else ()
     return {
-        "steps": [_step(entry, index, state, layers) for index, entry in enumerate(state.stack)],
+        "steps": [_step(entry, index, state) for index, entry in enumerate(state.stack)],
         "menu": _menu() if state.menu else [],
         "ready": [{"name": one.name, "title": _title(one.name), "summary": one.summary} for one in state.catalogue],
         "hint": "No step yet. Choose one below: its effect on cost shows at once, before anything runs."
@@ -51,9 +50,9 @@ def recipe(state: State) -> View:
     }
 
 
-def _step(entry: Entry, index: int, state: State, layers: tuple[str, ...]) -> dict[str, Any]:
+def _step(entry: Entry, index: int, state: State) -> dict[str, Any]:
     step = entry.step
-    every = controls(step, index, state.problem, layers)
+    every = controls(step, index, state.problem, state.seen_by(index))
     return {
         "key": f"{index}-{type(step).__name__}",
         "index": index,
@@ -159,8 +158,13 @@ def _readiness(state: State) -> tuple[bool, str]:
         return False, "The model is still loading."
     if not state.recipe.steps:
         return False, "Add a step first."
-    if state.forecast is not None and state.forecast.problem:
+    if state.problem is not None:
+        return False, f"A setting cannot be used, so this is not what would run. {state.problem.sentence}"
+    known = state.forecast if state.forecast is not None and state.forecast.recipe == state.recipe else None
+    if known is not None and known.problem:
         return False, "This recipe cannot run; the reason stands above."
+    if known is not None and known.idle:
+        return False, f"There is nothing to run: this recipe changes nothing of the model. {known.idle}"
     if state.study.find(state.recipe) is not None:
         return True, "Already measured: running it again shows the result at once."
     return True, "Applies the recipe, writes the artefact, and measures that artefact against the original."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import traceback
 from pathlib import PurePath
 
-from workbench.charts import COLUMNS, lower
+from workbench.charts import COLUMNS, column, lower
 from workbench.estimate import Estimate
+from workbench.frame import EXACT
 from workbench.measure.quality import AGREEMENT, CHANGE, VALIDATION
 from workbench.measure.wording import UNSURE, accuracy, points, signed, smaller, speed
 from workbench.variant import Variant
@@ -14,6 +15,8 @@ from workbench.variant import Variant
 UNPAIRED = "not compared on the same images"
 #: By this factor more than the file itself something must shrink to be named beside it.
 WORTH_SAYING = 1.1
+#: The figures of which less is better, and a ratio says how much.
+COSTS = frozenset({*EXACT, "latency_ms"} - {"predicted_speedup"})
 
 
 def arrived(variant: Variant, original: Variant | None) -> str:
@@ -52,14 +55,14 @@ def _quality(variant: Variant, original: Variant) -> list[str]:
 
 def _moved(name: str, change: Estimate) -> str:
     """A paired change of any figure."""
-    label = lower(COLUMNS[name].label) if name in COLUMNS else name.replace("_", " ")
+    label = lower(column(name).label)
     said = difference(name, change)
     return f"{label} {UNSURE} ({said})" if change.holds(0) else f"{label} {said}"
 
 
 def difference(name: str, change: Estimate) -> str:
     """A paired change with its interval: a share in points, anything else in its own unit."""
-    if name in COLUMNS and COLUMNS[name].unit == "%":
+    if column(name).unit == "%":
         return points(change)
     value, low, high = (f"{end:+.3g}".replace("-", "−") for end in (change.value, change.low, change.high))
     return f"{value} ({low} to {high})"
@@ -88,16 +91,36 @@ def _sizes(variant: Variant, original: Variant) -> list[str]:
 
 
 def times(before: float, after: float) -> tuple[str, str]:
-    """How a cost changed, such as `2.0× less`, and whether that is better, worse or neither."""
-    if before == after or not before:
+    """How a cost changed, such as `2.00× less`, and whether that is better, worse or neither: the one way to say it.
+
+    What would read as `1.00×` is no change that anyone could see, so it is neither.
+    """
+    if before == after:
         return "same", ""
+    if not before:
+        return "none before", ""
     if after == 0:
         return "none left", "wb-better"
-    if max(after / before, before / after) < 1.005:  # it would read as 1.00×
-        return "almost the same", ""
-    if after < before:
-        return f"{before / after:.2f}× less", "wb-better"
-    return f"{after / before:.2f}× more", "wb-worse"
+    factor = f"{max(before, after) / min(before, after):.2f}×"
+    if factor == "1.00×":
+        return "about the same", ""
+    return (f"{factor} less", "wb-better") if after < before else (f"{factor} more", "wb-worse")
+
+
+def change(name: str, before: Estimate, after: Estimate) -> tuple[str, str]:
+    """How a figure changed of which no paired difference is known, and whether that is better, worse or neither.
+
+    A cost as a ratio; of all others the difference, without a judgement: no interval says whether it is one.
+    """
+    shown = column(name)
+    if name in COSTS:
+        return times(before.value, after.value)
+    if name.endswith("speedup"):
+        return f"{after.value / before.value:.2f}×", ""
+    if shown.unit == "%":
+        return f"{signed(100 * (after.value - before.value))} points", ""
+    sign = "−" if after.value < before.value else "+"
+    return f"{sign}{shown.number(abs(after.value - before.value))}", ""
 
 
 def compact(number: float) -> str:

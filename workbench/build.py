@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,10 @@ from workbench.steps.recalibrate import Recalibrate
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+#: Beside the `effort` of steps.
+WRITING, MEASURING = 0.3, 14.0
 
 
 def compress(
@@ -68,6 +74,13 @@ def compress(
     return Model(module, model.example, f"{model.name}, {recipe.name}", model.source)
 
 
+def shares(recipe: Recipe) -> tuple[float, float]:
+    """Where in a job's progress the rewriting ends, and the lowering; after that comes the measurement."""
+    rewriting = sum(step.effort for step in recipe if isinstance(step, Rewrite))
+    lowering = rewriting + WRITING + sum(step.effort for step in recipe if isinstance(step, Lower))
+    return rewriting / (lowering + MEASURING), lowering / (lowering + MEASURING)
+
+
 def rewrite(
     model: Model,
     recipe: Recipe,
@@ -95,8 +108,8 @@ def rewrite(
     if changed and recalibrate and data is not None and not settled:
         steps.append(Recalibrate())
     module: nn.Module = model.module
-    for index, step in enumerate(steps):
-        part = progress.part(index / len(steps), (index + 1) / len(steps))
+    parts = _parts(progress, [step.effort for step in steps])
+    for index, (step, part) in enumerate(zip(steps, parts, strict=True)):
         part(0.0, step.title or step.brief)
         try:
             scene = context(model, data, part, folder / str(index) if folder else None)
@@ -120,8 +133,8 @@ def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, ta
     with tempfile.TemporaryDirectory() as folder:
         current = Path(folder) / "0.onnx"
         write_onnx(module, model.example, current)
-        for index, step in enumerate(steps):
-            part = progress.part((index + 1) / (len(steps) + 1), (index + 2) / (len(steps) + 1))
+        parts = _parts(progress, [WRITING, *(step.effort for step in steps)])[1:]
+        for index, (step, part) in enumerate(zip(steps, parts, strict=True)):
             part(0.0, step.title or step.brief)
             following = Path(folder) / f"{index + 1}.onnx"
             scene = context(model, data, part)
@@ -132,6 +145,12 @@ def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, ta
             current = following
         shutil.move(current, target)
     return target
+
+
+def _parts(progress: Reporter, efforts: Sequence[float]) -> list[Reporter]:
+    """The progress shared out by the efforts."""
+    ends, whole = [0.0, *accumulate(efforts)], sum(efforts)
+    return [progress.part(start / whole, end / whole) for start, end in pairwise(ends)]
 
 
 def network_of(module: nn.Module, model: Model, recipe: Recipe) -> Network:

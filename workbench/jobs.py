@@ -14,25 +14,46 @@ from workbench import quota
 from workbench.errors import BadValue, Cancelled, OverQuota
 
 T = TypeVar("T")
-#: Share of a job from which on its pace tells how long the rest will take.
-MEANINGFUL = 0.05
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job has come: `fraction` in [0, 1], the stage in words, seconds since its start."""
+    """How far a job has come: `fraction` in [0, 1], the stage in words, seconds since its start.
+
+    `seconds_left`: what is left, or None where the pace so far does not tell, see `Pace`.
+    """
 
     fraction: float
     stage: str
     seconds: float
+    seconds_left: float | None = None
 
-    @property
-    def seconds_left(self) -> float | None:
-        """What is left at the pace so far; None where that says nothing yet."""
-        if self.fraction < MEANINGFUL or self.fraction >= 1:
+
+class Pace:
+    """How long the rest of some work will take: told only while the pace of late is that of the whole.
+
+    The stages of a job do not take the times that their shares of the progress promise: three quick ones would
+    promise seconds where the fourth takes minutes.
+    """
+
+    MEANINGFUL_SECONDS = 4.0
+    LATELY = 1 / 3  # of the time so far
+    ALIKE = 1.6  # the two paces differ by no more than this factor
+
+    def __init__(self) -> None:
+        self._seen = deque([(0.0, 0.0)])  # (seconds, fraction); the first is the latest before the last third
+
+    def left(self, seconds: float, fraction: float) -> float | None:
+        """The seconds that are left, the longer of what the two paces give."""
+        self._seen.append((seconds, fraction))
+        while len(self._seen) > 2 and self._seen[1][0] <= seconds * (1 - self.LATELY):
+            self._seen.popleft()
+        since, was = self._seen[0]
+        if seconds < self.MEANINGFUL_SECONDS or not was < fraction < 1:
             return None
-        return self.seconds * (1 - self.fraction) / self.fraction
+        rest = sorted((1 - fraction) / pace for pace in (fraction / seconds, (fraction - was) / (seconds - since)))
+        return rest[1] if rest[1] <= self.ALIKE * rest[0] else None
 
 
 class Reporter:
@@ -125,6 +146,7 @@ class Job(Generic[T]):
         self._progress = Progress(0.0, "waiting", 0.0)
         self._started = time.monotonic()
         self._listeners: list[Callable[[Job[T]], None]] = []
+        self._pace = Pace()
         self._reporter = Reporter(self._report)
         self._ended = threading.Event()
         self._work, self._gate = work, gate
@@ -171,7 +193,8 @@ class Job(Generic[T]):
         self._thread.join()
 
     def _report(self, fraction: float, stage: str) -> None:
-        self._progress = Progress(fraction, stage, time.monotonic() - self._started)
+        seconds = time.monotonic() - self._started
+        self._progress = Progress(fraction, stage, seconds, self._pace.left(seconds, fraction))
         self._notify()
 
     def _notify(self) -> None:

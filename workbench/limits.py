@@ -1,4 +1,8 @@
-"""Limits on the columns of a frame, as users type them: `accuracy >= 0.92 and latency_ms < 2`."""
+"""Limits on the columns of a frame, as users type them: `accuracy >= 92 % and latency < 2 ms`.
+
+A column goes by its name, without the unit in it, or as the screen calls it; a number in the frame's own unit, or
+with one of those that the screen shows.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,40 @@ COMPARISONS = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
 _BOUNDS = frozenset({"<=", ">=", "<", ">"})
+_WRITTEN = {"≤": "<=", "≥": ">=", "=": "=="}  # other ways to write a comparison
+_LIMIT = re.compile(
+    r"\s*(?P<column>\w[\w ,-]*?)\s*(?P<comparison><=|>=|==|!=|<|>|=|≤|≥)\s*(?P<number>[-+−]?[\d.,]+(?:e[-+]?\d+)?)"
+    r"\s*(?P<unit>[%×]|[a-zA-Zµμ]*)\s*",
+    re.IGNORECASE,
+)
+_SHARES = frozenset({"accuracy", "agreement", "top5", "miou", "logit_error"})
+_COUNTS = {"k": 1e3, "m": 1e6, "g": 1e9}
+#: Units by how a column's name ends, in small letters.
+_BY_SUFFIX: dict[str, dict[str, float]] = {
+    "_bytes": {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9},
+    "_ms": {"ms": 1.0, "µs": 1e-3, "us": 1e-3, "s": 1e3},
+    "_uj": {"µj": 1.0, "uj": 1.0, "mj": 1e3},
+    "macs": _COUNTS, "params": _COUNTS,
+    "speedup": {"×": 1.0, "x": 1.0},
+    "_change": {"points": 0.01, "%": 0.01},
+    "divergence": {"nats": 1.0},
+}  # fmt: skip
+#: What a column is called beside its name, in small letters without hyphens: the words of the screen among them.
+_NAMES = {
+    "latency": "latency_ms", "energy": "energy_uj", "energy, estimated": "energy_uj", "energy estimated": "energy_uj",
+    "file": "file_bytes", "file size": "file_bytes", "size": "file_bytes",
+    "compressed": "compressed_bytes", "compressed size": "compressed_bytes",
+    "huffman": "huffman_bytes", "bundle": "huffman_bytes", "bundle size": "huffman_bytes",
+    "memory access": "memory_access_bytes", "peak activations": "peak_activation_bytes",
+    "peak activation": "peak_activation_bytes", "memory while running": "run_memory_bytes",
+    "run memory": "run_memory_bytes", "macs": "macs", "parameters": "params", "params": "params",
+    "speed up": "speedup", "speedup": "speedup", "measured speed up": "speedup", "measured speedup": "speedup",
+    "predicted speed up": "predicted_speedup", "predicted speedup": "predicted_speedup",
+    "accuracy": "accuracy", "validation accuracy": "validation_accuracy", "agreement": "agreement",
+    "agreement with the original": "agreement", "top 5 accuracy": "top5", "mean iou": "miou",
+    "divergence from the original": "kl_divergence", "error of the outputs": "logit_error",
+}  # fmt: skip
+_CHANGE = "change of "
 
 
 @dataclass(frozen=True)
@@ -57,6 +95,16 @@ def read_limits(text: str | None) -> tuple[Limit, ...]:
     return tuple(_read(part) for part in re.split(r"\s+and\s+|\s*&\s*", text.strip()))
 
 
+def named(text: str) -> str:
+    """The column that is meant: `latency` and `Latency` are `latency_ms`; other names stay as they are."""
+    plain = " ".join(text.replace("_", " ").replace("-", " ").casefold().split())
+    if plain in _NAMES:
+        return _NAMES[plain]
+    if plain.startswith(_CHANGE):  # a paired difference, of a metric of the user's own too
+        return f"{named(text.strip()[len(_CHANGE) :])}_change"
+    return text.strip()
+
+
 def write_limits(limits: Sequence[Limit]) -> str:
     """The text that `read_limits` reads."""
     return " and ".join(map(str, limits))
@@ -78,11 +126,41 @@ def with_bound(limits: Sequence[Limit], bound: Limit, value: float | None) -> tu
 
 
 def _read(text: str) -> Limit:
-    match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([-+.\deE]+)\s*", text)
+    match = _LIMIT.fullmatch(text)
+    if not match:
+        raise BadValue(
+            f"The limit {text.strip()!r} cannot be read. Write a column, a comparison and a number: 'accuracy >= 92 %'."
+        )
+    column, comparison, number, unit = named(match["column"]), match["comparison"], match["number"], match["unit"]
+    value = float(Decimal(repr(_number(text, number))) * Decimal(repr(_factor(text, column, unit))))  # 92 % is 0.92
+    if column.removeprefix("validation_") in _SHARES - {"logit_error"} and not unit and 2 < value <= 100:
+        raise BadValue(
+            f"The limit {text.strip()!r} asks for a share of more than 1. For {value:g} % write {value:g} %."
+        )
+    return Limit(column, _WRITTEN.get(comparison, comparison), value)
+
+
+def _number(text: str, number: str) -> float:
     try:
-        value = float(match.group(3)) if match else math.nan
+        value = float(number.replace(",", "").replace("−", "-"))
     except ValueError:  # such as 1.2.3
         value = math.nan
-    if match and math.isfinite(value):
-        return Limit(match.group(1), match.group(2), value)
-    raise BadValue(f"The limit {text!r} cannot be read. Write a column, a comparison and a number: 'accuracy >= 0.92'.")
+    if not math.isfinite(value):
+        raise BadValue(f"The limit {text.strip()!r} cannot be read: {number!r} is no number.")
+    return value
+
+
+def _factor(text: str, column: str, unit: str) -> float:
+    known = _units(column) | {"": 1.0}
+    wanted = unit.lower().replace("\u03bc", "\u00b5")  # the Greek letter for the sign of a millionth
+    if wanted not in known:
+        takes = ", ".join(filter(None, known))
+        raise BadValue(f"The limit {text.strip()!r} has the unit {unit!r}, which {column} has not. It takes {takes}.")
+    return known[wanted]
+
+
+def _units(column: str) -> dict[str, float]:
+    """What a number of this column may be followed by, and what it stands for in the frame's unit."""
+    if column.removeprefix("validation_") in _SHARES:
+        return {"%": 0.01}
+    return next((units for end, units in _BY_SUFFIX.items() if column.endswith(end)), {"%": 0.01})

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+import uuid
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from workbench.errors import Cancelled
 from workbench.jobs import Job
 
 T = TypeVar("T")
+_EVERY = 0.3  # seconds from one drawing in a notebook to the next
+_WIDTH = 24  # characters of its bar
 
 
 def follow(job: Job[T], progress: Callable[[float, str], None] | bool) -> T:
     """Wait for a job; show a bar (True), nothing (False), or call a function with (fraction, stage).
 
+    In a notebook the bar is one output that is replaced, so that an executed one keeps a single line.
+
     An interrupt (Ctrl-C, the notebook's stop button) cancels the job.
     """
     try:
         if progress is True:
-            return _bar(job)
+            return _bar(job) if _notebook() is None else _line(job, _notebook())
         if callable(progress):
             listener = progress
             job.on_change(lambda j: listener(j.progress.fraction, j.progress.stage))
@@ -27,6 +33,40 @@ def follow(job: Job[T], progress: Callable[[float, str], None] | bool) -> T:
     except KeyboardInterrupt:
         job.cancel()
         raise Cancelled("Interrupted. Variants finished before are kept.") from None
+
+
+def _notebook() -> Any:
+    """What publishes a notebook's outputs, where one runs this; whoever runs it has imported IPython."""
+    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell.display_pub if getattr(shell, "kernel", None) is not None else None
+
+
+def _line(job: Job[T], publisher: Any) -> T:
+    """Follow a job in one output. A terminal's control codes would be kept there, frame after frame."""
+    name, shown = uuid.uuid4().hex, ""
+
+    def show(text: str) -> None:
+        nonlocal shown
+        if text != shown:
+            publisher.publish({"text/plain": text}, transient={"display_id": name}, update=bool(shown))
+            shown = text
+
+    try:
+        while not job.done:
+            show(_drawn(job))
+            try:
+                job.result(timeout=_EVERY)
+            except TimeoutError:
+                continue
+        return job.result()
+    finally:
+        show(f"{job.name}: {job.state if job.done else 'interrupted'}, {job.progress.seconds:.0f} s")
+
+
+def _drawn(job: Job[T]) -> str:
+    full = round(_WIDTH * job.progress.fraction)
+    bar = "█" * full + "░" * (_WIDTH - full)
+    return f"{job.name} {bar} {100 * job.progress.fraction:.0f} % {job.progress.stage}"
 
 
 def _bar(job: Job[T]) -> T:

@@ -32,7 +32,7 @@ def check_rewritten(
     before, after = modules
     if is_lossless(sketch):
         with torch.no_grad():
-            require_equal(step.expression(), *(_running(module) for module in (before, after)), [inputs])
+            require_equal(step.expression(), _running(before), _running(after), [inputs])
     found, told = trace(after, _one(inputs)).totals, sketch.network.totals
     if sketch.exact and (found.macs, found.params) != (told.macs, told.params):
         report.note(

@@ -105,6 +105,11 @@ class Study(Examination, Keeping):
             return list(self._variants.values())
 
     @property
+    def kept(self) -> str:
+        """Where it is kept, as its user knows the place; "" where it goes at exit."""
+        return "" if self._temporary is not None else shown(self.path)
+
+    @property
     def baseline(self) -> Variant:
         """The original network, measured on first use."""
         return self.run(Recipe())
@@ -188,15 +193,17 @@ class Study(Examination, Keeping):
 
     def _work(self, recipe: Recipe, folder: Path, report: Reporter) -> Variant:
         unfinished = self.path / "unfinished" / self.id_of(recipe)
+        rewritten, lowered = build.shares(recipe)
         module = build.rewrite(
-            self.model, recipe, self.data, report.part(0.0, 0.4), recalibrate=self.recalibrate, folder=unfinished
+            self.model, recipe, self.data, report.part(0.0, rewritten), recalibrate=self.recalibrate, folder=unfinished
         )
-        artefact = build.lower(module, self.model, recipe, self.data, folder / "model.onnx", report.part(0.4, 0.55))
+        part = report.part(rewritten, lowered)
+        artefact = build.lower(module, self.model, recipe, self.data, folder / "model.onnx", part)
         state = folder / "model.safetensors"
         save_variant(module, self.model, state, recipe=recipe.to_json())
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
-        estimates, samples = measure(artefact, baseline, self.data, report.part(0.55, 1.0), self.metric)
+        estimates, samples = measure(artefact, baseline, self.data, report.part(lowered, 1.0), self.metric)
         estimates |= changes(samples, original.samples if original else None)
         network = build.network_of(module, self.model, recipe)
         estimates |= predict(network, self.model.network)

@@ -78,6 +78,10 @@ def scope_by_a_layer_and_take_it_back(page: Any) -> None:
     expect(page.locator(".t-code")).to_contain_text(f"layers='{name}'")
     page.locator(".t-form-yaml").click()
     expect(page.locator(".t-code")).to_contain_text(f"layers: {name}")
+    page.keyboard.press("Control+z")  # the focus is on a control of another region
+    expect(page.locator(".t-scope")).to_contain_text("every layer")
+    page.keyboard.press("Control+Shift+Z")
+    expect(page.locator(".t-scope")).to_contain_text("1 layer alone")
     page.locator(".t-undo").click()
     expect(page.locator(".t-scope")).to_contain_text("every layer")
     expect(page.locator(".t-code")).not_to_contain_text("layers")
@@ -103,15 +107,47 @@ def a_wrong_value_is_a_sentence(page: Any) -> None:
     expect(page.locator(".t-status")).to_contain_text("Not done")
     expect(page.locator(".t-status")).not_to_contain_text("Traceback")
     expect(typed).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".t-run")).to_be_disabled()
     typed.fill(right)
     typed.press("Enter")
     expect(typed).not_to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".t-status")).not_to_contain_text("Not done")
+
+
+def nothing_lies_over(page: Any, control: Any) -> None:
+    """Wherever a control stands in the window, a click in its middle reaches it."""
+    for block in ("start", "center", "end"):
+        control.evaluate("(node, block) => node.scrollIntoView({block})", block)
+        hit = control.evaluate(
+            "node => { const box = node.getBoundingClientRect(); return node.contains("
+            "document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"
+        )
+        assert hit, f"something lies over {control} at the {block} of the window"
+
+
+def name_it_and_say_why(page: Any) -> None:
+    """A name, tags and a note of the chosen variant, and its own name back."""
+    from playwright.sync_api import expect
+
+    chosen = page.locator("tr.t-variant.wb-selected")
+    page.locator(".t-label summary").click()
+    page.locator(".t-label-name").fill("half the ranks")
+    page.locator(".t-label-name").press("Enter")
+    expect(chosen).to_contain_text("half the ranks")
+    page.locator(".t-label-tags").fill("best")
+    page.locator(".t-label-tags").press("Tab")
+    expect(page.locator(".t-tags")).to_have_text("best")
+    page.locator(".t-label-name").fill("")
+    page.locator(".t-label-name").press("Enter")
+    expect(chosen).to_contain_text("SVD 0.4")
+    page.locator(".t-label summary").click()
 
 
 def run_the_recipe(page: Any) -> None:
     """The original and the variant arrive, in the table and as marks of the chart."""
     from playwright.sync_api import expect
 
+    nothing_lies_over(page, page.locator(".t-run"))
     page.locator(".t-run").click()
     expect(page.locator(".t-job[data-state=running] [role=progressbar]").first).to_be_visible()
     chosen = page.locator("tr.t-variant.wb-selected")
@@ -165,7 +201,7 @@ def drag_a_limit(page: Any) -> None:
     page.mouse.move(box["x"] + 12, box["y"] - 60, steps=6)
     page.mouse.up()
     expect(typed).to_have_value(re.compile(r"^accuracy >= 0\.\d+$"))
-    expect(page.locator("#wb-limit-said")).to_contain_text("within the limits")
+    expect(page.locator(".t-limit-said")).to_contain_text("within the limits")
     dragged = typed.input_value()
     rule.focus()
     page.keyboard.press("ArrowUp")
@@ -192,7 +228,7 @@ def limit_and_compare(page: Any) -> None:
     expect(page.locator("tr.t-variant.wb-grey")).to_have_count(count)
     expect(page.locator(".t-chart svg .points_marks path")).to_have_count(count)
     page.locator(".t-limit").fill("accuracy is good")
-    expect(page.locator("#wb-limit-said")).to_contain_text("cannot be read")
+    expect(page.locator(".t-limit-said")).to_contain_text("cannot be read")
     page.locator(".t-limit").fill("")
     expect(page.locator("tr.t-variant.wb-grey")).to_have_count(0)
     page.locator(".t-compare").select_option(label="original")
@@ -273,6 +309,7 @@ def whole(page: Any, folder: Path) -> None:
         switch_off_and_on,
         a_wrong_value_is_a_sentence,
         run_the_recipe,
+        name_it_and_say_why,
         select_in_chart_and_table,
         look_at_the_other_charts,
         drag_a_limit,

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+import workbench as wb
+from workbench.build import shares
 from workbench.errors import BadValue, Cancelled
-from workbench.jobs import Gate, Job, Reporter
+from workbench.jobs import Gate, Job, Pace, Reporter
 from workbench.progress import follow
 
 
@@ -127,3 +129,48 @@ def test_a_job_cannot_wait_for_itself() -> None:
     ready.set()
     with pytest.raises(BadValue, match="own result"):
         box[0].result(5)
+
+
+def told(stages: list[tuple[float, float]]) -> list[tuple[float, float | None]]:
+    """(what is left, what a pace says of it), half a second after another, of stages (seconds, share of progress)."""
+    pace, total, found = Pace(), sum(seconds for seconds, _ in stages), []
+    for n in range(1, round(2 * total)):
+        time_left, fraction = n / 2, 0.0
+        for seconds, share in stages:
+            fraction += share * min(1.0, time_left / seconds)
+            time_left = max(0.0, time_left - seconds)
+        found.append((total - n / 2, pace.left(n / 2, fraction)))
+    return found
+
+
+def test_even_work_tells_how_long_it_takes_once_it_has_gone_on_for_a_moment() -> None:
+    says = told([(60.0, 1.0)])
+    assert all(said is None for left, said in says if left > 56)
+    assert all(said == pytest.approx(left) for left, said in says if left <= 56)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [(0.5, 0.55), (300.0, 0.45)],  # two quick ones, then training
+        [(12.0, 0.1), (1.0, 0.3), (18.0, 0.6)],
+        [(3.0, 0.5), (100.0, 0.1), (5.0, 0.4)],
+    ],
+)
+def test_quick_stages_promise_nothing_for_slow_ones(stages: list[tuple[float, float]]) -> None:
+    says = [(left, said) for left, said in told(stages) if said is not None]
+    assert all(said >= left / 2 for left, said in says)
+
+
+def test_nothing_is_left_of_work_that_is_done() -> None:
+    assert Pace().left(30.0, 1.0) is None
+
+
+def test_progress_is_shared_out_by_what_the_steps_take() -> None:
+    assert shares(wb.Recipe())[0] == 0  # nothing is rewritten
+    one, ten = (shares(wb.Prune(ratio=0.5) | wb.Finetune(epochs=n))[0] for n in (1, 10))
+    assert 0 < one < ten < 1
+    assert ten / (1 - ten) == pytest.approx((4 + 300) / (4 + 30) * one / (1 - one))  # epochs are what they are
+    for recipe in (wb.Recipe(), wb.QAT().recipe(), wb.Tucker(0.5) | wb.Quantize("int8")):
+        rewritten, lowered = shares(recipe)
+        assert 0 <= rewritten < lowered < 1

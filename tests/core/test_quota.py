@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from workbench import quota
 from workbench.errors import BadValue, OverQuota
-from workbench.jobs import Job, Progress, Reporter
+from workbench.jobs import Job, Reporter
 from workbench.quota import Quota
 from workbench.storage import Storage
 
@@ -64,12 +64,6 @@ def test_a_job_that_takes_too_long_ends_with_a_sentence(monkeypatch: pytest.Monk
 
 def test_a_job_of_one_s_own_machine_has_no_limit() -> None:
     assert Job(lambda report: report(0.5, "working")).result(timeout=5) is None
-
-
-def test_the_time_left_follows_the_pace() -> None:
-    assert Progress(0.25, "", 30.0).seconds_left == pytest.approx(90)
-    assert Progress(0.01, "", 30.0).seconds_left is None  # too early to tell
-    assert Progress(1.0, "", 30.0).seconds_left is None
 
 
 def test_no_more_is_stored_than_a_visitor_may(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -197,3 +197,14 @@ def test_bad_requests(study: wb.Study, bench: Bench) -> None:
     other = wb.Study(varied_model(), varied_data(600))
     with pytest.raises(BadValue, match="not a variant of this study"):
         other.diagnose(study.run(broken("conv1"), progress=False))
+
+
+def test_no_layer_is_blamed_where_too_few_can_be_compared() -> None:
+    study = wb.Study(varied_model(), varied_data(60))
+    pruned = study.run(wb.PruneChannels(ratio=0.5, round_to=2), progress=False)
+    found = study.diagnose(pruned, progress=False)
+    known = {one.layer for one in found.errors if not np.isnan(one.own_sqnr_db)}
+    # Every convolution and the head gives or reads fewer channels, so none has an error of its own to compare.
+    assert len(known) < len(found.errors) / 2
+    assert f"Only {len(known)} of {len(found.errors)} layers can be compared" in str(found)
+    assert "adds the most error of its own" not in str(found)

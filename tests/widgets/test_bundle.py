@@ -54,3 +54,9 @@ def test_the_page_s_own_files_are_built_from_these_sources() -> None:
     assert (STATIC / "page.js").read_text().startswith(f"/* sources {version.group(1)} */")
     for name in ("page.css", "index.html"):
         assert (STATIC / name).read_bytes() == (SOURCES / "src" / "page" / name).read_bytes()
+
+
+def test_no_element_has_an_id_that_a_second_screen_on_the_page_would_share() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (WIDGETS / "js" / "src").rglob("*.js")]
+    fixed = [found for text in sources for found in re.findall(r'\b(?:id|for)=(?:"[^"$]+"|\w+)', text)]
+    assert fixed == []

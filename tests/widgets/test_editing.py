@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import workbench as wb
 from workbench.errors import BadValue
 from workbench_widgets import editing
-from workbench_widgets.store import State
+from workbench_widgets.store import Message, State
 
 PRUNE, HALF, EIGHT = wb.Prune(0.5), wb.Quantize("fp16"), wb.Quantize("int8")
 
@@ -71,3 +73,13 @@ def test_a_bad_value_leaves_the_recipe_and_says_where() -> None:
     assert now.recipe.steps == (PRUNE,)
     assert now.problem is not None
     assert (now.problem.step, now.problem.setting, now.problem.text) == (0, "ratio", "50")
+
+
+def test_what_was_said_of_the_recipe_before_does_not_stay_beside_the_next() -> None:
+    failed = replace(state(PRUNE), message=Message("It failed.", "error"))
+    assert editing.add(failed, EIGHT).message == Message()
+    assert editing.undo(replace(editing.add(state(), PRUNE), message=failed.message)).message == Message()
+    assert editing.set_value(failed, (0, "ratio"), PRUNE.ratio, final=True).message == Message()  # as it was
+    assert editing.focus(failed, 0).message == failed.message
+    busy = replace(failed, message=Message("Running.", "busy"))
+    assert editing.add(busy, EIGHT).message == busy.message

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 from driving import act, until, view
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny import pixels
 
 import workbench as wb
@@ -111,19 +112,26 @@ def test_a_path_is_opened_here_and_never_on_a_published_page(
     assert models(screen.store.state)["others"]["paths"] is False
 
 
+def described(exported: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors of an exported file, and what it says of its network."""
+    with safe_open(exported, "pt") as file:
+        return load_file(exported), json.loads(file.metadata()["structure"])
+
+
 def test_an_uploaded_file_reads_no_other_file_of_this_machine(exported: Path, tmp_path: Path) -> None:
     crafted = tmp_path / "crafted.safetensors"
-    save_file({"w": torch.zeros(1)}, crafted, {"source": str(exported), "structure": "{}"})
+    tensors, structure = described(exported)
+    save_file(tensors, crafted, {"source": str(exported), "structure": json.dumps(structure)})
     with pytest.raises(BadFile, match="no network that is known by name"):
         Gallery().open(crafted, uploaded=True)
 
 
-def test_a_description_of_huge_layers_is_refused_before_they_are_made(tmp_path: Path) -> None:
-    huge = {"type": "Conv2d", "arguments": {"in_channels": 10**6, "out_channels": 10**6, "kernel_size": [9, 9]}}
+def test_a_description_of_huge_layers_is_refused_before_they_are_made(exported: Path, tmp_path: Path) -> None:
     crafted = tmp_path / "huge.safetensors"
-    metadata = {"source": "fashion-vgg", "structure": json.dumps({"features.0": huge})}
-    save_file({"w": torch.zeros(1)}, crafted, metadata)
-    with pytest.raises(BadFile, match="do not fit each other"):
+    tensors, structure = described(exported)
+    structure["layers"]["stem.0"]["arguments"] |= {"out_channels": 10**6, "kernel_size": [10**4, 10**4]}
+    save_file(tensors, crafted, {"source": "fashion-mobilenet", "structure": json.dumps(structure)})
+    with pytest.raises(BadFile, match=r"(?s)do not fit the architecture.*stem\.0\.weight"):
         Gallery().open(crafted, uploaded=True)
 
 
@@ -181,3 +189,34 @@ def test_collections_that_are_not_installed_say_how(monkeypatch: pytest.MonkeyPa
     assert zoos["timm"]["installed"]
     assert not zoos["torchvision"]["installed"]
     assert "pip install" in zoos["torchvision"]["command"]
+
+
+def test_data_of_another_shape_are_refused_for_this_model_and_wait_for_one_that_takes_them(
+    screen: Screen, tmp_path: Path
+) -> None:
+    np.savez_compressed(
+        tmp_path / "colour.npz",
+        train_images=np.zeros((20, 8, 8, 3), np.uint8), train_labels=np.arange(20) % 5,
+        test_images=np.ones((10, 8, 8, 3), np.uint8), test_labels=np.arange(10) % 5,
+    )  # fmt: skip
+    before = screen.store.state
+    send(screen, "colour.npz", (tmp_path / "colour.npz").read_bytes())
+    said = until(lambda: view(screen, "status")["kind"] == "error" and view(screen, "status")["text"], "a sentence")
+    assert "3\u00a0×\u00a08\u00a0×\u00a08" in said and "1\u00a0×\u00a028\u00a0×\u00a028" in said
+    assert screen.store.state.study is before.study  # nothing was taken away
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 5))
+    screen.session.opening._added(screen.session.opening._gallery.add(wb.load(net, example=torch.zeros(1, 3, 8, 8))))
+    study = until(lambda: screen.store.state.study, lambda: view(screen, "status"))
+    assert study.data.name == "colour"
+    act(screen, "models", "choose", name="fashion-mobilenet")
+    until(lambda: screen.store.state.study is before.study, lambda: view(screen, "status"))
+
+
+def test_a_model_that_cannot_be_shown_leaves_the_visitor_where_they_were(screen: Screen) -> None:
+    before = screen.store.state
+    act(screen, "models", "choose", name="no-such-model")
+    until(lambda: view(screen, "status")["kind"] == "error", lambda: view(screen, "status"))
+    now = screen.store.state
+    assert (now.model, now.study, now.selected) == (before.model, before.study, before.selected)
+    assert not view(screen, "models")["busy"]
+    assert "no-such-model" in view(screen, "status")["text"]

@@ -64,7 +64,10 @@ def test_a_step_moves_the_prediction_before_anything_runs(screen: Screen) -> Non
 def test_latency_and_size_are_predicted_and_the_chart_moves_ahead_of_the_table(screen: Screen, study: Study) -> None:
     act(screen, "recipe", "add", name="SVD")
     act(screen, "recipe", "set", index=0, name="rank", value=0.2)
-    forecast = until(lambda: (found := screen.store.state.forecast) and found.recipe.steps and found, "the forecast")
+    recipe = screen.store.state.recipe
+    forecast = until(
+        lambda: (found := screen.store.state.forecast) and found.recipe == recipe and found, "the forecast"
+    )
 
     def drawn() -> list[float]:
         return [row["after"] for row in view(screen, "layers")["chart"]["rows"]]

@@ -1,4 +1,4 @@
-"""Headlines: differences with their own intervals, and what shrinks most is named."""
+"""How differences read: with their own intervals, one way to write a ratio, and what shrinks most is named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workbench.estimate import Estimate, exact, paired_change
 from workbench.measure.wording import accuracy, lost, points, speed
 from workbench.recipe import Recipe
 from workbench.variant import Variant
-from workbench_widgets.words import times, verdict
+from workbench_widgets.words import change, times, verdict
 
 
 def variant(**changed: Estimate) -> Variant:
@@ -50,15 +50,6 @@ def test_agreement_is_in_the_headline_of_data_without_labels() -> None:
     assert "97.30 % of its answers are the original's (96.50 to 98.00)" in said
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [(100, 100, "same"), (10000, 10001, "almost the same"), (100, 50, "2.00× less"), (100, 110, "1.10× more")],
-)
-def test_a_cost_that_rounds_to_no_change_is_not_called_more(before: float, after: float, said: str) -> None:
-    assert times(before, after)[0] == said
-    assert bool(times(before, after)[1]) == ("×" in said)
-
-
 def test_losses_and_gains() -> None:
     assert points(Estimate(-0.0, -0.00001, 0.00001)) == "0.00 points (0.00 to 0.00)"
     assert accuracy(Estimate(0.01, 0.005, 0.015)) == "1.00 points more accurate (0.50 to 1.50)"
@@ -66,3 +57,38 @@ def test_losses_and_gains() -> None:
     assert lost(Estimate(-0.01, -0.015, -0.005), "accuracy") == "gains 1.00 points of accuracy (0.50 to 1.50)"
     assert speed(Estimate(0.5, 0.4, 0.8)) == "2.00× slower than the original (1.25 to 2.50)"
     assert speed(Estimate(1.02, 0.97, 1.07), "fp16").startswith("speed not distinguishable from that of fp16")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said", "trend"),
+    [
+        (200.0, 100.0, "2.00× less", "wb-better"),
+        (100.0, 200.0, "2.00× more", "wb-worse"),
+        (100.0, 100.0, "same", ""),
+        (1000.0, 1004.0, "about the same", ""),
+        (1004.0, 1000.0, "about the same", ""),
+        (10000.0, 10001.0, "about the same", ""),
+        (100.0, 110.0, "1.10× more", "wb-worse"),
+        (1000.0, 1006.0, "1.01× more", "wb-worse"),
+        (100.0, 0.0, "none left", "wb-better"),
+        (0.0, 5.0, "none before", ""),
+        (0.0, 0.0, "same", ""),
+    ],
+)
+def test_a_cost_before_and_after(before: float, after: float, said: str, trend: str) -> None:
+    assert times(before, after) == (said, trend)
+    assert change("run_memory_bytes", exact(before), exact(after)) == (said, trend)
+
+
+def test_what_reads_as_one_is_never_coloured() -> None:
+    for per_mille in range(900, 1100):
+        said, trend = times(1000.0, float(per_mille))
+        assert "1.00×" not in said
+        assert (trend == "") == ("×" not in said)
+
+
+def test_figures_of_merit_are_differences_without_a_judgement() -> None:
+    assert change("accuracy", exact(0.90), exact(0.87)) == ("−3.00 points", "")
+    assert change("psnr", exact(30.0), exact(31.5)) == ("+1.5", "")
+    assert change("kl_divergence", exact(0.0), exact(0.002)) == ("+0.0020", "")
+    assert change("speedup", exact(1.0), exact(1.5)) == ("1.50×", "")

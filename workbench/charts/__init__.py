@@ -5,7 +5,7 @@ and a dark page. Colours are Okabe and Ito's (2008), and every group differs in 
 """
 
 from workbench.charts import _jsonschema  # noqa: F401  # first: it leads Altair's own import of jsonschema
-from workbench.charts.columns import COLUMNS, Column, column, lower
+from workbench.charts.columns import COLUMNS, Column, check_columns, column, drawable, lower
 from workbench.charts.devices import devices
 from workbench.charts.diagnosis import flips, layer_errors, png
 from workbench.charts.layers import LAYERS, cost_by_layer, cost_rows, cost_summary
@@ -16,8 +16,9 @@ from workbench.charts.rows import records
 from workbench.charts.variants import points, speedup, speedup_points, summary, tradeoff
 
 __all__ = [
-    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "column", "competing", "cost_by_layer",
-    "cost_rows", "cost_summary", "devices", "flips", "layer_errors", "lineage", "lineage_points",
-    "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points", "parallel_summary", "png",
-    "points", "records", "roles", "speedup", "speedup_points", "steps_of", "summary", "tradeoff",
+    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "check_columns", "column", "competing",
+    "cost_by_layer", "cost_rows", "cost_summary", "devices", "drawable", "flips", "layer_errors", "lineage",
+    "lineage_points", "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points",
+    "parallel_summary", "png", "points", "records", "roles", "speedup", "speedup_points", "steps_of", "summary",
+    "tradeoff",
 ]  # fmt: skip

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pandas.api.types import is_numeric_dtype
 
 from workbench.errors import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -22,8 +28,8 @@ class Column:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def number(self, value: float) -> str:
-        """The value in this column's unit, without it: `80.52`."""
-        return format(value / self.scale, self.format)
+        """The value in this column's unit, without it: `80.52`, and the minus as a reader expects it."""
+        return format(value / self.scale, self.format).replace("-", "−")
 
     def text(self, value: float) -> str:
         """The value with its unit: `80.52 M`."""
@@ -40,6 +46,8 @@ COLUMNS: dict[str, Column] = {
     "agreement": Column("Agreement with the original", "%", 0.01),
     "top5": Column("Top-5 accuracy", "%", 0.01),
     "miou": Column("Mean IoU", "%", 0.01),
+    "kl_divergence": Column("Divergence from the original", "nats", 1.0, ",.4f"),
+    "logit_error": Column("Error of the outputs", "%", 0.01),
     "latency_ms": Column("Latency", "ms, batch 1", 1.0, ",.3f"),
     "macs": Column("MACs", "M", 1e6),
     "params": Column("Parameters", "k", 1e3, ",.1f"),
@@ -56,10 +64,34 @@ COLUMNS: dict[str, Column] = {
 
 
 def column(name: str) -> Column:
-    """How the column of this name is shown. Raises `UnknownName`."""
-    if name not in COLUMNS:
-        raise unknown("column", name, COLUMNS)
-    return COLUMNS[name]
+    """How the column of this name is shown; a metric of the user's own is shown by its name."""
+    if name in COLUMNS:
+        return COLUMNS[name]
+    if name.endswith("_change"):  # a paired difference from the original
+        of = column(name.removesuffix("_change"))
+        unit = "points" if of.unit == "%" else of.unit
+        return replace(of, label=f"Change of {lower(of.label)}", unit=unit, format=f"+{of.format}")
+    base = name.removeprefix("validation_")
+    if base in COLUMNS:
+        return replace(COLUMNS[base], label=f"Validation {lower(COLUMNS[base].label)}")
+    return Column(name.replace("_", " ").capitalize(), format=",.4g")
+
+
+def drawable(frame: pd.DataFrame) -> list[str]:
+    """The columns that hold a figure: those of `COLUMNS` first, then metrics of the user's own."""
+    others = (str(name) for name in frame if name not in COLUMNS and f"{name}_low" in frame)
+    return [name for name in (*COLUMNS, *others) if name in frame and _holds_figures(frame[name])]
+
+
+def check_columns(frame: pd.DataFrame, *names: str) -> None:
+    """Raise `UnknownName` for a name that is neither described nor a figure of the frame."""
+    for name in names:
+        if name not in COLUMNS and (name not in frame or (len(frame) and not is_numeric_dtype(frame[name]))):
+            raise unknown("column", name, drawable(frame) or COLUMNS)
+
+
+def _holds_figures(values: pd.Series[Any]) -> bool:
+    return is_numeric_dtype(values) and bool(values.notna().any())
 
 
 def lower(label: str) -> str:

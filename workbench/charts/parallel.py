@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from workbench.charts.columns import column, lower
+from workbench.charts.columns import check_columns, column, lower
 from workbench.charts.marks import FRONT, LINE, ORIGINAL, check_frame, data, flag, legend, numbers, roles, texts
 from workbench.pareto import more_is_better
 
@@ -23,8 +23,9 @@ def parallel(
     """One line a variant over one axis a column, lying beneath one another; the better a figure, the further right.
 
     An axis ends at the worst and the best figure that there is. Groups, pale and hollow marks and the parameter
-    `selected` are those of `tradeoff`; the Pareto front is that of `x` and `y`. `columns` are those of `PARALLEL`
-    that hold a figure, unless others are named. A figure that is missing leaves its axis out of the line.
+    `selected` are those of `tradeoff`; the Pareto front is that of `x` and `y`. `columns` are `y` and
+    those of `PARALLEL` that hold a figure, unless others are named. A figure that is missing leaves its axis out of
+    the line.
 
     Raises: `UnknownName` for a column that has no description.
     """
@@ -68,11 +69,10 @@ def _lines(values: alt.Chart, across: alt.X, up: alt.Y) -> list[alt.Chart]:
     ]
 
 
-def parallel_columns(frame: pd.DataFrame, columns: Sequence[str] = ()) -> list[str]:
-    """Those of `columns`, or of `PARALLEL`, that hold a figure. Raises: `UnknownName` as `parallel`."""
-    for name in columns:
-        column(name)
-    wanted = columns or PARALLEL
+def parallel_columns(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = "accuracy") -> list[str]:
+    """Those of `columns`, or `y` and those of `PARALLEL`, that hold a figure. Raises: `UnknownName` as `parallel`."""
+    check_columns(frame, *columns)
+    wanted = columns or dict.fromkeys((y, *PARALLEL))
     return [name for name in wanted if name in frame and frame[name].notna().any()]
 
 
@@ -82,7 +82,7 @@ def parallel_points(
     """The rows of `parallel`: of kind `axis`, one a column with the texts at its ends; of kind `value`, the marks."""
     check_frame(frame)
     table = frame.reset_index(drop=True)
-    names = parallel_columns(table, columns)
+    names = parallel_columns(table, columns, y)
     if not names:
         return pd.DataFrame(columns=list(_COLUMNS))
     common = pd.DataFrame({
@@ -94,9 +94,9 @@ def parallel_points(
     return pd.concat([pd.DataFrame(axes), *values], ignore_index=True).reindex(columns=list(_COLUMNS))
 
 
-def parallel_summary(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
+def parallel_summary(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = "accuracy") -> str:
     """The chart in words, for a reader who cannot see it."""
-    names = parallel_columns(frame, columns)
+    names = parallel_columns(frame, columns, y)
     if not names:
         return "All figures: nothing measured yet."
     count = "one variant" if len(frame) == 1 else f"{len(frame)} variants"

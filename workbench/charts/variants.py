@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from workbench.charts.columns import COLUMNS, column, lower
+from workbench.charts.columns import check_columns, column, drawable, lower
 from workbench.charts.marks import (
     FRONT,
     LINE,
@@ -52,7 +52,7 @@ def tradeoff(
     Rows without a measurement of `x` or `y` are left out. The parameter `selected` holds the `id` of the
     variant to stand out.
 
-    Raises: `UnknownName` for a column that is not in `COLUMNS` or not in a frame that has rows.
+    Raises: `UnknownName` for a column that is no figure, or that a frame with rows lacks.
     """
     rows = points(frame, x, y, size)
     across, up = _axes(x, y, [_scale(axis in log) for axis in "xy"])
@@ -109,10 +109,10 @@ def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
 def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.DataFrame:
     """The drawable rows under names that do not depend on the axes, in the units of the axes. Raises as `tradeoff`."""
     check_frame(frame)
-    for name in (x, y, size):
-        column(name)
-        if len(frame) and name not in frame and name != size:
-            raise unknown("column", name, (known for known in COLUMNS if known in frame))
+    check_columns(frame, x, y, size)
+    for name in (x, y):
+        if len(frame) and name not in frame:
+            raise unknown("column", name, drawable(frame))
     table = frame.reset_index(drop=True)
     points = pd.DataFrame({"id": texts(table, "id"), "name": texts(table, "name")}, index=table.index)
     for axis, name in (("x", x), ("y", y)):
@@ -124,8 +124,8 @@ def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.Data
     points["size"] = area.fillna(area.median()).fillna(1.0)
     points["feasible"] = flag(table, "feasible", True)
     points["elsewhere"] = flag(table, "elsewhere", False)
-    drawable = np.isfinite(points["x"]) & np.isfinite(points["y"])
-    points = pd.DataFrame(points[drawable])
+    known = np.isfinite(points["x"]) & np.isfinite(points["y"])
+    points = pd.DataFrame(points[known])
     kept = table.loc[points.index]
     points["role"] = roles(kept, x, y)
     points["on_front"] = on_front(kept, x, y)
@@ -164,7 +164,6 @@ def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups:
     stroke = alt.Stroke("role:N", title=None, scale=colour["scale"], legend=None)
     bars = base.mark_rule(strokeWidth=1.5)
     chosen = base.transform_filter("datum.id == selected")
-    named = base.transform_filter(f"datum.id == selected || datum.role == '{ORIGINAL}'")
     ring = chosen.mark_point(shape="circle", size=900, strokeWidth=2, filled=False, color=groups[ORIGINAL][0])
     area = alt.Size("size:Q", scale=alt.Scale(range=[70, 420], zero=True), legend=None)
     marks = base.mark_point(strokeWidth=1.6, cursor="pointer").properties(name="points")
@@ -175,10 +174,30 @@ def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups:
         bars.encode(x=across, y=alt.Y("y_low:Q"), y2="y_high:Q", color=colour, opacity=pale),
         ring.encode(x=across, y=up),
         marks.encode(x=across, y=up, tooltip=_tooltip(across, up, size), **look),
-        named.mark_text(dy=-20, fontWeight=600, limit=260).encode(x=across, y=up, text="name:N"),
+        _names(base).encode(x=across, y=up, text="name:N"),
     ]
     chart = alt.LayerChart(layer=layers, width="container", height=_HEIGHT)
     return chart.add_params(alt.param(name="selected", value=""))
+
+
+def _names(base: alt.Chart) -> alt.Chart:
+    """The names of the chosen variant and of the original: above the higher mark and below the other, never across."""
+    chosen, original = "datum.id == selected", f"datum.role == '{ORIGINAL}'"
+    named = (
+        base.transform_calculate(y_chosen=f"{chosen} ? datum.y : null", y_original=f"{original} ? datum.y : null")
+        .transform_joinaggregate(chosen_at="max(y_chosen)", original_at="max(y_original)")
+        .transform_filter(f"{chosen} || {original}")
+        .transform_calculate(other=f"{chosen} ? datum.original_at : datum.chosen_at")
+    )
+    higher = f"!isValid(datum.other) || datum.y > datum.other || (datum.y == datum.other && {chosen})"
+    share = "scale('x', datum.x) / width"
+    text: alt.Chart = named.mark_text(
+        dy=alt.ExprRef(f"{higher} ? -20 : 24"),
+        align=alt.ExprRef(f"{share} > 0.8 ? 'right' : {share} < 0.2 ? 'left' : 'center'"),
+        fontWeight=600,
+        limit=260,
+    )
+    return text
 
 
 def _tooltip(across: alt.X, up: alt.Y, size: str) -> list[alt.Tooltip]:

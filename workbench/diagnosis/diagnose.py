@@ -107,7 +107,7 @@ class Diagnosis:
         worst = max(self.prefixes[1:], key=lambda one: one.drop.value, default=None)
         if worst is not None and len(self.prefixes) > 2 and worst.drop.low > 0:
             lines.append(f"Most of it goes with {worst.step}: {worst.drop.value:.2%}.")
-        lines.extend(_noisiest(self.errors))
+        lines.extend(self._noisiest())
         if self.answers is not None:
             lines.extend(_worst_class(self.classes))
             counts = self.flips["change"].value_counts()
@@ -115,6 +115,25 @@ class Diagnosis:
             n = self.divergence.agreement.n
             lines.append(f"{len(self.flips)} of {n} answers changed: {right} were right, {now} are now.")
         return "\n".join(lines)
+
+    @property
+    def compared(self) -> tuple[LayerError, ...]:
+        """The layers that read and give what they do in the original, so that their own error is known."""
+        return tuple(one for one in self.errors if not np.isnan(one.own_sqnr_db))
+
+    def _noisiest(self) -> list[str]:
+        """The layer that adds most; none is named where too few could be compared to tell."""
+        few, total = len(self.compared), len(self.errors)
+        if 2 * few < total:
+            return [
+                f"Only {few} of {total} layers can be compared with the original's: the others are gone, or read or "
+                "give other channels. Which layer adds the most error is not known."
+            ]
+        if not any(np.isfinite(one.own_sqnr_db) for one in self.compared):
+            return []
+        noisy = min(self.compared, key=lambda one: one.own_sqnr_db)
+        among = "" if few == total else f", among the {few} of {total} layers that can be compared"
+        return [f"{noisy.layer} adds the most error of its own: {noisy.own_sqnr_db:.1f} dB SQNR{among}."]
 
     def _answers(self) -> Answers:
         if self.answers is None:
@@ -161,19 +180,6 @@ def _prefixes(recipe: Recipe, bench: Bench, report: Reporter) -> list[Prefix]:
         found.append(Prefix(beginning.steps[-1].brief, mean_score(after), loss(before, after)))
         before = after
     return found
-
-
-def _noisiest(errors: tuple[LayerError, ...]) -> list[str]:
-    """The layer that adds most error; none is blamed where few could be compared, as after channels were pruned."""
-    compared = [one for one in errors if not np.isnan(one.own_sqnr_db)]
-    inexact = (one for one in compared if np.isfinite(one.own_sqnr_db))
-    noisy = min(inexact, key=lambda one: one.own_sqnr_db, default=None)
-    if 2 * len(compared) < len(errors):
-        return [
-            f"{len(compared)} of {len(errors)} layers give results of the same shape as in the original; the others "
-            "cannot be compared, so none is named as the worst."
-        ]
-    return [] if noisy is None else [f"{noisy.layer} adds the most error of its own: {noisy.own_sqnr_db:.1f} dB SQNR."]
 
 
 def _worst_class(classes: pd.DataFrame) -> list[str]:

@@ -18,7 +18,7 @@ from workbench.cost.network import Network, Totals
 from workbench.cost.weights import Weights
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
-from workbench.steps.settings import Layers, Setting, check, layers_setting, matching, select, setting
+from workbench.steps.settings import Layers, Setting, Stops, check, layers_setting, matching, select, setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ REGISTRY: dict[str, type[Step]] = {}
 
 __all__ = [
     "REGISTRY", "WITH_WEIGHTS", "Context", "Layers", "Lower", "Prediction", "Rewrite", "Row", "Setting", "Sketch",
-    "Step", "Weights", "check", "layers_setting", "select", "setting",
+    "Step", "Stops", "Weights", "check", "layers_setting", "select", "setting",
 ]  # fmt: skip
 
 
@@ -128,6 +128,20 @@ class Step(ABC):
             Setting(name=f.name, default=f.default, **{"label": f.name.replace("_", " "), **f.metadata["setting"]})
             for f in sorted(fields, key=lambda f: f.kw_only is True)
         )
+
+    @property
+    def effort(self) -> float:
+        """How long it takes beside other steps and beside measuring, as a rule: progress is shared out by it."""
+        return 4.0
+
+    def stops(self, network: Network) -> Mapping[str, Stops]:
+        """What the sliders of settings stop at on this network, where that follows from it; of all others nothing."""
+        return {}
+
+    def settings_on(self, network: Network) -> tuple[Setting, ...]:
+        """`settings`, with the sliders as they suit a network."""
+        own = self.stops(network)
+        return tuple(replace(one, stops=own.get(one.name, one.stops)) for one in self.settings())
 
     @abstractmethod
     def sketch(self, network: Network, weights: Weights) -> Sketch:

@@ -18,7 +18,7 @@ from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.models.edit import node_of, skip
 from workbench.models.graph import Graph
-from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
+from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, Stops, layers_setting, select, setting
 from workbench.steps.energies import energies
 from workbench.steps.recalibrate import Recalibrate
 from workbench.training.distill import soft
@@ -71,6 +71,12 @@ class DropBlocks(Rewrite):
 
     count: int = setting(1, "integer", "Residual blocks to take out.", low=1, high=100)
     layers: Layers = layers_setting()
+
+    def stops(self, network: Network) -> Mapping[str, Stops]:
+        """As many blocks as there are, none within another."""
+        paths = [block.path for block in residual_blocks(network)]
+        innermost = [path for path in paths if not any(other.startswith(f"{path}.") for other in paths)]
+        return {"count": range(1, 1 + len(innermost))}
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """A row for each block that can go. Raises: `BadValue` when there are fewer than `count`."""
@@ -152,10 +158,11 @@ class DropBlocks(Rewrite):
         return Row(self.brief, block.path, "block", bool(going), action, macs, macs * left, params, params * left)
 
 
-def residual_blocks(network: Network, module: nn.Module) -> list[Block]:
+def residual_blocks(network: Network, module: nn.Module | None = None) -> list[Block]:
     """The parts that add something to their input and give the same shape, in execution order.
 
-    Those that share parameters, as the original `module` holds them, with the rest of the network stay.
+    Those that share parameters with the rest of the network stay, as far as the layers show it, and as the original
+    `module` holds them where it is given.
     """
     found: list[Block] = []
     for layer in network.layers:
@@ -181,14 +188,14 @@ def _block(network: Network, path: str) -> Block | None:
     return Block(path, tuple(inside), reads, last.writes) if entry == last.output else None
 
 
-def _shares(network: Network, block: Block, module: nn.Module) -> bool:
+def _shares(network: Network, block: Block, module: nn.Module | None) -> bool:
     """Whether parameters of a block are used outside it too."""
     inside = {layer.module for layer in block.layers if layer.module}
     others = [layer for layer in network.layers if layer not in block.layers]
     if any(layer.module in inside or (layer.shared and not layer.module) for layer in others):
         return True
     owners: dict[int, set[bool]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
+    for name, parameter in module.named_parameters(remove_duplicate=False) if module is not None else ():
         owners.setdefault(id(parameter), set()).add(name.startswith(f"{block.path}."))
     return any(len(sides) == 2 for sides in owners.values())
 

@@ -25,7 +25,8 @@ from workbench.steps.base import Context, Layers, Prediction, Rewrite, Sketch, S
 from workbench.steps.chain import Chain
 from workbench.steps.fitting import rewrite
 from workbench.steps.outlook import outlook
-from workbench.steps.ranking import check_rule, decide, rule_of
+from workbench.steps.ranking import KINDS, check_rule, decide, rule_of
+from workbench.steps.settings import doublings
 
 Tensor = torch.Tensor
 
@@ -58,7 +59,13 @@ class Factorize(Rewrite, abstract=True):
         False, "flag", "Factorize also where that makes a layer larger, to see that full rank is exact."
     )
     round_to: int = setting(
-        1, "integer", "Round ranks to a multiple of this; kernels like 8.", label="round ranks to", low=1, high=256
+        1,
+        "integer",
+        "Round ranks to a multiple of this; kernels like 8.",
+        label="round ranks to",
+        low=1,
+        high=256,
+        stops=doublings(1, 256),
     )
 
     def __post_init__(self) -> None:
@@ -98,6 +105,16 @@ class Factorize(Rewrite, abstract=True):
         """The weights of the chain's links, for one group."""
 
     # What most families have in common.
+
+    @property
+    def effort(self) -> float:
+        """That of reading the calibration images, twice."""
+        return 12.0 if self.data_aware else 1.0
+
+    def fitting(self, network: Network) -> list[Layer]:
+        """The layers of a shape that this family can treat."""
+        layers = (ops[0] for ops in network.by_module.values() if ops[0].kind in KINDS)
+        return [one for one in layers if not self.unfit(one)]
 
     @property
     def variety(self) -> str:

@@ -15,6 +15,7 @@ from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import Cancelled, StepFailed
 from workbench.steps.base import Context, Rewrite, Row, Sketch, select, setting
+from workbench.steps.settings import decades, doublings
 from workbench.training.augment import AUGMENTATIONS
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.constraints import KeepZeros, LowRank
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 ON_MAPS = frozenset({"hints", "attention", "relational"})
 #: Times as many images in the largest class as in the smallest that are worth a word.
 IMBALANCE = 3.0
+#: Shares, for weights that are seldom larger.
+TWENTIETHS = tuple(n / 20 for n in range(21))
 
 
 @dataclass(frozen=True)
@@ -49,32 +52,43 @@ class Finetune(Rewrite):
     settles_norms: ClassVar[bool] = True
     keeps_shapes: ClassVar[bool] = True
 
-    epochs: int = setting(3, "integer", "Passes over the training images.", low=1, high=200)
+    epochs: int = setting(3, "integer", "Passes over the training images.", low=1, high=200, stops=decades(1, 200))
     distill: str = setting("soft", "choice", "What the original network teaches.", choices=METHODS)
-    lr: float = setting(0.01, "number", "Learning rate at its highest.", low=1e-6, high=1.0)
+    lr: float = setting(0.01, "number", "Learning rate at its highest.", low=1e-6, high=1.0, stops=decades(1e-6, 1.0))
     optimizer: str = setting("sgd", "choice", "SGD with Nesterov momentum, or Adam.", choices=OPTIMIZERS)
     schedule: str = setting("one-cycle", "choice", "How the learning rate moves.", choices=SCHEDULES)
     warmup: float = setting(0.0, "fraction", "Share of the steps over which the rate rises.", low=0.0, high=0.5)
-    teacher: float = setting(0.9, "number", "Weight of what the original teaches.", low=0.0, high=1000.0)
-    labels: float = setting(0.1, "number", "Weight of the labels' cross entropy.", low=0.0, high=1000.0)
+    teacher: float = setting(
+        0.9, "number", "Weight of what the original teaches.", low=0.0, high=1000.0, stops=TWENTIETHS
+    )
+    labels: float = setting(
+        0.1, "number", "Weight of the labels' cross entropy.", low=0.0, high=1000.0, stops=TWENTIETHS
+    )
     temperature: float = setting(3.0, "number", "How far outputs are softened, for 'soft'.", low=0.5, high=20.0)
     compare: str | tuple[str, ...] = setting(
         "auto", "layers", "Layers whose outputs are compared by hints, attention and relational; auto: stage ends."
     )
     augment: str = setting("shift+flip", "choice", "Mild changes of the images.", choices=AUGMENTATIONS)
     balance: bool = setting(False, "flag", "Weigh classes by the inverse of their number of images.")
-    patience: int = setting(0, "integer", "Epochs without progress before it stops; 0: never.", low=0, high=100)
+    patience: int = setting(
+        0, "integer", "Epochs without progress before it stops; 0: never.", low=0, high=100, stops=range(21)
+    )
     low_rank: float = setting(
         0.0, "fraction", "Pull towards low rank, so that a later factorization loses less.", low=0.0, high=1.0
     )
-    batch: int = setting(64, "integer", "Images a step.", low=2, high=4096)
-    weight_decay: float = setting(1e-4, "number", "Weight decay.", low=0.0, high=0.1)
+    batch: int = setting(64, "integer", "Images a step.", low=2, high=4096, stops=doublings(2, 4096))
+    weight_decay: float = setting(1e-4, "number", "Weight decay.", low=0.0, high=0.1, stops=(0.0, *decades(1e-6, 0.1)))
     precision: str = setting(
         "auto",
         "choice",
         "Arithmetic of training; auto: bfloat16 where it pays.",
         choices=("auto", "float32", "bfloat16"),
     )
+
+    @property
+    def effort(self) -> float:
+        """That of its epochs."""
+        return 30.0 * self.epochs
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """No shape changes; a row for each layer with weights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from workbench.cost.weights import Weights
 from workbench.lowrank.filters import grouped
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import GroupErrors, Ranks, Spectrum, group_errors
-from workbench.steps.base import Sketch, setting
+from workbench.steps.base import Sketch, Stops, setting
 from workbench.steps.chain import Chain, link, reorder, spatial
 from workbench.steps.factorize import RANK, Factorize
 
@@ -49,6 +49,10 @@ class Grouped(Factorize):
         if gcd(layer.c_in, layer.c_out) == 1:
             return f"no number of groups divides {layer.c_in} inputs and {layer.c_out} outputs"
         return ""
+
+    def stops(self, network: Network) -> Mapping[str, Stops]:
+        """The numbers of groups that divide the channels of a layer."""
+        return {self.rule_field: tuple(sorted({n for one in self.fitting(network) for (n,) in self.candidates(one)}))}
 
     def full(self, layer: Layer) -> Ranks:
         """One group is exact."""

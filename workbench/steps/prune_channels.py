@@ -24,6 +24,7 @@ from workbench.steps.importance import FROM_WEIGHTS, KINDS, by_gradient, by_read
 from workbench.steps.moments import Moments, collect
 from workbench.steps.recalibrate import Recalibrate
 from workbench.steps.refit import refit
+from workbench.steps.settings import doublings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +72,12 @@ class PruneChannels(Rewrite):
     )
     # 16 floats are a vector register: `benchmarks/pruning.py --parts rounding` shows what that is worth.
     round_to: int = setting(
-        16, "integer", "Widths become multiples of this, which kernels like; finer in narrow layers.", low=1, high=64
+        16,
+        "integer",
+        "Widths become multiples of this, which kernels like; finer in narrow layers.",
+        low=1,
+        high=64,
+        stops=doublings(1, 64),
     )
     rounds: int = setting(3, "integer", "Cuts that it takes; batch norm is re-estimated after each.", low=1, high=20)
     refit: bool = setting(True, "flag", "Fit the layers behind anew on calibration images after each cut.")
@@ -80,6 +86,11 @@ class PruneChannels(Rewrite):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._goal()
+
+    @property
+    def effort(self) -> float:
+        """That of its cuts."""
+        return 6.0 * self.rounds
 
     # The plan.
 
@@ -141,9 +152,7 @@ class PruneChannels(Rewrite):
         chosen = set(select(self.layers, channels.made))
         return tuple(group for group in channels.groups if chosen.issuperset(group.layers))
 
-    def _known_scores(
-        self, channels: Channels, groups: tuple[Group, ...], weights: Weights
-    ) -> list[Scores] | None:
+    def _known_scores(self, channels: Channels, groups: tuple[Group, ...], weights: Weights) -> list[Scores] | None:
         """Scores for one threshold from the weights, where these are known; a stand-in for those from data."""
         unknown = any(weights.of(name) is None for group in groups for name in group.layers)
         if self.scope == "layer" or unknown:
@@ -217,11 +226,12 @@ class PruneChannels(Rewrite):
         groups = tuple(g for g in channels.groups if goal.get(g.layers, len(g.units)) < len(g.units))
         if not groups:
             return module
-        scores, moments = self._scores(module, channels, groups, context, report.part(0.0, 0.8))
+        scores, moments = self._scores(module, channels, groups, context, report.part(0.0, 0.7))
         counts = tuple(goal[group.layers] for group in groups)
         best = [_highest(*one) for one in zip(groups, scores, counts, strict=True)]
         kept = Widths(channels, groups, counts).mask(best)
         if self.refit and moments:
+            report(0.75, "Fitting the layers behind anew")
             refit(module, channels, kept, moments)
         module = cut(module, channels, kept)
         return Recalibrate(images=IMAGES).apply(module, replace(context, progress=report.part(0.8, 1.0)))
@@ -235,6 +245,7 @@ class PruneChannels(Rewrite):
             moments = collect(module, _readers(channels, groups), context.calibration[:IMAGES], report, context.seed)
         if self.importance == "taylor" and context.calibration is not None:
             return by_gradient(module, channels, groups, _labelled(module, context), report), moments
+        report(1.0, "Finding the channels that are missed least")
         if self.importance == "activation" and moments:
             return by_readers(module, channels, groups, moments), moments
         kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"
@@ -281,5 +292,3 @@ def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.
     assert context.calibration is not None
     inputs = context.calibration[:IMAGES]
     return inputs, answer(module, inputs.clone()).argmax(1)
-
-

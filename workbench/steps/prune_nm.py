@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +13,8 @@ from workbench.cost.network import Layer, Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
-from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
+from workbench.steps.base import Context, Layers, Rewrite, Sketch, Stops, layers_setting, select, setting
+from workbench.steps.settings import doublings
 from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, prunable, row, saliency
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class PruneNM(Rewrite):
         super().__post_init__()
         if self.n >= self.m:
             raise BadValue(f"PruneNM(n={self.n}, m={self.m}): n must be less than m, or nothing is removed.")
+
+    def stops(self, network: Network) -> Mapping[str, Stops]:
+        """Fewer stay than there are in a group."""
+        return {"n": range(1, self.m), "m": tuple(m for m in doublings(2, 32) if m > self.n)}
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Every layer keeps its shape; one whose inputs do not divide by m is left alone."""

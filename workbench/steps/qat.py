@@ -23,6 +23,7 @@ from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated
 from workbench.steps.base import Context, Lower, Sketch, setting
 from workbench.steps.quantize import Quantize, calibration_inputs
+from workbench.steps.settings import decades
 from workbench.training.entropy import cross_entropy
 from workbench.training.loop import Settings, Trainer
 
@@ -47,7 +48,7 @@ class QAT(Lower):
     summary: ClassVar[str] = "int8, fine-tuned so that the network bears the rounding."
     family: ClassVar[str] = "precision"
 
-    epochs: int = setting(1, "integer", "Passes over the training images.", low=1, high=100)
+    epochs: int = setting(1, "integer", "Passes over the training images.", low=1, high=100, stops=decades(1, 100))
     distill: float = setting(
         0.7,
         "fraction",
@@ -55,10 +56,22 @@ class QAT(Lower):
         low=0.0,
         high=1.0,
     )
-    rate: float = setting(1e-4, "number", "Learning rate of Adam at the start; it falls to zero.", low=1e-7, high=0.1)
+    rate: float = setting(
+        1e-4,
+        "number",
+        "Learning rate of Adam at the start; it falls to zero.",
+        low=1e-7,
+        high=0.1,
+        stops=decades(1e-7, 0.1),
+    )
     calibration: str = setting(
         "minmax", "choice", "How the range of an activation follows from what was seen.", choices=tuple(METHODS)
     )
+
+    @property
+    def effort(self) -> float:
+        """That of its epochs."""
+        return 60.0 * self.epochs
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """The costs of `Quantize("int8")`."""

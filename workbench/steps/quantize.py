@@ -31,6 +31,7 @@ from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
 from workbench.steps.base import WITH_WEIGHTS, Context, Lower, Row, Sketch, select, setting
 from workbench.steps.forms import Form, fastest_of
+from workbench.steps.settings import decades
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
@@ -104,6 +105,7 @@ class Quantize(Lower):
         "is met. 1 means that any loss will do.",
         low=0.0,
         high=1.0,
+        stops=decades(0.001, 1.0),
     )
     equalize: bool = setting(False, "flag", "First even out the ranges of neighbouring layers' channels.")
     bias_correction: bool = setting(False, "flag", "Afterwards correct the mean error of every output channel.")

@@ -13,6 +13,7 @@ from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.data.batches import batches
 from workbench.steps.base import Context, Rewrite, Row, Sketch, setting
+from workbench.steps.settings import decades
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +34,14 @@ class Recalibrate(Rewrite):
     family: ClassVar[str] = "recovery"
     keeps_shapes: ClassVar[bool] = True
 
-    images: int = setting(1000, "integer", "Calibration images to use, at most.", low=2, high=100_000)
+    images: int = setting(
+        1000, "integer", "Calibration images to use, at most.", low=2, high=100_000, stops=decades(10, 100_000)
+    )
+
+    @property
+    def effort(self) -> float:
+        """That of its images."""
+        return 0.003 * self.images
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """No shape changes; a row for each batch norm."""

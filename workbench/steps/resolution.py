@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from workbench.cost.network import Layer, Network, Shape
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.models.own_layers import Resize
-from workbench.steps.base import Context, Rewrite, Row, Sketch, setting
+from workbench.steps.base import Context, Rewrite, Row, Sketch, Stops, setting
 
 
 class Misfit(Exception):
@@ -33,6 +34,11 @@ class Resolution(Rewrite):
     family: ClassVar[str] = "rewrite"
 
     size: int = setting(20, "integer", "Height of the images inside the network.", low=4, high=1024, unit="pixels")
+
+    def stops(self, network: Network) -> Mapping[str, Stops]:
+        """Smaller images than the network is given now."""
+        image = network.layers[0].input
+        return {"size": range(4, image[1])} if len(image) == 3 else {}
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Every map's new size; a head that takes maps of one size alone rules it out."""

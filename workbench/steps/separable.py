@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer
+from workbench.cost.network import Layer, Network
 from workbench.lowrank.filters import separable, separable_values
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed
-from workbench.steps.base import setting
+from workbench.steps.base import Stops, setting
 from workbench.steps.chain import Chain, link, no_taps, pointwise, spatial, taps
 from workbench.steps.factorize import RANK, Factorize
 
@@ -38,6 +38,10 @@ class Separable(Factorize):
         if layer.groups > 1 and layer.groups == layer.c_in:
             return "it is depthwise already"
         return ""
+
+    def stops(self, network: Network) -> Mapping[str, Stops]:
+        """From one filter a channel to as many as are exact."""
+        return {self.rule_field: range(1, 1 + max((self.full(one)[0] for one in self.fitting(network)), default=9))}
 
     def full(self, layer: Layer) -> Ranks:
         """min(outputs a group, taps)."""

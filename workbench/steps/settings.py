@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from workbench.errors import BadValue, unknown
 
 Layers = str | tuple[str, ...]
+#: Values in rising order.
+Stops = range | tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,31 @@ class Setting:
     high: float | None = None
     unit: str = ""
     choices: tuple[str, ...] = ()
+    stops: Stops | None = None  # of its slider, where they are not evenly from `low` to `high`; others can be typed
+
+    @property
+    def counts(self) -> bool:
+        """Whether its slider stops at whole numbers alone: of a rank these are numbers, not shares."""
+        return self.kind == "integer" or (bool(self.stops) and all(isinstance(one, int) for one in self.stops or ()))
 
 
 def setting(default: Any, kind: str, help: str, **more: Any) -> Any:  # noqa: A002  # the word that users see
     """A dataclass field that describes itself; `more` are fields of `Setting`."""
     return field(default=default, metadata={"setting": {"kind": kind, "help": help, **more}})
+
+
+def decades(low: float, high: float) -> tuple[float, ...]:
+    """Six steps to each power of ten, as on a logarithmic scale: 1, 1.5, 2, 3, 5, 7, 10; whole between whole ends."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [float(f"{digit}e{power}") for power in powers for digit in (1, 1.5, 2, 3, 5, 7)]
+    within = [one for one in found if low <= one <= high]
+    whole = isinstance(low, int) and isinstance(high, int)
+    return tuple(int(one) for one in within if one == int(one)) if whole else tuple(within)
+
+
+def doublings(low: int, high: int) -> tuple[int, ...]:
+    """`low`, twice as much, and so on up to `high`."""
+    return tuple(low << n for n in range((high // low).bit_length()))
 
 
 def layers_setting() -> Any:

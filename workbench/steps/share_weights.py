@@ -18,6 +18,7 @@ from workbench.errors import StepFailed
 from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
 from workbench.steps.finetune import Finetune
 from workbench.steps.folding import fold, folded
+from workbench.steps.settings import decades
 from workbench.steps.sparsity import prunable, row
 
 if TYPE_CHECKING:
@@ -46,10 +47,17 @@ class ShareWeights(Rewrite):
 
     bits: int = setting(5, "integer", "A layer has at most 2^bits different weights.", low=1, high=10, unit="bits")
     epochs: int = setting(
-        1, "integer", "Passes over the training images that train the values; 0: none.", low=0, high=50
+        1, "integer", "Passes over the training images that train the values; 0: none.", low=0, high=50, stops=range(11)
     )
-    lr: float = setting(1e-4, "number", "Learning rate of the values, of Adam.", low=1e-7, high=0.1)
+    lr: float = setting(
+        1e-4, "number", "Learning rate of the values, of Adam.", low=1e-7, high=0.1, stops=decades(1e-7, 0.1)
+    )
     layers: Layers = layers_setting()
+
+    @property
+    def effort(self) -> float:
+        """That of its epochs, and of k-means."""
+        return 4.0 + 30.0 * self.epochs
 
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """Batch norms are folded; no other shape changes. Layers with few weights are left alone."""
@@ -122,6 +130,4 @@ def _share(layer: nn.Module, weight: Tensor, bits: int) -> None:
     flat = weight.detach().flatten()
     places = flat.nonzero()[:, 0]
     book, indexes = kmeans(flat[places], 1 << bits)
-    parametrize.register_parametrization(
-        layer, "weight", _Shared(weight.shape, places, indexes, book), unsafe=True
-    )
+    parametrize.register_parametrization(layer, "weight", _Shared(weight.shape, places, indexes, book), unsafe=True)

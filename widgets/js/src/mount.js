@@ -1,5 +1,5 @@
 // Draws the panel that a widget model asks for, and draws it again whenever its view changes.
-import { html, render } from "./ui.js";
+import { html, render, Section, useEffect, useErrorBoundary } from "./ui.js";
 import { ChartPanel } from "./panels/chart.js";
 import { DiagnosisPanel } from "./panels/diagnosis.js";
 import { Head } from "./panels/head.js";
@@ -11,6 +11,7 @@ import { Run } from "./panels/run.js";
 import { Status } from "./panels/status.js";
 import { Table } from "./panels/table.js";
 import { VariantPanel } from "./panels/variant.js";
+import { watchUndo } from "./undo.js";
 
 const PANELS = {
   head: Head,
@@ -26,9 +27,20 @@ const PANELS = {
   status: Status,
 };
 
+// A panel behind its own guard: where its view could not be made or cannot be drawn, a sentence stands in its place
+// until the next view comes, and the other panels go on.
+const Guarded = ({ name, view, send, model }) => {
+  const [error, again] = useErrorBoundary((caught) => console.warn(`workbench: the panel ${name} was not drawn`, caught));
+  useEffect(() => error && again(), [view]);
+  const failed = view.failed || (error && `This part cannot be drawn (${error.message}). The others go on, and nothing measured is lost.`);
+  if (failed) return html`<${Section} label=${name}><p class="wb-problem t-failed" role="alert">${failed}</p><//>`;
+  return html`<${PANELS[name]} view=${view} send=${send} model=${model} />`;
+};
+
 const ENDED =
-  "The kernel behind this screen has ended, and nothing here answers any more. Run the cell again; a study that was given a path is still there.";
-const LOST = "The connection to the kernel is lost. What runs goes on there, and the notebook tries again.";
+  "The kernel behind this screen has ended, and nothing here answers any more. Run the cell again: variants that are kept in a folder, as the region of the model says, are there again.";
+const LOST =
+  "The connection to the kernel is lost, and the notebook tries again. What runs goes on there unless the server or its machine was stopped.";
 
 // In a notebook: tells `say` when the kernel is gone or out of reach. The dashboard's page says it by itself.
 function watchKernel(model, say) {
@@ -78,7 +90,7 @@ export function mount(model, el) {
   };
   const draw = () => {
     const view = { ...model.get("view"), chosen_id: model.get("selected"), lost };
-    render(html`<${PANELS[name]} view=${view} send=${send} model=${model} />`, el);
+    render(html`<${Guarded} name=${name} view=${view} send=${send} model=${model} />`, el);
   };
   // While a slider moves a chart, the table beside it waits: laying it out would hold up the next frames.
   let waiting = null;
@@ -98,7 +110,7 @@ export function mount(model, el) {
     lost = text;
     draw();
   };
-  const unwatch = name === "head" ? watch(model, el, say) : () => {};
+  const unwatch = name === "head" ? watch(model, el, say) : name === "recipe" ? watchUndo(el, send) : () => {};
   return () => {
     unwatch();
     clearTimeout(waiting);

@@ -1,10 +1,10 @@
 // What every panel uses: Preact with tagged templates, unique ids, a throttle.
 import { h, render } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useErrorBoundary, useMemo, useRef, useState } from "preact/hooks";
 import htm from "htm";
 
 export const html = htm.bind(h);
-export { render, useEffect, useMemo, useRef, useState };
+export { render, useEffect, useErrorBoundary, useMemo, useRef, useState };
 
 let count = 0;
 export const useId = (prefix) => useMemo(() => `wb-${prefix}-${(count += 1)}`, []);

@@ -6,10 +6,13 @@ const screenModule = import(/* @vite-ignore */ document.querySelector("link[rel=
 
 const NOTICES = {
   live: "",
-  lost: "The connection to the workbench is lost. What runs goes on there; this page tries again until it is back.",
+  lost: "The connection to the workbench is lost. Its server still answers, so what runs goes on there; this page tries again until it is back.",
+  unreachable:
+    "The server of the workbench does not answer: it was stopped, or the network on the way is down. If it was stopped, " +
+    "what ran there has ended with it. This page tries again until it is back.",
   ended:
-    "The process behind this page has ended, and its study with it: it was not used for long, needed more than a visitor may have, " +
-    "or was stopped. Exported files that you have downloaded are yours.",
+    "The process behind this page has ended: it was not used for long, needed more than a visitor may have, or was stopped. " +
+    "Variants that are kept in a folder, as the region of the model says, are there again; others are gone with it.",
 };
 
 function theme() {

@@ -10,7 +10,7 @@ const within = (promise, ms) => Promise.race([promise, new Promise((_, reject) =
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Screen {
-  // `visit` is {kernel, root}; `said(state)` is told "live", "lost" or "ended".
+  // `visit` is {kernel, root}; `said(state)` is told "live", "lost", "unreachable" or "ended".
   constructor(visit, mount, said) {
     this.root = visit.root;
     this.mount = mount;
@@ -64,11 +64,11 @@ export class Screen {
   async retry() {
     if (this.over || this.retrying) return;
     this.retrying = true;
-    this.said("lost");
     for (let n = 0; !this.over; n += 1) {
-      await sleep(RETRIES_MS[Math.min(n, RETRIES_MS.length - 1)]);
       const state = await this.kernel.state();
       if (state === "ended") this.end();
+      else this.said(state === "alive" ? "lost" : state);
+      await sleep(RETRIES_MS[Math.min(n, RETRIES_MS.length - 1)]);
       if (state !== "alive") continue;
       try {
         await this.kernel.connect();

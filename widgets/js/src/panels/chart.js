@@ -1,4 +1,4 @@
-import { html, Section, useEffect, useMemo, useRef, useState } from "../ui.js";
+import { html, Section, useEffect, useId, useMemo, useRef, useState } from "../ui.js";
 import { Rules } from "../rules.js";
 import { Plot } from "../vega.js";
 
@@ -32,6 +32,7 @@ const Axis = ({ label, name, view, send }) => html`
 const Limit = ({ limit, send }) => {
   const timer = useRef(null); // null: nothing waits to be sent
   const [typed, setTyped] = useState(null);
+  const id = useId("limit");
   const commit = (text) => {
     clearTimeout(timer.current);
     timer.current = null;
@@ -45,19 +46,19 @@ const Limit = ({ limit, send }) => {
   useEffect(() => void (timer.current === null && setTyped(null)), [limit.text]);
   return html`
     <div class="wb-limit">
-      <label for="wb-limit">Limits</label>
+      <label for=${id}>Limits</label>
       <input
-        id="wb-limit"
+        id=${id}
         type="text"
         class="t-limit"
-        placeholder="accuracy >= 0.92 and latency_ms < 1"
-        aria-describedby="wb-limit-said"
+        placeholder="accuracy >= 92 % and file size < 2 MB"
+        aria-describedby="${id}-said"
         aria-invalid=${limit.problem ? "true" : undefined}
         value=${typed ?? limit.text}
         onInput=${(e) => type(e.target.value)}
         onChange=${(e) => timer.current !== null && commit(e.target.value)}
       />
-      <p id="wb-limit-said" class=${limit.problem ? "wb-problem" : "wb-help"} role="status">
+      <p id="${id}-said" class="t-limit-said ${limit.problem ? "wb-problem" : "wb-help"}" role="status">
         ${limit.problem || limit.said || "Type limits, or drag a handle at the end of an axis. Variants outside turn grey; none is hidden."}
       </p>
     </div>`;

@@ -1,4 +1,4 @@
-import { html } from "../ui.js";
+import { html, useId } from "../ui.js";
 import { Pictures } from "./pictures.js";
 
 const Table = ({ label, heads, rows }) => html`
@@ -55,14 +55,16 @@ const Comparison = ({ found, send }) => html`
     ${found.answers && html`<${Classes} answers=${found.answers} names=${found.names} />`}
   </div>`;
 
-export const Compare = ({ view, send }) => html`
-  <div class="wb-export">
+export const Compare = ({ view, send }) => {
+  const id = useId("compare");
+  return html`<div class="wb-export">
     <div class="wb-line">
-      <label for="wb-compare">Compare with</label>
-      <select id="wb-compare" class="t-compare" value=${view.compared} onChange=${(e) => send("compare", { id: e.target.value })}>
+      <label for=${id}>Compare with</label>
+      <select id=${id} class="t-compare" value=${view.compared} onChange=${(e) => send("compare", { id: e.target.value })}>
         <option value="">none</option>
         ${view.others.map((o) => html`<option value=${o.id} selected=${o.id === view.compared}>${o.name}</option>`)}
       </select>
     </div>
     ${view.comparison && html`<${Comparison} found=${view.comparison} send=${send} />`}
   </div>`;
+};

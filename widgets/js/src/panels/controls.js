@@ -27,22 +27,37 @@ const described = (control, id) => ({
   "aria-invalid": control.problem ? "true" : undefined,
 });
 
+// Where a value lies on a slider, and what it means there. The slider moves along `stops` where there are such, as for
+// learning rates, and evenly between its ends otherwise; of a rule such as `macs:0.5` it moves the number.
+function track({ low, high, step, stops, prefix }) {
+  const [from, to] = stops.length ? [stops[0], stops.at(-1)] : [low, high];
+  const nearest = (value) => stops.reduce((best, one, n) => (Math.abs(one - value) < Math.abs(stops[best] - value) ? n : best), 0);
+  return {
+    ends: stops.length ? { min: 0, max: stops.length - 1, step: 1 } : { min: low, max: high, step },
+    // null: this value is not on the slider
+    place: (text) => {
+      const value = text.startsWith(prefix) && text !== prefix ? Number(text.slice(prefix.length)) : NaN;
+      return value >= from && value <= to ? (stops.length ? nearest(value) : value) : null;
+    },
+    value: (place) => (stops.length ? stops[place] : prefix ? prefix + place : place),
+  };
+}
+
 const Slider = ({ control, id, send }) => {
   const [shown, edit, commit, keep] = useDraft(control, send);
-  const numeric = Number(shown);
-  const inside = shown !== "" && numeric >= control.low && numeric <= control.high;
+  const { ends, place, value } = track(control);
+  const at = place(shown.trim());
   return html`
     <div class="wb-slide">
       <input
         type="range"
         ...${described(control, id)}
-        min=${control.low}
-        max=${control.high}
-        step=${control.step}
-        value=${inside ? numeric : control.high}
-        class=${inside ? "" : "wb-off"}
-        onInput=${(e) => edit(Number(e.target.value))}
-        onChange=${(e) => commit(Number(e.target.value))}
+        ...${ends}
+        value=${at ?? ends.min}
+        class=${at === null ? "wb-off" : ""}
+        aria-valuetext=${at === null ? `${shown}, not on this slider` : shown}
+        onInput=${(e) => edit(value(Number(e.target.value)))}
+        onChange=${(e) => commit(value(Number(e.target.value)))}
       />
       <input
         type="text"

@@ -1,8 +1,8 @@
 import { html } from "../ui.js";
 
 // The page is long: these go to its regions, by mouse and by keyboard.
-const go = (name) => {
-  const region = document.querySelector(`.wb-p-${name}`);
+const go = (button, name) => {
+  const region = button.closest(".wb-screen").querySelector(`.wb-p-${name}`);
   region?.scrollIntoView({ behavior: "smooth", block: "start" });
   region?.querySelector("button, input, select")?.focus({ preventScroll: true });
 };
@@ -19,6 +19,6 @@ export const Head = ({ view }) => html`
       <p>${view.subtitle}</p>
     </div>
     <nav class="wb-nav" aria-label="Regions of the page">
-      ${view.regions.map((r) => html`<button type="button" class="wb-link" onClick=${() => go(r.panel)}>${r.label}</button>`)}
+      ${view.regions.map((r) => html`<button type="button" class="wb-link" onClick=${(e) => go(e.currentTarget, r.panel)}>${r.label}</button>`)}
     </nav>
   </header>`;

@@ -105,6 +105,8 @@ export const Models = ({ view, send, model }) => html`
     html`<p class="wb-muted"><span class="t-about">${view.about}</span> <span class="t-data">${view.data.sentence}</span>
       ${view.data.back &&
       html` <button type="button" class="wb-link t-home-data" onClick=${() => send("home_data")}>${view.data.back}</button>`}</p>`}
+    ${view.kept && html`<p class="wb-help t-kept">${view.kept}</p>`}
+    ${view.problems?.map((one) => html`<p class="wb-problem">${one}</p>`)}
     ${view.data?.samples.length > 0 && html`<${Samples} samples=${view.data.samples} />`}
     ${view.others && html`<${Others} others=${view.others} send=${send} model=${model} />`}
   <//>`;

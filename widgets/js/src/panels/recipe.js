@@ -1,4 +1,4 @@
-import { html, Section, useEffect, useRef, useState } from "../ui.js";
+import { html, Section, useEffect, useId, useRef, useState } from "../ui.js";
 import { Control } from "./controls.js";
 
 // The step that was touched last is the one being edited: a choice of layers is for it.
@@ -46,12 +46,13 @@ const StepCard = ({ step, last, edited, send }) => html`
 const Add = ({ view, send }) => {
   const all = view.menu.flatMap((group) => group.steps);
   const [name, setName] = useState("");
+  const id = useId("add");
   const chosen = all.find((s) => s.name === name) ?? all[0];
   return html`
     <div class="wb-add">
-      <label for="wb-add-step">Add a step</label>
+      <label for=${id}>Add a step</label>
       <div class="wb-line">
-        <select id="wb-add-step" class="t-add-step" value=${chosen?.name} onChange=${(e) => setName(e.target.value)}>
+        <select id=${id} class="t-add-step" value=${chosen?.name} onChange=${(e) => setName(e.target.value)}>
           ${view.menu.map(
             (group) => html`<optgroup label=${group.family}>
               ${group.steps.map((s) => html`<option value=${s.name} selected=${s.name === chosen?.name}>${s.title}</option>`)}
@@ -66,12 +67,13 @@ const Add = ({ view, send }) => {
 
 const Ready = ({ view, send }) => {
   const [name, setName] = useState("");
+  const id = useId("ready");
   const chosen = view.ready.find((r) => r.name === name) ?? view.ready[0];
   return html`
     <div class="wb-add">
-      <label for="wb-ready">Or begin with a ready recipe</label>
+      <label for=${id}>Or begin with a ready recipe</label>
       <div class="wb-line">
-        <select id="wb-ready" class="t-ready" value=${chosen.name} onChange=${(e) => setName(e.target.value)}>
+        <select id=${id} class="t-ready" value=${chosen.name} onChange=${(e) => setName(e.target.value)}>
           ${view.ready.map((r) => html`<option value=${r.name} selected=${r === chosen}>${r.title}</option>`)}
         </select>
         <button type="button" class="t-take" onClick=${() => send("ready", { name: chosen.name })}>Use</button>

@@ -5,6 +5,12 @@ const duration = (seconds) => {
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 };
 
+// What is left is known roughly: to five seconds, or to the minute.
+const about = (seconds) => {
+  if (seconds < 10) return "a few seconds";
+  return seconds < 55 ? `about ${5 * Math.ceil(seconds / 5)} s` : `about ${Math.ceil(seconds / 60)} min`;
+};
+
 // Counts on between two reports, which some stages send rarely.
 const Clock = ({ job }) => {
   const [more, setMore] = useState(0);
@@ -14,7 +20,7 @@ const Clock = ({ job }) => {
     const timer = setInterval(() => setMore((n) => n + 1), 1000);
     return () => clearInterval(timer);
   }, [job.seconds, job.active]);
-  const left = job.left === null ? "" : `, about ${duration(Math.max(1, job.left - more))} left`;
+  const left = job.left === null || job.left < more ? "" : `, ${about(job.left - more)} left`;
   return html`<span class="wb-muted wb-num t-clock">${duration(job.seconds + more)}${left}</span>`;
 };
 

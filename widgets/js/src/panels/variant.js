@@ -1,6 +1,6 @@
 import { ask } from "../channel.js";
 import { Compare } from "./comparison.js";
-import { html, Section, useRef, useState } from "../ui.js";
+import { html, Section, useId, useRef, useState } from "../ui.js";
 
 const PIECE = 393216; // bytes a message
 const PACE = 450; // ms between messages: a notebook server lets about 1 MB a second pass
@@ -46,14 +46,15 @@ const File = ({ file, model }) => {
 
 const Export = ({ view, send, model }) => {
   const [format, setFormat] = useState(view.formats[0]);
+  const id = useId("format");
   const done = view.exported;
   return html`
     <div class="wb-export">
       ${view.missing && html`<p class="wb-help">${view.missing}</p>`}
       <div class="wb-line">
         ${view.formats.length > 0 && html`
-        <label for="wb-export-format">Export as</label>
-        <select id="wb-export-format" value=${format} onChange=${(e) => setFormat(e.target.value)}>
+        <label for=${id}>Export as</label>
+        <select id=${id} value=${format} onChange=${(e) => setFormat(e.target.value)}>
           ${view.formats.map((f) => html`<option value=${f} selected=${f === format}>${f}</option>`)}
         </select>
         <button type="button" class="t-export" disabled=${view.exporting} onClick=${() => send("export", { format })}>
@@ -68,6 +69,36 @@ const Export = ({ view, send, model }) => {
     </div>`;
 };
 
+// A field that passes on what was typed when it is left, or with Enter.
+const Field = ({ label, value, placeholder, send, tall, name }) => {
+  const id = useId("field");
+  const passOn = (e) => e.target.value !== value && send(e.target.value);
+  const onKeyDown = (e) => e.key === "Enter" && !tall && passOn(e); // which JupyterLab takes for itself before `change`
+  const about = { id, value, placeholder, class: `t-label-${name}`, onChange: passOn, onKeyDown };
+  return html`<label for=${id}>${label}</label>
+    ${tall ? html`<textarea rows="2" ...${about}></textarea>` : html`<input type="text" ...${about} />`}`;
+};
+
+const Delete = ({ name, send }) => {
+  const [sure, setSure] = useState(false);
+  if (!sure) return html`<button type="button" class="wb-small t-delete" onClick=${() => setSure(true)}>Delete</button>`;
+  return html`<span role="alert">${name} and its files go for good.</span>
+    <button type="button" class="wb-small wb-danger t-delete-sure" onClick=${() => send("delete")}>Delete it</button>
+    <button type="button" class="wb-small" onClick=${() => setSure(false)}>Keep it</button>`;
+};
+
+// What the user says of a variant.
+const Label = ({ view, send }) => html`
+  <details class="wb-label t-label">
+    <summary>Name, tags and notes</summary>
+    <div class="wb-label-fields">
+      <${Field} name="name" label="Name" value=${view.label.name} placeholder=${view.label.usual} send=${(name) => send("rename", { name })} />
+      <${Field} name="tags" label="Tags" value=${view.label.tags.join(", ")} placeholder="such as: best, to try on the phone" send=${(tags) => send("tag", { tags })} />
+      <${Field} name="text" label="Note" value=${view.label.text} placeholder="What is worth remembering" tall=${true} send=${(text) => send("annotate", { text })} />
+    </div>
+    ${view.label.deletable && html`<div class="wb-line"><${Delete} name=${view.name} send=${send} /></div>`}
+  </details>`;
+
 const Figure = ({ figure }) => html`
   <div>
     <dt>${figure.label}</dt>
@@ -79,10 +110,13 @@ export const VariantPanel = ({ view, send, model }) => html`
     ${!view.id && html`<p class="wb-empty">${view.empty}</p>`}
     ${view.id &&
     html`
+      ${view.label?.tags.length > 0 && html`<p class="wb-line t-tags">${view.label.tags.map((one) => html`<span class="wb-tag">${one}</span>`)}</p>`}
+      ${view.label?.text && html`<p class="wb-annotation t-annotation">${view.label.text}</p>`}
       ${view.verdict && html`<p class="wb-verdict t-verdict">${view.verdict}</p>`}
       ${view.reason && html`<p class="wb-muted t-reason">${view.reason}</p>`}
       <dl class="wb-facts">${view.figures.map((f) => html`<${Figure} key=${f.label} figure=${f} />`)}</dl>
       ${view.notes.length > 0 && html`<ul class="wb-notes">${view.notes.map((n) => html`<li>${n}</li>`)}</ul>`}
+      ${view.label && html`<${Label} key=${`label ${view.id}`} view=${view} send=${send} />`}
       ${view.others.length > 0 && html`<${Compare} view=${view} send=${send} />`}
       <${Export} key=${view.id} view=${view} send=${send} model=${model} />
     `}
