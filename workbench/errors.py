@@ -72,7 +72,7 @@ def shown(value: object) -> str:
 def unknown(kind: str, value: object, known: Iterable[str]) -> UnknownName:
     """The error for a name that is not one of `known`, with the nearest match as a suggestion."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(value), names, n=1)
+    near = difflib.get_close_matches(str(value)[:80], names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return UnknownName(f"There is no {kind} named {value!r}.{hint} Known: {listed or 'none'}.")
+    return UnknownName(f"There is no {kind} named {shown(value)}.{hint} Known: {listed or 'none'}.")

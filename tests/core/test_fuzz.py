@@ -11,7 +11,7 @@ FILES = 120
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in fuzz.PARSERS if name != "study row"])
+@pytest.mark.parametrize("name", fuzz.PARSERS)
 def test_damaged_files_are_refused_with_a_sentence(name: str, tmp_path: Path) -> None:
     parser = fuzz.PARSERS[name]
     sound = parser.sound(tmp_path)
@@ -20,5 +20,5 @@ def test_damaged_files_are_refused_with_a_sentence(name: str, tmp_path: Path) ->
     for seed in range(FILES):
         path.write_bytes(fuzz.damaged(parser, sound, seed))
         seen[seed] = fuzz.try_file(parser, path)[0]
-    assert "refused" in seen.values()  # the damage reached the parser
+    assert "refused" in seen.values() or name == "study row"  # the damage reached the parser; a row is left out
     assert not {seed: said for seed, said in seen.items() if said not in {"read", "refused"}}
