@@ -197,5 +197,7 @@ def test_a_ratio_that_would_empty_a_layer_is_refused() -> None:
     model = wb.load(make(Plain), example=EXAMPLE)
     with pytest.raises(BadValue, match="'a' without channels: it has 16"):
         wb.PruneChannels(ratio=0.97).plan(model)
+    step = wb.PruneChannels(ratio="macs:0.001")
+    assert not step.plan(model)["applies"].any()  # it shows why, and what runs is refused
     with pytest.raises(BadValue, match="of the MACs remain"):
-        wb.PruneChannels(ratio="macs:0.001").plan(model)
+        wb.compress(model, step)
