@@ -106,9 +106,11 @@ def as_example(given: Any) -> Inputs:
     else:
         made = tree_map(_as_tensor, tuple(given) if isinstance(given, list) else given)
     found = flatten(made) if isinstance(made, (torch.Tensor, tuple, Mapping)) else []
-    if not found or any(not isinstance(one, torch.Tensor) for one in tree_flatten(arguments(made))[0]):
+    other = [one for one in tree_flatten(made)[0] if not isinstance(one, torch.Tensor)]
+    if not found or other:
+        why = f"holds {_brief(other[0])}, which is no tensor" if found else "is no input"
         raise BadValue(
-            f"example={_brief(given)} is no input. Pass a tensor or an array with a batch of 1 in front, its shape, "
+            f"example={_brief(given)} {why}. Pass a tensor or an array with a batch of 1 in front, its shape, "
             "such as (1, 3, 224, 224), or a tuple or dictionary of tensors for a network of several inputs."
         )
     wrong = next((one for one in found if one.dim() < 2 or one.shape[0] != 1), None)

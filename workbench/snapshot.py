@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from workbench.closures import rebind
+
 Tensor = torch.Tensor
 
 
@@ -20,18 +22,42 @@ def snapshot(module: nn.Module, *, meta: bool = False) -> nn.Module:
     """
     convert = to_meta if meta else _to_float32
     memo: dict[int, Any] = {}
+    module = unwrapped(module)
     keep: list[Any] = []  # memo goes by identity, so what is in it must live
     for tensor in _tensors(module):
         if id(tensor) not in memo:
             memo[id(tensor)] = _converted(tensor, convert)
             keep.append(tensor)
+    copied = dict(memo)
     try:
-        made = copy.deepcopy(module, dict(memo))
+        made = copy.deepcopy(module, copied)
     except Exception:  # noqa: BLE001  # copying runs whatever the user's classes define
         _share_uncopyable(module, memo, keep)
-        made = copy.deepcopy(module, memo)
+        copied = memo
+        made = copy.deepcopy(module, copied)
+    _unwrap_parts(made)
+    rebind(made, copied)
     made.eval()
     return made
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network inside `torch.compile` and `DataParallel`; any other as it is."""
+    inner = module._modules.get("_orig_mod") if type(module).__name__ == "OptimizedModule" else None
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = module.module
+    return module if inner is None else unwrapped(inner)
+
+
+def _unwrap_parts(module: nn.Module) -> None:
+    """The same for every part of a private copy. Nested tensors, which hold no plain shapes, are switched off."""
+    for one in list(module.modules()):
+        vars(one).pop("_compiled_call_impl", None)
+        if isinstance(one, nn.TransformerEncoder):
+            one.enable_nested_tensor = one.use_nested_tensor = False
+        for name, part in one._modules.items():
+            if part is not None:
+                one._modules[name] = unwrapped(part)
 
 
 def to_meta(tensor: Tensor) -> Tensor:
@@ -42,7 +68,7 @@ def to_meta(tensor: Tensor) -> Tensor:
 
 def _to_float32(tensor: Tensor) -> Tensor:
     kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
-    return tensor.detach().to("cpu", kind, copy=True)
+    return tensor.detach().to("cpu", kind, copy=True, memory_format=torch.contiguous_format)
 
 
 def _converted(tensor: Tensor, convert: Callable[[Tensor], Tensor]) -> Tensor:

@@ -58,6 +58,8 @@ KINDS: dict[Any, str] = {
 }
 #: Operators with several results that all carry data; of every other only the first does.
 MULTIPLE = frozenset({"split", "split_with_sizes", "chunk", "unbind"})
+#: Operators whose result is a part of what they are given.
+PARTS = MULTIPLE | {"slice", "select", "narrow"}
 #: Functions of torch that run a recurrent layer over all its steps.
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 #: Operators that take whole axes together, which their second argument names; all of them where it names none.

@@ -76,6 +76,8 @@ class Layer(NamedTuple):
     @property
     def params(self) -> int:
         """Weights and biases that are counted here: 0 where an earlier operation has the same ones."""
+        if not self.weights and not self.module:
+            return 0  # a filter that nobody learnt, or one that is computed from the data
         return 0 if self.shared else self.weight_elements - self.tied
 
     @property

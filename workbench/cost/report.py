@@ -110,8 +110,13 @@ def _network(model: Model | Variant | nn.Module, example: torch.Tensor | None) -
     found = getattr(model, "network", None)
     if isinstance(found, Network):
         return found
-    if example is None:
-        raise BadValue("The cost of an nn.Module needs example=, one input with a batch of 1.")
+    from workbench.calling import as_example
     from workbench.cost.trace import trace
+    from workbench.models import load
+    from workbench.models.unwrap import unwrap
 
-    return trace(model, example)  # type: ignore[arg-type]  # whatever is no Model is a module
+    module, inputs = unwrap(model), as_example(example)
+    try:
+        return trace(module, inputs)
+    except BadValue:  # it computes with values, which a trace has none of; or loading says what is wrong
+        return load(module, example=inputs).network

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.calling import Inputs, arguments, call, flatten, shapes, tensors_map
 from workbench.cost.fusion import mark_fused
-from workbench.cost.kinds import KINDS, MULTIPLE, RECURRENT, REDUCTIONS
+from workbench.cost.kinds import KINDS, MULTIPLE, PARTS, RECURRENT, REDUCTIONS
 from workbench.cost.network import Layer, Network, Shape
 from workbench.cost.shapes import known
 from workbench.errors import BadValue
@@ -118,7 +118,8 @@ class _Recorder(TorchDispatchMode):
         data = [t for t in given if self.number(t) is not None]
         for result in results if packet.__name__ in MULTIPLE else results[:1]:
             if isinstance(result, Tensor) and not data:
-                self._follow(result, self._of(given))
+                names = self._of(given)
+                self._follow(result, self._parts(names, result) if packet.__name__ in PARTS else names)
             elif isinstance(result, Tensor) and result.dim() > 0:
                 self._record(packet, args, data, result)
         if data and func._schema.is_mutable and isinstance(args[0], Tensor):
@@ -198,6 +199,13 @@ class _Recorder(TorchDispatchMode):
         self._kept.append(result)
         self._weights[id(result)] = names
 
+    def _parts(self, names: frozenset[str], part: Tensor) -> frozenset[str]:
+        """A part of a parameter, such as one of three weights that are stored as one, counts by itself."""
+        made = {name: f"{name}[{part.storage_offset()}, {tuple(part.shape)}]" for name in names}
+        for name, inner in made.items():
+            self._sizes[inner] = min(part.numel(), self._sizes[name])
+        return frozenset(made.values())
+
     def number(self, tensor: Tensor) -> int | None:
         """The id of a data tensor: of what was written last into its memory; None for other tensors."""
         own, written = self._ids.get(id(tensor)), self._written.get(_memory(tensor))
@@ -258,6 +266,8 @@ def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
         return layer._replace(axes=_reduced(packet, args))
     if layer.kind == "linear":
         return layer._replace(bias=packet is aten.addmm or (packet is aten.linear and len(args) > 2))
+    if packet is aten._trilinear:
+        return layer._replace(kind="matmul", work=args[0].shape[0] * args[1].numel())
     if layer.kind == "matmul":
         left, right = [one for one in args if isinstance(one, Tensor)][-2:]
         return layer._replace(work=left.numel() * (right.shape[-1] if right.dim() > 1 else 1))

@@ -7,8 +7,9 @@ sizes. The user's module is only read.
 
 from __future__ import annotations
 
-import linecache
-import re
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from workbench.errors import BadValue, WorkbenchError
 from workbench.models.exported import exported
 from workbench.models.graph import Graph, unstorable
 from workbench.models.in_place import out_of_place
+from workbench.models.names import sound_names
 from workbench.models.symbolic import symbolic
 from workbench.snapshot import snapshot
 
@@ -26,28 +28,32 @@ Tensor = torch.Tensor
 
 #: The canonical form's outputs may differ from the original's by this much, relative to the largest output.
 TOLERANCE = 1e-5
-_PLACE = re.compile(r'File "([^"]+)", line (\d+), in forward|\(([^()\s]+):(\d+) in forward\)')
+_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
 
 
-def canonical(module: nn.Module, example: Inputs) -> Graph:
-    """The canonical form of `module`, checked against it on `example` (a batch of 1), on noise, and a batch of 3.
+def canonical(module: nn.Module, example: Inputs, *, owned: bool = False) -> Graph:
+    """The canonical form of `module`, checked against it on `example` (a batch of 1) and on noise, a batch of 3.
 
+    `owned`: the module is nobody else's, in evaluation mode, and may become part of the graph.
     Raises: `BadValue` where the module does not run on the example, decides on values, or cannot be followed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the noise below, and whatever the network draws: the user's generator stays as it is
         trials = _trials(example)
-        reference = snapshot(module)
+        reference = module if owned else snapshot(module)
         wanted = [_outputs(reference, inputs, first=index == 0) for index, inputs in enumerate(trials)]
-        found = _quick(module, example, trials, wanted)
+        found = _quick(module if owned else sound_names(snapshot(module)), example, trials, wanted)
         found = found if found is not None else _thorough(module, example, trials, wanted)
+    for parameter in found.parameters():
+        parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
     found.eval()
     return found
 
 
 def _quick(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: list[Any]) -> Graph | None:
+    """By way of `symbolic`, which takes the layers over; None where that leads to no equal network."""
     try:
-        graph = symbolic(snapshot(module), example)
+        graph = symbolic(module, example)
         out_of_place(graph)
         return graph if not _difference(graph, trials, wanted) else None
     except Exception:  # noqa: BLE001  # stand-ins for tensors meet code that was not written for them
@@ -57,16 +63,18 @@ def _quick(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: lis
 def _thorough(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: list[Any]) -> Graph:
     name = type(module).__name__
     try:
-        graph = exported(snapshot(module), example)
+        graph = exported(sound_names(snapshot(module)), example)
     except WorkbenchError:
         raise
     except Exception as error:  # torch.export raises what the network's code raises, and much of its own
-        raise BadValue(_why(name, error)) from error
+        raise BadValue(_why(name, error) if wanted[-1] is not None else _alone(name, trials)) from error
     out_of_place(graph)
     missing = unstorable(graph.graph)
     if missing:
         raise BadValue(f"{name} calls {missing}, which the workbench does not know. Leave it out of the network.")
     where = _difference(graph, trials, wanted)
+    if where and wanted[-1] is None:
+        raise BadValue(_alone(name, trials))
     if where:
         raise BadValue(
             f"{name} could not be followed: the network that was traced {where}. Does its forward draw random "
@@ -76,9 +84,10 @@ def _thorough(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: 
 
 
 def _trials(example: Inputs) -> list[Inputs]:
-    """The example, noise of its shape, and a batch of three."""
+    """The example, or noise where its numbers are all the same and tell nothing; and a batch of three."""
     noise = noise_like(example)
-    return [example, noise, tensors_map(_three, noise)]
+    same = all(one.numel() and bool((one == one.flatten()[0]).all()) for one in flatten(example))
+    return [noise if same else example, tensors_map(_three, noise)]
 
 
 def _three(value: Tensor) -> Tensor:
@@ -87,7 +96,7 @@ def _three(value: Tensor) -> Tensor:
     return torch.cat([value, value.flip(-1), value * 0.5 if value.is_floating_point() else value])
 
 
-def _run(module: nn.Module, inputs: Inputs) -> Any:
+def _run(module: Callable[..., Any], inputs: Inputs) -> Any:
     with torch.no_grad():
         return call(module, tensors_map(torch.clone, inputs))
 
@@ -112,15 +121,15 @@ def _outputs(module: nn.Module, inputs: Inputs, *, first: bool) -> list[Tensor] 
     return outputs
 
 
-def _difference(graph: nn.Module, trials: list[Inputs], wanted: list[list[Tensor] | None]) -> str:
+def _difference(graph: Graph, trials: list[Inputs], wanted: list[list[Tensor] | None]) -> str:
     """Where a graph's outputs differ from the original's, in words, or "" where they do not."""
     for inputs, expected in zip(trials, wanted, strict=True):
-        if expected is None:
-            continue
         try:
-            found = flatten(_run(graph, inputs))
+            found = flatten(_run(graph.forward, inputs))  # called as a module it prints its errors
         except Exception as error:  # noqa: BLE001  # as above
             return f"fails on inputs of shape {shapes(inputs)} ({type(error).__name__}: {error})"
+        if expected is None:
+            continue
         if [one.shape for one in found] != [one.shape for one in expected]:
             return f"gives outputs of other shapes for inputs of shape {shapes(inputs)}"
         apart = max(map(_apart, found, expected), default=0.0)
@@ -141,10 +150,17 @@ def _apart(found: Tensor, expected: Tensor) -> float:
     return float(gap.max() / scale.clamp_min(1e-6)) if gap.numel() else 0.0
 
 
+def _alone(name: str, trials: list[Inputs]) -> str:
+    return (
+        f"{name} takes one input at a time, and no batch: inputs of shape {shapes(trials[-1])} fail. The workbench "
+        "runs batches. Write its forward for any number of inputs, along the first axis."
+    )
+
+
 def _why(name: str, error: Exception) -> str:
     """Why a network cannot be followed, in a sentence, with the line of its code."""
     text = str(error)
-    place = _line(text)
+    place = _line(error)
     if "data-dependent" in text.lower() or "DataDependent" in type(error).__name__:
         return (
             f"{name} decides on the values of its tensors{place}. No exported file can hold such a decision. "
@@ -157,11 +173,10 @@ def _why(name: str, error: Exception) -> str:
     )
 
 
-def _line(text: str) -> str:
-    """The line of a forward that an error of torch's names."""
-    for match in reversed(list(_PLACE.finditer(text))):
-        file, number = match[1] or match[3], int(match[2] or match[4])
-        code = linecache.getline(file, number).strip()
-        if "site-packages/torch/" not in file:
-            return f" (line {number} of {file.rpartition('/')[2]}{f': {code}' if code else ''})"
-    return ""
+def _line(error: Exception) -> str:
+    """The line of the network's own code that an error comes from."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(_OURS)]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f" (line {last.lineno} of {Path(last.filename).name}{f': {last.line}' if last.line else ''})"

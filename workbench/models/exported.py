@@ -19,12 +19,18 @@ import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_map
 
-from workbench.calling import Inputs, arguments
+from workbench.calling import Inputs, arguments, plain
+from workbench.errors import BadValue
 from workbench.models.graph import Graph, drop_unread
 from workbench.models.lifted import lift
 
 #: Names of operators that only assert something; they are true of every input that gets so far.
 _ASSERTIONS = ("_assert", "sym_constrain", "assert_")
+#: What torch writes about networks that it cannot export, before it raises an error that says so.
+_LOUD = (
+    "torch.export", "torch.export._trace", "torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes",
+    "torch.fx.experimental.proxy_tensor",
+)  # fmt: skip
 
 
 def exported(module: nn.Module, inputs: Inputs, *, free_batch: bool = True) -> Graph:
@@ -35,6 +41,7 @@ def exported(module: nn.Module, inputs: Inputs, *, free_batch: bool = True) -> G
     """
     args, kwargs = tree_map(_doubled if free_batch else lambda one: one, arguments(inputs))
     shapes = _shapes(module, args, kwargs) if free_batch else None
+    module.register_forward_hook(lambda _module, _inputs, outputs: plain(outputs))  # torch knows no data classes
     with _quietly():
         program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         found = program.module(check_guards=False)
@@ -42,6 +49,8 @@ def exported(module: nn.Module, inputs: Inputs, *, free_batch: bool = True) -> G
     names = _input_names(module, args, kwargs)
     _plain_signature(found, names, arguments(inputs))
     _clean(found.graph)
+    _inline(found)
+    _check_sizes(found.graph)
     lift(found)
     return Graph(found, found.graph, type(module).__name__)
 
@@ -83,8 +92,6 @@ def _plain_signature(module: fx.GraphModule, names: list[str], given: Any) -> No
     info = getattr(codegen, "pytree_info", None)
     if info is None:
         return
-    from workbench.calling import plain
-
     flat = output.args[0]
     nested = plain(torch.utils._pytree.tree_unflatten(list(flat), info.out_spec))
     args, kwargs = given
@@ -134,14 +141,61 @@ def _clean(graph: fx.Graph) -> None:
     drop_unread(graph)
 
 
+def _inline(module: fx.GraphModule) -> None:
+    """Put what ran inside torch.autocast or torch.enable_grad among the other operations."""
+    for node in list(module.graph.nodes):
+        name = getattr(node.target, "__name__", "")
+        if name not in {"wrap_with_autocast", "wrap_with_set_grad_enabled"}:
+            continue
+        inner = next(one for one in node.args if isinstance(one, fx.Node))
+        before = node.args[: node.args.index(inner)]
+        if name == "wrap_with_autocast" and before[0] == "cpu" and before[2]:
+            raise BadValue(
+                f"A part of the network computes in {before[1]} inside torch.autocast. The workbench works in float32: "
+                "leave autocast to the code that calls the network."
+            )
+        _put_inside(module, node, inner)
+    module.graph.lint()
+
+
+def _put_inside(module: fx.GraphModule, node: fx.Node, inner: fx.Node) -> None:
+    part = module.get_submodule(str(inner.target))
+    assert isinstance(part, fx.GraphModule)
+    given = node.args[node.args.index(inner) + 1 :]
+    names = [one for one in part.graph.nodes if one.op == "placeholder"]
+    with module.graph.inserting_before(node):
+        results = module.graph.graph_copy(part.graph, dict(zip(names, given, strict=True)))  # type: ignore[arg-type]
+    for user in list(node.users):
+        user.replace_all_uses_with(results[user.args[1]])  # type: ignore[index, call-overload]
+        module.graph.erase_node(user)
+    module.graph.erase_node(node)
+    if not inner.users:
+        module.graph.erase_node(inner)
+
+
+def _check_sizes(graph: fx.Graph) -> None:
+    """Raise `BadValue` for an operation whose result is as large as the values say."""
+    for node in graph.nodes:
+        if torch.Tag.dynamic_output_shape in getattr(node.target, "tags", ()):
+            lines = [one.strip() for one in (node.stack_trace or "").splitlines()]
+            place = next((one for one in reversed(lines) if one.startswith("File")), "")
+            raise BadValue(
+                f"{node.target._schema.name.removeprefix('aten::')} gives a result whose size depends on the values "
+                f"({place or 'in its forward'}), so that the network has no cost of its own and no plan. Use a mask "
+                "and torch.where, or leave it to the code that calls the network."
+            )
+
+
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    logger = logging.getLogger("torch.export")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    before = [one.disabled for one in loggers]
+    for one in loggers:
+        one.disabled = True
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for one, disabled in zip(loggers, before, strict=True):
+            one.disabled = disabled

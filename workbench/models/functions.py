@@ -56,7 +56,9 @@ METHODS = frozenset(_METHODS.split())
 #: Attributes of tensors that a network may read.
 ATTRIBUTES = frozenset({"shape", "dtype", "device", "T", "mT", "H", "ndim"})
 #: Text arguments of operators that choose between ways to compute; an operator with any other is left out.
-_TEXTS = frozenset("padding approximate mode rounding_mode equation reduction indexing side interpolation_mode".split())
+_TEXTS = frozenset(
+    "padding approximate mode rounding_mode equation reduction indexing side interpolation_mode norm".split()
+)
 
 
 def name_of(function: Any) -> str | None:

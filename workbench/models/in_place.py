@@ -17,7 +17,7 @@ _VIEWS = frozenset(
 def out_of_place(module: fx.GraphModule) -> None:
     """Rewrite a graph in place. An operation that overwrites what is read again stays, on a copy of the input."""
     position = {node: index for index, node in enumerate(module.graph.nodes)}
-    left = False
+    left, before = False, _calls(module)
     for node in list(module.graph.nodes):
         if _in_place(module, node):
             if _unread(node, position):
@@ -28,7 +28,13 @@ def out_of_place(module: fx.GraphModule) -> None:
         _copy_inputs(module.graph)
     for node in module.graph.nodes:
         _any_layout(node)
-    module.recompile()
+    if _calls(module) != before:
+        module.recompile()
+
+
+def _calls(module: fx.GraphModule) -> list[Any]:
+    """What the generated code depends on."""
+    return [(node.target, node.args, node.kwargs) for node in module.graph.nodes]
 
 
 def _in_place(module: fx.GraphModule, node: fx.Node) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from workbench.models.graph import drop_unread
-from workbench.models.layers import WEIGHED
+from workbench.models.tied import bound, place
 
 Tensor = torch.Tensor
 aten = torch.ops.aten
@@ -39,9 +39,11 @@ def lift(module: fx.GraphModule) -> None:
     work = _Lifting(module)
     for node in module.graph.nodes:
         rule = RULES.get(node.target) if node.op == "call_function" else None
-        spec = rule(node) if rule is not None else None
+        spec = rule(node) if rule is not None and not _sized_by_data(node) else None
         if spec is not None and work.is_layer(spec):
             work.specs[node] = spec
+    for node in bound(module, work.specs, work.known, work.value):
+        del work.specs[node]
     for node, spec in work.specs.items():
         work.put(node, spec)
     drop_unread(module.graph)
@@ -71,10 +73,13 @@ class _Lifting:
     parameters: dict[Any, nn.Parameter] = field(default_factory=dict)  # by the memory that they come from
 
     def is_layer(self, spec: Spec) -> bool:
-        """Whether data meet a constant that was learnt: two constants are one, and a fixed filter is no layer."""
+        """Whether data meet a constant that was learnt: two constants are one. A fixed filter is no layer, nor is a
+        norm of buffers alone, which stays as it is when the network trains.
+        """
         if self.known(spec.reads) or not all(map(self.known, filter(None, spec.tensors.values()))):
             return False
-        return "weight" not in spec.tensors or spec.kind not in WEIGHED or self._learnt(spec.tensors["weight"])
+        weight = spec.tensors.get("weight")
+        return weight is None or self._learnt(weight)
 
     def _learnt(self, node: fx.Node) -> bool:
         """Whether a parameter is among what a constant is computed from."""
@@ -140,7 +145,7 @@ class _Lifting:
         if name in layer._buffers:
             layer._buffers[name] = value.detach().clone()
             return
-        key = (value.data_ptr(), value.shape, transposed)  # layers that share a weight go on sharing it
+        key = (*place(value), transposed)  # layers that share a weight go on sharing it
         if key not in self.parameters:
             held = value.detach().t() if transposed else value.detach()
             self.parameters[key] = nn.Parameter(held.clone(memory_format=torch.contiguous_format))
@@ -178,6 +183,11 @@ class _Lifting:
 def _attribute(module: nn.Module, path: str) -> Any:
     parent, _, leaf = path.rpartition(".")
     return getattr(module.get_submodule(parent), leaf)
+
+
+def _sized_by_data(node: fx.Node) -> bool:
+    """Whether an argument that a layer has as a number is computed, such as one group for each input of a batch."""
+    return any(not isinstance(one.meta.get("val", Tensor), (Tensor, type)) for one in node.all_input_nodes)
 
 
 def _add_submodule(module: nn.Module, path: str, new: nn.Module) -> None:

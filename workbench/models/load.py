@@ -42,11 +42,6 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     """
     if not isinstance(source, (str, Path)):
         return _from_module(source, example)
-    if not isinstance(source, (str, Path)):
-        raise BadValue(
-            f"A network is loaded from a name, a file or an nn.Module, got {type(source).__name__}. "
-            "Weights alone are no network: load them into its module and pass that, wb.load(module, example=...)."
-        )
     name = str(source)
     if name in ARCHITECTURES:
         return _bundled(name, weights)
@@ -78,7 +73,7 @@ def _bundled(name: str, weights: str | None) -> Model:
         module = ARCHITECTURES[name]()
     example = torch.zeros(BUNDLED_INPUT)
     source = name if not weights else f"{name} with {path.name}"
-    return Model(canonical(fill(module, state, path), example), example, name, source)
+    return Model(canonical(fill(module, state, path), example, owned=True), example, name, source)
 
 
 def _from_module(source: Any, example: Any) -> Model:

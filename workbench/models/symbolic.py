@@ -73,8 +73,11 @@ def _check(graph: fx.Graph) -> None:
     if missing:
         raise NotPlain(f"it calls {missing}")
     constant: set[fx.Node] = set()
+    layers = tuple(f"{node.target}." for node in graph.nodes if node.op == "call_module")
     for node in graph.nodes:
         if node.op == "get_attr":
+            if str(node.target).startswith(layers):
+                raise NotPlain(f"{node.target} is read beside its layer")
             constant.add(node)
             continue
         given = [one for one in node.all_input_nodes if one in constant]
@@ -86,4 +89,6 @@ def _check(graph: fx.Graph) -> None:
 
 def _name(node: fx.Node) -> str:
     target: Any = node.target
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.name.rpartition("::")[2]
     return str(name_of(target) if node.op == "call_function" else target).rpartition(".")[2]

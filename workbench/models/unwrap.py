@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 
 from workbench.errors import BadValue
+from workbench.snapshot import unwrapped
 
 
 def unwrap(source: Any) -> nn.Module:
@@ -23,11 +24,13 @@ def unwrap(source: Any) -> nn.Module:
         raise BadValue(_what(source))
     if isinstance(source, torch.jit.ScriptModule):
         raise BadValue("A TorchScript network holds compiled code and no layers to follow. Load the original module.")
-    inner = source._modules.get("_orig_mod")  # torch.compile
-    if inner is not None and type(source).__name__ == "OptimizedModule":
-        return unwrap(inner)
-    if isinstance(source, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return unwrap(source.module)
+    source = unwrapped(source)
+    scripted = next((name for name, one in source.named_modules() if isinstance(one, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise BadValue(
+            f"Its part {scripted!r} is TorchScript, which holds compiled code and no layers to follow. Put the "
+            "original module in its place."
+        )
     return _without_guards(source) if isinstance(source, fx.GraphModule) else source
 
 

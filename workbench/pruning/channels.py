@@ -9,6 +9,7 @@ steps will make. The idea of coupled groups: Fang et al. 2023, "DepGraph: Toward
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from workbench.cost.network import Layer, Network, Shape
@@ -177,6 +178,7 @@ class _Walk:
         self.axes: list[tuple[int, int]] = []
         self.shared = {name for name, ops in network.by_module.items() if len(ops) > 1}
         self.tied = tied_weights(module)
+        self.multiplied = {node.name for node in getattr(module, "graph", fx.Graph()).nodes if _multiplied(node)}
 
     def visit(self, layer: Layer) -> None:
         """Work out the units that an operation reads and writes."""
@@ -247,7 +249,7 @@ class _Walk:
         if layer.kind == "add":
             return None if layer.module else self._sum(sources, after)
         if layer.kind == "reshape":
-            return None if layer.op in STRETCHING else _reshaped(first, after)
+            return None if layer.op in STRETCHING or layer.node in self.multiplied else _reshaped(first, after)
         if layer.op == "cat":
             return _concatenated(sources, after)
         return _same_axis(first, layer) if layer.op in IN_PLACE else None
@@ -291,6 +293,12 @@ class _Walk:
 def _channel_axis(layer: Layer, shape: Shape) -> int:
     """Where a layer with weights has its channels: before the kernel's axes, or last."""
     return len(shape) - 1 - (0 if layer.kind == "linear" else len(layer.kernel))
+
+
+def _multiplied(node: fx.Node) -> bool:
+    """Whether a size among a node's arguments is another times a number, such as the batch times the channels."""
+    sizes = [one for one in node.all_input_nodes if one.target in {operator.mul, operator.imul}]
+    return any(isinstance(size, int) for one in sizes for size in one.args)
 
 
 def _same_axis(before: Place, layer: Layer) -> Place | None:

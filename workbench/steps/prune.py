@@ -78,6 +78,8 @@ class Prune(Rewrite):
 
 def _zero_least(pairs: Sequence[tuple[Tensor, Tensor]], ratio: float) -> None:
     """Zero the `ratio` weights of the lowest scores among all pairs (weight, score), in place; exact also with ties."""
+    if not pairs:
+        return
     scores = torch.cat([score.flatten() for _, score in pairs])
     count = round(ratio * scores.numel())
     if count == 0:
