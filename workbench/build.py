@@ -60,7 +60,7 @@ def compress(
             "Use Study.run(recipe), then wb.export(variant, folder)."
         )
     report = Reporter()
-    module = rewrite(model, recipe, data, report)
+    module = rewrite(model, recipe, data.of_type(model.dtype) if data is not None else None, report)
     for note in report.notes:
         warnings.warn(note, stacklevel=2)
     assert isinstance(module, Graph)
@@ -101,11 +101,11 @@ def rewrite(
             # What was computed from the original weights holds only as long as no step has changed them.
             scene = scene if index == 0 else replace(scene, cache={})
             module = step.apply(module, scene).eval()
+            _check_finite(module, scene, step)
         except WorkbenchError:
             raise
-        except (RuntimeError, ValueError, ArithmeticError) as error:
+        except (RuntimeError, ValueError, ArithmeticError, LookupError) as error:  # LookupError: no such token
             raise StepFailed(f"{step.expression()} failed on {model.name}: {error}") from error
-        _check_finite(module, scene, step)
     return module
 
 
