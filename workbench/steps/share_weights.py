@@ -129,7 +129,7 @@ def _holders(module: nn.Module, name: str, parameter: str = "") -> list[nn.Modul
 
 def _share(layers: list[nn.Module], bits: int) -> None:
     """Make a weight, which these layers share, a function of one codebook, which becomes their parameter."""
-    weight: Tensor = layers[0].weight.detach()  # type: ignore[operator, union-attr]  # layers have one
+    weight: Tensor = layers[0].weight.detach()  # type: ignore[operator]  # layers have one
     flat = weight.flatten()
     places = flat.nonzero()[:, 0]
     book, indexes = kmeans(flat[places], 1 << bits)
@@ -142,7 +142,7 @@ def _share(layers: list[nn.Module], bits: int) -> None:
 
 def _settle(layers: list[nn.Module]) -> None:
     """Make the weight that these layers share a parameter of its own again."""
-    weight = nn.Parameter(layers[0].weight.detach().clone())  # type: ignore[operator, union-attr]
+    weight = nn.Parameter(layers[0].weight.detach().clone())  # type: ignore[operator]
     for layer in layers:
         _list(layer).original = nn.Parameter(_list(layer).original.detach().clone())  # torch writes into it
         parametrize.remove_parametrizations(layer, "weight")
