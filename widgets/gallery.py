@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import workbench as wb
+from workbench.calling import flatten, noise_like
 from workbench.data import Data
 from workbench.errors import BadFile, BadValue
 from workbench.models import Model
@@ -105,9 +106,8 @@ def noise(model: Model) -> Data:
     """Images of noise in the model's shape, without labels: cost, latency and agreement can be measured on them."""
     import torch
 
-    generator = torch.Generator().manual_seed(0)
-    shape = model.shape
-    return wb.data({split: torch.randn(n, *shape, generator=generator) for split, n in _NOISE.items()}, name=NOISE)
+    several = {split: torch.cat([flatten(model.example)[0]] * n) for split, n in _NOISE.items()}
+    return wb.data({split: noise_like(one) for split, one in several.items()}, name=NOISE)
 
 
 def from_zoo(zoo: str, name: str, trained: bool) -> Model:

@@ -67,7 +67,7 @@ def compress(
             "Use Study.run(recipe), then wb.export(variant, folder)."
         )
     report = Reporter()
-    module = rewrite(model, recipe, data, report)
+    module = rewrite(model, recipe, data.of_type(model.dtype) if data is not None else None, report)
     for note in report.notes:
         warnings.warn(note, stacklevel=2)
     assert isinstance(module, Graph)
@@ -121,7 +121,7 @@ def rewrite(
             _check_finite(module, scene, step)
         except WorkbenchError:
             raise
-        except (RuntimeError, ValueError, ArithmeticError, IndexError, TypeError) as error:
+        except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
             raise StepFailed(f"{step.expression()} failed on {model.name}: {error}") from error
     return module
 

@@ -75,8 +75,8 @@ class Study(Examination, Keeping):
         metric: Metric | str | Function | None = None,
         keep: bool = True,
     ) -> None:
-        self.model, self.data, self.recalibrate = model, data, recalibrate
         _check_fit(model, data, classified=metric is None)
+        self.model, self.data, self.recalibrate = model, data.of_type(model.dtype), recalibrate
         self.metric = None if metric is None else as_metric(metric)
         #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
         self.measure = principal(data, self.metric)

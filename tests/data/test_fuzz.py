@@ -106,7 +106,8 @@ def check(data: Data) -> None:
     for name, split in data.splits.items():
         x = split.inputs
         assert split.name == name and len(split) == len(x) > 0
-        assert x.dtype == torch.float32 and x.is_contiguous() and not x.requires_grad and bool(x.isfinite().all())
+        assert x.dtype in {torch.float32, torch.int64, torch.bool}
+        assert x.is_contiguous() and not x.requires_grad and bool(x.isfinite().all())
         if split.labelled:
             y = split.labels
             assert len(y) == len(x) and y.dtype in {torch.int64, torch.float32}

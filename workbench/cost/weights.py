@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from torch import fx
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -57,11 +59,24 @@ class Weights:
 
 
 def tied_weights(module: nn.Module) -> dict[str, str]:
-    """Layers that share a weight with another one, and which."""
+    """Layers that share a weight with another one, or with an operation that reads it, and which."""
     owners: dict[int, list[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         path, _, leaf = name.rpartition(".")
         if leaf == "weight":
             owners.setdefault(id(parameter), []).append(path)
+    for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
+        if node.op == "get_attr":
+            read = next(iter(node.users), node)
+            owners.get(id(_held(module, str(node.target))), []).append(read.meta.get("owner") or read.name)
     groups = [paths for paths in owners.values() if len(paths) > 1]
-    return {one: next(other for other in paths if other != one) for paths in groups for one in paths}
+    return {one: other for paths in groups for one in paths for other in [_other(paths, one)] if other}
+
+
+def _held(module: nn.Module, path: str) -> object:
+    parent, _, leaf = path.rpartition(".")
+    return getattr(module.get_submodule(parent), leaf)
+
+
+def _other(paths: list[str], one: str) -> str:
+    return next((other for other in paths if other != one), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,9 @@ def check_lengths(split: str, inputs: int, labels: int) -> None:
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs float32 (N, C, H, W), normalised as the model expects, and labels (N, ...), which may be missing.
+    """Inputs (N, C, H, W), normalised as the model expects, and labels (N, ...), which may be missing.
+
+    Inputs are float32, or whole numbers (int64, bool) such as token ids (N, length) until `of_type` says otherwise.
 
     Every input of a labelled split has its label: inputs without one are left out where the data are loaded.
     """
@@ -52,8 +54,26 @@ class Split:
 
     @property
     def inputs(self) -> torch.Tensor:
-        """float32 (N, C, H, W), normalised. To run a network on them take `batches`, which are copies."""
+        """(N, C, H, W), normalised. To run a network on them take `batches`, which are copies."""
         return self._tensors[0]
+
+    def of_type(self, kind: torch.dtype) -> Split:
+        """The same inputs as the type that a network takes; itself where they have it already.
+
+        Raises: `BadValue` where whole numbers are wanted, and these are not.
+        """
+        if self.inputs.dtype == kind:
+            return self
+        inputs = self.inputs.to(kind)
+        off = (inputs.to(self.inputs.dtype) != self.inputs).flatten(1).any(1) if not kind.is_floating_point else None
+        if off is not None and bool(off.any()):
+            first = int(off.nonzero()[0])
+            raise BadValue(
+                f"The model takes whole numbers ({str(kind).removeprefix('torch.')}), and input {first} of split "
+                f"{self.name!r} holds {float(self.inputs[first][inputs[first] != self.inputs[first]].flatten()[0]):g}. "
+                "Give it whole numbers, as int64: of pixels (uint8), wb.data makes numbers from 0 to 1."
+            )
+        return Split(self.name, lambda: (inputs, self._tensors[1]))
 
     @property
     def labelled(self) -> bool:
@@ -102,6 +122,11 @@ class Data:
     def get(self, split: str) -> Split | None:
         """The split, or None where this data set has none of that name."""
         return self.splits.get(split)
+
+    def of_type(self, kind: torch.dtype) -> Data:
+        """The same data with inputs of the type that a network takes. Raises: as `Split.of_type`."""
+        splits = {name: split.of_type(kind) for name, split in self.splits.items()}
+        return self if all(splits[name] is one for name, one in self.splits.items()) else replace(self, splits=splits)
 
     @cached_property
     def hash(self) -> str:

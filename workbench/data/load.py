@@ -32,9 +32,10 @@ def data(
       `DataLoader`; one of these alone is the test split. Without labels, give inputs alone: what is measured then is
       agreement with the original network.
 
-    Inputs become float32 (N, ...). Pixels (uint8) are divided by 255; with `mean` and `std`, one number a channel or
-    one for all, inputs are `(pixel / 255 - mean) / std`, and floats must lie between 0 and 1. Images of several sizes
-    are brought to `size`: scaled until they cover it, and cut at the centre. Your own tensors are never changed.
+    Inputs become float32 (N, ...), whole numbers such as token ids int64 for a network that takes these. Pixels
+    (uint8) are divided by 255; with `mean` and `std`, one number a channel or one for all, inputs are
+    `(pixel / 255 - mean) / std`, and other numbers must lie between 0 and 1. Images of several sizes are brought to
+    `size`: scaled until they cover it, and cut at the centre. Your own tensors are never changed.
 
     Labels are class numbers from 0, one-hot rows, or texts; -1 (or -100) says that an input has none, and it is left
     out. Other labels, values to predict or the classes of pixels, are for the study's `metric`.

@@ -1,4 +1,4 @@
-"""Inputs in every form that they come in, as float32 (N, ...): pixels scaled, normalised, and of one size."""
+"""Inputs in every form that they come in, as tensors (N, ...): pixels scaled, normalised, and of one size."""
 
 from __future__ import annotations
 
@@ -106,8 +106,10 @@ def _plain(value: Tensor, of: str) -> Tensor:
 def _native(found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """An array that torch can read without a copy: of its types, in the machine's byte order, and writable."""
     kind = found.dtype
-    if kind != np.uint8 and kind.kind in "iuf":
-        kind = np.dtype(np.float32) if kind != np.float32 or not kind.isnative else kind
+    if kind.kind == "f":
+        kind = np.dtype(np.float32)
+    elif kind.kind in "iu" and kind != np.uint8:
+        kind = np.dtype(np.int64)
     with np.errstate(over="ignore"):  # what is too large for float32 is told as infinite
         plain = np.asarray(found, kind, order="C")
     return plain if plain.flags.writeable else plain.copy()
@@ -128,15 +130,18 @@ def _channels_first(found: Tensor, batch: bool, last: bool) -> Tensor:
 
 
 def as_inputs(split: str, found: Tensor, form: Form) -> Tensor:
-    """Inputs (N, ...) of one split as float32, contiguous: pixels (uint8) scaled and normalised, others as they are.
+    """Inputs (N, ...) of one split, contiguous: pixels (uint8) scaled and normalised, other numbers as they are.
 
-    With `mean` or `std` floats must lie between 0 and 1, as scaled pixels do. Shares memory where nothing changes.
+    They are float32; other whole numbers, such as token ids, stay whole (int64 or bool), unless `mean` or `std` are
+    given: what these normalise must lie between 0 and 1, as scaled pixels do. Shares memory where nothing changes.
     Raises: `BadValue` with the offending value.
     """
     if len(found) == 0 or found.numel() == 0:
         raise BadValue(f"Split {split!r} is empty: its inputs have shape {tuple(found.shape)}.")
     found = _resized(split, found, form.size)
     pixels = found.dtype == torch.uint8
+    if is_whole(found) and not form.mean and not form.std:
+        return found.contiguous().to(torch.bool if found.dtype == torch.bool else torch.int64)
     inputs = found.contiguous().float()
     if pixels:
         inputs = inputs.div_(255)
@@ -147,11 +152,16 @@ def as_inputs(split: str, found: Tensor, form: Form) -> Tensor:
     return _normalised(split, inputs, form)
 
 
+def is_whole(found: Tensor) -> bool:
+    """Whether numbers are whole by their type, and no pixels (uint8)."""
+    return not found.is_floating_point() and found.dtype != torch.uint8
+
+
 def _check_scaled(split: str, inputs: Tensor) -> None:
     low, high = float(inputs.min()), float(inputs.max())
     if not (low >= 0 and high <= 1) and low == low:  # NaN is told later
         raise BadValue(
-            f"mean= and std= normalise pixels, and the inputs of split {split!r} are floats from {low:.4g} to "
+            f"mean= and std= normalise pixels, and the inputs of split {split!r} go from {low:.4g} to "
             f"{high:.4g}. Give uint8 pixels or floats from 0 to 1; leave mean= and std= out where it is done already."
         )
 
@@ -207,4 +217,6 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     found = functional.interpolate(images.float(), scaled, mode="bilinear", antialias=True, align_corners=False)
     top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
     cut = found[..., top : top + size[0], left : left + size[1]]
-    return cut.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else cut.to(images.dtype)
+    if images.is_floating_point():
+        return cut.to(images.dtype)
+    return cut.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else cut.round().to(images.dtype)

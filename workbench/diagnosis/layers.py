@@ -15,7 +15,7 @@ import onnx
 from workbench.diagnosis.places import Place, isolated, layer_names, places
 from workbench.jobs import Reporter
 from workbench.quantization.observe import with_outputs
-from workbench.runtimes.onnxruntime import open_session
+from workbench.runtimes.onnxruntime import feeds, open_session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,14 +119,12 @@ class Run:
     def __init__(self, model: onnx.ModelProto, names: set[str]) -> None:
         made = {name for node in model.graph.node for name in node.output}
         self.names = sorted(names & made)
-        self.entry = model.graph.input[0].name
         self.session = open_session(with_outputs(model, self.names).SerializeToString())
 
     def __call__(self, batch: Array) -> dict[str, Array]:
         """The tensors by name."""
-        batch = np.ascontiguousarray(batch, np.float32)
-        values = self.session.run(self.names, {self.entry: batch})
-        return {self.entry: batch, **dict(zip(self.names, values, strict=True))}
+        given = feeds(self.session, batch)
+        return {**given, **dict(zip(self.names, self.session.run(self.names, given), strict=True))}
 
 
 class Alone:
@@ -136,16 +134,13 @@ class Alone:
         graph, self.ends = isolated(model, found)
         self.before = before
         self.session = open_session(graph.SerializeToString()) if self.ends else None
-        inputs = self.session.get_inputs() if self.session is not None else []
-        self.types = {one.name: np.float16 if "float16" in one.type else np.float32 for one in inputs}
 
     def __call__(self, known: Mapping[str, Array]) -> dict[str, Array]:
         """Each layer's result, from the original's tensors."""
         if self.session is None:
             return {}
         sources = {name: known[self.before[layer].source] for layer, (name, _) in self.ends.items()}
-        feeds = {name: value.astype(self.types[name]) for name, value in sources.items()}
-        results = self.session.run([name for _, name in self.ends.values()], feeds)
+        results = self.session.run([name for _, name in self.ends.values()], feeds(self.session, sources))
         return dict(zip(self.ends, results, strict=True))
 
 

@@ -110,7 +110,7 @@ def _source(graph: Graph, first: onnx.NodeProto, writers: dict[str, onnx.NodePro
 
 def _constant(graph: Graph, name: str, writers: dict[str, onnx.NodeProto]) -> bool:
     """Whether a tensor is a dequantized weight."""
-    return name in writers and writers[name].input[0] in graph.constants
+    return name in writers and all(one in graph.constants for one in writers[name].input if one)
 
 
 def _settle(

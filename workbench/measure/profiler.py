@@ -14,6 +14,8 @@ import onnx
 
 from workbench.errors import BadFile, BadValue
 from workbench.onnx_graph import WEIGHTED, scope
+from workbench.runtimes.base import noise
+from workbench.runtimes.onnxruntime import OnnxSession, feeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,9 +92,7 @@ def _events(
 ) -> dict[str, tuple[str, list[float], tuple[int, ...]]]:
     """Operator, milliseconds of each run and output shape by node, in order of execution."""
     session = _session(artefact, folder, threads)
-    given = session.get_inputs()[0]
-    shape = (batch, *(size if isinstance(size, int) else 1 for size in given.shape[1:]))
-    inputs = {given.name: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+    inputs = feeds(session, noise(OnnxSession(session), batch, 0))
     for _ in range(runs + 5):
         session.run(None, inputs)
     events = json.loads(Path(session.end_profiling()).read_text())

@@ -25,6 +25,7 @@ from workbench.errors import WorkbenchError
 from workbench.measure.pulse import TOLERANCE, fastest_of, pulse
 from workbench.runtimes import Session, runtime
 from workbench.runtimes.apart import EXPENDABLE
+from workbench.runtimes.base import noise
 from workbench.runtimes.onnxruntime import OnnxSession, open_session
 
 #: A block of runs lasts about this long: long against the clock, short against drift of the machine's speed.
@@ -191,12 +192,10 @@ def _prepare(path: str, name: str, request: Request) -> Callable[[], Any]:
     base, _, level = name.partition(":")
     session: Session
     if level:
-        plain = open_session(path, request.threads, level=level)
-        session = OnnxSession(plain, plain.get_inputs()[0].name)
+        session = OnnxSession(open_session(path, request.threads, level=level))
     else:
         session = runtime(base).load(Path(path), request.threads)
-    noise = np.random.default_rng(request.seed)
-    inputs = noise.standard_normal((request.batch, *session.shape)).astype(np.float32)
+    inputs = noise(session, request.batch, request.seed)
     return lambda: session.run(inputs)
 
 

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
+
 from workbench.calling import Inputs, flatten
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
@@ -31,6 +33,11 @@ class Model:
     def shape(self) -> tuple[int, ...]:
         """Of one input without the batch, such as (C, H, W); of the first where the network takes several."""
         return tuple(flatten(self.example)[0].shape[1:])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of one input, float32 or that of whole numbers; of the first where the network takes several."""
+        return flatten(self.example)[0].dtype
 
     @cached_property
     def hash(self) -> str:

@@ -30,7 +30,7 @@ DESCRIPTION_BYTES, DESCRIPTION_VALUES = 12 * 10**6, 10**6
 MOST_ACTIVATIONS = 4 << 30
 #: The most numbers in an input, and what they may be.
 MOST_NUMBERS = 1 << 28
-DTYPES = {name: getattr(torch, name) for name in ("float32", "int64", "int32", "uint8", "bool")}
+DTYPES = {name: getattr(torch, name) for name in ("float32", "int64", "int32", "int16", "int8", "uint8", "bool")}
 ZOOS = ("torchvision", "timm")
 
 

@@ -36,20 +36,32 @@ _TELLS = frozenset(
 )
 #: Operators whose output holds an input as it is, beside the others.
 _MIXES = frozenset({"Add", "Sub", "Where", "Concat", "Min", "Max"})
+#: Operators that give what a table has at places.
+_LOOKS_UP = frozenset({"Gather", "GatherElements", "GatherND", "OneHot"})
+_WHOLE = frozenset(
+    {TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8}
+)
+_DATA_KINDS = _WHOLE | {TensorProto.FLOAT}
 LEVELS = 256
 
 
 def data_tensors(model: onnx.ModelProto) -> list[str]:
-    """Float tensors that follow from the graph's float inputs and end in no size or index, in execution order."""
+    """Float tensors that follow from the graph's inputs and end in no size or index, in execution order.
+
+    Inputs of whole numbers, such as token ids, are data as well as floats; so is what a table has at such places.
+    """
     kinds = kinds_of(model)
-    entries = {one.name for one in model.graph.input if kinds.get(one.name) == TensorProto.FLOAT}
+    entries = {one.name for one in model.graph.input if kinds.get(one.name) in _DATA_KINDS}
+    whole = any(kinds[name] in _WHOLE for name in entries)
+    followed = _DATA_KINDS if whole else {TensorProto.FLOAT}  # beside floats whole numbers are places and sizes
     found = set(entries)
     for node in model.graph.node:
-        if node.op_type not in _TELLS and any(name in found for name in data_inputs(node)):
-            found.update(name for name in node.output if kinds.get(name) == TensorProto.FLOAT)
+        reads = node.input if whole and node.op_type in _LOOKS_UP else data_inputs(node)
+        if node.op_type not in _TELLS and any(name in found for name in reads):
+            found.update(name for name in node.output if kinds.get(name) in followed)
     found -= _parameters(model) - entries
     made = [one.name for one in model.graph.input] + [name for node in model.graph.node for name in node.output]
-    return [name for name in made if name in found]
+    return [name for name in made if name in found and kinds[name] == TensorProto.FLOAT]
 
 
 def data_inputs(node: onnx.NodeProto) -> list[str]:

@@ -12,7 +12,7 @@ import onnx
 
 from workbench.estimate import Estimate, paired_change
 from workbench.jobs import Reporter
-from workbench.runtimes.onnxruntime import open_session
+from workbench.runtimes.onnxruntime import feeds, open_session
 
 Array = npt.NDArray[Any]
 #: Makes a quantized copy with the named layers left in float.
@@ -33,11 +33,10 @@ class Mixed:
 def logits(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> Array:
     """The graph's outputs (N, classes)."""
     session = open_session(model.SerializeToString())
-    entry = model.graph.input[0].name
     parts = []
     for start in range(0, len(inputs), _BATCH):
         progress.check()
-        parts.append(session.run(None, {entry: np.ascontiguousarray(inputs[start : start + _BATCH], np.float32)})[0])
+        parts.append(session.run(None, feeds(session, inputs[start : start + _BATCH]))[0])
     return np.concatenate(parts)
 
 

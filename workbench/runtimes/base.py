@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import BadFile, WorkbenchError
@@ -27,9 +28,22 @@ class Session(Protocol):
         """The shape of one input, without the batch."""
         ...
 
-    def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of float32 inputs (N, ...)."""
+    @property
+    def whole(self) -> bool:
+        """Whether inputs are whole numbers, such as token ids; else they are float32."""
         ...
+
+    def run(self, inputs: Array) -> Array:
+        """Logits (N, ...) of inputs (N, ...)."""
+        ...
+
+
+def noise(session: Session, batch: int, seed: int) -> Array:
+    """Inputs (batch, ...) of a session: standard normal numbers, or zeros, which are a row of any table."""
+    shape = (batch, *session.shape)
+    if session.whole:
+        return np.zeros(shape, np.int64)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 class Runtime(ABC):

@@ -19,6 +19,7 @@ class ExecuTorchSession:
     program: Any
     method: Any
     shape: tuple[int, ...]
+    whole: ClassVar[bool] = False
     most: int
 
     def run(self, inputs: Array) -> Array:

@@ -17,6 +17,7 @@ class LiteRtSession:
 
     interpreter: Any
     shape: tuple[int, ...]
+    whole: ClassVar[bool] = False
 
     def run(self, inputs: Array) -> Array:
         """Logits (N, ...) of float32 inputs (N, ...)."""

@@ -24,6 +24,7 @@ class NcnnSession:
 
     net: Any
     shape: tuple[int, ...]
+    whole: ClassVar[bool] = False
 
     def run(self, inputs: Array) -> Array:
         """Logits (N, ...) of float32 inputs (N, ...)."""

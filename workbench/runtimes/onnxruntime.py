@@ -16,8 +16,8 @@ from workbench.errors import BadFile, BadValue
 from workbench.runtimes.apart import prove
 from workbench.runtimes.base import Array, Runtime, register
 
-#: Severity of ONNX Runtime's log: errors only. What it refuses comes back as an exception anyway.
-_ERRORS_ONLY = 3
+#: Severity of ONNX Runtime's log: what ends the process. What it refuses comes back as an exception anyway.
+_FATAL = 4
 _CODES = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? ?failed: ?|/\S*onnxruntime\S*\.cc:\d+ .*?&\) "
 )
@@ -63,7 +63,7 @@ def open_session(
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL
     # Spinning helps within a run; between runs it would steal time from whoever else is measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if optimized:
@@ -74,7 +74,8 @@ def open_session(
 #: What an input is converted to, by ONNX Runtime's name for the type that a file wants.
 _TYPES = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
-    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8, "tensor(bool)": np.bool_,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8, "tensor(bool)": np.bool_,
 }  # fmt: skip
 
 
@@ -98,12 +99,16 @@ class OnnxSession:
     """A loaded ONNX file."""
 
     session: Any
-    input: str
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one input, without the batch; a dimension of any length counts as 1."""
         return tuple(size if isinstance(size, int) else 1 for size in self.session.get_inputs()[0].shape[1:])
+
+    @property
+    def whole(self) -> bool:
+        """Whether inputs are whole numbers."""
+        return not np.issubdtype(_TYPES.get(self.session.get_inputs()[0].type, np.float32), np.floating)
 
     def run(self, inputs: Array) -> Array:
         """Logits (N, ...) of inputs (N, ...). Raises: `BadValue` for inputs of another shape."""
@@ -140,7 +145,7 @@ class OnnxRuntime(Runtime):
                 f"{self.title} cannot be started on this machine and fell back to {', '.join(used)}. "
                 "Install the provider's libraries and driver."
             )
-        return OnnxSession(session, session.get_inputs()[0].name)
+        return OnnxSession(session)
 
     def reason(self, error: Exception) -> str:
         """What the runtime said, without its error codes and the places in its source."""

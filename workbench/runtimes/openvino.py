@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from workbench.runtimes.base import Array, Runtime, register
 
@@ -17,10 +18,16 @@ class OpenVinoSession:
 
     request: Any
     shape: tuple[int, ...]
+    type: npt.DTypeLike
+
+    @property
+    def whole(self) -> bool:
+        """Whether inputs are whole numbers."""
+        return not np.issubdtype(self.type, np.floating)
 
     def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of float32 inputs (N, ...)."""
-        values: Array = self.request.infer({0: np.ascontiguousarray(inputs, np.float32)})[0]
+        """Logits (N, ...) of inputs (N, ...)."""
+        values: Array = self.request.infer({0: np.ascontiguousarray(inputs, self.type)})[0]
         return values
 
 
@@ -47,7 +54,8 @@ class OpenVino(Runtime):
         }
         compiled = openvino.Core().compile_model(str(path), "CPU", settings)
         sizes = [size.get_length() if size.is_static else 1 for size in compiled.input(0).partial_shape]
-        return OpenVinoSession(compiled.create_infer_request(), tuple(sizes[1:]))
+        kind = compiled.input(0).element_type.to_dtype()
+        return OpenVinoSession(compiled.create_infer_request(), tuple(sizes[1:]), kind)
 
     def reason(self, error: Exception) -> str:
         """The line that says what is wrong; those above it say where in OpenVINO's source."""

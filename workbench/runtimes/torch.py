@@ -18,16 +18,27 @@ class TorchSession:
     """A network in evaluation mode."""
 
     module: Callable[[Any], Any]
-    shape: tuple[int, ...]
+    example: Any  # one input, a tensor (1, ...)
     threads: int
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch."""
+        return tuple(self.example.shape[1:])
+
+    @property
+    def whole(self) -> bool:
+        """Whether inputs are whole numbers."""
+        return not self.example.is_floating_point()
+
     def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of float32 inputs (N, ...)."""
+        """Logits (N, ...) of inputs (N, ...)."""
         import torch
 
         with torch.inference_mode(), _threads(self.threads):
             # A copy: the network may write into what it is given.
-            values: Array = self.module(torch.from_numpy(np.array(inputs, np.float32, order="C"))).numpy()
+            given = torch.from_numpy(np.array(inputs, order="C")).to(self.example.dtype)
+            values: Array = self.module(given).numpy()
         return values
 
 
@@ -51,7 +62,7 @@ class Torch(Runtime):
         if self.compiled:
             # Its own pool of compiling processes would outlive a measurement that is cancelled.
             module = torch.compile(module, options={"compile_threads": 1})
-        return TorchSession(module, tuple(example.shape[1:]), threads)
+        return TorchSession(module, example, threads)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -77,11 +77,11 @@ class ShareWeights(Rewrite):
         fold(module, network)
         for index, name in enumerate(chosen):
             context.progress(0.2 * index / len(chosen), f"{self.title} {name}")
-            _share(module.get_submodule(name), module.get_parameter(f"{name}.weight"), self.bits)
+            _share(_holders(module, name), self.bits)
         if self.epochs and chosen:
             module = self._trained(module, context)
         for name in chosen:
-            parametrize.remove_parametrizations(module.get_submodule(name), "weight")
+            _settle(_holders(module, name, f"{name}.parametrizations.weight.original"))
         return module.eval()
 
     def _trained(self, module: nn.Module, context: Context) -> nn.Module:
@@ -125,9 +125,38 @@ class _Shared(nn.Module):
         return self.book
 
 
-def _share(layer: nn.Module, weight: Tensor, bits: int) -> None:
-    """Make a layer's weight a function of its codebook, which becomes the parameter."""
-    flat = weight.detach().flatten()
+def _holders(module: nn.Module, name: str, parameter: str = "") -> list[nn.Module]:
+    """The layer of this name, and behind it all others that share its weight, or another `parameter`."""
+    path = parameter or f"{name}.weight"
+    tail, held = path.removeprefix(name), module.get_parameter(path)
+    sharing = [
+        other.removesuffix(tail) for other, one in module.named_parameters(remove_duplicate=False) if one is held
+    ]
+    return [module.get_submodule(one) for one in dict.fromkeys([name, *sharing])]
+
+
+def _share(layers: list[nn.Module], bits: int) -> None:
+    """Make a weight, which these layers share, a function of one codebook, which becomes their parameter."""
+    weight: Tensor = layers[0].weight.detach()  # type: ignore[operator]  # layers have one
+    flat = weight.flatten()
     places = flat.nonzero()[:, 0]
     book, indexes = kmeans(flat[places], 1 << bits)
-    parametrize.register_parametrization(layer, "weight", _Shared(weight.shape, places, indexes, book), unsafe=True)
+    made = _Shared(weight.shape, places, indexes, book)
+    for layer in layers:
+        layer.weight = nn.Parameter(weight.clone())  # torch writes the codebook into the parameter that it finds
+        parametrize.register_parametrization(layer, "weight", made, unsafe=True)
+        _list(layer).original = _list(layers[0]).original
+
+
+def _settle(layers: list[nn.Module]) -> None:
+    """Make the weight that these layers share a parameter of its own again."""
+    weight = nn.Parameter(layers[0].weight.detach().clone())  # type: ignore[operator]
+    for layer in layers:
+        _list(layer).original = nn.Parameter(_list(layer).original.detach().clone())  # torch writes into it
+        parametrize.remove_parametrizations(layer, "weight")
+        layer.weight = weight
+
+
+def _list(layer: nn.Module) -> Any:
+    """What makes a layer's weight; its `original` is the codebook."""
+    return layer.parametrizations.weight  # type: ignore[union-attr]
