@@ -54,8 +54,8 @@ ODD = """
 LARGE = 20_000
 SMALL_INPUT = {"vit_b_16": 224, "swin_t": 224}
 COLUMNS = (
-    "network", "way", "load, s", "layers", "difference", "without gradient", "ONNX, batch 1", "batch 5", "Tucker", "SVD",
-    "CP", "SpatialSVD",
+    "network", "way", "load, s", "layers", "difference", "without gradient", "ONNX, batch 1", "batch 5", "Tucker",
+    "SVD", "CP", "SpatialSVD",
 )  # fmt: skip
 
 Maker = Callable[[], tuple[nn.Module, Any]]
@@ -145,7 +145,7 @@ def row(name: str, make: Maker) -> list[str]:
         difference = max(apart(call(model.module, inputs), wanted) for inputs, wanted in pairs)
     layers = sum(isinstance(one, WEIGHED) for one in model.module.modules())
     facts = [name, way(model), f"{seconds:.2f}", str(layers), f"{difference:.1e}"]
-    return facts + [without_gradient(model), *exported(model), *families(model)]
+    return [*facts, without_gradient(model), *exported(model), *families(model)]
 
 
 def way(model: Model) -> str:
@@ -250,7 +250,7 @@ def main() -> None:
     for name, make in networks:
         try:
             print(f"| {' | '.join(row(name, make))} |", flush=True)
-        except Exception as error:  # one network that fails is a row of the table
+        except Exception as error:  # noqa: BLE001  # one network that fails is a row of the table
             print(f"| {name} | {type(error).__name__}: {str(error)[:300]} |", flush=True)
     loads()
 

@@ -142,6 +142,9 @@ NETWORKS: dict[str, tuple[Callable[[], Any], Any, int, int]] = {
     "compiled parts": (compiled, R(IMAGE), BODY, WEIGHTS),
     "parallel part": (lambda: nn.Sequential(nn.DataParallel(body())), R(IMAGE), BODY, WEIGHTS),
     "exported": (exported, R(IMAGE), BODY, WEIGHTS),
+    "size of the batch in Python": (
+        lambda: of(lambda s, x: run(s, x.reshape(len(x) * 3, 12, 12).view(len(x), 3, 12, 12))), R(IMAGE), BODY,
+        WEIGHTS),
     "autocast off": (lambda: of(with_autocast_off), R(IMAGE), BODY, WEIGHTS),
     "channels last": (lambda: body().to(memory_format=torch.channels_last), R(IMAGE), BODY, WEIGHTS),
     "weight read beside its layer": (lambda: of(lambda s, x: run(s, x) + s.b.weight.mean()), R(IMAGE), BODY, WEIGHTS),

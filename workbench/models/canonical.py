@@ -69,6 +69,8 @@ def _thorough(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: 
     except Exception as error:  # torch.export raises what the network's code raises, and much of its own
         raise BadValue(_why(name, error) if wanted[-1] is not None else _alone(name, trials)) from error
     out_of_place(graph)
+    if wanted[-1] is not None and _difference(graph, trials, wanted):
+        graph = _strict(module, example, trials, wanted) or graph
     missing = unstorable(graph.graph)
     if missing:
         raise BadValue(f"{name} calls {missing}, which the workbench does not know. Leave it out of the network.")
@@ -81,6 +83,16 @@ def _thorough(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: 
             "numbers, decide on sizes, or keep something from one call to the next? Take that out of it."
         )
     return graph
+
+
+def _strict(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: list[Any]) -> Graph | None:
+    """By way of the network's code, for one that has the size of the batch in Python; None where that fails too."""
+    try:
+        graph = exported(sound_names(snapshot(module)), example, strict=True)
+        out_of_place(graph)
+        return graph if not _difference(graph, trials, wanted) else None
+    except Exception:  # noqa: BLE001  # torch's compiler raises anything
+        return None
 
 
 def _trials(example: Inputs) -> list[Inputs]:

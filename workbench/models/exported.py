@@ -33,17 +33,18 @@ _LOUD = (
 )  # fmt: skip
 
 
-def exported(module: nn.Module, inputs: Inputs, *, free_batch: bool = True) -> Graph:
+def exported(module: nn.Module, inputs: Inputs, *, strict: bool = False) -> Graph:
     """The graph of any network that torch can export; `module` is a private copy.
 
-    `free_batch`: the first axis of every tensor is free, and may be of any size later.
+    The first axis of every tensor is free, and may be of any size later. `strict`: read the network's code instead of
+    running it, which takes longer and follows less, but knows that `len(x)` is the size of the batch.
     Raises: whatever `torch.export` raises, as it is.
     """
-    args, kwargs = tree_map(_doubled if free_batch else lambda one: one, arguments(inputs))
-    shapes = _shapes(module, args, kwargs) if free_batch else None
+    args, kwargs = tree_map(_doubled, arguments(inputs))
+    shapes = _shapes(module, args, kwargs)
     module.register_forward_hook(lambda _module, _inputs, outputs: plain(outputs))  # torch knows no data classes
     with _quietly():
-        program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=strict)
         found = program.module(check_guards=False)
     assert isinstance(found, fx.GraphModule)
     names = _input_names(module, args, kwargs)
@@ -166,7 +167,7 @@ def _put_inside(module: fx.GraphModule, node: fx.Node, inner: fx.Node) -> None:
     with module.graph.inserting_before(node):
         results = module.graph.graph_copy(part.graph, dict(zip(names, given, strict=True)))  # type: ignore[arg-type]
     for user in list(node.users):
-        user.replace_all_uses_with(results[user.args[1]])  # type: ignore[index, call-overload]
+        user.replace_all_uses_with(results[user.args[1]])  # type: ignore[index, arg-type]
         module.graph.erase_node(user)
     module.graph.erase_node(node)
     if not inner.users:

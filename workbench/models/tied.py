@@ -10,7 +10,8 @@ import torch
 from torch import fx, nn
 
 Tensor = torch.Tensor
-Known, Value = Callable[[Any], bool], Callable[[fx.Node], Any]
+Known = Callable[[Any], bool]
+Value = Callable[[fx.Node], Any]
 
 
 def bound(module: fx.GraphModule, specs: Mapping[fx.Node, Any], known: Known, value: Value) -> set[fx.Node]:
