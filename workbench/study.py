@@ -16,16 +16,25 @@ from typing import TYPE_CHECKING
 
 from workbench import build
 from workbench.data import Data
+<<<<<<< HEAD
 from workbench.data.classes import check_splits
 from workbench.disk import told, workspace
 from workbench.errors import BadFile, BadValue, StorageFailed, unknown
+=======
+from workbench.data.classes import check_classes
+from workbench.errors import BadValue, unknown
+>>>>>>> wt-data
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
 from workbench.keeping import Keeping, home, shown
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Function, Metric, as_metric
+<<<<<<< HEAD
 from workbench.measure.quality import changes, principal
+=======
+from workbench.measure.quality import has_classes, principal
+>>>>>>> wt-data
 from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
@@ -298,6 +307,6 @@ def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
             f"The images of {data.name} have shape {have}, the model {model.name} takes {want} "
             "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
-    output = model.network.layers[-1].output
-    if classified and len(output) == 1:
-        check_splits(data, output[0])
+    output, test = model.network.layers[-1].output, data["test"]
+    if classified and len(output) == 1 and has_classes(test):  # other splits are looked at where they are used
+        check_classes(test.labels, output[0], f"{data.name}, split 'test',")

@@ -11,7 +11,7 @@ from workbench.errors import BadValue, shown
 if TYPE_CHECKING:
     import torch
 
-    from workbench.data.dataset import Data, Split
+    from workbench.data.dataset import Split
 
 
 def is_class_numbers(labels: torch.Tensor) -> bool:
@@ -32,13 +32,6 @@ def check_classes(labels: torch.Tensor | npt.NDArray[Any], outputs: int, of: str
         f"The labels of {of} go from {low} to {high}, and the network tells {outputs} classes apart, numbered from 0 "
         f"to {outputs - 1}. {fix or 'Give class numbers in that range, or a network with an output for each class.'}"
     )
-
-
-def check_splits(data: Data, outputs: int) -> None:
-    """`check_classes` of every split whose labels are class numbers."""
-    for split in data.splits.values():
-        if split.labelled and is_class_numbers(split.labels):
-            check_classes(split.labels, outputs, f"{data.name}, split {split.name!r},")
 
 
 def class_numbers(split: Split, who: str) -> torch.Tensor:
