@@ -16,25 +16,16 @@ from typing import TYPE_CHECKING
 
 from workbench import build
 from workbench.data import Data
-<<<<<<< HEAD
-from workbench.data.classes import check_splits
+from workbench.data.classes import check_classes
 from workbench.disk import told, workspace
 from workbench.errors import BadFile, BadValue, StorageFailed, unknown
-=======
-from workbench.data.classes import check_classes
-from workbench.errors import BadValue, unknown
->>>>>>> wt-data
 from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
 from workbench.keeping import Keeping, home, shown
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Function, Metric, as_metric
-<<<<<<< HEAD
-from workbench.measure.quality import changes, principal
-=======
-from workbench.measure.quality import has_classes, principal
->>>>>>> wt-data
+from workbench.measure.quality import changes, has_classes, principal
 from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
