@@ -110,7 +110,6 @@ class _Call:
     @contextlib.contextmanager
     def _listening(self, module: nn.Module) -> Iterator[None]:
         """Fill `runs` while a module runs."""
-
         import torch
 
         def listen(path: str, layer: nn.Module) -> None:
