@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Container
 from pathlib import Path
@@ -24,6 +25,9 @@ def quantize_dynamically(
     copy = separate(model)  # the quantizer transposes weights in place, once for each layer that reads them
     data = set(data_tensors(model))
     del copy.graph.value_info[:]  # the quantizer trips over shapes that an exporter left there
+    advice = logging.getLogger()  # to pre-process the graph, which `tidy` has done
+    level = advice.level
+    advice.setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dynamic.onnx"
         quantize_dynamic(
@@ -34,4 +38,5 @@ def quantize_dynamically(
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[n.name for n in model.graph.node if n.name in exclude or n.input[0] not in data],
         )
+        advice.setLevel(level)
         return onnx.load(str(path))
