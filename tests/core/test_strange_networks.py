@@ -21,7 +21,7 @@ from workbench.calling import call, flatten, tensors_map
 from workbench.errors import BadValue
 from workbench.models import Model
 from workbench.models.structure import save_variant
-from workbench.models.unwrap import unwrap
+from workbench.unwrap import unwrap
 
 Tensor = torch.Tensor
 #: Multiply-accumulates: 3 -> 16 channels on 10 x 10, 16 -> 16 on 8 x 8, 16 features -> 4 classes.
@@ -148,6 +148,9 @@ NETWORKS: dict[str, tuple[Callable[[], Any], Any, int, int]] = {
     "autocast off": (lambda: of(with_autocast_off), R(IMAGE), BODY, WEIGHTS),
     "channels last": (lambda: body().to(memory_format=torch.channels_last), R(IMAGE), BODY, WEIGHTS),
     "weight read beside its layer": (lambda: of(lambda s, x: run(s, x) + s.b.weight.mean()), R(IMAGE), BODY, WEIGHTS),
+    "penalty": (
+        lambda: of(lambda s, x: (run(s, x), sum(one.square().sum() for one in s.parameters()))), R(IMAGE), BODY,
+        WEIGHTS),
     "two kernels in one": (
         lambda: odd.Lambda(packed, w=nn.Parameter(R(16 * 171) * 0.1), t=odd.Tail(16)), R(IMAGE), BODY, WEIGHTS - 32),
     "frozen norm": (

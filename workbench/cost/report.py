@@ -10,7 +10,6 @@ from workbench.cost.energy import Energy, energy, layer_energy
 from workbench.cost.network import Layer, Network
 from workbench.cost.on_device import Placement, place
 from workbench.cost.roofline import Device, bundled, device
-from workbench.errors import BadValue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,11 +111,6 @@ def _network(model: Model | Variant | nn.Module, example: torch.Tensor | None) -
         return found
     from workbench.calling import as_example
     from workbench.cost.trace import trace
-    from workbench.models import load
-    from workbench.models.unwrap import unwrap
+    from workbench.unwrap import unwrap
 
-    module, inputs = unwrap(model), as_example(example)
-    try:
-        return trace(module, inputs)
-    except BadValue:  # it computes with values, which a trace has none of; or loading says what is wrong
-        return load(module, example=inputs).network
+    return trace(unwrap(model), as_example(example))

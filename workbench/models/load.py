@@ -17,8 +17,8 @@ from workbench.models.architectures import ARCHITECTURES
 from workbench.models.canonical import canonical
 from workbench.models.model import Model
 from workbench.models.structure import ZOOS, fill, load_variant
-from workbench.models.unwrap import unwrap
 from workbench.untrusted import read_tensors
+from workbench.unwrap import unwrap
 
 BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)

@@ -32,8 +32,13 @@ def symbolic(module: nn.Module, inputs: Inputs) -> Graph:
     """
     _check_signature(module, inputs)
     tracer = _Tracer()
-    graph = tracer.trace(module)
+    with torch.enable_grad():
+        graph = tracer.trace(module)
     _check(graph)
+    for node in graph.nodes:
+        held = getattr(module, str(node.target), None) if node.op == "get_attr" else None
+        if isinstance(held, torch.Tensor) and held.grad_fn is not None:
+            raise NotPlain(f"{node.target} was computed from parameters, and would stay as it is")
     for node in graph.nodes:
         if node.op == "call_module":  # conv(input=x) is conv(x)
             node.args, node.kwargs = (*node.args, *node.kwargs.values()), {}
