@@ -17,7 +17,7 @@ from workbench import quota
 from workbench.errors import BadValue, OverQuota
 from workbench.jobs import Job, Reporter
 from workbench.quota import Quota
-from workbench.storage import Storage
+from workbench.storage import Record, Storage
 
 numbers = st.none() | st.integers(1, 10**6)
 
@@ -71,10 +71,14 @@ def test_no_more_is_stored_than_a_visitor_may(monkeypatch: pytest.MonkeyPatch, t
     storage = Storage(tmp_path / "study")
     room = quota.stored_bytes(tmp_path) + 10**6
     monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", str(room / 10**6))
-    for number, size in enumerate((400_000, 500_000)):
-        file = tmp_path / f"{number}.onnx"
-        file.write_bytes(bytes([number]) * size)
-        storage.adopt(file)
-    (tmp_path / "2.onnx").write_bytes(bytes(300_000))
+
+    def store(number: int, size: int) -> None:
+        onnx, state = tmp_path / f"{number}.onnx", tmp_path / f"{number}.safetensors"
+        onnx.write_bytes(bytes([number]) * size)
+        state.write_bytes(bytes([number]))
+        storage.store(Record(str(number), "", "[]", {}, ()), onnx, state)
+
+    store(0, 400_000)
+    store(1, 500_000)
     with pytest.raises(OverQuota, match="keeps at most"):
-        storage.adopt(tmp_path / "2.onnx")
+        store(2, 300_000)

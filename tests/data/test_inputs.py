@@ -158,7 +158,7 @@ NOTHING = np.zeros((0, 3, 6, 5))
         (DataLoader([1]), {}, "shape"),
         (3, {}, "cannot read 3, a int"),
         (None, {}, "None"),
-        (X, {"mean": (0.5,), "std": (0.2,)}, r"floats from -\d.* to \d"),
+        (X, {"mean": (0.5,), "std": (0.2,)}, r"go from -\d.* to \d.* floats from 0 to 1"),
         (torch.zeros(2, 3, 4, 4), {"mean": (0.5, 0.5)}, r"mean=\(0.5, 0.5\) has 2 numbers.*3 channels"),
         (X, {"std": 0}, "std=0: give positive"),
         (X, {"mean": "imagenet"}, "mean='imagenet'"),
