@@ -80,7 +80,7 @@ def from_data(data: Any, name: str = "Graph") -> Graph:
     try:
         root = nn.Module()
         for path, description in data["layers"].items():
-            _put(root, path, build(path, description))
+            add_submodule(root, path, build(path, description))
         for path, facts in data["tensors"].items():
             _put_tensor(root, path, facts)
         graph = _graph(data["nodes"])
@@ -156,13 +156,16 @@ def _tensors(module: nn.Module, called: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _put(root: nn.Module, path: str, new: nn.Module) -> None:
+def add_submodule(root: nn.Module, path: str, new: nn.Module) -> None:
+    """Put a module at a path; what is missing on the way there is made."""
     parent, _, leaf = path.rpartition(".")
     place = root
     for part in parent.split(".") if parent else ():
         if part not in place._modules:
             place.add_module(part, nn.Module())
-        place = place._modules[part] or place
+        inner = place._modules[part]
+        assert inner is not None
+        place = inner
     place.add_module(leaf, new)
 
 
@@ -173,7 +176,7 @@ def _put_tensor(root: nn.Module, path: str, facts: Mapping[str, Any]) -> None:
             place = root.get_submodule(parent)
         except AttributeError:
             place = nn.Module()
-            _put(root, parent, place)
+            add_submodule(root, parent, place)
     else:
         place = root
     empty = torch.empty(facts["shape"], dtype=_decode({"dtype": facts["dtype"]}, {}), device="meta")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from workbench.models.graph import drop_unread
+from workbench.models.graph import add_submodule, drop_unread
 from workbench.models.tied import bound, place
 
 Tensor = torch.Tensor
@@ -48,7 +48,7 @@ def lift(module: fx.GraphModule) -> None:
         work.put(node, spec)
     drop_unread(module.graph)
     for path, layer in work.made.items():
-        _add_submodule(module, path, layer)
+        add_submodule(module, path, layer)
     for node in module.graph.nodes:
         node.meta = {"owner": owner(node)}
 
@@ -188,18 +188,6 @@ def _attribute(module: nn.Module, path: str) -> Any:
 def _sized_by_data(node: fx.Node) -> bool:
     """Whether an argument that a layer has as a number is computed, such as one group for each input of a batch."""
     return any(not isinstance(one.meta.get("val", Tensor), (Tensor, type)) for one in node.all_input_nodes)
-
-
-def _add_submodule(module: nn.Module, path: str, new: nn.Module) -> None:
-    parent, _, leaf = path.rpartition(".")
-    place = module
-    for part in parent.split(".") if parent else ():
-        if part not in place._modules:
-            place.add_module(part, nn.Module())
-        inner = place._modules[part]
-        assert inner is not None
-        place = inner
-    place.add_module(leaf, new)
 
 
 # What each operator is as a layer; None where it is none.
