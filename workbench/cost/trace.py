@@ -40,7 +40,7 @@ def trace(module: nn.Module, example: Inputs) -> Network:
             outputs = _run(private, inputs, recorder)
     except Exception as error:  # a forward raises anything
         raise BadValue(
-            f"The model does not accept an input of shape {shapes(example)}: {error}. "
+            f"The model does not accept an input of shape {shapes(example)}: {str(error)[:500]}. "
             "Pass an `example` of the shape that it was trained on, batch first."
         ) from error
     results = {recorder.number(one) for one in flatten(outputs)}

@@ -91,7 +91,7 @@ def from_data(data: Any, name: str = "Graph") -> Graph:
     except BadFile:
         raise
     except Exception as error:  # the file may hold anything; torch raises what it likes
-        raise BadFile(f"The description of the network cannot be read: {error!r}.") from error
+        raise BadFile(f"The description of the network cannot be read: {repr(error)[:500]}.") from error
 
 
 def _node_data(node: fx.Node) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _is_name(text: Any) -> bool:
 def _function(name: Any) -> Any:
     found = named(str(name))
     if found is None:
-        raise BadFile(f"The description names the function {name!r}, which is not known here.")
+        raise BadFile(f"The description names the function {shown(name)}, which is not known here.")
     return found
 
 
@@ -233,5 +233,5 @@ def _decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:
         "tuple": tuple, "slice": lambda parts: slice(*parts), "ellipsis": lambda _: Ellipsis, "float": float,
     }  # fmt: skip
     if kind not in simple:
-        raise BadFile(f"The description holds a value of kind {kind!r}, which is not known here.")
+        raise BadFile(f"The description holds a value of kind {shown(kind)}, which is not known here.")
     return simple[kind](_decode(held, nodes))

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from workbench.errors import BadFile, StepFailed
+from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.own_layers import Reorder, Resize, ShiftChannels
 
 _NAMES = """
@@ -81,7 +81,7 @@ def build(path: str, description: Any) -> nn.Module:
         with torch.device("meta" if LAYER_TYPES[name] is not Reorder else "cpu"):
             return LAYER_TYPES[name](**arguments)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-        raise BadFile(f"The description of layer {path!r} cannot be built: {error!r}.") from error
+        raise BadFile(f"The description of layer {shown(path)} cannot be built: {repr(error)[:500]}.") from error
 
 
 def _argument(module: nn.Module, name: str) -> Any:

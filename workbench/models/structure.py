@@ -65,8 +65,8 @@ def load_variant(path: Path, *, by_name: bool = False) -> Model:
     source = metadata.get("source", "module")
     if by_name and source not in ARCHITECTURES and source.partition(":")[0] not in ZOOS:
         raise BadFile(
-            f"{file.name} was made from {source!r}, which is no network that is known by name here. Export a variant "
-            "of a bundled network, or of one from torchvision or timm."
+            f"{file.name} was made from {shown(source)}, which is no network that is known by name here. Export a "
+            "variant of a bundled network, or of one from torchvision or timm."
         )
     model = Model(module, _decode_example(structure.get("example"), file), f"{source} ({file.name})", str(file))
     _check_size(model, file)
@@ -120,7 +120,7 @@ def _share(module: nn.Module, name: str, one: str) -> None:
     try:
         module.get_submodule(parent)._parameters[leaf] = module.get_parameter(one)
     except AttributeError as error:
-        raise BadFile(f"The description shares {name!r} with {one!r}, which the network does not have.") from error
+        raise BadFile(f"The description shares {shown(name)} with {shown(one)}, which is not there.") from error
 
 
 def _check_size(model: Model, file: Path) -> None:
