@@ -13,7 +13,7 @@ from torch.nn import functional
 import workbench as wb
 from workbench.build import rewrite
 from workbench.cost.trace import trace
-from workbench.errors import BadValue
+from workbench.errors import BadValue, StepFailed
 from workbench.models import Model
 from workbench.models.canonical import canonical
 from workbench.models.structure import restore, save_variant
@@ -90,6 +90,8 @@ def test_the_block_that_does_nothing_goes() -> None:
 def test_blocks_that_cannot_go() -> None:
     with pytest.raises(BadValue, match="3 of the chosen blocks can go: 1, 2, 3"):
         wb.DropBlocks(4).plan(model())
+    with pytest.raises(StepFailed, match="calibration images"):
+        wb.DropBlocks(1).apply(model().module, Context(EXAMPLE))
     plain = wb.load(make(Plain), example=EXAMPLE)
     assert "no residual block" in wb.DropBlocks().plan(plain).action[0]
     assert "no fully connected head" in wb.GlobalPool().plan(wb.load("fashion-resnet")).action[0]
