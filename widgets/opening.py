@@ -38,10 +38,14 @@ class Opening:
 
     def choose(self, name: str) -> None:
         """Show a model's study; the one before keeps its variants, and its jobs but for what nobody asked for."""
+        self._choose(name)
+
+    def _choose(self, name: str, *new: Card) -> None:
+        """Show a model's study, that of a card that is new on the screen too, in one change of the state."""
         if self._unasked is not None:
             self._unasked.cancel()
-        before = self._store.state
-        self._store.edit(lambda s: replace(showing.emptied(s), model=name, message=Message(f"Loading {name}.", "busy")))
+        before, said = self._store.state, Message(f"Loading {name}.", "busy")
+        self._store.edit(lambda s: replace(showing.emptied(s), cards=_with(s.cards, new), model=name, message=said))
         self._background.spawn(lambda: self._load_or_go_back(name, before))
 
     def _open(self) -> None:
@@ -109,8 +113,7 @@ class Opening:
         )
 
     def _added(self, card: Card) -> None:
-        self._store.edit(lambda s: replace(s, cards=(*(one for one in s.cards if one.name != card.name), card)))
-        self.choose(card.name)
+        self._choose(card.name, card)
 
     def _load_or_go_back(self, name: str, before: State) -> None:
         """What cannot be shown leaves the visitor where they were, with the reason."""
@@ -125,10 +128,24 @@ class Opening:
         elsewhere = published(study)
         before = f" with {count(len(study.variants), 'variant', 'variants')} of before" if study.variants else ""
         ready = Message(f"{name} is loaded{before}. Add a step to the recipe, or choose a variant.")
-        shown = self._store.edit(lambda s: showing.showing(s, study, elsewhere, ready) if s.model == name else s)
+        shown = self._store.edit(
+            lambda s: showing.showing(s, study, elsewhere, _said_since(s) or ready) if s.model == name else s
+        )
         if shown.study is study and not study.variants and elsewhere is None:
             sentence = "Measuring the original, which everything else is compared with."
             self._unasked = self._running.submit(study, Recipe(), sentence)
+            self._store.edit(lambda s: replace(s, message=_said_since(shown) or s.message))
+
+
+def _with(cards: tuple[Card, ...], new: tuple[Card, ...]) -> tuple[Card, ...]:
+    """The cards with new ones last, in the place of those of the same name."""
+    names = {card.name for card in new}
+    return (*(card for card in cards if card.name not in names), *new)
+
+
+def _said_since(state: State) -> Message | None:
+    """What went wrong while a model was loading: nobody has read it yet, so good news does not cover it."""
+    return state.message if state.message.kind == "error" else None
 
 
 def _catalogue() -> tuple[Ready, ...]:

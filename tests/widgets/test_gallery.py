@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,11 +106,32 @@ def test_a_path_is_opened_here_and_never_on_a_published_page(
     act(screen, "models", "open", path=str(exported))
     until(lambda: len(view(screen, "models")["cards"]) == 2, lambda: view(screen, "status"))
     act(screen, "models", "open", path=str(exported.with_name("nothing")))
-    until(lambda: "There is no file" in view(screen, "status")["text"], "it is said")
+    until(lambda: "There is no file" in view(screen, "status")["text"], lambda: view(screen, "status"))
     monkeypatch.setenv("WORKBENCH_PUBLISHED", "1")
     act(screen, "models", "open", path=str(exported))
     assert "cannot be opened on a published page" in view(screen, "status")["text"]
     assert models(screen.store.state)["others"]["paths"] is False
+
+
+def test_what_went_wrong_is_not_covered_by_a_model_that_arrives_late(
+    screen: Screen, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading, go_on = threading.Event(), threading.Event()
+    study = Gallery.study
+
+    def slow(self: Gallery, name: str) -> wb.Study:
+        loading.set()
+        assert go_on.wait(60)
+        return study(self, name)
+
+    monkeypatch.setattr(Gallery, "study", slow)
+    act(screen, "models", "open", path=str(exported))
+    assert loading.wait(60)
+    act(screen, "models", "open", path=str(exported.with_name("nothing")))
+    until(lambda: "There is no file" in view(screen, "status")["text"], lambda: view(screen, "status"))
+    go_on.set()
+    until(lambda: screen.store.state.study and screen.store.state.jobs, "the model is there and measured")
+    assert "There is no file" in view(screen, "status")["text"]
 
 
 def described(exported: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
