@@ -28,7 +28,7 @@ from torch import nn
 
 import workbench as wb
 from workbench import lowrank
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 from workbench.cost.trace import trace
 from workbench.steps.chain import build
 

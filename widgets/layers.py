@@ -11,7 +11,7 @@ import pandas as pd
 from workbench import charts
 from workbench.charts import COLUMNS
 from workbench.cost.by_layer import COSTS, Pair, origin, to_frame
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 from workbench.steps.base import Row
 from workbench_widgets import findings, scope
 from workbench_widgets.page import View

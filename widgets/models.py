@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.charts import COLUMNS
 from workbench.charts.diagnosis import png
-from workbench.cost.network import CONVOLUTIONS
+from workbench.cost.layer import CONVOLUTIONS
 from workbench.data import Data, Split
 from workbench.models import Model
 from workbench.models.structure import ZOOS

@@ -7,7 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import workbench as wb
 from workbench.cost.energy import energy
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.roofline import device
 from workbench.models.architectures import ARCHITECTURES
 
@@ -98,7 +99,7 @@ def test_an_example_of_the_wrong_shape_is_refused() -> None:
 def test_replacing_a_layer_rewires_its_neighbours() -> None:
     first = Layer("a", "conv", (4, 8, 8), (6, 8, 8), "a", (3, 3), reads=(0,), writes=1)
     last = Layer("b", "conv", (6, 8, 8), (2, 8, 8), "b", (1, 1), reads=(1,), writes=2)
-    chain = [first._replace(output=(3, 8, 8)), first._replace(input=(3, 8, 8), kernel=(1, 1))]
+    chain = [first.but(output=(3, 8, 8)), first.but(input=(3, 8, 8), kernel=(1, 1))]
     network = Network((first, last)).replace({"a": chain})
     assert [x.module for x in network.layers] == ["a.0", "a.1", "b"]
     assert network.layers[0].writes == network.layers[1].reads[0]

@@ -15,7 +15,8 @@ import workbench as wb
 from workbench.cost import calibrated
 from workbench.cost.calibrated import Calibration
 from workbench.cost.features import Work, is_blocked, work
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.report import of_network
 from workbench.cost.roofline import bundled, device
 from workbench.errors import BadValue
@@ -159,7 +160,7 @@ def test_channels_decide_the_kernel() -> None:
 
 def test_padding_and_changes_of_order_are_counted() -> None:
     odd = conv(16, 18, 1, 4)
-    after = conv(18, 16, 1, 4)._replace(reads=(1,), writes=2)
+    after = conv(18, 16, 1, 4).but(reads=(1,), writes=2)
     first, second = work(Network((odd, after)), 2e6)
     assert [one.regime for one in first] == ["reorder", "pointwise"]
     assert first[1].macs == 4 * 4 * 32 * 16  # 18 channels lie in two blocks of 16

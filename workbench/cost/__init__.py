@@ -1,7 +1,8 @@
 """Analytic cost: multiply-accumulates, parameters, memory access, peak activations."""
 
 from workbench.callable_module import make_callable
-from workbench.cost.network import Layer, Network, Totals
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network, Totals
 from workbench.cost.report import Cost, cost
 
 __all__ = ["Cost", "Layer", "Network", "Totals", "cost"]

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from workbench.cost.features import AMOUNTS, Work, work
+from workbench.cost.features import AMOUNTS, Work, operators, settings
 from workbench.cost.network import Network
 
 THIS_MACHINE = "this-machine"
@@ -35,10 +35,20 @@ class Calibration:
 
     def times(self, network: Network) -> list[tuple[float, float, float]]:
         """Seconds of each layer: for arithmetic, for memory, for starting its operators; a run's own with the first."""
-        found = [self._sum(layer) for layer in work(network, self.cache_bytes)]
+        found = []
+        for layer, setting in settings(network, self.cache_bytes):
+            key = (self._key, setting)
+            if key not in layer.memo:
+                layer.memo[key] = self._sum(operators(layer, setting))
+            found.append(layer.memo[key])
         if found:
             found[0] = (*found[0][:2], found[0][2] + self.run_seconds)
         return found
+
+    @cached_property
+    def _key(self) -> object:
+        """What this calibration's seconds are remembered under."""
+        return object()
 
     @cached_property
     def _seconds(self) -> Mapping[str, list[tuple[int, int, float]]]:
@@ -52,9 +62,9 @@ class Calibration:
             for regime, of_kernel in [*self.seconds.items(), ("", {})]
         }
 
-    def _sum(self, operators: list[Work]) -> tuple[float, float, float]:
+    def _sum(self, work: tuple[Work, ...]) -> tuple[float, float, float]:
         causes = [0.0, 0.0, 0.0]
-        for regime, *amounts in operators:
+        for regime, *amounts in work:
             for place, cause, seconds in self._seconds.get(regime) or self._seconds[""]:
                 causes[cause] += amounts[place] * seconds
         return causes[0], causes[1], causes[2]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import zstandard
 
 from workbench.cost.file_size import file_bytes, weight_bytes
+from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 
 ZSTD_LEVEL = 9
@@ -24,9 +25,15 @@ _TEXT = 0.2
 
 def compressed_bytes(network: Network) -> float:
     """Bytes that a network's file will have once it is compressed with zstd. An estimate, as `file_bytes`."""
-    weights = {layer: weight_bytes(layer) for layer in network.layers}
-    kept = sum(size * ratio(layer.stored_bits or layer.bits, *layer.pattern) for layer, size in weights.items() if size)
-    return kept + _TEXT * (file_bytes(network) - sum(weights.values()))
+    sizes = [layer.remembered("compressed", _sizes) for layer in network.layers]
+    stored, kept = map(sum, zip(*sizes, strict=True)) if sizes else (0.0, 0.0)
+    return kept + _TEXT * (file_bytes(network) - stored)
+
+
+def _sizes(layer: Layer) -> tuple[float, float]:
+    """Bytes of a layer's weights, as they are stored and compressed."""
+    size = weight_bytes(layer)
+    return size, size * ratio(layer.stored_bits or layer.bits, *layer.pattern) if size else 0.0
 
 
 def ratio(bits: int, zeros: float = 0.0, values: int = 0) -> float:

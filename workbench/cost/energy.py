@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 
 #: Picojoules of one multiply-accumulate by bits: a multiplication and an addition.
 PJ_PER_MAC = {

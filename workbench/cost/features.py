@@ -8,11 +8,11 @@ alone; these rules were read off its optimised graphs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from math import ceil, prod
 from typing import NamedTuple
 
-from workbench.cost.network import CONVOLUTIONS, Layer, Network
+from workbench.cost.layer import CONVOLUTIONS, Layer
+from workbench.cost.network import Network
 
 BLOCK = 16  # channels side by side in memory, one vector register of float32
 ALIGNED = 4  # channel counts that are no multiple of this stay in plain order
@@ -57,39 +57,64 @@ def is_blocked(layer: Layer) -> bool:
     return layer.c_in // layer.groups % BLOCK == 0 and layer.c_out // layer.groups % BLOCK == 0
 
 
-def work(network: Network, cache_bytes: float) -> list[list[Work]]:
+def work(network: Network, cache_bytes: float) -> list[tuple[Work, ...]]:
     """What each layer makes the runtime do: nothing, one operator, or one with changes of the maps' order."""
+    return [operators(layer, setting) for layer, setting in settings(network, cache_bytes)]
+
+
+class Setting(NamedTuple):
+    """What the layers around one decide of its work."""
+
+    reorders: int  # inputs that lie in another order than it reads
+    far: bool  # whether weights and maps together do not fit into the cache
+    cache_bytes: float
+
+
+def settings(network: Network, cache_bytes: float) -> Iterator[tuple[Layer, Setting]]:
+    """Every layer, with what the others decide of its work."""
     weights = sum(x.weight_elements * x.bits / 8 for x in network.layers)
     far = weights + network.totals.peak_activation_bytes > cache_bytes
+    known = [Setting(count, far, cache_bytes) for count in range(4)]
     blocked: dict[int, bool] = {}  # the order of each tensor's map
     done: set[tuple[int, bool]] = set()  # changes of order that were made
-    found = []
     for layer in network.layers:
-        alike = layer._replace(name="", module="", reads=(), writes=-1)
-        wants, gives = _order(alike, bool(layer.reads) and blocked.get(layer.reads[0], False))
-        mine = []
-        for tensor in layer.reads:
-            if wants is not None and blocked.get(tensor, False) != wants and (tensor, wants) not in done:
-                done.add((tensor, wants))
-                mine.append(Work("reorder", bytes=2 * prod(layer.input) * layer.bits / 8))
-        own, acts = _own(alike, far)
-        mine += own
-        if far:
-            mine = [one._replace(cold=one.starts) for one in mine]
-        if mine and not layer.fused and acts > cache_bytes / _SHARE:
-            mine[-1] = mine[-1]._replace(spilled=acts)
+        reads, count = layer.reads, 0
+        wants, gives = _order(layer, bool(reads) and blocked.get(reads[0], False))
+        if wants is not None:
+            for tensor in reads:
+                if blocked.get(tensor, False) != wants and (tensor, wants) not in done:
+                    done.add((tensor, wants))
+                    count += 1
         blocked[layer.writes] = gives
-        found.append(mine)
+        yield layer, known[count] if count < len(known) else Setting(count, far, cache_bytes)
+
+
+def operators(layer: Layer, setting: Setting) -> tuple[Work, ...]:
+    """What one layer makes the runtime do."""
+    return layer.remembered(("work", setting), lambda one: _operators(one, setting))
+
+
+def _operators(layer: Layer, setting: Setting) -> tuple[Work, ...]:
+    mine = [Work("reorder", bytes=2 * prod(layer.input) * layer.bits / 8)] * setting.reorders
+    acts = layer.bits / 8 * (prod(layer.input) + layer.others + prod(layer.output))
+    mine += _own(layer, acts, setting.far)
+    if setting.far:
+        mine = [one._replace(cold=one.starts) for one in mine]
+    if mine and not layer.fused and acts > setting.cache_bytes / _SHARE:
+        mine[-1] = mine[-1]._replace(spilled=acts)
+    return tuple(mine)
+
+
+def _order(layer: Layer, first: bool) -> tuple[bool | None, bool]:
+    """The order that a layer wants its inputs in (None: any), and the order of its output. `first`: its input's."""
+    memo = layer.memo
+    if first not in memo:
+        memo[first] = _order_of(layer, first)
+    found: tuple[bool | None, bool] = memo[first]
     return found
 
 
-#: Layers of the same shapes do the same work, and a slider asks for most of them again and again.
-_SHAPES = 4096
-
-
-@lru_cache(_SHAPES)
-def _order(layer: Layer, first: bool) -> tuple[bool | None, bool]:
-    """The order that a layer wants its inputs in (None: any), and the order of its output. `first`: its input's."""
+def _order_of(layer: Layer, first: bool) -> tuple[bool | None, bool]:
     if layer.kind == "reshape" and len(layer.input) == len(layer.output):
         return None, first
     if is_blocked(layer):
@@ -104,14 +129,7 @@ def _cat_aligned(layer: Layer) -> bool:
     return layer.input[0] % BLOCK == 0 and layer.output[0] % BLOCK == 0
 
 
-@lru_cache(_SHAPES)
-def _own(layer: Layer, far: bool) -> tuple[tuple[Work, ...], float]:
-    """A layer's operators, and the bytes of maps that they read and write."""
-    acts = layer.bits / 8 * (prod(layer.input) + layer.others + prod(layer.output))
-    return tuple(_operators(layer, acts, far)), acts
-
-
-def _operators(layer: Layer, acts: float, far: bool) -> Iterator[Work]:
+def _own(layer: Layer, acts: float, far: bool) -> Iterator[Work]:
     moved = layer.memory_access_bytes
     if layer.op in _SIZED and len(layer.output) > 1:  # the file computes the new sizes from the batch's
         yield Work("sizes")

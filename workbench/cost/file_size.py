@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from workbench.cost.network import IN_PLACE, Layer, Network
+from workbench.cost.layer import IN_PLACE, Layer
+from workbench.cost.network import Network
 
 #: Bytes of names, attributes and shapes around the weights of one operator in the files that we write, and of the
 #: conversions around it that weights in fewer bits need. Fitted to the files of the published studies.
@@ -20,7 +21,7 @@ def file_bytes(network: Network) -> float:
     An estimate for what the steps here make: within a few per cent where weights rule the size, and some kB
     where a network is so small that the names in the file do.
     """
-    return sum(_bytes(layer) for layer in network.layers) + _folded(network)
+    return sum(layer.remembered("file", _bytes) for layer in network.layers) + _folded(network)
 
 
 def weight_bytes(layer: Layer) -> float:
@@ -45,6 +46,11 @@ def _bytes(layer: Layer) -> float:
 
 def _folded(network: Network) -> float:
     """Biases that layers without one get from the norms folded into them."""
-    made = {layer.writes: layer for layer in network.layers}
-    hosts = [(made.get(norm.reads[0]), norm) for norm in network.layers if norm.kind == "norm" and norm.fused]
-    return float(sum(BIAS * norm.output[0] for host, norm in hosts if host is not None and not host.bias))
+    made: dict[int, Layer] = {}
+    total = 0
+    for layer in network.layers:
+        if layer.kind == "norm" and layer.fused:
+            host = made.get(layer.reads[0])
+            total += BIAS * layer.output[0] if host is not None and not host.bias else 0
+        made[layer.writes] = layer
+    return float(total)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from math import prod
 
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 
 #: Kinds that start a group.
 HOSTS = frozenset({"conv", "conv_transpose", "linear"})
@@ -30,7 +30,7 @@ def mark_fused(layers: Sequence[Layer]) -> tuple[Layer, ...]:
             host[layer.writes] = group
         elif layer.kind in HOSTS:
             host[layer.writes] = (layer.kind if prod(layer.output[:-1]) == 1 or layer.kind != "linear" else "tokens", 0)
-        marked.append(layer._replace(fused=group is not None))
+        marked.append(layer.but(fused=group is not None))
     return tuple(marked)
 
 

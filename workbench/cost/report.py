@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from workbench.cost.energy import Energy, energy, layer_energy
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.on_device import Placement, place
 from workbench.cost.roofline import Device, bundled, device
 

@@ -10,12 +10,13 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from workbench.cost.calibrated import THIS_MACHINE, Calibration, stored
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.errors import BadValue, unknown
 
 _FOLDER = Path(__file__).parent / "devices"
@@ -57,6 +58,8 @@ class Device:
 
     def latency_ms(self, network: Network) -> float:
         """Predicted milliseconds for one input; NaN where the device cannot compute in a layer's precision."""
+        if self.calibration is not None:
+            return 1e3 * sum(map(sum, self.calibration.times(network)))
         return 1e3 * sum(time.total for time in self.times(network))
 
     def times(self, network: Network) -> list[Time]:
@@ -66,7 +69,16 @@ class Device:
         bandwidth = self.bytes_per_second
         if self.cache_bytes_per_second and working_set(network) <= self.cache_bytes:
             bandwidth = self.cache_bytes_per_second
-        return [self._time(layer, bandwidth) for layer in network.layers]
+        key = (self._key, bandwidth)
+        for layer in network.layers:
+            if key not in layer.memo:
+                layer.memo[key] = self._time(layer, bandwidth)
+        return [layer.memo[key] for layer in network.layers]
+
+    @cached_property
+    def _key(self) -> object:
+        """What this device's times are remembered under."""
+        return object()
 
     def _time(self, layer: Layer, bandwidth: float) -> Time:
         moved = layer.memory_access_bytes

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.calling import Inputs, arguments, call, flatten, shapes, tensors_map
 from workbench.cost.fusion import mark_fused
 from workbench.cost.kinds import KINDS, MULTIPLE, PARTS, RECURRENT, REDUCTIONS
-from workbench.cost.network import Layer, Network, Shape
+from workbench.cost.layer import Layer, Shape, interned
+from workbench.cost.network import Network
 from workbench.cost.shapes import known
 from workbench.errors import BadValue
 from workbench.snapshot import snapshot, to_meta
@@ -44,8 +45,8 @@ def trace(module: nn.Module, example: Inputs) -> Network:
             "Pass an `example` of the shape that it was trained on, batch first."
         ) from error
     results = {recorder.number(one) for one in flatten(outputs)}
-    layers = [layer._replace(result=layer.writes in results) for layer in recorder.layers]
-    return Network(mark_fused(layers))
+    layers = [layer.but(result=layer.writes in results) for layer in recorder.layers]
+    return Network(interned(mark_fused(layers)))
 
 
 def _run(module: nn.Module, inputs: Inputs, recorder: _Recorder) -> Any:
@@ -136,7 +137,7 @@ class _Recorder(TorchDispatchMode):
         if not data or not outputs:
             return
         layer = self._layer("recurrent", op, _tensors(args), data, outputs[0])
-        self.layers.append(layer._replace(work=work))
+        self.layers.append(layer.but(work=work))
         for state in outputs[1:]:
             self._ids[id(state)] = layer.writes
             self._kept.append(state)
@@ -253,7 +254,7 @@ def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
     """Fill in what only the call's arguments tell: kernel, stride, padding, dilation, groups, bias, work."""
     if packet is aten.convolution:
         weight = args[1]
-        return layer._replace(
+        return layer.but(
             kind="conv_transpose" if args[6] else "conv",
             kernel=tuple(weight.shape[2:]),
             stride=tuple(args[3]),
@@ -263,14 +264,14 @@ def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:
             bias=args[2] is not None,
         )
     if layer.kind in {"pool", "elementwise"}:
-        return layer._replace(axes=_reduced(packet, args))
+        return layer.but(axes=_reduced(packet, args))
     if layer.kind == "linear":
-        return layer._replace(bias=packet is aten.addmm or (packet is aten.linear and len(args) > 2))
+        return layer.but(bias=packet is aten.addmm or (packet is aten.linear and len(args) > 2))
     if packet is aten._trilinear:
-        return layer._replace(kind="matmul", work=args[0].shape[0] * args[1].numel())
+        return layer.but(kind="matmul", work=args[0].shape[0] * args[1].numel())
     if layer.kind == "matmul":
         left, right = [one for one in args if isinstance(one, Tensor)][-2:]
-        return layer._replace(work=left.numel() * (right.shape[-1] if right.dim() > 1 else 1))
+        return layer.but(work=left.numel() * (right.shape[-1] if right.dim() > 1 else 1))
     return _attention(layer, *args[:3]) if layer.kind == "attention" else layer
 
 
@@ -289,7 +290,7 @@ def _attention(layer: Layer, query: Tensor, key: Tensor, value: Tensor) -> Layer
     softmax, written and read again.
     """
     scores = query.shape[:-1].numel() * key.shape[-2]
-    return layer._replace(
+    return layer.but(
         work=scores * (query.shape[-1] + value.shape[-1]), others=key.numel() + value.numel() + 4 * scores
     )
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from workbench.cost.network import Layer, Network, Shape
+from workbench.cost.layer import Layer, Shape
+from workbench.cost.network import Network
 
 OPSET = 20
 _NOISE = np.random.default_rng(0).standard_normal(4096).astype(np.float32)
@@ -61,7 +62,7 @@ class Probe:
         """A ReLU6 after a convolution, which takes it in."""
         low, high = (self._constant(np.asarray(value, np.float32)) for value in (0, 6))
         self._append("Clip", [low, high], {}, self._shape, kind="activation", fused=True)
-        self.layers[-1] = self.layers[-1]._replace(op="hardtanh")
+        self.layers[-1] = self.layers[-1].but(op="hardtanh")
         return self
 
     def linear(self, features: int, *, relu: bool = False) -> Probe:
@@ -99,7 +100,7 @@ class Probe:
         self._append(
             "Concat", [self._tensor], {"axis": 1}, after, kind="copy", others=prod(self._shape), scale=2 * _SCALE
         )
-        self.layers[-1] = self.layers[-1]._replace(op="cat")
+        self.layers[-1] = self.layers[-1].but(op="cat")
         return self
 
     def reshape(self) -> Probe:
@@ -115,7 +116,7 @@ class Probe:
                 along: dict[str, Any] = {"axis": 0} if op == "Concat" else {}
                 self.nodes.append(helper.make_node(op, inputs, [made[place]], **along))
             self._append("Reshape", [made[5]], {}, sizes, kind="reshape")
-            self.layers[-1] = self.layers[-1]._replace(op="view")
+            self.layers[-1] = self.layers[-1].but(op="view")
         return self
 
     def norm(self) -> Probe:

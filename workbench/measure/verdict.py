@@ -10,7 +10,8 @@ from pathlib import Path
 import onnx
 
 from workbench.cost.features import ALIGNED, BLOCK, is_blocked
-from workbench.cost.network import CONVOLUTIONS, Network
+from workbench.cost.layer import CONVOLUTIONS
+from workbench.cost.network import Network
 from workbench.cost.roofline import Device
 from workbench.estimate import Estimate
 from workbench.measure.judgement import FASTER, SLOWER, judge

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from workbench.cost.network import Layer, Network, Shape
+from workbench.cost.layer import Layer, Shape
+from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
 
 Units = npt.NDArray[np.int64]
@@ -121,7 +122,7 @@ class Channels:
     @cached_property
     def _counted(self) -> tuple[tuple[Units, Units], tuple[Units, Units]]:
         """All units read and all written, one operation after another, and where each begins."""
-        sides = [[product[side] for product in self._products] for side in (1, 2)]
+        sides = [[reads for _, reads, _ in self._products], [writes for _, _, writes in self._products]]
         first, second = ((np.concatenate(s), np.cumsum([0, *map(len, s[:-1])])) for s in sides)
         return first, second
 

@@ -9,7 +9,8 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from workbench.cost.network import Layer, Network, Shape
+from workbench.cost.layer import Layer, Shape
+from workbench.cost.network import Network
 from workbench.errors import BadValue, OutOfReach
 from workbench.pruning.channels import Channels, Group, Mask, Units, depthwise
 
@@ -142,14 +143,14 @@ def _shrunk(layer: Layer, shapes: tuple[Shape, Shape], written: dict[int, tuple[
     if others:
         pairs = [written[tensor] for tensor in layer.reads[1:] if tensor in written]
         others += sum(prod(new) - prod(old) for old, new in pairs)
-    new = layer._replace(
+    new = layer.but(
         input=before, output=after, groups=before[0] if depthwise(layer) else layer.groups, others=others
     )
     if not layer.module:
         return new
     if layer.kind == "norm":
-        return new._replace(weights=layer.weights * after[0] // layer.output[0])
-    return new._replace(weights=new.weight_elements)
+        return new.but(weights=layer.weights * after[0] // layer.output[0])
+    return new.but(weights=new.weight_elements)
 
 
 def _sized(shape: Shape, axis: int, units: Units, kept: Mask) -> Shape:

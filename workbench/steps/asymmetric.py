@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import RIDGE
 from workbench.steps.moments import BATCH, Moments, Observer

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from workbench.cost.network import Layer, Shape
+from workbench.cost.layer import Layer, Shape
 from workbench.models.own_layers import Reorder
 
 if TYPE_CHECKING:

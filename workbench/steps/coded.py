@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.quantization.codes import codable, error, replaced, stored_bits
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 from workbench.errors import StepFailed
 from workbench.lowrank.polyadic import cp, full_rank
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, triplet_spectrum

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from workbench.calling import Inputs, answer
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.batches import batches
@@ -211,7 +212,7 @@ def without(network: Network, blocks: Sequence[Block]) -> Network:
     results = {read(layer.writes) for layer in network.layers if layer.result}
     kept = (layer for layer in network.layers if layer.name not in gone)
     return Network(
-        tuple(x._replace(reads=tuple(map(read, x.reads)), result=x.writes in results) for x in kept)
+        tuple(x.but(reads=tuple(map(read, x.reads)), result=x.writes in results) for x in kept)
     )
 
 

@@ -6,7 +6,8 @@ from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workbench.cost.network import Layer, Network
+    from workbench.cost.layer import Layer
+    from workbench.cost.network import Network
     from workbench.cost.weights import Weights
 
 #: What an activation leaves of the energy of numbers spread evenly around zero.

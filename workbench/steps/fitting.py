@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised
 from workbench.steps.asymmetric import Pair, collect_pair
@@ -94,7 +95,7 @@ def one_group(layer: Layer) -> Layer:
     if layer.groups == 1:
         return layer
     g = layer.groups
-    return layer._replace(
+    return layer.but(
         input=(layer.input[0] // g, *layer.input[1:]), output=(layer.output[0] // g, *layer.output[1:]), groups=1
     )
 
@@ -148,7 +149,7 @@ def _move_mean(decision: Decision, site: Site, weights: list[Tensor]) -> Tensor 
     layer = decision.layer
     assert decision.chain is not None
     before, after = (mean.reshape(layer.c_in, *layer.kernel) for mean in site.means)
-    dense = layer._replace(bias=False)
+    dense = layer.but(bias=False)
     shift = respond((dense,), [site.original], before) - respond(decision.chain, weights, after)
     if site.bias is not None:
         return (site.bias.double() + shift).to(site.bias.dtype)

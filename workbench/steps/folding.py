@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
 from workbench.pruning.channels import follow
 from workbench.steps.importance import norms_after
@@ -21,7 +22,7 @@ def folded(network: Network, module: nn.Module) -> Network:
         if layer.module in names.values():
             continue
         reads = tuple(alias.get(tensor, tensor) for tensor in layer.reads)
-        new = layer._replace(reads=reads, result=layer.result or layer.writes in results)
+        new = layer.but(reads=reads, result=layer.result or layer.writes in results)
         layers.append(_with_bias(new) if layer.module in names else new)
     return Network(tuple(layers))
 
@@ -70,5 +71,5 @@ def _submodule(module: nn.Module, name: str) -> nn.Module | None:
 def _with_bias(layer: Layer) -> Layer:
     if layer.bias:
         return layer
-    new = layer._replace(bias=True)
-    return new._replace(weights=new.weight_elements)
+    new = layer.but(bias=True)
+    return new.but(weights=new.weight_elements)

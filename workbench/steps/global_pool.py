@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from workbench.calling import answer
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.batches import batches
@@ -56,7 +57,7 @@ class GlobalPool(Rewrite):
         after = network.replace({head.flat.module: _chain(head)})
         gone = {layer.writes for layer in (*head.behind, head.flatten)}
         kept = (layer for layer in after.layers if layer.writes not in gone)
-        reads_map = (layer._replace(reads=tuple(_instead(t, head.flatten) for t in layer.reads)) for layer in kept)
+        reads_map = (layer.but(reads=tuple(_instead(t, head.flatten) for t in layer.reads)) for layer in kept)
         return Sketch(Network(tuple(reads_map)), self._rows(head))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
@@ -158,6 +159,6 @@ def _chain(head: Head) -> tuple[Layer, ...]:
     """What takes the place of the head's first linear layer, and reads the map."""
     channels, flat = head.shape[0], head.flat
     pool = Layer("", "pool", head.shape, (channels, 1, 1), op="_adaptive_avg_pool2d", bits=flat.bits)
-    linear = flat._replace(input=(channels,), output=(head.classes,), bias=True, result=True)
+    linear = flat.but(input=(channels,), output=(head.classes,), bias=True, result=True)
     flatten = Layer("", "reshape", pool.output, (channels,), op="view", bits=flat.bits)
-    return pool, flatten, linear._replace(weights=linear.weight_elements)
+    return pool, flatten, linear.but(weights=linear.weight_elements)

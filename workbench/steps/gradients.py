@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from workbench.calling import answer
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.data.batches import batches
 from workbench.jobs import Reporter
 

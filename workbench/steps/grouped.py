@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.trace import mark_fused
 from workbench.cost.weights import Weights
 from workbench.lowrank.filters import grouped

@@ -20,7 +20,7 @@ from workbench.steps.moments import Moments
 from workbench.training.entropy import cross_entropy
 
 if TYPE_CHECKING:
-    from workbench.cost.network import Layer
+    from workbench.cost.layer import Layer
 
 Tensor = torch.Tensor
 

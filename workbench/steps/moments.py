@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import WorkbenchError
 from workbench.lowrank.spectra import Ranks, Spectrum
@@ -158,7 +159,7 @@ def _settled(step: Factorize, network: Network, weights: Weights, after: tuple[S
 
 def _sizes(network: Network) -> list[Layer]:
     """The layers without what makes their weights compress, on which no total depends."""
-    return [layer._replace(pattern=(0.0, 0)) for layer in network.layers]
+    return [layer.but(pattern=(0.0, 0)) for layer in network.layers]
 
 
 def _through(network: Network, weights: Weights, steps: Sequence[Step]) -> Network | None:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from workbench.calling import answer
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.classes import is_class_numbers

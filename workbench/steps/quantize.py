@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy.typing as npt
 import onnx
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.data.classes import class_numbers
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
@@ -143,7 +144,7 @@ class Quantize(Lower):
             own = bits.get(layer.reads[0], 32) if layer.fused and layer.reads else BITS[self.precision] if fits else 32
             bits[layer.writes] = own
             stored = STORED.get(self.precision, 0) if fits and not layer.fused and layer.weight_elements else 0
-            layers.append(layer._replace(bits=own, stored_bits=stored))
+            layers.append(layer.but(bits=own, stored_bits=stored))
         shown = [ops[0] for ops in network.by_module.values() if not ops[0].fused]
         functional = [one for one in network.layers if not one.module and one.kind in PRODUCTS and one.weight_elements]
         rows = [self._row(layer, excluded, first) for layer in (*shown, *functional)]

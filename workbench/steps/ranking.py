@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, OutOfReach
 from workbench.lowrank.ranks import Rule, parse

@@ -10,7 +10,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from workbench.cost.network import Layer, Network, Shape
+from workbench.cost.layer import Layer, Shape
+from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.models.own_layers import Resize
@@ -113,7 +114,7 @@ def resized(network: Network, first: Layer, size: tuple[int, int]) -> Network:
     layers = [resize]
     for layer in network.layers:
         if layer is first:
-            layer = layer._replace(reads=(fresh,))
+            layer = layer.but(reads=(fresh,))
         new = _layer_at(layer, shapes)
         shapes[layer.writes] = (layer.output, new.output)
         layers.append(new)
@@ -131,7 +132,7 @@ def _layer_at(layer: Layer, shapes: dict[int, tuple[Shape, Shape]]) -> Layer:
     sizes = [shapes[tensor] for tensor in layer.reads if tensor in shapes]
     others = sum(_elements(size[1]) for size in sizes[1:]) if layer.others else 0
     after = next((size[1] for size in sizes if layer.kind == "add" and size[0] == layer.output), None)
-    return layer._replace(input=before, output=after or _output(layer, before), others=others or layer.others)
+    return layer.but(input=before, output=after or _output(layer, before), others=others or layer.others)
 
 
 def _output(layer: Layer, before: Shape) -> Shape:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.lowrank.filters import separable, separable_values
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed
 from workbench.steps.base import Stops, setting

@@ -22,7 +22,7 @@ from workbench.steps.settings import decades
 from workbench.steps.sparsity import prunable, row
 
 if TYPE_CHECKING:
-    from workbench.cost.network import Layer
+    from workbench.cost.layer import Layer
 
 Tensor = torch.Tensor
 

@@ -11,7 +11,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.lowrank.moments import regularised, solve
@@ -95,10 +96,10 @@ def _chain(layer: Layer) -> tuple[Layer, Layer]:
     others = elements - prod(layer.input) - prod(moved)
     shift = Layer(layer.name, "copy", layer.input, moved, op="shift", bits=layer.bits, others=others)
     one = (1,) * len(layer.kernel)
-    pointwise = layer._replace(
+    pointwise = layer.but(
         input=moved, kernel=one, stride=one, dilation=one, padding=(0,) * len(layer.kernel), fused=False
     )
-    return shift, pointwise._replace(weights=pointwise.weight_elements)
+    return shift, pointwise.but(weights=pointwise.weight_elements)
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from workbench.calling import Inputs, call
-from workbench.cost.network import Layer, Network
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.data.batches import batches
 from workbench.pruning.channels import follow

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 from workbench.lowrank.matrices import spatial, spatial_unfolding
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, matrix_spectrum
 from workbench.steps.base import setting

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 from workbench.cost.weights import Weights
 from workbench.lowrank.filters import stack3
 from workbench.lowrank.ranks import Rule
@@ -55,7 +55,7 @@ class Stack3x3(Factorize):
         chain: list[Layer] = []
         for index in range(count):
             last = index == count - 1
-            shape = layer._replace(
+            shape = layer.but(
                 kernel=(3, 3),
                 stride=layer.stride if last else (1, 1),
                 padding=(0, 0) if index else layer.padding,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.cost.network import Layer
+from workbench.cost.layer import Layer
 from workbench.cost.weights import Weights
 from workbench.lowrank.ranks import Rule, rounded
 from workbench.lowrank.spectra import Ranks, Spectrum, TwoRanks, assumed_two, tucker_spectrum
