@@ -26,10 +26,10 @@ import workbench as wb
 from workbench.build import context, rewrite
 from workbench.errors import BadValue
 from workbench.estimate import Estimate, wilson
+from workbench.factorization.step import Factorize
 from workbench.jobs import Reporter
 from workbench.models import Model
 from workbench.steps import fitting, gradients, moments
-from workbench.steps.factorize import Factorize
 from workbench.steps.tucker import Tucker
 
 BATCH = 100

@@ -162,7 +162,7 @@ class Parser:
 def _recipes() -> list[list[dict[str, Any]]]:
     import workbench as wb
     from workbench.recipe import CATALOGUE, Recipe
-    from workbench.steps.base import REGISTRY
+    from workbench.step import REGISTRY
 
     shipped = [Recipe.load(path).to_list() for path in sorted(CATALOGUE.glob("*.yaml"))]
     every = [[{"step": name, **_full(kind)}] for name, kind in REGISTRY.items()]

@@ -30,7 +30,7 @@ import workbench as wb
 from workbench import lowrank
 from workbench.cost.layer import Layer
 from workbench.cost.trace import trace
-from workbench.steps.chain import build
+from workbench.factorization.chain import build
 
 #: (out, in) of the 3 x 3 layers, in order.
 RESNET18 = [(64, 64)] * 4

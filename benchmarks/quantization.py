@@ -37,7 +37,7 @@ from workbench.models.architectures import BasicBlock, conv_bn
 from workbench.onnx_file import file_bytes, write_onnx
 from workbench.quantization.inspect import float_nodes
 from workbench.recipe import Recipe
-from workbench.steps.base import Lower
+from workbench.step import Lower
 
 Maker = Callable[[Path, Path], None]
 MODELS = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")

@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.cost.network import Network
 from workbench.errors import BadValue
-from workbench.steps.base import Setting, Step
+from workbench.step import Setting, Step
 from workbench_widgets.store import Problem
 
 #: How finely a slider moves, by kind.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from workbench.errors import BadValue, unknown
 from workbench.recipe import Recipe
-from workbench.steps.base import REGISTRY, Step
+from workbench.step import REGISTRY, Step
 from workbench_widgets.store import Entry, Message, Problem, Stack, State
 
 HISTORY = 100

@@ -13,7 +13,7 @@ from workbench.cost.roofline import Device
 from workbench.errors import WorkbenchError
 from workbench.measure.variant import predictor
 from workbench.recipe import Recipe
-from workbench.steps.base import Row, Sketch
+from workbench.step import Row, Sketch
 from workbench.study import Study
 
 

@@ -12,7 +12,7 @@ from workbench import charts
 from workbench.charts import COLUMNS
 from workbench.cost.by_layer import COSTS, Pair, origin, to_frame
 from workbench.cost.layer import Layer
-from workbench.steps.base import Row
+from workbench.step import Row
 from workbench_widgets import findings, scope
 from workbench_widgets.page import View
 from workbench_widgets.store import State

@@ -12,7 +12,7 @@ import pandas as pd
 from workbench.errors import BadValue, Cancelled, WorkbenchError
 from workbench.jobs import Job
 from workbench.recipe import Recipe
-from workbench.steps.base import Step
+from workbench.step import Step
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets.store import Message, State, Store

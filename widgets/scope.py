@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from workbench.cost.by_layer import origin
 from workbench.errors import WorkbenchError
-from workbench.steps.base import Step, select
+from workbench.step import Step, select
 from workbench_widgets.editing import has_layers, set_value
 from workbench_widgets.store import State
 

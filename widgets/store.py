@@ -15,7 +15,7 @@ from workbench.export import Manifest
 from workbench.jobs import Job
 from workbench.published import Published
 from workbench.recipe import Recipe
-from workbench.steps.base import Prediction, Step
+from workbench.step import Prediction, Step
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets.forecast import Forecast

@@ -10,7 +10,7 @@ from workbench.charts import COLUMNS
 from workbench.cost.calibrated import THIS_MACHINE
 from workbench.cost.network import Totals
 from workbench.jobs import Job
-from workbench.steps.base import REGISTRY
+from workbench.step import REGISTRY
 from workbench_widgets.controls import controls
 from workbench_widgets.forecast import Outcome
 from workbench_widgets.page import View

@@ -28,7 +28,7 @@ from workbench.onnx_file import write_onnx
 from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
 from workbench.rewritten import check_rewritten
-from workbench.steps.base import Context, Lower, Rewrite, Step
+from workbench.step import Context, Lower, Rewrite, Step
 from workbench.steps.recalibrate import Recalibrate
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def rewrite(
     steps raise; `Cancelled`.
     """
     progress = progress or Reporter()
-    sketches = recipe.sketches(model)  # what a plan refuses is refused before any work
+    plan = recipe.plan(model).required()  # what a plan refuses is refused before any work
     steps: list[Rewrite] = [step for step in recipe if isinstance(step, Rewrite)]
-    changed = any(row.applies for sketch in sketches[: len(steps)] for row in sketch.rows)
+    changed = any(part.changes for part in plan.parts[: len(steps)])
     settled = any(isinstance(step, Recalibrate) for step in steps) or (bool(steps) and steps[-1].settles_norms)
     if changed and recalibrate and data is not None and not settled:
         steps.append(Recalibrate())
@@ -116,8 +116,8 @@ def rewrite(
             # What was computed from the original weights holds only as long as no step has changed them.
             scene = scene if index == 0 else replace(scene, cache={})
             before, module = module, step.apply(module, scene).eval()
-            if index < len(sketches):
-                check_rewritten(step, sketches[index], (before, module), _inputs(scene), part)
+            if index < len(plan.parts):
+                check_rewritten(step, plan.parts[index], (before, module), _inputs(scene), part)
             _check_finite(module, scene, step)
         except WorkbenchError:
             raise
@@ -158,7 +158,7 @@ def network_of(module: nn.Module, model: Model, recipe: Recipe) -> Network:
     network = trace(module, model.example)
     for step in recipe:
         if isinstance(step, Lower):
-            network = step.sketch(network, Weights(module)).network
+            network = step.planned(network, Weights(module)).network
     return network
 
 

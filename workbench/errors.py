@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class WorkbenchError(Exception):
@@ -22,7 +23,7 @@ class BadValue(WorkbenchError):
 class OutOfReach(BadValue):
     """A budget that a step cannot meet. `rows` are the lines of its plan, which say for every layer why."""
 
-    def __init__(self, message: str, rows: Iterable[object] = ()) -> None:
+    def __init__(self, message: str, rows: Iterable[Any] = ()) -> None:
         super().__init__(message)
         self.rows = tuple(rows)
 

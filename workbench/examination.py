@@ -29,7 +29,7 @@ from workbench.measure.profiler import profile
 from workbench.portability import portability
 from workbench.progress import follow
 from workbench.recipe import Recipe
-from workbench.steps.base import Step
+from workbench.step import Step
 from workbench.variant import Variant
 
 if TYPE_CHECKING:

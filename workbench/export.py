@@ -29,7 +29,7 @@ from workbench.errors import BadValue, ExportFailed, unknown
 from workbench.estimate import Estimate
 from workbench.measure.accuracy import BATCH, outputs
 from workbench.models.structure import restore
-from workbench.steps.base import Lower
+from workbench.step import Lower
 from workbench.variant import Variant
 
 if TYPE_CHECKING:

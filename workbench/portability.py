@@ -18,7 +18,7 @@ from workbench.measure.accuracy import in_batches
 from workbench.measure.latency import Subject, interleave
 from workbench.measure.quality import has_classes
 from workbench.runtimes import DEFAULT, Runtime, available, runtime
-from workbench.steps.base import Lower
+from workbench.step import Lower
 
 if TYPE_CHECKING:
     import pandas as pd

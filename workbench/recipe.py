@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ import yaml
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.disk import told
-from workbench.errors import BadValue, OutOfReach, shown, unknown
-from workbench.steps.base import REGISTRY, WITH_WEIGHTS, Layers, Lower, Prediction, Row, Sketch, Step, select
+from workbench.errors import BadValue, shown, unknown
+from workbench.plan import Plan, chained
+from workbench.step import REGISTRY, WITH_WEIGHTS, Layers, Lower, Step, select
 from workbench.untrusted import parse_json, parse_yaml, read_text
 
 if TYPE_CHECKING:
@@ -90,62 +91,27 @@ class Recipe:
         """A digest of the steps and their settings (16 hex digits); equal recipes have equal keys."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
-    def plan(self, model: Model) -> pd.DataFrame:
-        """One row a step and layer: what will happen, or why nothing. Nothing is computed but shapes and spectra.
+    def plan(self, model: Model) -> Plan:
+        """What the steps will do, layer by layer, and what that comes to. Nothing is computed but shapes and spectra.
 
-        Columns: step, layer, kind, applies, action, macs, macs_after, params, params_after, relative_error. A budget
-        that a step cannot meet has its reasons in the rows; running the recipe is refused.
+        Remembered: at another rank, complete with latency and file size, it takes a few milliseconds on a large
+        network. A budget that a step cannot meet is the plan's `problem`, with its reasons in the rows; running the
+        recipe is refused.
         Raises: `UnknownName` for a layer that the model does not have, `BadValue`.
         """
-        import pandas as pd
-
         check_model(model)
-        network, weights, rows = model.network, model.weights, []
+        return model.weights.remembered(model.network, self.steps, lambda: self._plan(model.network, model.weights))
+
+    def _plan(self, network: Network, weights: Weights) -> Plan:
+        original, parts = network, []
         for step in self.steps:
-            try:
-                sketch = step.sketch(network, weights)
-            except OutOfReach as refused:
-                rows += [asdict(row) for row in refused.rows]  # type: ignore[call-overload]  # of `Row`
-                continue
-            rows += [asdict(row) for row in sketch.rows or (_nothing(step),)]
-            network, weights = _after(sketch, weights)
-        return pd.DataFrame(rows, columns=list(Row.__dataclass_fields__))
-
-    def predict(self, model: Model) -> Prediction:
-        """MACs, parameters, memory access and peak activations as they will be, and the weights' relative errors.
-
-        From closed forms and spectra that are computed once; a factorization at another rank, alone or before
-        steps that keep shapes, takes well under a millisecond. Raises as `plan`, and `OutOfReach`.
-        """
-        check_model(model)
-        first, *rest = self.steps or (None,)
-        if first is not None and all(step.keeps_shapes for step in rest):
-            found = first.outlook(model.network, model.weights, rest)
-            if found is not None:
-                return found
-        sketches = self.sketches(model)
-        totals = (sketches[-1].network if sketches else model.network).totals
-        rows = [row for sketch in sketches for row in sketch.rows if row.applies]
-        errors = {row.layer: row.relative_error for row in rows if row.relative_error is not None}
-        return Prediction(**asdict(totals), relative_error=errors)
-
-    def network(self, model: Model) -> Network:
-        """The network as it will be after every step."""
-        sketches = self.sketches(model)
-        return sketches[-1].network if sketches else model.network
-
-    def sketches(self, model: Model) -> list[Sketch]:
-        """What each step in turn will do to the network that the steps before it leave."""
-        check_model(model)
-        network, weights, found = model.network, model.weights, []
-        for step in self.steps:
-            found.append(step.sketch(network, weights))
-            network, weights = _after(found[-1], weights)
-        return found
+            parts.append(step.planned(network, weights))
+            network, weights = parts[-1].network, _after(parts[-1], weights)
+        return chained(original, parts)
 
     def changed(self, model: Model) -> tuple[str, ...]:
         """The convolutions and linear layers of `model` that a step changes, in execution order."""
-        names = {row.layer for s in self.sketches(model) for row in s.rows if row.applies and row.kind in WITH_WEIGHTS}
+        names = {row.layer for row in self.plan(model).rows if row.applies and row.kind in WITH_WEIGHTS}
         return tuple(one for one in _with_weights(model) if any(_within(name, one) for name in names))
 
     def without(self, layers: Layers, model: Model) -> Recipe:
@@ -164,7 +130,8 @@ class Recipe:
             new = step.without(own, network, weights)
             if new is not None:
                 kept.append(new)
-                network, weights = _after(new.sketch(network, weights), weights)
+                plan = new.planned(network, weights).required()
+                network, weights = plan.network, _after(plan, weights)
         return Recipe(tuple(kept))
 
     def code(self) -> str:
@@ -224,15 +191,9 @@ class Recipe:
         return cls.from_json(text) if path.suffix == ".json" else cls.from_yaml(text)
 
 
-def _nothing(step: Step) -> Row:
-    """The line of a step that knows no layer of the network: a plan is never silent."""
-    return Row(step.brief, "", "network", False, "left alone: the network has no layer of the kinds that it works on")
-
-
-def _after(sketch: Sketch, weights: Weights) -> tuple[Network, Weights]:
-    """The network that a step leaves, and what is known of its weights."""
-    changed = weights.changed | {row.layer for row in sketch.rows if row.applies}
-    return sketch.network, replace(weights, changed=changed)
+def _after(plan: Plan, weights: Weights) -> Weights:
+    """What is known of the weights after a step."""
+    return weights.after(row.layer for row in plan.rows if row.applies)
 
 
 def _with_weights(model: Model) -> list[str]:

@@ -11,7 +11,8 @@ from workbench.calling import Inputs, call, tensors_map
 from workbench.checking import require_equal
 from workbench.cost.trace import trace
 from workbench.jobs import Reporter
-from workbench.steps.base import Sketch, Step
+from workbench.plan import Plan
+from workbench.step import Step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,29 +22,29 @@ NOTHING = 1e-5
 
 
 def check_rewritten(
-    step: Step, sketch: Sketch, modules: tuple[nn.Module, nn.Module], inputs: Inputs, report: Reporter
+    step: Step, plan: Plan, modules: tuple[nn.Module, nn.Module], inputs: Inputs, report: Reporter
 ) -> None:
-    """Compare a network before and after a step, on a few inputs, with what the step's sketch says of them.
+    """Compare a network before and after a step, on a few inputs, with what the step's plan says of them.
 
     A step that approximates nothing has to leave the outputs as they are. Costs other than those that were told are
     noted; a step whose widths only the data decide tells "about", and is not held to it.
     Raises: `StepFailed` where outputs change that should not.
     """
     before, after = modules
-    if is_lossless(sketch):
+    if is_lossless(plan):
         with torch.no_grad():
             require_equal(step.expression(), _running(before), _running(after), [inputs])
-    found, told = trace(after, _one(inputs)).totals, sketch.network.totals
-    if sketch.exact and (found.macs, found.params) != (told.macs, told.params):
+    found, told = trace(after, _one(inputs)).totals, plan.totals
+    if plan.exact and (found.macs, found.params) != (told.macs, told.params):
         report.note(
             f"{step.brief}: it became {found.macs:,} MACs and {found.params:,} parameters, where the plan said "
             f"{told.macs:,} and {told.params:,}. Please report this network: it is a fault of the workbench."
         )
 
 
-def is_lossless(sketch: Sketch) -> bool:
+def is_lossless(plan: Plan) -> bool:
     """Whether all that a step changes keeps its weights to rounding, or it changes nothing at all."""
-    changed = [row for row in sketch.rows if row.applies]
+    changed = [row for row in plan.rows if row.applies]
     return all(row.relative_error is not None and row.relative_error < NOTHING for row in changed)
 
 

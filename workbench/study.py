@@ -32,7 +32,7 @@ from workbench.models.structure import save_variant
 from workbench.naming import Names
 from workbench.pareto import front
 from workbench.recipe import Recipe, as_recipe
-from workbench.steps.base import Step
+from workbench.step import Step
 from workbench.storage import Record, Storage
 from workbench.variant import Variant
 
@@ -148,7 +148,7 @@ class Study(Examination, Keeping):
     def submit(self, recipe: Recipe | Step) -> Job[Variant]:
         """The same without blocking: `job.progress`, `job.cancel()`, `job.result()`."""
         recipe = as_recipe(recipe)
-        recipe.sketches(self.model)  # a recipe that cannot work is refused here, not on the job's thread
+        recipe.plan(self.model).required()  # a recipe that cannot work is refused here, not on the job's thread
         return self._job(recipe.name, lambda report: self._make(recipe, report))
 
     def frame(self) -> pd.DataFrame:
@@ -274,11 +274,11 @@ class Study(Examination, Keeping):
 
 def _idle(recipe: Recipe, model: Model) -> list[str]:
     """A sentence for each step that found nothing to do: never a silent no-op."""
-    pairs = zip(recipe, recipe.sketches(model), strict=True)
+    parts = zip(recipe, recipe.plan(model).parts, strict=True)
     return [
         f"{step.brief} changed no layer of this model; recipe.plan(model) says why."
-        for step, sketch in pairs
-        if not any(row.applies for row in sketch.rows)
+        for step, part in parts
+        if not part.changes
     ]
 
 

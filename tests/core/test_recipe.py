@@ -8,7 +8,7 @@ from tiny import tiny_model
 
 import workbench as wb
 from workbench.errors import BadFile, BadValue, UnknownName
-from workbench.steps.base import Prediction
+from workbench.step import Prediction
 
 CHAIN = wb.Prune(ratio=0.3, layers=("conv1", "conv2")) | wb.Quantize("int8")
 

@@ -10,8 +10,8 @@ import workbench as wb
 from workbench.build import rewrite
 from workbench.errors import StepFailed, UnknownName
 from workbench.models import Model
+from workbench.step import WITH_WEIGHTS, select
 from workbench.steps import REGISTRY
-from workbench.steps.base import WITH_WEIGHTS, select
 
 
 @pytest.fixture(scope="module")

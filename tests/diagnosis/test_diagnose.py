@@ -15,8 +15,8 @@ from workbench.diagnosis import Bench, bisect
 from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.estimate import paired_change
 from workbench.measure.accuracy import evaluate
+from workbench.step import Lower, Sketch
 from workbench.steps import REGISTRY
-from workbench.steps.base import Lower, Sketch
 
 LAYERS = ("conv1", "conv2", "head")
 REST = wb.Prune(ratio=0.02) | wb.Quantize("int8", types="u8s8")

@@ -23,7 +23,7 @@ from workbench.models.structure import restore, save_variant
 from workbench.onnx_file import write_onnx
 from workbench.pruning.channels import follow
 from workbench.pruning.surgery import cut
-from workbench.steps.base import Context
+from workbench.step import Context
 from workbench.steps.importance import KINDS, by_gradient, by_readers, from_weights
 from workbench.steps.moments import Moments, collect
 from workbench.steps.refit import refit

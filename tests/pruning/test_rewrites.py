@@ -18,7 +18,7 @@ from workbench.models import Model
 from workbench.models.canonical import canonical
 from workbench.models.structure import restore, save_variant
 from workbench.onnx_file import write_onnx
-from workbench.steps.base import Context, Step
+from workbench.step import Context, Step
 from workbench.steps.resolution import Resize, resized
 from workbench.steps.shift import ShiftChannels, dealt
 

@@ -22,7 +22,7 @@ from workbench.cost.trace import trace
 from workbench.errors import BadValue
 from workbench.jobs import Reporter
 from workbench.onnx_file import write_onnx
-from workbench.steps.base import Context
+from workbench.step import Context
 from workbench.steps.folding import fold, folded
 from workbench.training.loop import score
 

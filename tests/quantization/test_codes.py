@@ -11,7 +11,7 @@ from workbench.cost.weights import Weights
 from workbench.errors import UnknownName
 from workbench.models.architectures import ARCHITECTURES
 from workbench.quantization.codes import binary, error, ternary
-from workbench.steps.base import Context, Rewrite
+from workbench.step import Context, Rewrite
 from workbench.steps.binary import Binary
 from workbench.steps.ternary import Ternary
 

@@ -24,8 +24,8 @@ from workbench.quantization.equalize import equalize
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import logits
+from workbench.step import Context
 from workbench.steps import forms
-from workbench.steps.base import Context
 from workbench.steps.quantize import Quantize
 
 

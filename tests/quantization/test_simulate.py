@@ -31,8 +31,8 @@ from workbench.quantization.qdq import quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import logits
 from workbench.quantization.simulate import Simulated
+from workbench.step import Context
 from workbench.steps import forms
-from workbench.steps.base import Context
 from workbench.steps.qat import QAT
 from workbench.steps.quantize import Quantize
 from workbench.steps.tucker import Tucker

@@ -11,8 +11,8 @@ from torch import nn
 
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.steps.base import Context, Row
-from workbench.steps.factorize import Factorize
+from workbench.factorization.step import Factorize
+from workbench.step import Context, Row
 
 
 @st.composite

@@ -11,9 +11,9 @@ from torch import nn
 import workbench as wb
 from workbench.cost.trace import trace
 from workbench.errors import BadValue, Cancelled
+from workbench.factorization.asymmetric import collect_pair
 from workbench.jobs import Reporter
-from workbench.steps.asymmetric import collect_pair
-from workbench.steps.base import Context
+from workbench.step import Context
 
 
 def deep_net() -> nn.Sequential:

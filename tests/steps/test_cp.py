@@ -12,7 +12,7 @@ from torch import nn
 import workbench as wb
 from workbench.errors import StepFailed
 from workbench.lowrank import polyadic
-from workbench.steps.base import Context
+from workbench.step import Context
 
 
 @settings(max_examples=30, deadline=None)

@@ -16,8 +16,8 @@ import workbench as wb
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, StepFailed, UnknownName
-from workbench.steps.base import REGISTRY, Context, Lower, Prediction, Rewrite, Row, Step
-from workbench.steps.factorize import Factorize
+from workbench.factorization.step import Factorize
+from workbench.step import REGISTRY, Context, Lower, Prediction, Rewrite, Row, Step
 
 FAMILIES = [wb.Tucker, wb.CP, wb.SVD, wb.SpatialSVD, wb.Separable, wb.Grouped, wb.Stack3x3]
 RULED = [wb.Tucker, wb.CP, wb.SVD, wb.SpatialSVD, wb.Separable]

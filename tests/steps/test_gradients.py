@@ -10,7 +10,7 @@ from torch import nn
 import workbench as wb
 from workbench.cost.trace import trace
 from workbench.jobs import Reporter
-from workbench.steps.base import Context
+from workbench.step import Context
 from workbench.steps.gradients import sensitivities
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.models.structure import restore, save_variant
-from workbench.steps.base import Context
+from workbench.step import Context
 
 
 @settings(max_examples=20, deadline=None)

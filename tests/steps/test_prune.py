@@ -8,7 +8,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import BadValue
-from workbench.steps.base import Context
+from workbench.step import Context
 
 EXAMPLE = torch.zeros(1, 4)
 

@@ -22,8 +22,8 @@ from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import file_bytes, write_onnx
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.sensitivity import Mixed, Quantizer
+from workbench.step import Context
 from workbench.steps import forms
-from workbench.steps.base import Context
 from workbench.steps.quantize import Quantize, calibration_inputs
 
 FASHION = (1, 1, 28, 28)

@@ -8,7 +8,7 @@ from torch import nn
 import workbench as wb
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.steps.base import Context
+from workbench.step import Context
 
 
 def net() -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workbench.errors import UnknownName
-from workbench.steps.settings import select
+from workbench.settings import select
 
 NAMES = ["conv[0]", "conv[1]", "conv0", "a*", "ab", "!odd", "x.y"]
 

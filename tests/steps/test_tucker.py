@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import workbench as wb
-from workbench.steps.base import Context
+from workbench.step import Context
 
 
 @settings(max_examples=30, deadline=None)

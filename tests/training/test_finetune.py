@@ -19,7 +19,7 @@ from workbench.data import Data, Split
 from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.models import Model
-from workbench.steps.base import Context
+from workbench.step import Context
 from workbench.training import distill
 from workbench.training.distill import METHODS
 from workbench.training.loop import Diverged, score

@@ -14,9 +14,9 @@ from torch import nn
 import workbench as wb
 from workbench.errors import BadValue
 from workbench.models import Model
+from workbench.settings import decades, doublings
+from workbench.step import Setting, Step
 from workbench.steps import REGISTRY
-from workbench.steps.base import Setting, Step
-from workbench.steps.settings import decades, doublings
 from workbench_widgets.controls import controls, described, parse, shown
 from workbench_widgets.store import Problem
 

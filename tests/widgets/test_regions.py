@@ -19,7 +19,7 @@ from workbench.estimate import Estimate, exact
 from workbench.models import Model
 from workbench.published import publish
 from workbench.recipe import Recipe
-from workbench.steps.base import Step
+from workbench.step import Step
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import editing, layers, scope

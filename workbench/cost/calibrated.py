@@ -21,7 +21,7 @@ THIS_MACHINE = "this-machine"
 COMMON = ("far", "spilled", "cold")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Coefficients of one machine. `seconds[regime][amount]` and `common[amount]` are seconds for one unit."""
 
@@ -37,18 +37,13 @@ class Calibration:
         """Seconds of each layer: for arithmetic, for memory, for starting its operators; a run's own with the first."""
         found = []
         for layer, setting in settings(network, self.cache_bytes):
-            key = (self._key, setting)
+            key = (self, setting)
             if key not in layer.memo:
                 layer.memo[key] = self._sum(operators(layer, setting))
             found.append(layer.memo[key])
         if found:
             found[0] = (*found[0][:2], found[0][2] + self.run_seconds)
         return found
-
-    @cached_property
-    def _key(self) -> object:
-        """What this calibration's seconds are remembered under."""
-        return object()
 
     @cached_property
     def _seconds(self) -> Mapping[str, list[tuple[int, int, float]]]:

@@ -188,6 +188,8 @@ def _convolution(layer: Layer, acts: float, weights: float, far: float) -> Work:
 
 def _taps(layer: Layer) -> tuple[float, float]:
     """Shares of (place, tap) pairs inside the map, and of taps that are inside it anywhere: kernels skip the others."""
+    if prod(layer.kernel) == 1 and not any(layer.padding):
+        return 1.0, 1.0
     inside, touched = 1.0, 1.0
     sides = zip(
         layer.input[1:], layer.output[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True

@@ -21,7 +21,7 @@ def file_bytes(network: Network) -> float:
     An estimate for what the steps here make: within a few per cent where weights rule the size, and some kB
     where a network is so small that the names in the file do.
     """
-    return sum(layer.remembered("file", _bytes) for layer in network.layers) + _folded(network)
+    return sum([layer.remembered("file", _bytes) for layer in network.layers]) + _folded(network)
 
 
 def weight_bytes(layer: Layer) -> float:

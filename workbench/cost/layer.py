@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from math import prod
 from typing import Any, Generic, TypeVar, overload
 
@@ -79,7 +79,7 @@ class Layer:
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "memo": {}}
+        return {**{name: getattr(self, name) for name in FIELDS}, "memo": {}}
 
     def but(self, **changes: Any) -> Layer:
         """The operation with other values: itself where they are those that it has."""
@@ -92,11 +92,45 @@ class Layer:
         new = object.__new__(Layer)
         new.__dict__.update(state)
         new.__dict__.update(apart)
+        new.__dict__.pop("versions", None)
         stays = PLACE if not changes.get("module") or not self.module else PLACE | {"module"}
         shape = tuple(one for one in apart if one[0] not in stays)
         if shape:  # all that become the same shape in the same way share what is remembered of it
             new.__dict__["memo"] = self.remembered(shape, _new)
         return new
+
+    @classmethod
+    def made(cls, **values: Any) -> Layer:
+        """As the constructor, several times faster: planners make hundreds while a slider moves."""
+        new = object.__new__(cls)
+        new.__dict__.update(_DEFAULTS)
+        new.__dict__.update(values, memo={})
+        return new
+
+    def placed(self, name: str, module: str, reads: tuple[int, ...], writes: int, result: bool) -> Layer:
+        """The operation at another place of a network, in a module: it costs the same there."""
+        if not module or not self.module:
+            return self.but(name=name, module=module, reads=reads, writes=writes, result=result)
+        new = object.__new__(Layer)
+        state = new.__dict__
+        state.update(self.__dict__)
+        state.pop("versions", None)
+        state["name"], state["module"], state["reads"], state["writes"], state["result"] = (
+            name, module, reads, writes, result,
+        )  # fmt: skip
+        return new
+
+    def at(self, bits: int, stored_bits: int) -> Layer:
+        """The operation computed in so many bits, its weights stored in so many: the same object each time."""
+        if bits == self.bits and stored_bits == self.stored_bits:
+            return self
+        state = self.__dict__
+        if "versions" not in state:
+            state["versions"] = {}
+        versions: dict[tuple[int, int], Layer] = state["versions"]
+        if (bits, stored_bits) not in versions:
+            versions[bits, stored_bits] = self.but(bits=bits, stored_bits=stored_bits)
+        return versions[bits, stored_bits]
 
     def remembered(self, what: Hashable, compute: Callable[[Layer], T]) -> T:
         """`compute(layer)`, once for all operations of this shape; it may look at nothing but the shape."""
@@ -175,6 +209,11 @@ class Layer:
         return -1 - len(self.kernel) if self.kind in CONVOLUTIONS else 0
 
     @OfShape
+    def costs(self) -> tuple[int, int, int]:
+        """MACs, parameters and bytes of memory access: what adds up over layers."""
+        return self.macs, self.params, self.memory_access_bytes
+
+    @OfShape
     def input_bytes(self) -> int:
         """Of the first input."""
         return prod(self.input) * self.bits // 8
@@ -190,6 +229,7 @@ def _new(_: Layer) -> dict[Hashable, Any]:
 
 #: What a layer is made with.
 FIELDS = frozenset(one.name for one in fields(Layer)) - {"memo"}
+_DEFAULTS = {one.name: one.default for one in fields(Layer) if one.default is not MISSING}
 
 
 def interned(layers: Iterable[Layer]) -> tuple[Layer, ...]:

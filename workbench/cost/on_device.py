@@ -6,11 +6,17 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from workbench.cost.calibrated import stored
 from workbench.cost.network import Network
-from workbench.cost.roofline import Device, Time, weight_bytes
+from workbench.cost.roofline import Device, Time, device, this_machine, weight_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def predictor() -> Device:
+    """What latency is predicted with: this machine once it is calibrated, a server core until then."""
+    return device() if stored() is None else this_machine()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +58,9 @@ class Device:
 
     def latency_ms(self, network: Network) -> float:
         """Predicted milliseconds for one input; NaN where the device cannot compute in a layer's precision."""
+        return network.remembered(self._key, self._latency_ms)
+
+    def _latency_ms(self, network: Network) -> float:
         if self.calibration is not None:
             return 1e3 * sum(map(sum, self.calibration.times(network)))
         return 1e3 * sum(time.total for time in self.times(network))
@@ -124,6 +127,11 @@ def this_machine() -> Device:
             "This machine is not calibrated yet. Call workbench.measure.calibrate() once; it takes about 5 seconds, "
             "and every later session uses what it found."
         )
+    return _calibrated(found)
+
+
+@lru_cache(maxsize=8)
+def _calibrated(found: Calibration) -> Device:
     return Device(
         name=THIS_MACHINE,
         title="This machine",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import fx
@@ -12,20 +12,48 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from workbench.cost.network import Network
+
 T = TypeVar("T")
+
+
+#: So many answers about networks are remembered; the older half of them goes at once.
+_MOST = 256
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights that a sketch may look at, with a cache for what is computed from them once.
+    """The weights that a plan may look at, with a cache for what is computed from them once.
 
     `changed` are layers that an earlier step of the recipe will have altered: their weights are not
     known before that step has run.
     """
 
     module: nn.Module
-    cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+    cache: dict[tuple[str, Hashable], Any] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
+    _answers: dict[Hashable, tuple[Network, Hashable, Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def after(self, changed: Iterable[str]) -> Weights:
+        """What is known once a step has altered more layers."""
+        return replace(self, changed=self.changed.union(changed))
+
+    def remembered(self, network: Network, what: Hashable, compute: Callable[[], T]) -> T:
+        """`compute()`, once for this network, this question and what is known of the weights.
+
+        Values that are equal and written otherwise are different questions: a rank of 1 and one of 1.0.
+        """
+        key = (what, self.changed)
+        known, asked, found = self._answers.get(key, (None, None, None))
+        if known is network and (asked is what or repr(asked) == repr(what)):
+            answer: T = found  # type: ignore[assignment]  # it was computed for this question
+            return answer
+        answer = compute()
+        if len(self._answers) >= _MOST:
+            for old in list(self._answers)[: _MOST // 2]:
+                self._answers.pop(old, None)
+        self._answers[key] = (network, what, answer)
+        return answer
 
     @property
     def tied(self) -> Mapping[str, str]:
@@ -38,7 +66,7 @@ class Weights:
 
     def of(self, layer: str) -> torch.Tensor | None:
         """The weight of the layer at this module path, or None where it is not known yet."""
-        if any(layer == name or layer.startswith(f"{name}.") for name in self.changed):
+        if self.changed and self._is_changed(layer):
             return None
         key = (layer, "")
         if key not in self.cache:  # torch looks a parameter up by splitting its path
@@ -46,7 +74,13 @@ class Weights:
         weight: torch.Tensor = self.cache[key]
         return weight
 
-    def analysed(self, layer: str, what: str, compute: Callable[[torch.Tensor], T]) -> T | None:
+    def _is_changed(self, layer: str) -> bool:
+        """Whether the layer, or what it is a part of, was altered."""
+        while layer and layer not in self.changed:
+            layer = layer.rpartition(".")[0]
+        return layer in self.changed
+
+    def analysed(self, layer: str, what: Hashable, compute: Callable[[torch.Tensor], T]) -> T | None:
         """`compute(weight)`, remembered under (layer, what); None where the weight is not known yet."""
         weight = self.of(layer)
         if weight is None:

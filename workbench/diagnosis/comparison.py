@@ -93,7 +93,7 @@ def steps(first: Variant, second: Variant) -> list[tuple[Variant, str]]:
 def layers(first: Variant, second: Variant) -> dict[str, dict[str, tuple[int, int]]]:
     """Each of `COSTS` in both, for the layers of the original that cost something else, by the recipes' shapes."""
     original = first.model.network
-    sides = [{pair.name: pair for pair in pairs(original, v.recipe.network(v.model))} for v in (first, second)]
+    sides = [{pair.name: pair for pair in pairs(original, v.recipe.plan(v.model).network)} for v in (first, second)]
     none = Pair("", None, ())
     found = {}
     for name in {**sides[0], **sides[1]}:

@@ -18,7 +18,7 @@ from workbench.jobs import Reporter
 from workbench.measure.divergence import Divergence, apart, summarise
 from workbench.measure.wording import UNSURE, lost
 from workbench.recipe import Recipe
-from workbench.steps.base import Layers
+from workbench.step import Layers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,7 @@ from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.measure.divergence import diverge
 from workbench.recipe import Recipe
-from workbench.steps.base import Step
+from workbench.step import Step
 
 #: Images of the split that each layer is tried on: enough to rank layers.
 IMAGES = 500

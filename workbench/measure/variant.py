@@ -9,11 +9,10 @@ from typing import NamedTuple
 import zstandard
 
 from workbench.coding import pack
-from workbench.cost.calibrated import THIS_MACHINE, stored
 from workbench.cost.compressed import ZSTD_LEVEL
 from workbench.cost.energy import energy
 from workbench.cost.network import Network
-from workbench.cost.roofline import Device, device
+from workbench.cost.on_device import predictor
 from workbench.data import Data
 from workbench.errors import MeasurementFailed
 from workbench.estimate import Estimate, exact
@@ -61,11 +60,6 @@ def prepare(report: Reporter) -> None:
         calibrate(progress=report)
     except MeasurementFailed as error:
         report.note(f"This machine could not be calibrated, so predictions are those of a server core: {error}")
-
-
-def predictor() -> Device:
-    """What latency is predicted with: this machine once it is calibrated, a server core until then."""
-    return device() if stored() is None else device(THIS_MACHINE)
 
 
 def predict(network: Network, original: Network) -> dict[str, Estimate]:

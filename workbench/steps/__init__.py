@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from workbench.steps.base import REGISTRY, Lower, Rewrite, Step
+from workbench.step import REGISTRY, Lower, Rewrite, Step
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

@@ -12,7 +12,7 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.quantization.codes import codable, error, replaced, stored_bits
-from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
+from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, layers_setting, row, select, setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,6 @@ class Coded(Rewrite, abstract=True):
     """
 
     family: ClassVar[str] = "precision"
-    keeps_shapes: ClassVar[bool] = True
     values: ClassVar[str]  # in words
     bits: ClassVar[float]  # a weight
     zeros: ClassVar[float] = 0.0  # the share of weights that become zero, where they are normal
@@ -49,13 +48,13 @@ class Coded(Rewrite, abstract=True):
         """The name says it all, but for a choice of layers."""
         return " ".join([type(self).__name__, *(f"{k}={v}" for k, v in self.options().items())])
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """Shapes and costs stay; the rows say the error, and the bits that the weights need once compressed."""
         every, inner = codable(network, keep_ends=False), codable(network, keep_ends=self.keep_ends)
         chosen = set(select(self.layers, every)) & set(inner)
         rows = [self._row(network.by_module[name][0], name in chosen, name in inner, weights) for name in every]
         coded = {row.layer for row in rows if row.applies}
-        return Sketch(network.with_pattern(coded, zeros=self.zeros, values=2), tuple(rows))
+        return Plan(network, network.with_pattern(coded, zeros=self.zeros, values=2), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with coded weights."""
@@ -66,17 +65,10 @@ class Coded(Rewrite, abstract=True):
 
     def _row(self, layer: Layer, chosen: bool, inner: bool, weights: Weights) -> Row:
         share = 1 - stored_bits(layer, self.bits) / (32 * layer.weight_elements)
-        why = "not among the chosen layers" if inner else "the first and the last layer are kept"
-        what = f"{type(self).__name__} error"
-        return Row(
-            step=self.brief,
-            layer=layer.module,
-            kind=layer.kind,
-            applies=chosen,
-            action=f"weights of {self.values}: {share:.0%} less to store, the same speed" if chosen else why,
-            macs=layer.macs,
-            macs_after=layer.macs,
-            params=layer.params,
-            params_after=layer.params,
-            relative_error=weights.analysed(layer.module, what, lambda w: error(w, self.coded)) if chosen else None,
-        )
+        if not inner:
+            return row(self.brief, layer, Decision.UNFIT, {"why": "the first and the last layer are kept"})
+        if not chosen:
+            return row(self.brief, layer, Decision.NOT_CHOSEN, {})
+        found = weights.analysed(layer.module, self, lambda w: error(w, self.coded))
+        line = row(self.brief, layer, Decision.CODED, {"values": self.values, "share": share})
+        return line._replace(relative_error=found)

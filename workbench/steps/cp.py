@@ -10,11 +10,11 @@ import torch
 
 from workbench.cost.layer import Layer
 from workbench.errors import StepFailed
+from workbench.factorization.chain import Chain, link, no_taps, pointwise, spatial, taps
+from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.polyadic import cp, full_rank
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, triplet_spectrum
-from workbench.steps.base import setting
-from workbench.steps.chain import Chain, link, no_taps, pointwise, spatial, taps
-from workbench.steps.factorize import RANK, Factorize
+from workbench.step import setting
 
 Tensor = torch.Tensor
 
@@ -35,11 +35,6 @@ class CP(Factorize):
         "4-way", "choice", "4-way splits the taps into two directions, 3-way keeps them together.",
         choices=("4-way", "3-way"),
     )  # fmt: skip
-
-    @property
-    def variety(self) -> str:
-        """The form decides the number of links."""
-        return f"CP {self.form}"
 
     def unfit(self, layer: Layer) -> str:
         """CP needs taps and more than one channel a group."""
@@ -67,7 +62,7 @@ class CP(Factorize):
 
     def assumed(self, layer: Layer) -> Spectrum:
         """Falling terms."""
-        return assumed(self.full(layer)[0])
+        return assumed(self.full_of(layer)[0])
 
     def factors(self, layer: Layer, weight: Tensor, ranks: Ranks, moment: Tensor | None) -> list[Tensor]:
         """[(terms, in), one (terms, 1, *kernel) a direction, (out, terms)]. Raises: `StepFailed` when degenerate."""

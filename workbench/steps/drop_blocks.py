@@ -19,7 +19,7 @@ from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.models.edit import node_of, skip
 from workbench.models.graph import Graph
-from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, Stops, layers_setting, select, setting
+from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Stops, layers_setting, select, setting
 from workbench.steps.energies import energies
 from workbench.steps.recalibrate import Recalibrate
 from workbench.training.distill import soft
@@ -79,15 +79,15 @@ class DropBlocks(Rewrite):
         innermost = [path for path in paths if not any(other.startswith(f"{path}.") for other in paths)]
         return {"count": range(1, 1 + len(innermost))}
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """A row for each block that can go. Raises: `BadValue` when there are fewer than `count`."""
         blocks = self._candidates(network, weights.module)
         if not blocks:
-            why = "left alone: there is no residual block whose input and output have one shape"
-            return Sketch(network, (Row(self.brief, network.layers[0].name, "block", False, why),))
+            why = {"why": "there is no residual block whose input and output have one shape"}
+            return Plan(network, network, (Row(self.brief, network.layers[0].name, "block", Decision.UNFIT, why),))
         gone = self._least(blocks, energies(network, weights))
         rows = tuple(self._row(block, blocks, gone) for block in blocks)
-        return Sketch(without(network, gone), rows)
+        return Plan(network, without(network, gone), rows)
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy without the blocks. Raises: `BadValue`, `StepFailed` without calibration images, `Cancelled`."""
@@ -151,12 +151,13 @@ class DropBlocks(Rewrite):
         alike, going = ([one for one in some if one.size == block.size] for some in (blocks, gone))
         left = 0 if block in gone else 1
         if not going:
-            action = "stays: others add less to what passes through them"
+            decision, data = Decision.STAYS, {"why": "others add less to what passes through them"}
         elif len(going) == len(alike):
-            action = "goes"
+            decision, data = Decision.GOES, {"why": ""}
         else:
-            action = f"one of {len(alike)} equally large blocks, of which {len(going)} go by measured harm"
-        return Row(self.brief, block.path, "block", bool(going), action, macs, macs * left, params, params * left)
+            what = f"one of {len(alike)} equally large blocks, of which {len(going)} go by measured harm"
+            decision, data = Decision.CHANGED, {"what": what}
+        return Row(self.brief, block.path, "block", decision, data, macs, macs * left, params, params * left)
 
 
 def residual_blocks(network: Network, module: nn.Module | None = None) -> list[Block]:

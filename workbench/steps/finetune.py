@@ -14,8 +14,8 @@ from workbench.calling import answer, tensors_map
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import Cancelled, StepFailed
-from workbench.steps.base import Context, Rewrite, Row, Sketch, select, setting
-from workbench.steps.settings import decades, doublings
+from workbench.settings import decades, doublings
+from workbench.step import Context, Decision, Plan, Rewrite, row, select, setting
 from workbench.training.augment import AUGMENTATIONS
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.constraints import KeepZeros, LowRank
@@ -50,7 +50,6 @@ class Finetune(Rewrite):
     summary: ClassVar[str] = "Train the rewritten network, taught by the original: wins most of the accuracy back."
     family: ClassVar[str] = "recovery"
     settles_norms: ClassVar[bool] = True
-    keeps_shapes: ClassVar[bool] = True
 
     epochs: int = setting(3, "integer", "Passes over the training images.", low=1, high=200, stops=decades(1, 200))
     distill: str = setting("soft", "choice", "What the original network teaches.", choices=METHODS)
@@ -90,17 +89,17 @@ class Finetune(Rewrite):
         """That of its epochs."""
         return 30.0 * self.epochs
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """No shape changes; a row for each layer with weights."""
         how = "labels alone" if self.distill == "none" else f"taught by the original ({self.distill})"
         times = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
         rows = tuple(
-            Row(self.brief, name, ops[0].kind, True, f"trained for {times}, {how}",
-                macs=sum(op.macs for op in ops), macs_after=sum(op.macs for op in ops),
-                params=ops[0].params, params_after=ops[0].params)
-            for name, ops in network.by_module.items()
-        )  # fmt: skip
-        return Sketch(network, rows)
+            row(self.brief, ops[0], Decision.TRAINED, {"times": times, "how": how})._replace(
+                macs=sum(op.macs for op in ops), macs_after=sum(op.macs for op in ops)
+            )
+            for ops in network.by_module.values()
+        )
+        return Plan(network, network, rows)
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A trained copy. Raises: `StepFailed` without training images, `Diverged`, `Cancelled`."""

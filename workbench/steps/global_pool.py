@@ -19,7 +19,7 @@ from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised, solve
 from workbench.models.edit import node_of, put, skip
-from workbench.steps.base import Context, Rewrite, Row, Sketch
+from workbench.step import Context, Decision, Plan, Rewrite, Row, row
 
 BATCH = 100
 
@@ -47,18 +47,18 @@ class GlobalPool(Rewrite):
     summary: ClassVar[str] = "Replace a fully connected head by global average pooling: most parameters go."
     family: ClassVar[str] = "rewrite"
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """A row for the head's linear layers, or for the last layer when there is no head to replace."""
         head = find_head(network)
         if head is None:
             last = network.layers[-1]
-            why = "left alone: no fully connected head reads a flattened map of more than one position"
-            return Sketch(network, (Row(self.brief, last.module or last.name, last.kind, False, why),))
+            why = "no fully connected head reads a flattened map of more than one position"
+            return Plan(network, network, (row(self.brief, last, Decision.UNFIT, {"why": why}),))
         after = network.replace({head.flat.module: _chain(head)})
         gone = {layer.writes for layer in (*head.behind, head.flatten)}
         kept = (layer for layer in after.layers if layer.writes not in gone)
         reads_map = (layer.but(reads=tuple(_instead(t, head.flatten) for t in layer.reads)) for layer in kept)
-        return Sketch(Network(tuple(reads_map)), self._rows(head))
+        return Plan(network, Network(tuple(reads_map)), self._rows(head))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with the new head; as it was when there is none to replace. Raises: `StepFailed`, `Cancelled`."""
@@ -104,13 +104,13 @@ class GlobalPool(Rewrite):
     def _rows(self, head: Head) -> tuple[Row, ...]:
         new = _chain(head)[-1]
         area = " x ".join(map(str, head.shape))
+        what = f"averages the {area} map, then reads {head.classes} classes from {head.shape[0]} averages"
         rows = [
-            Row(self.brief, head.flat.module, "linear", True,
-                f"averages the {area} map, then reads {head.classes} classes from {head.shape[0]} averages",
-                head.flat.macs, new.macs, head.flat.params, new.params)
+            row(self.brief, head.flat, Decision.CHANGED, {"what": what}, new)
         ]  # fmt: skip
+        why = ": the head has one layer"
         rows += [
-            Row(self.brief, x.module, x.kind, True, "goes: the head has one layer", x.macs, 0, x.params, 0)
+            row(self.brief, x, Decision.GOES, {"why": why})._replace(macs_after=0, params_after=0)
             for x in head.behind
             if x.module
         ]

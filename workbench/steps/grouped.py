@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any, ClassVar
 
@@ -13,12 +13,12 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import mark_fused
 from workbench.cost.weights import Weights
+from workbench.factorization.chain import Chain, link, reorder, spatial
+from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.filters import grouped
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import GroupErrors, Ranks, Spectrum, group_errors
-from workbench.steps.base import Sketch, Stops, setting
-from workbench.steps.chain import Chain, link, reorder, spatial
-from workbench.steps.factorize import RANK, Factorize
+from workbench.step import Plan, Stops, setting
 
 Tensor = torch.Tensor
 
@@ -34,7 +34,6 @@ class Grouped(Factorize):
     title: ClassVar[str] = "Grouped"
     summary: ClassVar[str] = "Convolutions in channel groups, chosen to keep the most energy."
     rule_field: ClassVar[str] = "groups"
-    affine: ClassVar[bool] = False
     bounded: ClassVar[bool] = False  # more groups are fewer weights
     mixes: ClassVar[bool] = False  # blocks would not stay blocks
     rules: ClassVar[frozenset[str]] = frozenset({"explicit", "energy", "macs", "params"})
@@ -89,10 +88,10 @@ class Grouped(Factorize):
         found = grouped(weight, ranks[0], moment=moment)
         return [found.in_order, found.blocks, found.out_order.argsort()]
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """As for every factorization; what followed a convolution now follows a `Reorder` and is not folded."""
-        found = super().sketch(network, weights)
-        return Sketch(Network(mark_fused(list(found.network.layers))), found.rows)
+        found = super().plan_on(network, weights)
+        return replace(found, network=Network(mark_fused(list(found.network.layers))))
 
     def ranks(self, rule: Rule, layer: Layer, weights: Weights) -> Ranks:
         """The number of groups, brought to one that divides the channels."""

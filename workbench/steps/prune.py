@@ -11,8 +11,8 @@ import torch
 
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
-from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
-from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, chosen_weights, prunable, row, saliency
+from workbench.step import Context, Decision, Layers, Plan, Rewrite, layers_setting, row, select, setting
+from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, chosen_weights, prunable, saliency
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,6 @@ class Prune(Rewrite):
     title: ClassVar[str] = "Prune weights"
     summary: ClassVar[str] = "Set the smallest weights to zero: a smaller compressed file, the same latency."
     family: ClassVar[str] = "pruning"
-    keeps_shapes: ClassVar[bool] = True
 
     ratio: float = setting(0.5, "fraction", "Share of the weights that become zero.", low=0.0, high=0.99)
     scope: str = setting(
@@ -49,19 +48,19 @@ class Prune(Rewrite):
     )
     layers: Layers = layers_setting()
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """Every convolution and linear layer keeps its shape; the rows say what share becomes zero."""
         layers = prunable(network)
         chosen = set(select(self.layers, layers))
         of = "all chosen layers' weights together" if self.scope == "global" else "its weights"
-        action = f"{self.ratio:.0%} of {of} become zero; the shape stays"
+        zeroed = Decision.ZEROED if self.ratio > 0 else Decision.NO_ZEROS
         rows = (
-            row(self, layer, action, self.ratio > 0)
+            row(self.brief, layer, zeroed, {"share": self.ratio, "of": of})
             if name in chosen
-            else row(self, layer, "not among the chosen layers", False)
+            else row(self.brief, layer, Decision.NOT_CHOSEN, {})
             for name, layer in layers.items()
         )
-        return Sketch(network.with_pattern(chosen, zeros=self.ratio), tuple(rows))
+        return Plan(network, network.with_pattern(chosen, zeros=self.ratio), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros. At a ratio of 0 nothing changes."""

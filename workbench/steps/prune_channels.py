@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,18 +20,20 @@ from workbench.errors import BadValue, OutOfReach
 from workbench.pruning.channels import OUTPUTS, Channels, Group, Units, follow, makes
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
-from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, Step, layers_setting, select, setting
+from workbench.settings import doublings
+from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Step, layers_setting, row, select, setting
 from workbench.steps.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
 from workbench.steps.moments import Moments, collect
 from workbench.steps.recalibrate import Recalibrate
 from workbench.steps.refit import refit
-from workbench.steps.settings import doublings
 
 if TYPE_CHECKING:
     from torch import nn
 
     from workbench.jobs import Reporter
 
+#: What is said of a layer whose outputs stay; its inputs may change with those of the layers before it.
+_UNTOUCHED = frozenset({Decision.FROZEN, Decision.KEEPS_WIDTH, Decision.NOT_CHOSEN, Decision.TIED})
 #: Images that scores and fits look at in every round.
 IMAGES = 500
 
@@ -95,7 +97,7 @@ class PruneChannels(Rewrite):
 
     # The plan.
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """The widths of every group. Exact but for one threshold over scores that only the data tell."""
         channels = _followed(network, weights)
         groups = self._groups(channels)
@@ -109,7 +111,7 @@ class PruneChannels(Rewrite):
             for layer, new in zip(network.layers, after.layers, strict=True)
             if layer.module and layer.kind in {"conv", "conv_transpose", "linear"}
         ]
-        return Sketch(after, tuple(rows), self.exact)
+        return Plan(network, after, tuple(rows), self.exact)
 
     def _refused(self, channels: Channels) -> list[Row]:
         """A row for each layer whose channels cannot be removed, or not far enough for the budget."""
@@ -117,9 +119,8 @@ class PruneChannels(Rewrite):
         for layer in channels.network.layers:
             if layer.module and layer.kind in {"conv", "conv_transpose", "linear"}:
                 why = channels.why_frozen(layer.module) if layer.module in channels.made else ""
-                action = f"left alone: {why or 'the budget cannot be reached'}"
-                same = {"macs": layer.macs, "macs_after": layer.macs, "params": layer.params}
-                rows.append(Row(self.brief, layer.module, layer.kind, False, action, **same, params_after=layer.params))
+                decision = Decision.UNFIT if why else Decision.OUT_OF_REACH
+                rows.append(row(self.brief, layer, decision, {"why": why}))
         return rows
 
     def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
@@ -162,34 +163,40 @@ class PruneChannels(Rewrite):
         return from_weights(kind, weights.module, channels, groups)
 
     def _row(self, channels: Channels, layer: Layer, new: Layer, widths: Widths) -> Row:
-        return Row(
-            step=self.brief,
-            layer=layer.module,
-            kind=layer.kind,
-            applies=(layer.input, layer.output) != (new.input, new.output),
-            action=self._action(channels, layer, new, widths),
-            macs=layer.macs,
-            macs_after=new.macs,
-            params=layer.params,
-            params_after=new.params,
-        )
+        changes = (layer.input, layer.output) != (new.input, new.output)
+        decision, data = self._decision(channels, layer, new, widths)
+        if changes and decision in _UNTOUCHED:
+            decision = Decision.NARROWED_INPUT
+        return row(self.brief, layer, decision, data, new)
 
-    def _action(self, channels: Channels, layer: Layer, new: Layer, widths: Widths) -> str:
-        name, about = layer.module, "" if self.exact else "about "
+    def _decision(
+        self, channels: Channels, layer: Layer, new: Layer, widths: Widths
+    ) -> tuple[Decision, dict[str, Any]]:
+        """What happens to a layer's outputs, and why."""
+        name = layer.module
+        width = {"before": layer.c_out, "after": new.c_out, "about": "" if self.exact else "about "}
         if not makes(layer):
-            return f"follows its input: {layer.c_out} to {about}{new.c_out} channels"
+            return Decision.FOLLOWS if layer.c_out != new.c_out else Decision.FOLLOWS_UNCHANGED, width
+        inputs = "" if layer.c_in == new.c_in else f"inputs {layer.c_in} to {width['about']}{new.c_in}; "
         group = next((g for g in channels.groups if name in g.layers), None)
         if group is None:
-            inputs = "" if layer.c_in == new.c_in else f"inputs {layer.c_in} to {about}{new.c_in}; "
-            return f"{inputs}outputs left alone: {channels.why_frozen(name)}"
+            return Decision.FROZEN, {"inputs": inputs, "why": "outputs left alone: " + channels.why_frozen(name)}
         tied = ", ".join(other for other in group.layers if other != name)
         if group not in widths.groups:
-            chosen = set(select(self.layers, channels.made))
-            others = ", ".join(other for other in group.layers if other not in chosen and other != name)
-            return "not among the chosen layers" if name not in chosen else f"left alone: tied to {others}, not chosen"
+            return self._not_chosen(channels, group, name, inputs)
         if layer.c_out == new.c_out:
-            return f"keeps its {layer.c_out} channels"
-        return f"{layer.c_out} to {about}{new.c_out} channels" + (f", together with {tied}" if tied else "")
+            why = f"keeps its {layer.c_out} channels"
+            return Decision.KEEPS_WIDTH, {"inputs": inputs, "why": why}
+        return Decision.NARROWED, {**width, "together": f", together with {tied}" if tied else ""}
+
+    def _not_chosen(
+        self, channels: Channels, group: Group, name: str, inputs: str
+    ) -> tuple[Decision, dict[str, Any]]:
+        chosen = set(select(self.layers, channels.made))
+        if name not in chosen:
+            return Decision.NOT_CHOSEN, {"inputs": inputs, "why": "not among the chosen layers"}
+        others = ", ".join(other for other in group.layers if other not in chosen and other != name)
+        return Decision.TIED, {"inputs": inputs, "why": f"left alone: tied to {others}, not chosen"}
 
     # The work.
 

@@ -14,9 +14,9 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
-from workbench.steps.base import Context, Layers, Rewrite, Sketch, Stops, layers_setting, select, setting
-from workbench.steps.settings import doublings
-from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, prunable, row, saliency
+from workbench.settings import doublings
+from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Stops, layers_setting, row, select, setting
+from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, prunable, saliency
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +35,6 @@ class PruneNM(Rewrite):
     title: ClassVar[str] = "Prune n of m weights"
     summary: ClassVar[str] = "Keep n of every m neighbouring weights: a pattern for sparse hardware; no faster here."
     family: ClassVar[str] = "pruning"
-    keeps_shapes: ClassVar[bool] = True
 
     n: int = setting(2, "integer", "Weights that stay of every m.", low=1, high=16)
     m: int = setting(4, "integer", "Neighbouring input channels that make a group.", low=2, high=32)
@@ -56,19 +55,19 @@ class PruneNM(Rewrite):
         """Fewer stay than there are in a group."""
         return {"n": range(1, self.m), "m": tuple(m for m in doublings(2, 32) if m > self.n)}
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """Every layer keeps its shape; one whose inputs do not divide by m is left alone."""
         layers = prunable(network)
         chosen = set(select(self.layers, layers))
-        rows = [row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items()]
+        rows = [self._row(layer, name in chosen) for name, layer in layers.items()]
         pruned = {one.layer for one in rows if one.applies}
-        return Sketch(network.with_pattern(pruned, zeros=1 - self.n / self.m), tuple(rows))
+        return Plan(network, network.with_pattern(pruned, zeros=1 - self.n / self.m), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros in the pattern."""
         pruned = copy.deepcopy(module)
-        rows = self.sketch(trace(module, context.example), Weights(module)).rows
-        weights = {row.layer: pruned.get_parameter(f"{row.layer}.weight") for row in rows if row.applies}
+        rows = self.plan_on(trace(module, context.example), Weights(module)).rows
+        weights = {one.layer: pruned.get_parameter(f"{one.layer}.weight") for one in rows if one.applies}
         for name, scores in saliency(self.importance, pruned, weights, context).items():
             weights[name].data.mul_(self._mask(scores))
         if weights:
@@ -80,13 +79,13 @@ class PruneNM(Rewrite):
         """As in `PruneNM 2:4`."""
         return f"PruneNM {self.n}:{self.m}"
 
-    def _action(self, layer: Layer, chosen: bool) -> tuple[str, bool]:
+    def _row(self, layer: Layer, chosen: bool) -> Row:
         inputs = layer.c_in // layer.groups
         if not chosen:
-            return "not among the chosen layers", False
+            return row(self.brief, layer, Decision.NOT_CHOSEN, {})
         if inputs % self.m or layer.kind == "conv_transpose":
-            return f"left alone: its {inputs} inputs do not divide by {self.m}", False
-        return f"{self.n} of every {self.m} weights stay; the shape stays", True
+            return row(self.brief, layer, Decision.UNFIT, {"why": f"its {inputs} inputs do not divide by {self.m}"})
+        return row(self.brief, layer, Decision.PATTERNED, {"n": self.n, "m": self.m})
 
     def _mask(self, scores: Tensor) -> Tensor:
         """1 for the n highest scores of every m along axis 1, 0 for the others."""

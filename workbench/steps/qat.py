@@ -21,9 +21,9 @@ from workbench.onnx_graph import merge, separate, tidy
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated
-from workbench.steps.base import Context, Lower, Sketch, setting
+from workbench.settings import decades
+from workbench.step import Context, Lower, Plan, setting
 from workbench.steps.quantize import Quantize, calibration_inputs
-from workbench.steps.settings import decades
 from workbench.training.entropy import cross_entropy
 from workbench.training.loop import Settings, Trainer
 
@@ -73,14 +73,14 @@ class QAT(Lower):
         """That of its epochs."""
         return 60.0 * self.epochs
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """The costs of `Quantize("int8")`."""
-        found = Quantize("int8").sketch(network, weights)
+        found = Quantize("int8").plan_on(network, weights)
         rows = tuple(
-            replace(row, step=self.brief, action=f"{row.action}, trained" if row.applies else row.action)
-            for row in found.rows
+            one._replace(step=self.brief, data={**one.data, "unless": ", trained"} if one.applies else one.data)
+            for one in found.rows
         )
-        return Sketch(found.network, rows)
+        return replace(found, rows=rows)
 
     def lower(self, source: Path, target: Path, context: Context) -> None:
         """Quantize, train, write. Raises: `StepFailed` without calibration or training images; `Cancelled`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +13,7 @@ import onnx
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.data.classes import class_numbers
-from workbench.errors import BadValue, StepFailed
+from workbench.errors import BadValue, StepFailed, UnknownName
 from workbench.jobs import Reporter
 from workbench.onnx_file import save_onnx
 from workbench.onnx_graph import WEIGHTED, merge, separate, stem, tidy
@@ -30,9 +30,9 @@ from workbench.quantization.sensitivity import Quantizer, keep_accuracy
 from workbench.quantization.soundness import check_same, check_stored
 from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
-from workbench.steps.base import WITH_WEIGHTS, Context, Lower, Row, Sketch, select, setting
+from workbench.settings import decades
+from workbench.step import WITH_WEIGHTS, Context, Decision, Lower, Plan, Row, row, select, setting
 from workbench.steps.forms import Form, fastest_of
-from workbench.steps.settings import decades
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
@@ -78,7 +78,6 @@ class Quantize(Lower):
         "Fewer bits for weights and activations: a smaller file, and integer kernels where they exist."
     )
     family: ClassVar[str] = "precision"
-    keeps_shapes: ClassVar[bool] = True
 
     precision: str = setting("int8", "choice", "What to store and compute in.", choices=tuple(BITS))
     calibration: str = setting(
@@ -131,24 +130,25 @@ class Quantize(Lower):
         more = [f"{k}={v}" for k, v in self.options().items() if k != "precision"]
         return " ".join([self.precision, *more])
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """Shapes stay; the element size shrinks for every operation that has a kernel in this precision."""
         first = self._stem(network)
-        excluded = dict.fromkeys(self._excluded(_excludable(network)), "left out by `exclude`")
+        excluded = dict.fromkeys(self._excluded(_excludable(network)) if self.exclude else (), "left out by `exclude`")
         if self.stem == "float":
             excluded |= dict.fromkeys(first, "the first layer, left out by `stem`")
         layers: list[Layer] = []
         bits: dict[int, int] = {}  # of each tensor
+        computed, stored = BITS[self.precision], STORED.get(self.precision, 0)
+        kinds = KINDS.get(self.precision)
         for layer in network.layers:
-            fits = self._why_float(layer, excluded) == ""
-            own = bits.get(layer.reads[0], 32) if layer.fused and layer.reads else BITS[self.precision] if fits else 32
+            fits = layer.module not in excluded and (kinds is None or layer.kind in kinds)
+            own = bits.get(layer.reads[0], 32) if layer.fused and layer.reads else computed if fits else 32
             bits[layer.writes] = own
-            stored = STORED.get(self.precision, 0) if fits and not layer.fused and layer.weight_elements else 0
-            layers.append(layer.but(bits=own, stored_bits=stored))
-        shown = [ops[0] for ops in network.by_module.values() if not ops[0].fused]
-        functional = [one for one in network.layers if not one.module and one.kind in PRODUCTS and one.weight_elements]
-        rows = [self._row(layer, excluded, first) for layer in (*shown, *functional)]
-        return Sketch(Network(tuple(layers)), tuple(rows))
+            kept = stored if fits and not layer.fused and layer.weight_elements else 0
+            layers.append(layer.at(own, kept))
+        after = network.mapped(layers, lambda base: self._on_its_own(base, weights))
+        tell = self._teller(excluded, first)
+        return Plan(network, after, tuple(map(tell, _told(network))))
 
     def lower(self, source: Path, target: Path, context: Context) -> None:
         """Quantize an ONNX file.
@@ -266,21 +266,33 @@ class Quantize(Lower):
         stored = self.precision == "int4"
         return "stored in 4 bits, computed in float32" if stored else f"{BITS[self.precision]} bits"
 
-    def _row(self, layer: Layer, excluded: Mapping[str, str], stem: frozenset[str]) -> Row:
-        why = self._why_float(layer, excluded)
+    def _on_its_own(self, network: Network, weights: Weights) -> Network | None:
+        """What becomes of the network that a factorization began with; None where only its chains have a name."""
+        try:
+            return self.planned(network, weights).network
+        except UnknownName:
+            return None
+
+    def _teller(self, excluded: Mapping[str, str], stem: frozenset[str]) -> Callable[[Layer], Row]:
+        """What makes the plan's line about a layer."""
+        brief, said = self.brief, self._said
         unless = ", unless given back to float to keep accuracy" if self.max_drop < 1.0 else ""
-        unless = ", or float32 where that is measured faster" if layer.module in stem else unless
-        return Row(
-            step=self.brief,
-            layer=layer.module,
-            kind=layer.kind,
-            applies=not why,
-            action=f"stays in float32: {why}" if why else f"{self._said}{unless}",
-            macs=layer.macs,
-            macs_after=layer.macs,
-            params=layer.params,
-            params_after=layer.params,
-        )
+        plain = {"bits_said": said, "unless": unless}
+        either = {"bits_said": said, "unless": ", or float32 where that is measured faster"}
+
+        def tell(layer: Layer) -> Row:
+            if why := self._why_float(layer, excluded):
+                return row(brief, layer, Decision.FLOAT, {"why": why})
+            return row(brief, layer, Decision.IN_BITS, either if layer.module in stem else plain)
+
+        return tell
+
+
+def _told(network: Network) -> list[Layer]:
+    """What the rows are about: every module that a runtime has an operator for, then products with computed weights."""
+    first = {layer.module: layer for layer in reversed(network.layers) if layer.module}
+    shown = [one for one in network.layers if one.module and not one.fused and first[one.module] is one]
+    return shown + [one for one in network.layers if not one.module and one.kind in PRODUCTS and one.weight_elements]
 
 
 def _excludable(network: Network) -> list[str]:

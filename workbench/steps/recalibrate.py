@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.data.batches import batches
-from workbench.steps.base import Context, Rewrite, Row, Sketch, setting
-from workbench.steps.settings import decades
+from workbench.settings import decades
+from workbench.step import Context, Decision, Plan, Rewrite, row, setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,6 @@ class Recalibrate(Rewrite):
     title: ClassVar[str] = "Recalibrate batch norm"
     summary: ClassVar[str] = "Re-estimate batch-norm statistics on calibration images; nothing is trained."
     family: ClassVar[str] = "recovery"
-    keeps_shapes: ClassVar[bool] = True
 
     images: int = setting(
         1000, "integer", "Calibration images to use, at most.", low=2, high=100_000, stops=decades(10, 100_000)
@@ -43,14 +42,13 @@ class Recalibrate(Rewrite):
         """That of its images."""
         return 0.003 * self.images
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """No shape changes; a row for each batch norm."""
         rows = tuple(
-            Row(self.brief, ops[0].module, "norm", True, f"statistics from up to {self.images} calibration images",
-                params=ops[0].params, params_after=ops[0].params)
+            row(self.brief, ops[0], Decision.RE_ESTIMATED, {"images": self.images})
             for ops in network.by_module.values() if ops[0].kind == "norm"
         )  # fmt: skip
-        return Sketch(network, rows)
+        return Plan(network, network, rows)
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with new statistics; as it was where there are no batch norms or no calibration images."""

@@ -15,7 +15,7 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.models.own_layers import Resize
-from workbench.steps.base import Context, Rewrite, Row, Sketch, Stops, setting
+from workbench.step import Context, Decision, Plan, Rewrite, Row, Stops, row, setting
 
 
 class Misfit(Exception):
@@ -41,7 +41,7 @@ class Resolution(Rewrite):
         image = network.layers[0].input
         return {"size": range(4, image[1])} if len(image) == 3 else {}
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """Every map's new size; a head that takes maps of one size alone rules it out."""
         first, why = self._entrance(network)
         after = network
@@ -49,9 +49,9 @@ class Resolution(Rewrite):
             try:
                 after = resized(network, first, self._size(first.input))
             except Misfit as misfit:
-                why = f"left alone: {misfit}"
+                why = str(misfit)
         if why:
-            return Sketch(network, (Row(self.brief, first.module or first.name, first.kind, False, why),))
+            return Plan(network, network, (row(self.brief, first, Decision.UNFIT, {"why": why}),))
         if not weights.changed:  # then how every pooling rounds can be known exactly
             image = torch.zeros(1, *first.input)
             after = trace(self._with_resize(_sharing_tensors(weights.module), first), image)
@@ -59,17 +59,17 @@ class Resolution(Rewrite):
         new[first.module] = new.get(first.module, new.get(f"{first.module}.1", first))
         height, width = self._size(first.input)
         rows = [
-            Row(self.brief, x.module, x.kind, True, f"sees images of {height} x {width}",
+            Row(self.brief, x.module, x.kind, Decision.RESIZED, {"height": height, "width": width},
                 x.macs, new[x.module].macs, x.params, x.params)
             for x in network.layers if x.module and x.macs
         ]  # fmt: skip
-        return Sketch(after, tuple(rows))
+        return Plan(network, after, tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy that resizes its input; as it was where the plan says so."""
         network = trace(module, context.example)
         module = copy.deepcopy(module)
-        if not any(row.applies for row in self.sketch(network, Weights(module)).rows):
+        if not self.plan_on(network, Weights(module)).changes:
             return module
         return self._with_resize(module, self._entrance(network)[0]).eval()
 

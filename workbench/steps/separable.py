@@ -10,11 +10,11 @@ import torch
 
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
+from workbench.factorization.chain import Chain, link, no_taps, pointwise, spatial, taps
+from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.filters import separable, separable_values
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed
-from workbench.steps.base import Stops, setting
-from workbench.steps.chain import Chain, link, no_taps, pointwise, spatial, taps
-from workbench.steps.factorize import RANK, Factorize
+from workbench.step import Stops, setting
 
 Tensor = torch.Tensor
 
@@ -60,11 +60,11 @@ class Separable(Factorize):
 
     def assumed(self, layer: Layer) -> Spectrum:
         """Falling singular values."""
-        return assumed(self.full(layer)[0])
+        return assumed(self.full_of(layer)[0])
 
     def candidates(self, layer: Layer) -> list[Ranks]:
         """Every number of terms."""
-        return [(terms,) for terms in range(1, self.full(layer)[0] + 1)]
+        return [(terms,) for terms in range(1, self.full_of(layer)[0] + 1)]
 
     def factors(self, layer: Layer, weight: Tensor, ranks: Ranks, moment: Tensor | None) -> list[Tensor]:
         """[(in * terms, 1, *kernel), (out, in * terms)]."""

@@ -15,11 +15,11 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import StepFailed
-from workbench.steps.base import Context, Layers, Rewrite, Sketch, layers_setting, select, setting
+from workbench.settings import decades
+from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, layers_setting, row, select, setting
 from workbench.steps.finetune import Finetune
 from workbench.steps.folding import fold, folded
-from workbench.steps.settings import decades
-from workbench.steps.sparsity import prunable, row
+from workbench.steps.sparsity import prunable
 
 if TYPE_CHECKING:
     from workbench.cost.layer import Layer
@@ -59,14 +59,14 @@ class ShareWeights(Rewrite):
         """That of its epochs, and of k-means."""
         return 4.0 + 30.0 * self.epochs
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """Batch norms are folded; no other shape changes. Layers with few weights are left alone."""
         after = folded(network, weights.module)
         layers = prunable(network)
         chosen = set(select(self.layers, layers))
-        rows = [row(self, layer, *self._action(layer, name in chosen)) for name, layer in layers.items()]
+        rows = [self._row(layer, name in chosen) for name, layer in layers.items()]
         shared = {one.layer for one in rows if one.applies}
-        return Sketch(after.with_pattern(shared, values=1 << self.bits), tuple(rows))
+        return Plan(network, after.with_pattern(shared, values=1 << self.bits), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with shared weights. Raises: `StepFailed` when it cannot train, `Cancelled`."""
@@ -97,13 +97,14 @@ class ShareWeights(Rewrite):
     def _pays(self, layer: Layer) -> bool:
         return layer.params >= WEIGHTS_AN_ENTRY << self.bits
 
-    def _action(self, layer: Layer, chosen: bool) -> tuple[str, bool]:
+    def _row(self, layer: Layer, chosen: bool) -> Row:
         if not chosen:
-            return "not among the chosen layers", False
+            return row(self.brief, layer, Decision.NOT_CHOSEN, {})
         if not self._pays(layer):
-            return f"left alone: a codebook of {1 << self.bits} entries for {layer.params} weights saves nothing", False
+            why = f"a codebook of {1 << self.bits} entries for {layer.params} weights saves nothing"
+            return row(self.brief, layer, Decision.UNFIT, {"why": why})
         trained = f", trained for {self.epochs} epoch{'s' * (self.epochs > 1)}" if self.epochs else ""
-        return f"at most {1 << self.bits} different weights{trained}; the shape stays", True
+        return row(self.brief, layer, Decision.SHARED, {"values": 1 << self.bits, "trained": trained})
 
 
 class _Shared(nn.Module):

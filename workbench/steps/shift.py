@@ -17,7 +17,7 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.lowrank.moments import regularised, solve
 from workbench.models.own_layers import ShiftChannels, dealt
-from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, layers_setting, select
+from workbench.step import Context, Decision, Layers, Plan, Rewrite, layers_setting, row, select
 from workbench.steps.moments import Moments, collect
 
 
@@ -36,32 +36,28 @@ class Shift(Rewrite):
 
     layers: Layers = layers_setting()
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """A row for each convolution."""
         convs = {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind == "conv"}
         chosen = set(select(self.layers, network.by_module))
         rows, chains = [], {}
         for name, layer in convs.items():
-            why = "not among the chosen layers"
-            if name in chosen:
-                why = _unfit(layer, len(network.by_module[name]), weights.tied.get(name, ""))
-            chain = None if why else _chain(layer)
-            if chain:
-                chains[name] = chain
-            new = chain[-1] if chain else layer
-            action = why or f"{layer.c_in} channels shifted, then a 1 x 1 convolution"
-            rows.append(
-                Row(self.brief, name, layer.kind, not why, action, layer.macs, new.macs, layer.params, new.params)
-            )
-        return Sketch(network.replace(chains), tuple(rows))
+            if name not in chosen:
+                rows.append(row(self.brief, layer, Decision.NOT_CHOSEN, {}))
+            elif why := _unfit(layer, len(network.by_module[name]), weights.tied.get(name, "")):
+                rows.append(row(self.brief, layer, Decision.UNFIT, {"why": why}))
+            else:
+                chains[name] = _chain(layer)
+                rows.append(row(self.brief, layer, Decision.SHIFTED, {"channels": layer.c_in}, chains[name][-1]))
+        return Plan(network, network.replace(chains), tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with shifts in place. Raises: `Cancelled`."""
         network = trace(module, context.example)
         todo = {
-            row.layer: network.by_module[row.layer][0]
-            for row in self.sketch(network, Weights(module)).rows
-            if row.applies
+            one.layer: network.by_module[one.layer][0]
+            for one in self.plan_on(network, Weights(module)).rows
+            if one.applies
         }
         module = copy.deepcopy(module)
         moments: Mapping[str, Moments] = {}
@@ -76,15 +72,15 @@ class Shift(Rewrite):
 
 def _unfit(layer: Layer, uses: int, tied: str) -> str:
     if len(layer.kernel) != 2 or prod(layer.kernel) == 1:
-        return "left alone: it has a single tap already, or other than two axes"
+        return "it has a single tap already, or other than two axes"
     if layer.groups > 1:
-        return "left alone: it has groups"
+        return "it has groups"
     if tied:
-        return f"left alone: it shares its weight with {tied!r}"
+        return f"it shares its weight with {tied!r}"
     if uses > 1:
-        return "left alone: it is used more than once"
+        return "it is used more than once"
     if layer.c_in < prod(layer.kernel):
-        return f"left alone: {layer.c_in} input channels are fewer than its {prod(layer.kernel)} taps"
+        return f"{layer.c_in} input channels are fewer than its {prod(layer.kernel)} taps"
     return ""
 
 

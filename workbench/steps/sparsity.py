@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -14,11 +13,8 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.data.batches import batches
 from workbench.pruning.channels import follow
-from workbench.steps.base import Context, Layers, Row, select
+from workbench.step import Context, Layers, select
 from workbench.steps.importance import gain, norms_after
-
-if TYPE_CHECKING:
-    from workbench.steps.base import Step
 
 Tensor = torch.Tensor
 
@@ -34,12 +30,6 @@ NO_FASTER = "zeros make the compressed file smaller; dense kernels multiply by t
 def prunable(network: Network) -> dict[str, Layer]:
     """The first operation of every layer whose single weights can be removed, by its path."""
     return {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in PRUNABLE}
-
-
-def row(step: Step, layer: Layer, action: str, applies: bool) -> Row:
-    """A plan's row of a layer that keeps its shape."""
-    same = {"macs": layer.macs, "macs_after": layer.macs, "params": layer.params, "params_after": layer.params}
-    return Row(step=step.brief, layer=layer.module, kind=layer.kind, applies=applies, action=action, **same)
 
 
 def chosen_weights(module: nn.Module, layers: Layers, example: Inputs) -> dict[str, nn.Parameter]:

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import torch
 
 from workbench.cost.layer import Layer
+from workbench.factorization.chain import Chain, link
+from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.matrices import spatial, spatial_unfolding
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, matrix_spectrum
-from workbench.steps.base import setting
-from workbench.steps.chain import Chain, link
-from workbench.steps.factorize import RANK, Factorize
+from workbench.step import setting
 
 Tensor = torch.Tensor
 
@@ -50,7 +50,7 @@ class SpatialSVD(Factorize):
 
     def assumed(self, layer: Layer) -> Spectrum:
         """Falling singular values."""
-        return assumed(self.full(layer)[0])
+        return assumed(self.full_of(layer)[0])
 
     def factors(self, layer: Layer, weight: Tensor, ranks: Ranks, moment: Tensor | None) -> list[Tensor]:
         """[(rank, in, k_h, 1), (out, rank, 1, k_w)]."""

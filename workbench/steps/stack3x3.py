@@ -10,12 +10,12 @@ import torch
 
 from workbench.cost.layer import Layer
 from workbench.cost.weights import Weights
+from workbench.factorization.chain import Chain, link, spatial
+from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.filters import stack3
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import Ranks, Spectrum, assumed
-from workbench.steps.base import setting
-from workbench.steps.chain import Chain, link, spatial
-from workbench.steps.factorize import RANK, Factorize
+from workbench.step import setting
 
 Tensor = torch.Tensor
 
@@ -32,7 +32,6 @@ class Stack3x3(Factorize):
     summary: ClassVar[str] = "5 x 5 and 7 x 7 convolutions as two or three 3 x 3."
     rule_field: ClassVar[str] = "width"
     rules: ClassVar[frozenset[str]] = frozenset({"fraction", "explicit"})
-    affine: ClassVar[bool] = False
     exact_error: ClassVar[bool] = False  # known only after the fit
 
     width: Any = setting(1.0, help="Channels between, as a fraction of the smaller channel count, or a number.", **RANK)
@@ -71,7 +70,7 @@ class Stack3x3(Factorize):
 
     def assumed(self, layer: Layer) -> Spectrum:
         """Falling singular values."""
-        return assumed(self.full(layer)[0])
+        return assumed(self.full_of(layer)[0])
 
     def describe(self, ranks: Ranks) -> str:
         """The width in words."""

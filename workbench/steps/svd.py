@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import torch
 
 from workbench.cost.layer import Layer
+from workbench.factorization.chain import Chain, link, pointwise, spatial, taps
+from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.matrices import two_layers
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, matrix_spectrum
-from workbench.steps.base import setting
-from workbench.steps.chain import Chain, link, pointwise, spatial, taps
-from workbench.steps.factorize import RANK, Factorize
+from workbench.step import setting
 
 Tensor = torch.Tensor
 
@@ -32,7 +32,7 @@ class SVD(Factorize):
 
     def unfit(self, layer: Layer) -> str:
         """A layer of rank one a group has nothing to factorize."""
-        return "depthwise: each group is of rank 1 already" if self.full(layer) == (1,) else ""
+        return "depthwise: each group is of rank 1 already" if self.full_of(layer) == (1,) else ""
 
     def full(self, layer: Layer) -> Ranks:
         """min(outputs, inputs * taps) a group."""
@@ -54,7 +54,7 @@ class SVD(Factorize):
 
     def assumed(self, layer: Layer) -> Spectrum:
         """Falling singular values."""
-        return assumed(self.full(layer)[0])
+        return assumed(self.full_of(layer)[0])
 
     def factors(self, layer: Layer, weight: Tensor, ranks: Ranks, moment: Tensor | None) -> list[Tensor]:
         """[(rank, in, *kernel), (out, rank)]."""

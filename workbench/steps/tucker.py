@@ -10,13 +10,13 @@ import torch
 
 from workbench.cost.layer import Layer
 from workbench.cost.weights import Weights
+from workbench.factorization.chain import Chain, link, no_taps, pointwise, spatial, taps
+from workbench.factorization.family import STEM_INPUTS
+from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.ranks import Rule, rounded
 from workbench.lowrank.spectra import Ranks, Spectrum, TwoRanks, assumed_two, tucker_spectrum
 from workbench.lowrank.tucker import full_rank, tucker2
-from workbench.steps.base import setting
-from workbench.steps.chain import Chain, link, no_taps, pointwise, spatial, taps
-from workbench.steps.factorize import RANK, Factorize
-from workbench.steps.ranking import STEM_INPUTS
+from workbench.step import setting
 
 Tensor = torch.Tensor
 
@@ -69,11 +69,11 @@ class Tucker(Factorize):
 
     def assumed(self, layer: Layer) -> Spectrum:
         """Falling singular values in both modes."""
-        return assumed_two(*self.full(layer))
+        return assumed_two(*self.full_of(layer))
 
     def candidates(self, layer: Layer) -> list[Ranks]:
         """A grid of ranks; a stem keeps all its inputs."""
-        most_out, most_in = self.full(layer)
+        most_out, most_in = self.full_of(layer)
         steps = [(k / 16) ** 1.25 for k in range(1, 17)]
         outs = sorted({rounded(most_out * s, most_out, self.round_to) for s in steps})
         ins = sorted({rounded(most_in * s, most_in, self.round_to) for s in steps})
@@ -98,7 +98,7 @@ class Tucker(Factorize):
         """As for all, and a stem keeps all its inputs."""
         ranks = super().ranks(rule, layer, weights)
         if rule.kind != "explicit" and layer.c_in // layer.groups <= STEM_INPUTS:
-            return self.limit(layer, (ranks[0], self.full(layer)[1]))
+            return self.limit(layer, (ranks[0], self.full_of(layer)[1]))
         return ranks
 
     def _sides(self, layer: Layer, ranks: Ranks) -> tuple[bool, bool]:

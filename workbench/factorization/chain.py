@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -12,9 +12,6 @@ from torch.nn import functional
 
 from workbench.cost.layer import Layer, Shape
 from workbench.models.own_layers import Reorder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Chain = tuple[Layer, ...]
 
@@ -24,6 +21,8 @@ def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: 
 
     Along the others it is pointwise: kernel, stride and dilation 1, no padding.
     """
+    if not any(axes):
+        return pointwise(layer, before, c_out, groups, bias)
     taps = zip(layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
     chosen = [one if own else (1, 1, 0, 1) for own, one in zip(axes, taps, strict=True)]
     kernel, stride, padding, dilation = zip(*chosen, strict=True)
@@ -31,19 +30,23 @@ def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: 
         (size + 2 * p - d * (k - 1) - 1) // s + 1
         for size, (k, s, p, d) in zip(before[1:], chosen, strict=True)
     ]
-    return Layer(
-        layer.name, "conv", before, (c_out, *after), layer.module, kernel, stride, padding, dilation, groups, bias,
-        bits=layer.bits, stored_bits=layer.stored_bits,
+    return Layer.made(
+        name=layer.name, kind="conv", input=before, output=(c_out, *after), module=layer.module, kernel=kernel,
+        stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias, bits=layer.bits,
+        stored_bits=layer.stored_bits,
     )  # fmt: skip
 
 
 def pointwise(layer: Layer, before: Shape, c_out: int, groups: int = 1, bias: bool = False) -> Layer:
     """A 1 x 1 convolution, or a linear layer where `layer` is one."""
+    own = {"name": layer.name, "module": layer.module, "bits": layer.bits, "stored_bits": layer.stored_bits}
     if layer.kind == "linear":
-        after = (*before[:-1], c_out)
-        bits, stored = layer.bits, layer.stored_bits
-        return Layer(layer.name, "linear", before, after, layer.module, bias=bias, bits=bits, stored_bits=stored)
-    return link(layer, before, c_out, [False] * len(layer.kernel), groups, bias)
+        return Layer.made(kind="linear", input=before, output=(*before[:-1], c_out), bias=bias, **own)
+    ones = (1,) * len(layer.kernel)
+    return Layer.made(
+        kind="conv", input=before, output=(c_out, *before[1:]), kernel=ones, stride=ones,
+        padding=(0,) * len(ones), dilation=ones, groups=groups, bias=bias, **own,
+    )  # fmt: skip
 
 
 def reorder(layer: Layer, before: Shape) -> Layer:
@@ -56,14 +59,17 @@ def spatial(layer: Layer) -> list[bool]:
     return [True] * len(layer.kernel)
 
 
-def macs(chain: Iterable[Layer]) -> int:
-    """Multiply-accumulates of a chain."""
-    return sum(one.macs for one in chain)
+class Priced(NamedTuple):
+    """A chain, its multiply-accumulates and its parameters."""
+
+    chain: Chain
+    macs: int
+    params: int
 
 
-def params(chain: Iterable[Layer]) -> int:
-    """Parameters of a chain."""
-    return sum(one.params for one in chain)
+def priced(chain: Chain) -> Priced:
+    """A chain with its costs."""
+    return Priced(chain, sum(one.macs for one in chain), sum(one.params for one in chain))
 
 
 def build(chain: Chain, weights: Sequence[torch.Tensor], bias: torch.Tensor | None) -> nn.Sequential:

@@ -1,6 +1,6 @@
 """What every technique is made of: its settings, its plan, its work.
 
-A step is a frozen dataclass. `sketch` says from shapes (and cached spectra) what it will do to a
+A step is a frozen dataclass. `plan_on` says from shapes (and cached spectra) what it will do to a
 network; `apply` or `lower` does it. Nothing outside a technique's own file knows it by name.
 """
 
@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.calling import Inputs
-from workbench.cost.network import Network, Totals
+from workbench.cost.network import Network
 from workbench.cost.weights import Weights
-from workbench.errors import StepFailed
+from workbench.errors import OutOfReach, StepFailed
 from workbench.jobs import Reporter
-from workbench.steps.settings import Layers, Setting, Stops, check, layers_setting, matching, select, setting
+from workbench.plan import Decision, Plan, Row, row
+from workbench.settings import Layers, Setting, Stops, check, layers_setting, matching, select, setting
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
     from torch import nn
 
@@ -36,50 +37,9 @@ WITH_WEIGHTS = frozenset({"conv", "conv_transpose", "linear"})
 REGISTRY: dict[str, type[Step]] = {}
 
 __all__ = [
-    "REGISTRY", "WITH_WEIGHTS", "Context", "Layers", "Lower", "Prediction", "Rewrite", "Row", "Setting", "Sketch",
-    "Step", "Stops", "Weights", "check", "layers_setting", "select", "setting",
+    "REGISTRY", "WITH_WEIGHTS", "Context", "Decision", "Layers", "Lower", "Plan", "Rewrite", "Row", "Setting", "Step",
+    "Stops", "Weights", "check", "layers_setting", "row", "select", "setting",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a plan: what a step will do to a layer, or why it leaves it alone."""
-
-    step: str
-    layer: str
-    kind: str
-    applies: bool
-    action: str  # "ranks 16, 24", or the reason for leaving the layer alone
-    macs: int = 0
-    macs_after: int = 0
-    params: int = 0
-    params_after: int = 0
-    relative_error: float | None = None  # of the weight, where the step knows it in closed form
-
-
-@dataclass(frozen=True)
-class Sketch:
-    """The network as it will be after a step, and the plan's rows.
-
-    `exact`: it follows from shapes and from weights that are known, and must come true to the number. Where weights
-    that an earlier step will make decide, or the data do, the rows say "about".
-    """
-
-    network: Network
-    rows: tuple[Row, ...]
-    exact: bool = True
-
-
-@dataclass(frozen=True)
-class Prediction(Totals):
-    """Costs as they will be, and the relative error of the weights that a step approximates.
-
-    Layers are missing where the error is not known in closed form.
-    """
-
-    relative_error: Mapping[str, float] = field(default_factory=dict, hash=False)
-    #: MACs, parameters and memory access of each layer that was looked at, where they were known without a sketch.
-    layers: Mapping[str, tuple[int, int, int]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -92,7 +52,7 @@ class Context:
     train: Split | None = None
     validation: Split | None = None
     original: nn.Module | None = None  # the unmodified network, as a teacher or a reference
-    cache: dict[tuple[str, str], Any] = field(default_factory=dict)  # as in `Weights`, for unchanged layers
+    cache: dict[tuple[str, Hashable], Any] = field(default_factory=dict)  # as in `Weights`, for unchanged layers
     seed: int = 0
     folder: Path | None = None  # where this step may keep what a killed process needs to go on
     keep: Callable[[nn.Module, str], Path] | None = None  # writes a network to a file that `wb.load` reads
@@ -104,8 +64,6 @@ class Step(ABC):
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     family: ClassVar[str] = ""  # the heading that it stands under: low-rank, pruning, precision, ...
-    #: True where `sketch` changes nothing of a layer but its bits, and these follow from its kind and name alone.
-    keeps_shapes: ClassVar[bool] = False
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -121,6 +79,7 @@ class Step(ABC):
             check(type(self).__name__, spec, value)
 
     @classmethod
+    @cache
     def settings(cls) -> tuple[Setting, ...]:
         """The description of every field: a technique's own first, then those that its kind has in common."""
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every concrete step is a dataclass
@@ -144,15 +103,23 @@ class Step(ABC):
         return tuple(replace(one, stops=own.get(one.name, one.stops)) for one in self.settings())
 
     @abstractmethod
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
-        """What this step will do to `network`; computes nothing but closed forms and cached spectra."""
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
+        """What this step will do to `network`; computes nothing but closed forms and cached spectra.
 
-    def outlook(self, network: Network, weights: Weights, after: Sequence[Step] = ()) -> Prediction | None:
-        """What `sketch`, and those of the steps `after` it that all keep shapes, come to, in well under a millisecond.
-
-        None where there is no shorter way than to sketch. Raises as `sketch`.
+        Raises: `BadValue`, `UnknownName`; `OutOfReach` with the rows that say why.
         """
-        return None
+
+    def planned(self, network: Network, weights: Weights) -> Plan:
+        """`plan_on`, remembered, and never silent: a row says so where there is nothing to do, or no way to do it."""
+        return weights.remembered(network, self, lambda: self._planned(network, weights))
+
+    def _planned(self, network: Network, weights: Weights) -> Plan:
+        try:
+            found = self.plan_on(network, weights)
+        except OutOfReach as refused:
+            return Plan(network, network, refused.rows, problem=str(refused))
+        nothing = Row(self.brief, "", "network", Decision.NOTHING)
+        return found if found.rows else replace(found, rows=(nothing,))
 
     def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
         """The same step leaving these layers of `network` as they are; None where nothing is left for it to do.
@@ -178,7 +145,7 @@ class Step(ABC):
     def changed(self, network: Network, weights: Weights) -> list[str]:
         """The convolutions and linear layers of `network` that this step will change, in execution order."""
         known = network.by_module
-        rows = (row for row in self.sketch(network, weights).rows if row.applies and row.kind in WITH_WEIGHTS)
+        rows = (row for row in self.planned(network, weights).rows if row.applies and row.kind in WITH_WEIGHTS)
         return list(dict.fromkeys(row.layer for row in rows if row.layer in known))
 
     def _with(self, name: str, values: Sequence[str]) -> Step:
@@ -210,13 +177,9 @@ class Step(ABC):
     def __or__(self, other: Recipe | Step) -> Recipe:
         return self.recipe() | other
 
-    def plan(self, model: Model) -> pd.DataFrame:
+    def plan(self, model: Model) -> Plan:
         """As `Recipe.plan`."""
         return self.recipe().plan(model)
-
-    def predict(self, model: Model) -> Prediction:
-        """As `Recipe.predict`."""
-        return self.recipe().predict(model)
 
     def code(self) -> str:
         """As `Recipe.code`."""

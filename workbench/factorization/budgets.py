@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,13 +11,10 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import OutOfReach
+from workbench.factorization.family import Family
 from workbench.lowrank.budget import Option, cheapest, share_out
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import Ranks, Spectrum
-from workbench.steps.chain import Chain, macs, params
-
-if TYPE_CHECKING:
-    from workbench.steps.factorize import Factorize
 
 #: Share of the squared norm that a rule must leave to a stem and to the last layer.
 EDGE_ENERGY = 0.99
@@ -35,27 +31,27 @@ class Treated:
 
 
 def share(
-    step: Factorize, rule: Rule, network: Network, treated: Sequence[Treated], weights: Weights
+    family: Family, rule: Rule, network: Network, treated: Sequence[Treated], weights: Weights
 ) -> dict[str, Ranks | None]:
     """Ranks for every layer under one budget; None where the layer stays as it is.
 
     Raises: `OutOfReach` naming the least.
     """
     total = network.totals.macs if rule.kind == "macs" else network.totals.params
-    layers = [_options(step, one, rule.kind, weights) for one in treated]
+    layers = [_options(family, one, rule.kind, weights) for one in treated]
     priced = [[price for price, _ in options] for options in layers]
     fixed = total - sum(prices[-1][0] for prices in priced)
     budget = rule.value * total - fixed
     if not priced and rule.value < 1:
         raise OutOfReach(
-            f"{step.brief}: there is no layer that {type(step).__name__} can treat, so {rule.value:g} of the "
+            f"{family.brief}: there is no layer that {type(family).__name__} can treat, so {rule.value:g} of the "
             f"{rule.kind} cannot be reached; recipe.plan(model) says why for each. Take a step of another kind."
         )
     if priced and cheapest(priced) > budget * (1 + 1e-9):
         least = (fixed + cheapest(priced)) / total
         raise OutOfReach(
-            f"{step.brief}: {rule.value:g} of the {rule.kind} cannot be reached, the least is {least:.3g} "
-            f"with the layers that {type(step).__name__} can treat. Raise the budget or add a step of another kind."
+            f"{family.brief}: {rule.value:g} of the {rule.kind} cannot be reached, the least is {least:.3g} "
+            f"with the layers that {type(family).__name__} can treat. Raise the budget or add a step of another kind."
         )
     chosen = share_out(priced, budget).chosen
     return {
@@ -63,29 +59,24 @@ def share(
     }
 
 
-def _options(step: Factorize, one: Treated, cost: str, weights: Weights) -> list[Priced]:
+def _options(family: Family, one: Treated, cost: str, weights: Weights) -> list[Priced]:
     """Every candidate that is smaller than the layer, the layer itself last."""
     layer = one.layer
-    what = f"options {step.variety} {step.round_to} {cost} {one.edge} {layer.input} {layer.output} {one.uses}"
 
     def compute(_: torch.Tensor) -> list[Priced]:
-        return _price(step, one, cost, step.known(layer, weights))
+        return _price(family, one, cost, family.known(layer, weights))
 
-    found = weights.analysed(layer.module, what, compute)
-    return _price(step, one, cost, step.assumed(layer)) if found is None else found
+    found = weights.analysed(layer.module, (family.own_settings, cost, one), compute)
+    return _price(family, one, cost, family.known(layer, weights)) if found is None else found
 
 
-def _price(step: Factorize, one: Treated, cost: str, spectrum: Spectrum) -> list[Priced]:
-    layer = one.layer
+def _price(family: Family, one: Treated, cost: str, spectrum: Spectrum) -> list[Priced]:
+    layer, times = one.layer, one.uses if cost == "macs" else 1
     found: list[Priced] = []
-    for ranks in step.candidates(layer):
-        chain = step.chain(layer, ranks)
+    for ranks in family.candidates(layer):
+        chain = family.priced(layer, ranks)
         loss = spectrum.error(ranks) ** 2
-        smaller = macs(chain) < layer.macs and params(chain) < layer.params
+        smaller = chain.macs < layer.macs and chain.params < layer.params
         if smaller and not (one.edge and loss > 1 - EDGE_ENERGY):
-            found.append(((_cost(chain, cost) * (one.uses if cost == "macs" else 1), loss), ranks))
-    return [*found, ((_cost((layer,), cost) * (one.uses if cost == "macs" else 1), 0.0), None)]
-
-
-def _cost(chain: Chain, cost: str) -> int:
-    return macs(chain) if cost == "macs" else params(chain)
+            found.append(((getattr(chain, cost) * times, loss), ranks))
+    return [*found, ((getattr(layer, cost) * times, 0.0), None)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -14,16 +13,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.errors import StepFailed
+from workbench.factorization.asymmetric import Pair, collect_pair
+from workbench.factorization.chain import Chain, build, respond
+from workbench.factorization.family import KINDS, Family
+from workbench.factorization.planner import Choice
 from workbench.lowrank.moments import regularised
-from workbench.steps.asymmetric import Pair, collect_pair
-from workbench.steps.base import Context
-from workbench.steps.chain import Chain, build, respond
+from workbench.plan import Decision
+from workbench.step import Context
 from workbench.steps.gradients import sensitivities
 from workbench.steps.moments import Moments, collect
-from workbench.steps.ranking import KINDS, Decision
-
-if TYPE_CHECKING:
-    from workbench.steps.factorize import Factorize
 
 Tensor = torch.Tensor
 
@@ -67,26 +65,26 @@ class Site:
 
 
 def rewrite(
-    step: Factorize, module: nn.Module, network: Network, decisions: Sequence[Decision], context: Context
+    family: Family, module: nn.Module, network: Network, choices: Sequence[Choice], context: Context
 ) -> nn.Module:
     """A copy of `module` with the chains that were decided on. Raises: `StepFailed`, `Cancelled`."""
-    _refuse_broken(decisions, step.brief)
-    todo = [one for one in decisions if one.chain is not None]
+    _refuse_broken(choices, family.brief)
+    todo = [one for one in choices if one.chain is not None]
     original, module = module, copy.deepcopy(module)
-    seen, matters = _statistics(step, module, network, todo, context)
+    seen, matters = _statistics(family, module, network, todo, context)
     norms = _norms_after(network, module)
     for index, one in enumerate(todo):
         name = one.layer.module
-        context.progress(0.5 + 0.5 * index / len(todo), f"{step.title} {name}")
+        context.progress(0.5 + 0.5 * index / len(todo), f"{family.title} {name}")
         old = module.get_submodule(name)
         assert isinstance(old, (nn.Conv1d, nn.Conv2d, nn.Linear))
         data = seen.pop(name, None)
         site = Site(old, norms.get(name), data if data and data.count else None, matters.pop(name, None))
-        if step.asymmetric and index and site.data is not None and context.calibration is not None:
+        if family.asymmetric and index and site.data is not None and context.calibration is not None:
             report = context.progress.part(0.5 + 0.5 * index / len(todo), 0.5 + 0.5 * (index + 1) / len(todo))
             pair = collect_pair(original, module, one.layer, context.calibration, report, context.seed)
             site = replace(site, data=pair.changed, pair=pair)
-        module = _put(module, name, _replacement(step, one, site))
+        module = _put(module, name, _replacement(family, one, site))
     return module
 
 
@@ -101,56 +99,56 @@ def one_group(layer: Layer) -> Layer:
 
 
 def _statistics(
-    step: Factorize, module: nn.Module, network: Network, todo: Sequence[Decision], context: Context
+    family: Family, module: nn.Module, network: Network, todo: Sequence[Choice], context: Context
 ) -> tuple[dict[str, Moments], dict[str, Tensor]]:
     """What the layers read on the calibration images, and what errors of their outputs cost; nothing for plain fits."""
     inputs = context.calibration
-    if not step.data_aware or inputs is None or not len(inputs) or not todo:
+    if not family.data_aware or inputs is None or not len(inputs) or not todo:
         return {}, {}
     layers = {one.layer.module: one.layer for one in todo}
     seen = collect(module, layers, inputs, context.progress.part(0.0, 0.3), context.seed)
     return seen, sensitivities(module, network, layers, inputs, context.progress.part(0.3, 0.5), context.seed)
 
 
-def _replacement(step: Factorize, decision: Decision, site: Site) -> nn.Sequential:
+def _replacement(family: Family, choice: Choice, site: Site) -> nn.Sequential:
     """The fitted chain of one layer; the shift of its mean output goes to the bias or the norm after it."""
-    assert decision.chain is not None
+    assert choice.chain is not None
     moments = root = None
     if site.data is not None:
         moments = regularised(site.data.moment(centred=site.movable), site.data.count)
-        root = None if site.gradients is None else _root(step, site.gradients, site.data.images)
+        root = None if site.gradients is None else _root(family, site.gradients, site.data.images)
     weight = site.weight if root is None else _through(root, site.weight)
-    weights = _links(step, decision, weight, moments)
+    weights = _links(family, choice, weight, moments)
     if root is not None:
-        weights = _back(decision.chain, weights, root)
-    bias = _move_mean(decision, site, weights) if site.movable else site.bias
+        weights = _back(choice.chain, weights, root)
+    bias = _move_mean(choice, site, weights) if site.movable else site.bias
     if not all(bool(torch.isfinite(w).all()) for w in weights if w.is_floating_point()):
         raise StepFailed(
-            f"{step.brief} on {decision.layer.module!r} gave values that are not finite. Use a higher rank."
+            f"{family.brief} on {choice.layer.module!r} gave values that are not finite. Use a higher rank."
         )
-    new = build(decision.chain, weights, bias).to(site.old.weight.dtype)
+    new = build(choice.chain, weights, bias).to(site.old.weight.dtype)
     return new.train(site.old.training)
 
 
-def _links(step: Factorize, decision: Decision, weight: Tensor, moments: Tensor | None) -> list[Tensor]:
+def _links(family: Family, choice: Choice, weight: Tensor, moments: Tensor | None) -> list[Tensor]:
     """The weights of all links, groups put together."""
-    layer = decision.layer
+    layer = choice.layer
     parts = [
-        step.factors(one_group(layer), part, decision.ranks, None if moments is None else moments[group])
+        family.factors(one_group(layer), part, choice.ranks, None if moments is None else moments[group])
         for group, part in enumerate(weight.chunk(layer.groups))
     ]
     return [torch.cat(same) for same in zip(*parts, strict=True)]
 
 
-def _move_mean(decision: Decision, site: Site, weights: list[Tensor]) -> Tensor | None:
+def _move_mean(choice: Choice, site: Site, weights: list[Tensor]) -> Tensor | None:
     """Undo the shift of the mean output: in the bias, or in the running mean of the norm that follows."""
     if site.data is None:
         return site.bias
-    layer = decision.layer
-    assert decision.chain is not None
+    layer = choice.layer
+    assert choice.chain is not None
     before, after = (mean.reshape(layer.c_in, *layer.kernel) for mean in site.means)
     dense = layer.but(bias=False)
-    shift = respond((dense,), [site.original], before) - respond(decision.chain, weights, after)
+    shift = respond((dense,), [site.original], before) - respond(choice.chain, weights, after)
     if site.bias is not None:
         return (site.bias.double() + shift).to(site.bias.dtype)
     if site.norm is not None and site.norm.running_mean is not None:
@@ -158,9 +156,9 @@ def _move_mean(decision: Decision, site: Site, weights: list[Tensor]) -> Tensor 
     return None
 
 
-def _root(step: Factorize, gradients: Tensor, samples: int) -> Tensor:
+def _root(family: Family, gradients: Tensor, samples: int) -> Tensor:
     """Upper triangular R (groups, out, out): an error e of the outputs counts as |R e|^2 (see `gradients`)."""
-    if not step.mixes:
+    if not family.mixes:
         gradients = torch.diag_embed(gradients.diagonal(dim1=1, dim2=2))
     lower: Tensor = torch.linalg.cholesky(regularised(gradients, samples))
     return lower.mT
@@ -184,11 +182,11 @@ def _back(chain: Chain, weights: list[Tensor], root: Tensor) -> list[Tensor]:
     return [*weights[:last], plain.reshape(weight.shape).to(weight.dtype), *weights[last + 1 :]]
 
 
-def _refuse_broken(decisions: Sequence[Decision], step: str) -> None:
-    for decision in decisions:
-        if "NaN" in decision.action:
+def _refuse_broken(choices: Sequence[Choice], step: str) -> None:
+    for one in choices:
+        if one.row.decision is Decision.BROKEN:
             raise StepFailed(
-                f"{step}: the layer {decision.layer.module!r} has NaN or infinite weights. "
+                f"{step}: the layer {one.layer.module!r} has NaN or infinite weights. "
                 "Load the weights again, or leave the layer out with layers=."
             )
 
