@@ -14,7 +14,8 @@ from workbench.cost.by_layer import COSTS, Pair, origin, to_frame
 from workbench.cost.network import Layer
 from workbench.steps.base import Row
 from workbench_widgets import findings, scope
-from workbench_widgets.page import View
+from workbench_widgets.seam.cells import Drawing, Heading, HeatCell
+from workbench_widgets.seam.layer_view import LayerAction, LayerRow, LayersView
 from workbench_widgets.store import State
 from workbench_widgets.words import count, times
 
@@ -27,12 +28,17 @@ NOTE = (
     "‖W − W′‖ ÷ ‖W‖, where it is known before anything runs."
 )
 
+NOTHING = LayersView(
+    columns=[], rows=[], asks=[], chart=None, cost="", costs=[], scope="", chosen=0, summary="", note="",
+    empty="The layers appear when the model is loaded.",
+)  # fmt: skip
 
-def layers(state: State) -> View:
+
+def layers(state: State) -> LayersView:
     """The chart of costs by layer, and one row a layer."""
     forecast = state.forecast
     if forecast is None:
-        return {"rows": [], "chart": None, "empty": "The layers appear when the model is loaded."}
+        return NOTHING
     chosen = scope.chosen(state)
     found = forecast.pairs
     plan = _plan(forecast.rows, [pair.name for pair in found])
@@ -61,20 +67,20 @@ def _plan(rows: list[Row], names: list[str]) -> dict[str, list[Row]]:
     return found
 
 
-def _columns(found_out: Sequence[findings.Column]) -> list[dict[str, Any]]:
+def _columns(found_out: Sequence[findings.Column]) -> list[Heading]:
     """The headings; those of heat are the costs, and what was measured of the layers."""
     heat = [(name, COLUMNS[name].label, "") for name in COSTS] + [(one.key, one.label, one.unit) for one in found_out]
     before, after = HEADINGS[:2], HEADINGS[2:]
     return [
-        *({"key": key, "label": label, "numeric": False, "heat": False} for key, label in before),
-        *({"key": key, "label": label, "unit": unit, "numeric": True, "heat": True} for key, label, unit in heat),
-        *({"key": key, "label": label, "numeric": key == "error", "heat": False} for key, label in after),
+        *(Heading(key=key, label=label, numeric=False, heat=False) for key, label in before),
+        *(Heading(key=key, label=label, unit=unit, numeric=True, heat=True) for key, label, unit in heat),
+        *(Heading(key=key, label=label, numeric=key == "error", heat=False) for key, label in after),
     ]
 
 
 def _rows(
     found: Sequence[Pair], plan: dict[str, list[Row]], chosen: frozenset[str], found_out: Sequence[findings.Column]
-) -> list[dict[str, Any]]:
+) -> list[LayerRow]:
     totals = {name: max(1, sum(pair.cost(name)[0] for pair in found)) for name in COSTS}
     most = {name: max([1, *(pair.cost(name)[0] for pair in found)]) for name in COSTS}
     return [
@@ -104,7 +110,7 @@ def _shape(layer: Layer) -> str:
     return text + (f", {layer.groups} groups" if layer.groups > 1 else "")
 
 
-def _share(pair: Pair, name: str, total: int, most: int) -> dict[str, Any]:
+def _share(pair: Pair, name: str, total: int, most: int) -> HeatCell:
     before, after = pair.cost(name)
     change, trend = times(before, after) if before else (f"new: {COLUMNS[name].text(after)}", "")
     return {
@@ -113,7 +119,7 @@ def _share(pair: Pair, name: str, total: int, most: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _actions(rows: list[Row], layer: str) -> list[dict[str, Any]]:
+def _actions(rows: list[Row], layer: str) -> list[LayerAction]:
     """What each step does to a layer; parts of it of which the same is said are named once."""
     parts: dict[tuple[str, str, bool], list[str]] = {}
     for row in rows:
@@ -125,7 +131,7 @@ def _actions(rows: list[Row], layer: str) -> list[dict[str, Any]]:
     ]
 
 
-def _error(rows: list[Row]) -> dict[str, Any]:
+def _error(rows: list[Row]) -> HeatCell:
     known = [row.relative_error for row in rows if row.applies and row.relative_error is not None]
     known = [one for one in known if not pd.isna(one)]
     if not known:
@@ -162,7 +168,7 @@ def _heights(cost: str, values: Sequence[float]) -> list[float]:
     return [round(value / COLUMNS[cost].scale, 10) for value in values]
 
 
-def _chart(cost: str, found: Sequence[Pair], chosen: frozenset[str]) -> View:
+def _chart(cost: str, found: Sequence[Pair], chosen: frozenset[str]) -> Drawing:
     frame = to_frame(pair for pair in found if any(pair.cost(cost)))
     frame["chosen"] = frame["module"].isin(chosen)
     rows = charts.cost_rows(frame, cost)

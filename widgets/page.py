@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ function page() {{
 export default {{ render: async ({{ model, el }}) => (await page()).mount(model, el) }};
 """
 
-View = dict[str, Any]
+#: What a panel shows: one of the shapes in `seam`, or the sentence that says why it cannot be shown.
+View = Mapping[str, object]
 #: (action, detail) of what the user did in a panel.
 Action = Callable[[str, dict[str, Any]], None]
 

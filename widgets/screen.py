@@ -130,7 +130,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
             if name == "layers" and waiting:  # drawn with the prediction, which is on its way
                 continue
             if any(getattr(old, part) is not getattr(new, part) for part in parts):
-                self.panels[name].view = guarded(view, new)
+                self.panels[name].view = dict(guarded(view, new))
             if name == "prediction":  # the bars move behind the figures, ahead of the rows
                 self._move_bars(old, new)
         if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):

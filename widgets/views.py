@@ -13,7 +13,8 @@ from workbench.jobs import Job
 from workbench.steps.base import REGISTRY
 from workbench_widgets.controls import controls
 from workbench_widgets.forecast import Outcome
-from workbench_widgets.page import View
+from workbench_widgets.seam.page_view import HeadView, JobLine, PredictedRow, PredictionView, RunView, StatusView
+from workbench_widgets.seam.recipe_view import Family, RecipeView, StepCard, Technique
 from workbench_widgets.store import Entry, State
 from workbench_widgets.words import count, times, unfolded
 
@@ -28,12 +29,12 @@ REGIONS = (
 SUBTITLE = "Make a trained network small and fast, and see what that really costs."
 
 
-def head(_state: State) -> View:
+def head(_state: State) -> HeadView:
     """The title of the page."""
     return {"title": TITLE, "subtitle": SUBTITLE, "regions": [{"panel": p, "label": name} for p, name in REGIONS]}
 
 
-def recipe(state: State) -> View:
+def recipe(state: State) -> RecipeView:
     """The steps with their controls, and the menu of what can be added."""
     return {
         "steps": [_step(entry, index, state) for index, entry in enumerate(state.stack)],
@@ -50,7 +51,7 @@ def recipe(state: State) -> View:
     }
 
 
-def _step(entry: Entry, index: int, state: State) -> dict[str, Any]:
+def _step(entry: Entry, index: int, state: State) -> StepCard:
     step = entry.step
     every = controls(step, index, state.problem, state.seen_by(index))
     return {
@@ -89,10 +90,10 @@ def _reach(state: State, index: int) -> str:
 FAMILIES = ("low-rank", "pruning", "precision")
 
 
-def _menu() -> list[dict[str, Any]]:
-    groups: dict[str, list[dict[str, str]]] = {}
+def _menu() -> list[Family]:
+    groups: dict[str, list[Technique]] = {}
     for name, kind in REGISTRY.items():
-        entry = {"name": name, "title": kind.title or name, "summary": kind.summary}
+        entry = Technique(name=name, title=kind.title or name, summary=kind.summary)
         groups.setdefault(kind.family or "other", []).append(entry)
     order = sorted(groups, key=lambda family: FAMILIES.index(family) if family in FAMILIES else len(FAMILIES))
     return [{"family": family.capitalize(), "steps": groups[family]} for family in order]
@@ -103,7 +104,7 @@ PREDICTED = tuple(field.name for field in fields(Totals))
 OUTCOMES = ("latency_ms", "file_bytes", "compressed_bytes")
 
 
-def prediction(state: State) -> View:
+def prediction(state: State) -> PredictionView:
     """Each cost before and after the recipe, as it will be."""
     forecast = state.forecast
     before = forecast.before if forecast else None
@@ -123,12 +124,11 @@ def _note(outcome: Outcome | None) -> str:
     return f"{computed} Fewer MACs are not yet speed: run the recipe to measure it."
 
 
-def _predicted(name: str, old: Totals | Outcome | None, new: Totals | Outcome | None) -> dict[str, Any]:
+def _predicted(name: str, old: Totals | Outcome | None, new: Totals | Outcome | None) -> PredictedRow:
     shown = COLUMNS[name]
     before, after = getattr(old, name, math.nan), getattr(new, name, math.nan)
     if math.isnan(before) or math.isnan(after):
-        nothing = {"before": "–", "after": "–", "change": "", "trend": "", "share": 0}
-        return {"name": name, "label": shown.label, **nothing}
+        return PredictedRow(name=name, label=shown.label, before="–", after="–", change="", trend="", share=0)
     change, trend = times(before, after)
     return {
         "name": name,
@@ -141,7 +141,7 @@ def _predicted(name: str, old: Totals | Outcome | None, new: Totals | Outcome | 
     }
 
 
-def run(state: State) -> View:
+def run(state: State) -> RunView:
     """The button, what it would do, and the jobs on their way."""
     ready, note = _readiness(state)
     jobs = [job for job in state.jobs if not job.done] or list(state.jobs[-1:])
@@ -170,7 +170,7 @@ def _readiness(state: State) -> tuple[bool, str]:
     return True, "Applies the recipe, writes the artefact, and measures that artefact against the original."
 
 
-def _job(job: Job[Any]) -> dict[str, Any]:
+def _job(job: Job[Any]) -> JobLine:
     progress = job.progress
     ended = {"done": "Finished", "failed": "Failed", "cancelled": "Cancelled"}
     return {
@@ -186,6 +186,6 @@ def _job(job: Job[Any]) -> dict[str, Any]:
     }
 
 
-def status(state: State) -> View:
+def status(state: State) -> StatusView:
     """The latest message."""
     return {"text": state.message.text, "kind": state.message.kind}
