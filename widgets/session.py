@@ -13,13 +13,13 @@ from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import editing, looking, scope, showing
-from workbench_widgets.background import Background, unexpected
+from workbench_widgets.background import Background
 from workbench_widgets.controls import described, parse
 from workbench_widgets.forecast import predict
 from workbench_widgets.latest import Latest
 from workbench_widgets.opening import Opening
 from workbench_widgets.running import Running
-from workbench_widgets.store import Message, State, Store
+from workbench_widgets.store import Message, State, Store, unexpected
 from workbench_widgets.words import count
 
 #: What only changes the state, at once.
