@@ -9,14 +9,16 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 PORT ?= 8866
+SCREEN := widgets/js
 
-.PHONY: help dashboard lab test lint unit chromium bundle constraints clean
+.PHONY: help dashboard lab test lint unit chromium javascript views bundle constraints clean
 
 help:
 	@echo 'make dashboard    install, start the dashboard on the bundled models, print its address (PORT=$(PORT))'
 	@echo 'make lab          install, open the notebooks in JupyterLab'
 	@echo 'make test         install with the test tools, check the style and the types, run every test'
 	@echo 'make lint         style and types only'
+	@echo 'make views        write the types of the views for the JavaScript of the screen'
 	@echo 'make bundle       build the JavaScript of the screen again (needs npm)'
 	@echo 'make constraints  resolve the dependencies anew and pin them'
 	@echo 'make clean        remove .venv, builds and caches'
@@ -27,7 +29,7 @@ dashboard: $(VENV)/installed
 lab: $(VENV)/installed
 	@cd notebooks && ../$(BIN)/python -m jupyter lab
 
-test: lint chromium unit
+test: lint chromium javascript unit
 
 # Two files of tests at a time, in their order; then the stories in a browser, alone, since they watch the clock.
 unit: $(VENV)/tested-with
@@ -43,9 +45,14 @@ lint: $(VENV)/tested-with
 	@mkdir -p build/types && ln -sfn ../../widgets build/types/workbench_widgets
 	$(BIN)/mypy
 
-# The one JavaScript module of the screen, which is committed: only who changes widgets/js needs this.
+# The types of what the panels show, from Python's: a test finds them out of date.
+views: $(VENV)/installed
+	@mkdir -p build
+	$(BIN)/python $(SCREEN)/declare.py > build/views.d.ts && mv build/views.d.ts $(SCREEN)/src/views.d.ts
+
+# The JavaScript of the screen, which is committed: only who changes widgets/js needs this.
 bundle:
-	cd widgets/js && npm ci --no-audit --no-fund && npm run build
+	cd $(SCREEN) && npm ci --no-audit --no-fund && npm run build
 
 define need_python
 @test -n '$(PYTHON)' || { echo 'The workbench needs Python 3.11 or newer with its venv module' \
@@ -66,17 +73,29 @@ $(VENV)/tested-with: pyproject.toml constraints.txt
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[test]'
 	@touch $(VENV)/installed $@
 
-# The browser tests want a Chromium. Where none can be had they are skipped, and say so.
+# $(1): what it is, $(2): which packages of Debian that is, $(3): what is skipped without it, and says so.
+define fetched
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo 'Installing $(1) for $(3)'; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(2) >/dev/null \
+		|| echo '$(1) could not be installed: $(3) will be skipped'; \
+else \
+	echo 'No $(1) here: $(3) will be skipped'; \
+fi
+endef
+
 chromium:
 ifeq ($(CHROMIUM),)
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo 'Installing Chromium for the browser tests'; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null \
-			|| echo 'Chromium could not be installed: the browser tests will be skipped'; \
-	else \
-		echo 'No Chromium here: the browser tests will be skipped'; \
-	fi
+	@$(call fetched,Chromium,chromium,the browser tests)
 endif
+
+# Node, and the packages that check and build the screen's JavaScript.
+javascript:
+	@command -v npm >/dev/null || $(call fetched,npm,--no-install-recommends nodejs npm,the checks of the JavaScript)
+	@cd $(SCREEN) && if command -v npm >/dev/null && ! [ node_modules/.package-lock.json -nt package-lock.json ]; then \
+		npm ci --no-audit --no-fund --silent \
+			|| echo 'The packages of $(SCREEN) could not be installed: what needs them will be skipped'; \
+	fi
 
 # Resolved in an empty environment. torch is pinned by hand: see CONTRIBUTING.md.
 constraints:

@@ -60,7 +60,7 @@ def uniform(kind: type[Tucker], model: Model, share: float) -> Factorize:
     low, high = 0.02, 1.0
     for _ in range(14):
         middle = (low + high) / 2
-        fits = kind(middle, data_aware=False).predict(model).macs <= share * model.network.totals.macs
+        fits = kind(middle, data_aware=False).plan(model).macs <= share * model.network.totals.macs
         low, high = (middle, high) if fits else (low, middle)
     return kind(low, data_aware=False)
 
@@ -103,7 +103,7 @@ def row(name: str, step: Factorize, model: Model, data: wb.Data, split: str) -> 
     start = time.perf_counter()
     recipe = step.recipe()
     try:
-        share = recipe.predict(model).macs / model.network.totals.macs
+        share = recipe.plan(model).macs / model.network.totals.macs
         raw = rewrite(model, recipe, data, recalibrate=False)
     except BadValue as error:
         return f"| {model.name} | {name} | – | {str(error).split(': ', 1)[1].split(' with the')[0]} | | |"

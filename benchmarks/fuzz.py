@@ -189,7 +189,7 @@ def _read_recipe(path: Path) -> object:
     from workbench.recipe import Recipe
 
     recipe = Recipe.load(path)
-    return recipe.name, recipe.code(), recipe.key, recipe.predict(_model())
+    return recipe.name, recipe.code(), recipe.key, recipe.plan(_model())
 
 
 _models: list[Any] = []

@@ -199,26 +199,6 @@ def resnet50() -> nn.Module:
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c_in, 1000))
 
 
-def prediction() -> None:
-    """What `recipe.predict` takes at a new rank each time, after the first."""
-    model = wb.load(resnet50(), example=torch.zeros(1, 3, 224, 224))
-    recipes: dict[str, Callable[[float], wb.Recipe]] = {
-        **{one.__name__: lambda rank, one=one: one(rank).recipe() for one in (wb.Tucker, wb.SVD, wb.SpatialSVD, wb.CP)},
-        "Tucker, then int8": lambda rank: wb.Tucker(rank) | wb.Quantize("int8"),
-    }
-    for name, make in recipes.items():
-        first = seconds(lambda make=make: make(0.5).predict(model))[0]
-        chosen = [make(k / 200) for k in range(20, 180)]
-        times = [seconds(lambda one=one: one.predict(model))[0] for one in chosen]
-        sketched = [seconds(lambda one=one: one.network(model).totals)[0] for one in chosen[::8]]
-        ours, built = 1e3 * statistics.median(times), 1e3 * statistics.median(sketched)
-        print(
-            f"| predict, {name}, all of ResNet-50 | {ours:.3f} ms (best {1e3 * min(times):.3f}), first {first:.1f} s "
-            f"| building the network: {built:.1f} ms | {built / ours:.0f} | |",
-            flush=True,
-        )
-
-
 def slider() -> None:
     """A new rank for one layer, from its cached basis to the torch layers that stand in for it."""
     for width, size in ((64, 56), (256, 14), (512, 7)):
@@ -250,7 +230,6 @@ def main() -> None:
     print(f"torch {torch.__version__}, TensorLy {tensorly.__version__}, one thread")
     print("| what | ours | TensorLy | ratio | error against TensorLy's |\n|" + " --- |" * 5)
     if "interactive" in args.rows:
-        prediction()
         slider()
         another_rank(256 if args.quick else 512)
     if "memory" in args.rows:

@@ -156,7 +156,7 @@ def deep(bench: Bench, epochs: int) -> Iterator[tuple[str, ...]]:
 def rewrites(bench: Bench, epochs: int) -> Iterator[tuple[str, ...]]:
     """Rewrites that need training."""
     for step in (wb.DropBlocks(1), wb.GlobalPool(), wb.Shift()):
-        if any(row.applies for row in step.sketch(bench.model.network, bench.model.weights).rows):
+        if any(row.applies for row in step.plan_on(bench.model.network, bench.model.weights).rows):
             how = tune(epochs) if not isinstance(step, wb.Shift) else wb.Finetune(epochs=epochs, lr=0.05)
             yield bench.row(
                 f"{step.brief} + Finetune", lambda s=step: bench.apply(s)(bench.model.module), bench.apply(how)

@@ -16,16 +16,17 @@ LAYERS = (
     {"closures", "unwrap"}
     | {"calling", "callable_module", "checking", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage"}
     | {"progress", "quota", "snapshot", "untrusted"},
-    {"onnx_file", "onnx_graph", "lowrank", "quantization", "cost", "runtimes", "models", "data"}
-    | {"coding", "pruning", "training"},
-    {"steps", "measure", "pareto", "recipe", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
+    {"onnx_file", "onnx_graph", "lowrank", "cost", "runtimes", "models", "data", "coding"},
+    {"settings", "plan", "step", "recipe"},
+    {"factorization", "statistics", "pruning", "training", "quantization"},
+    {"steps", "measure", "pareto", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
     | {"charts", "manifest", "rewritten", "portability", "diagnosis"},
     {"examination", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # `a | b` makes a recipe of steps, and a recipe is made of steps: one part in two files.
-TWINS = {frozenset({"recipe", "steps"})}
+TWINS = {frozenset({"recipe", "step"})}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from workbench.errors import WorkbenchError
-from workbench_widgets.store import Store
+from workbench_widgets.store import Store, unexpected
 
 
 class Background:
@@ -27,8 +27,3 @@ class Background:
             self._store.say(str(error), "error")
         except Exception as error:  # noqa: BLE001  # nobody else would ever show it: Voilà swallows it
             self._store.say(unexpected(error), "error")
-
-
-def unexpected(error: Exception) -> str:
-    """The sentence about an error that is not ours."""
-    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Nothing that was finished is lost."

@@ -16,11 +16,12 @@ from workbench.limits import Limit, bound_on, read_limits
 from workbench.measure.judgement import NEAR
 from workbench.pareto import more_is_better
 from workbench_widgets import rows
-from workbench_widgets.page import View
+from workbench_widgets.seam.cells import Option
+from workbench_widgets.seam.chart_view import Axis, ChartView, Elsewhere, LimitField, LimitRule
 from workbench_widgets.store import State
 from workbench_widgets.words import count
 
-TABS = (
+TABS: tuple[Option, ...] = (
     {"value": "tradeoff", "label": "Trade-off"},
     {"value": "speedup", "label": "Predicted or true?"},
     {"value": "parallel", "label": "All figures"},
@@ -34,8 +35,10 @@ CAPTIONS = {
 }
 WORDS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
 
+AXES: tuple[Axis, ...] = ("x", "y")
 
-def chart(state: State) -> View:
+
+def chart(state: State) -> ChartView:
     """A chart's specification apart from its rows, so that the page can patch a view that is drawn."""
     frame, axes = rows.everything(state), rows.axes(state)
     drawn, summary = _drawn(state, frame)
@@ -51,7 +54,7 @@ def chart(state: State) -> View:
         "options": [{"value": name, "label": column(name).label} for name in known],
         "shown": charts.parallel_columns(frame, state.parallel, state.y) if state.tab == "parallel" else None,
         "limit": _limit(state, frame),
-        "rules": [_rule(state, frame, axis, name) for axis, name in zip("xy", axes, strict=True)] if axes else [],
+        "rules": [_rule(state, frame, axis, name) for axis, name in zip(AXES, axes, strict=True)] if axes else [],
         "caption": _caption(state, frame),
         "elsewhere": _elsewhere(state, frame),
         "empty": "" if drawn else "Nothing measured yet. The original comes first, by itself.",
@@ -96,7 +99,7 @@ def _caption(state: State, frame: pd.DataFrame) -> str:
     return f"{text} Hollow: measured elsewhere{how}."
 
 
-def _limit(state: State, frame: pd.DataFrame) -> dict[str, str]:
+def _limit(state: State, frame: pd.DataFrame) -> LimitField:
     said = ""
     if state.limit.strip() and not state.limit_problem and len(frame):
         met = int(frame["feasible"].sum())
@@ -114,7 +117,7 @@ def bound(state: State, frame: pd.DataFrame, name: str) -> tuple[Limit, bool]:
     return found or Limit(name, ">=" if more_is_better(frame, name) else "<=", 0.0), found is not None
 
 
-def _rule(state: State, frame: pd.DataFrame, axis: str, name: str) -> dict[str, Any]:
+def _rule(state: State, frame: pd.DataFrame, axis: Axis, name: str) -> LimitRule:
     """An axis' limit, as a rule that can be dragged; without a value it rests at the end that allows everything."""
     limit, is_set = bound(state, frame, name)
     shown = column(name)
@@ -129,7 +132,7 @@ def _rule(state: State, frame: pd.DataFrame, axis: str, name: str) -> dict[str, 
     }
 
 
-def _elsewhere(state: State, frame: pd.DataFrame) -> dict[str, Any] | None:
+def _elsewhere(state: State, frame: pd.DataFrame) -> Elsewhere | None:
     if state.published is None or frame.empty or not frame["elsewhere"].any():
         return None
     number, day = int(frame["elsewhere"].sum()), state.published.created

@@ -14,9 +14,9 @@ from workbench.diagnosis.comparison import EXACT, SPEED, Contrast, figures, laye
 from workbench.measure.wording import UNSURE, signed
 from workbench.pareto import more_is_better
 from workbench.variant import Variant
-from workbench_widgets.page import View
 from workbench_widgets.pictures import pictures
 from workbench_widgets.rows import judged_by
+from workbench_widgets.seam.comparison_view import Answers, ClassOfBoth, ComparisonView, FigureOfBoth, LayerOfBoth
 from workbench_widgets.store import State
 from workbench_widgets.words import change, difference, trend
 
@@ -24,7 +24,7 @@ MISSING = "Class by class and image by image needs the files of both: measure th
 NOISE = "Own error, dB"
 
 
-def comparison(state: State, second: Variant) -> View | None:
+def comparison(state: State, second: Variant) -> ComparisonView | None:
     """What becomes of the one beside it in the chosen variant: steps, figures, layers and, once asked for, answers."""
     first = state.variant(state.compared)
     if first is None or first.id == second.id or state.study is None:
@@ -46,7 +46,7 @@ def comparison(state: State, second: Variant) -> View | None:
     }
 
 
-def _figure(one: Contrast, frame: pd.DataFrame) -> dict[str, str]:
+def _figure(one: Contrast, frame: pd.DataFrame) -> FigureOfBoth:
     shown = column(one.name)
     said, way = _change(one, frame)
     return {
@@ -69,7 +69,7 @@ def _change(one: Contrast, frame: pd.DataFrame) -> tuple[str, str]:
     return f"{unsure}{difference(one.name, one.change)}", trend(one.change, more_is_better(frame, one.name))
 
 
-def _layers(first: Variant, second: Variant, found: Comparison | None) -> list[dict[str, Any]]:
+def _layers(first: Variant, second: Variant, found: Comparison | None) -> list[LayerOfBoth]:
     costs = layers(first, second)
     if found is None:
         return [{"layer": name, "cells": [_pair(cost, *pair[cost]) for cost in COSTS]} for name, pair in costs.items()]
@@ -96,7 +96,7 @@ def _noise(a: float, b: float) -> str:
     return " → ".join("–" if math.isnan(one) else "exact" if math.isinf(one) else f"{one:.1f}" for one in (a, b))
 
 
-def _answers(found: Comparison) -> View:
+def _answers(found: Comparison) -> Answers:
     """Class by class and image by image."""
     if found.answers is None:
         return {"sentences": str(found).splitlines(), "classes": [], "pictures": None}
@@ -107,7 +107,7 @@ def _answers(found: Comparison) -> View:
     }
 
 
-def _class(row: dict[Any, Any]) -> dict[str, str]:
+def _class(row: dict[Any, Any]) -> ClassOfBoth:
     sure = row["drop_low"] > 0 or row["drop_high"] < 0
     low, high = sorted((-100 * row["drop_low"], -100 * row["drop_high"]))
     return {

@@ -9,18 +9,19 @@ from typing import Any
 from workbench.cost.network import Network
 from workbench.errors import BadValue
 from workbench.step import Setting, Step
+from workbench_widgets.seam.recipe_view import Control, Track, Widget
 from workbench_widgets.store import Problem
 
 #: How finely a slider moves, by kind.
 _GRAIN = {"rank": 0.01, "fraction": 0.01, "integer": 1.0}
 _RANK_LOW, _RANK_HIGH = 0.05, 1.0
+#: The kinds with a control of their own.
+_OWN: dict[str, Widget] = {"choice": "choice", "flag": "flag"}
 #: A rank may be a rule with a share in it, such as `energy:0.9`: then the slider moves the share.
 _RULE = re.compile(r"([a-z]+:)[\d.]+")
 
-View = dict[str, Any]
 
-
-def controls(step: Step, index: int, problem: Problem | None, network: Network | None) -> list[View]:
+def controls(step: Step, index: int, problem: Problem | None, network: Network | None) -> list[Control]:
     """The controls of a step, in the order of its settings; on a network the sliders are as it suits."""
     layers = tuple(network.by_module) if network else ()
     return [_control(step, index, setting, problem, layers) for setting in described(step, network)]
@@ -31,7 +32,7 @@ def described(step: Step, network: Network | None) -> tuple[Setting, ...]:
     return step.settings() if network is None else step.settings_on(network)
 
 
-def _control(step: Step, index: int, setting: Setting, problem: Problem | None, layers: tuple[str, ...]) -> View:
+def _control(step: Step, index: int, setting: Setting, problem: Problem | None, layers: tuple[str, ...]) -> Control:
     value = getattr(step, setting.name)
     wrong = problem if problem is not None and (problem.step, problem.setting) == (index, setting.name) else None
     return {
@@ -50,16 +51,16 @@ def _control(step: Step, index: int, setting: Setting, problem: Problem | None, 
     }
 
 
-def _slider(setting: Setting, value: object) -> View:
+def _slider(setting: Setting, value: object) -> Track:
     """The ends and the grain of a slider, or what it stops at; what stands before the number that it moves."""
     rule = _RULE.fullmatch(value) if isinstance(value, str) and setting.kind == "rank" else None
-    even: View = {"stops": [], "prefix": ""}
     if rule:
-        return {"low": _RANK_LOW, "high": _RANK_HIGH, "step": _GRAIN["rank"], **even, "prefix": rule.group(1)}
+        return Track(low=_RANK_LOW, high=_RANK_HIGH, step=_GRAIN["rank"], stops=[], prefix=rule.group(1))
     if isinstance(setting.stops, range):
-        return {"low": min(setting.stops, default=None), "high": max(setting.stops, default=None), **even, "step": 1.0}
+        first, last = min(setting.stops, default=None), max(setting.stops, default=None)
+        return Track(low=first, high=last, step=1.0, stops=[], prefix="")
     low, high = bounds(setting)
-    return {"low": low, "high": high, **even, "step": _grain(setting), "stops": list(setting.stops or ())}
+    return Track(low=low, high=high, step=_grain(setting), stops=list(setting.stops or ()), prefix="")
 
 
 def bounds(setting: Setting) -> tuple[float | None, float | None]:
@@ -69,9 +70,9 @@ def bounds(setting: Setting) -> tuple[float | None, float | None]:
     return setting.low, setting.high
 
 
-def _widget(setting: Setting) -> str:
-    if setting.kind in {"choice", "flag"}:
-        return setting.kind
+def _widget(setting: Setting) -> Widget:
+    if setting.kind in _OWN:
+        return _OWN[setting.kind]
     if setting.stops is not None and len(setting.stops) < 2:
         return "text"
     if setting.kind == "rank" or (setting.kind in {"fraction", "integer", "number"} and None not in bounds(setting)):

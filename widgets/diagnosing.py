@@ -10,21 +10,22 @@ from workbench import charts
 from workbench.diagnosis import Bisection, Diagnosis
 from workbench.models import Model
 from workbench.recipe import Recipe
-from workbench_widgets.page import View
 from workbench_widgets.pictures import pictures
+from workbench_widgets.seam.cells import HeatCell
+from workbench_widgets.seam.diagnosis_view import BisectionView, ClassDrop, DiagnosisView, Found
 from workbench_widgets.store import State
 
 EMPTY = "Choose a variant that was measured here. Its diagnosis says which layer, step and class lost what."
-NOTHING: View = {"chart": None, "layers": [], "steps": [], "classes": [], "pictures": None}
+NOTHING: Found = {"chart": None, "layers": [], "steps": [], "classes": [], "pictures": None}
 WORST, BEST = 0.0, 50.0  # dB between which cells are shaded
 
 
-def diagnosis(state: State) -> View:
+def diagnosis(state: State) -> DiagnosisView:
     """The chosen variant's diagnosis and bisection, as far as they were asked for."""
     chosen = state.variant(state.selected)
     here = chosen is not None and state.study is not None and any(one.id == chosen.id for one in state.study.variants)
     if chosen is None or not here or not chosen.recipe.steps:
-        return {"id": "", "empty": EMPTY, "chart": None}
+        return {**NOTHING, "id": "", "name": "", "empty": EMPTY, "busy": False, "sentences": [], "bisection": None}
     found, halved = dict(state.diagnoses).get(chosen.id), dict(state.bisections).get(chosen.id)
     return {
         "id": chosen.id,
@@ -43,7 +44,7 @@ def _changed(recipe: Recipe, model: Model) -> frozenset[str]:
     return frozenset(recipe.changed(model))
 
 
-def _found(found: Diagnosis, changed: frozenset[str]) -> View:
+def _found(found: Diagnosis, changed: frozenset[str]) -> Found:
     spec = charts.layer_errors(found.layers).to_dict()
     rows = spec.pop("datasets")[spec["data"]["name"]]
     spec["data"] = {"name": "errors", "values": []}
@@ -67,7 +68,7 @@ def _found(found: Diagnosis, changed: frozenset[str]) -> View:
     }  # fmt: skip
 
 
-def _classes(found: Diagnosis) -> list[dict[str, str]]:
+def _classes(found: Diagnosis) -> list[ClassDrop]:
     """The five classes that lost most."""
     if found.answers is None:
         return []
@@ -82,7 +83,7 @@ def _classes(found: Diagnosis) -> list[dict[str, str]]:
     ]
 
 
-def _bisection(found: Bisection) -> View:
+def _bisection(found: Bisection) -> BisectionView:
     return {
         "sentences": str(found).splitlines(),
         "layers": list(found.layers),
@@ -99,7 +100,7 @@ def _points(drop: Any) -> str:
     return f"{value} points ({low} to {high})"
 
 
-def _decibels(value: float) -> dict[str, Any]:
+def _decibels(value: float) -> HeatCell:
     if math.isnan(value):
         return {"value": None, "text": "–", "heat": 0}
     if math.isinf(value):
@@ -108,7 +109,7 @@ def _decibels(value: float) -> dict[str, Any]:
     return {"value": round(value, 2), "text": f"{value:.1f} dB".replace("-", "−"), "heat": round(badness, 3)}
 
 
-def _percent(value: float) -> dict[str, Any]:
+def _percent(value: float) -> HeatCell:
     if math.isnan(value):
         return {"value": None, "text": "–", "heat": 0}
     return {"value": value, "text": f"{100 * value:.2f} %", "heat": round(min(1.0, 20 * value), 3)}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from workbench.cost.by_layer import Pair, origin
 from workbench.estimate import Estimate
 from workbench.recipe import Recipe
-from workbench_widgets.page import View
+from workbench_widgets.seam.cells import HeatCell
+from workbench_widgets.seam.layer_view import Ask
 from workbench_widgets.store import State
 from workbench_widgets.words import times
 
-Cell = dict[str, Any]
-NONE: Cell = {"value": None, "text": "–", "heat": 0, "sub": "", "trend": "", "title": ""}
+NONE: HeatCell = {"value": None, "text": "–", "heat": 0, "sub": "", "trend": "", "title": ""}
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Column:
     key: str
     label: str
     unit: str
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, HeatCell]
     note: str
 
 
@@ -33,7 +32,7 @@ def columns(state: State, found: Sequence[Pair]) -> list[Column]:
     return [one for one in (_time(state, found), _sensitivity(state, found)) if one is not None]
 
 
-def asks(state: State) -> list[View]:
+def asks(state: State) -> list[Ask]:
     """The buttons that measure them."""
     idle = all(job.done for job in state.jobs)
     step = state.stack[state.focus].step.brief if state.stack else ""
@@ -61,27 +60,16 @@ def _time(state: State, found: Sequence[Pair]) -> Column | None:
     names = [pair.name for pair in found]
     one, two = _by_layer(before, names), _by_layer(after, names) if after is not None else None
     total, most = sum(before.values()), max([1e-9, *one.values()])
-    cells = {
-        name: {
-            "value": one[name],
-            "text": f"{100 * one[name] / total:.1f} %",
-            "heat": round(one[name] / most, 3),
-            "title": f"{1e3 * one[name]:,.1f} µs",
-            **_change(one[name], two.get(name, 0.0) if two is not None else None),
-        }
-        for name in names
-        if name in one
-    }
+    cells: dict[str, HeatCell] = {}
+    for name in (name for name in names if name in one):
+        change, trend = times(one[name], two.get(name, 0.0)) if two is not None else ("", "")
+        cells[name] = {
+            "value": one[name], "text": f"{100 * one[name] / total:.1f} %", "heat": round(one[name] / most, 3),
+            "sub": change, "trend": trend, "title": f"{1e3 * one[name]:,.1f} µs",
+        }  # fmt: skip
     elsewhere = 100 * (1 - sum(one.values()) / total)
     note = f"Time: share of {1e3 * total:,.0f} µs an image, the original's operators in ONNX Runtime on one thread"
     return Column("time", "Time", "", cells, f"{note}; {elsewhere:.0f} % are outside these layers.")
-
-
-def _change(before: float, after: float | None) -> Cell:
-    if after is None:
-        return {"sub": "", "trend": ""}
-    change, trend = times(before, after)
-    return {"sub": change, "trend": trend}
 
 
 def _by_layer(measured: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
@@ -108,7 +96,7 @@ def _sensitivity(state: State, found: Sequence[Pair]) -> Column | None:
     return Column("sensitivity", "Sensitivity", f"to {known.step.brief}, 10⁻³ nats", cells, note)
 
 
-def _harm(found: Estimate, most: float) -> Cell:
+def _harm(found: Estimate, most: float) -> HeatCell:
     return {
         "value": found.value,
         "text": _digits(found.value),

@@ -12,9 +12,10 @@ from workbench import charts
 from workbench.charts import COLUMNS
 from workbench.cost.by_layer import COSTS, Pair, origin, to_frame
 from workbench.cost.layer import Layer
-from workbench.step import Row
+from workbench.plan import Row
 from workbench_widgets import findings, scope
-from workbench_widgets.page import View
+from workbench_widgets.seam.cells import Drawing, Heading, HeatCell
+from workbench_widgets.seam.layer_view import LayerAction, LayerRow, LayersView
 from workbench_widgets.store import State
 from workbench_widgets.words import count, times
 
@@ -27,15 +28,19 @@ NOTE = (
     "‖W − W′‖ ÷ ‖W‖, where it is known before anything runs."
 )
 
+NOTHING = LayersView(
+    columns=[], rows=[], asks=[], chart=None, cost="", costs=[], scope="", chosen=0, summary="", note="",
+    empty="The layers appear when the model is loaded.",
+)  # fmt: skip
 
-def layers(state: State) -> View:
+
+def layers(state: State) -> LayersView:
     """The chart of costs by layer, and one row a layer."""
-    forecast = state.forecast
-    if forecast is None:
-        return {"rows": [], "chart": None, "empty": "The layers appear when the model is loaded."}
+    if state.plan is None:
+        return NOTHING
     chosen = scope.chosen(state)
-    found = forecast.pairs
-    plan = _plan(forecast.rows, [pair.name for pair in found])
+    found = state.plan.pairs
+    plan = _plan(state.plan.rows, [pair.name for pair in found])
     found_out = findings.columns(state, found)
     return {
         "columns": _columns(found_out),
@@ -52,7 +57,7 @@ def layers(state: State) -> View:
     }
 
 
-def _plan(rows: list[Row], names: list[str]) -> dict[str, list[Row]]:
+def _plan(rows: Sequence[Row], names: list[str]) -> dict[str, list[Row]]:
     """The plan's rows by the original layer that each is about."""
     known = set(names)
     found: dict[str, list[Row]] = {}
@@ -61,20 +66,20 @@ def _plan(rows: list[Row], names: list[str]) -> dict[str, list[Row]]:
     return found
 
 
-def _columns(found_out: Sequence[findings.Column]) -> list[dict[str, Any]]:
+def _columns(found_out: Sequence[findings.Column]) -> list[Heading]:
     """The headings; those of heat are the costs, and what was measured of the layers."""
     heat = [(name, COLUMNS[name].label, "") for name in COSTS] + [(one.key, one.label, one.unit) for one in found_out]
     before, after = HEADINGS[:2], HEADINGS[2:]
     return [
-        *({"key": key, "label": label, "numeric": False, "heat": False} for key, label in before),
-        *({"key": key, "label": label, "unit": unit, "numeric": True, "heat": True} for key, label, unit in heat),
-        *({"key": key, "label": label, "numeric": key == "error", "heat": False} for key, label in after),
+        *(Heading(key=key, label=label, numeric=False, heat=False) for key, label in before),
+        *(Heading(key=key, label=label, unit=unit, numeric=True, heat=True) for key, label, unit in heat),
+        *(Heading(key=key, label=label, numeric=key == "error", heat=False) for key, label in after),
     ]
 
 
 def _rows(
     found: Sequence[Pair], plan: dict[str, list[Row]], chosen: frozenset[str], found_out: Sequence[findings.Column]
-) -> list[dict[str, Any]]:
+) -> list[LayerRow]:
     totals = {name: max(1, sum(pair.cost(name)[0] for pair in found)) for name in COSTS}
     most = {name: max([1, *(pair.cost(name)[0] for pair in found)]) for name in COSTS}
     return [
@@ -104,7 +109,7 @@ def _shape(layer: Layer) -> str:
     return text + (f", {layer.groups} groups" if layer.groups > 1 else "")
 
 
-def _share(pair: Pair, name: str, total: int, most: int) -> dict[str, Any]:
+def _share(pair: Pair, name: str, total: int, most: int) -> HeatCell:
     before, after = pair.cost(name)
     change, trend = times(before, after) if before else (f"new: {COLUMNS[name].text(after)}", "")
     return {
@@ -113,7 +118,7 @@ def _share(pair: Pair, name: str, total: int, most: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _actions(rows: list[Row], layer: str) -> list[dict[str, Any]]:
+def _actions(rows: list[Row], layer: str) -> list[LayerAction]:
     """What each step does to a layer; parts of it of which the same is said are named once."""
     parts: dict[tuple[str, str, bool], list[str]] = {}
     for row in rows:
@@ -125,7 +130,7 @@ def _actions(rows: list[Row], layer: str) -> list[dict[str, Any]]:
     ]
 
 
-def _error(rows: list[Row]) -> dict[str, Any]:
+def _error(rows: list[Row]) -> HeatCell:
     known = [row.relative_error for row in rows if row.applies and row.relative_error is not None]
     known = [one for one in known if not pd.isna(one)]
     if not known:
@@ -133,36 +138,7 @@ def _error(rows: list[Row]) -> dict[str, Any]:
     return {"value": max(known), "text": f"{100 * max(known):.1f} %", "heat": round(min(1.0, max(known)), 3)}
 
 
-def moved(state: State) -> list[float]:
-    """The heights of the chart's bars after the recipe; the page moves them before the table's rows arrive."""
-    drawn = _drawn(state)
-    return [] if drawn is None else _heights(state.cost, [pair.cost(state.cost)[1] for pair in drawn])
-
-
-def promised(state: State) -> list[float] | None:
-    """The same from what is known of each layer before the forecast; None where that is not enough."""
-    drawn = _drawn(state)
-    if drawn is None or state.promise is None or len(state.promise[0]) != 1 or not state.promise[1].layers:
-        return None
-    known, place = state.promise[1].layers, COSTS.index(state.cost)
-    after = [
-        known[pair.before.module][place] if pair.before and pair.before.module in known else pair.cost(state.cost)[0]
-        for pair in drawn
-    ]
-    return _heights(state.cost, after)
-
-
-def _drawn(state: State) -> list[Pair] | None:
-    """The layers that have bars."""
-    return None if state.forecast is None else [one for one in state.forecast.pairs if any(one.cost(state.cost))]
-
-
-def _heights(cost: str, values: Sequence[float]) -> list[float]:
-    """With as many digits as the rows have, so that these change nothing when they come."""
-    return [round(value / COLUMNS[cost].scale, 10) for value in values]
-
-
-def _chart(cost: str, found: Sequence[Pair], chosen: frozenset[str]) -> View:
+def _chart(cost: str, found: Sequence[Pair], chosen: frozenset[str]) -> Drawing:
     frame = to_frame(pair for pair in found if any(pair.cost(cost)))
     frame["chosen"] = frame["module"].isin(chosen)
     rows = charts.cost_rows(frame, cost)

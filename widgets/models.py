@@ -6,7 +6,6 @@ import importlib.util
 import math
 from collections import Counter
 from functools import lru_cache
-from typing import Any
 
 from workbench.charts import COLUMNS
 from workbench.charts.diagnosis import png
@@ -18,7 +17,7 @@ from workbench.quota import MEGABYTE
 from workbench.study import Study
 from workbench_widgets import uploads
 from workbench_widgets.gallery import NOISE, shape_text
-from workbench_widgets.page import View
+from workbench_widgets.seam.model_view import DataAbout, Fact, ModelsView, Sample, Sources, Zoo
 from workbench_widgets.store import Card, State
 from workbench_widgets.words import compact, count
 
@@ -30,7 +29,7 @@ HINTS = {"torchvision": "resnet18", "timm": "mobilenetv3_small_050"}
 KINDS = {"conv": ("convolution", "convolutions"), "linear": ("linear layer", "linear layers")}
 
 
-def models(state: State) -> View:
+def models(state: State) -> ModelsView:
     """The gallery, and what the data are."""
     study = state.study
     return {
@@ -55,7 +54,7 @@ def _kept(study: Study) -> str:
     return "Variants go when this kernel ends. Give the study a path to keep them: wb.Study(model, data, path='runs')."
 
 
-def _card(card: Card) -> list[dict[str, str]]:
+def _card(card: Card) -> list[Fact]:
     figures = {}
     if card.accuracy is not None and not math.isnan(card.accuracy):
         figures["accuracy"] = COLUMNS["accuracy"].text(card.accuracy)
@@ -75,7 +74,7 @@ def _about(model: Model) -> str:
     )
 
 
-def _data(data: Data, model: Model, home: str) -> View:
+def _data(data: Data, model: Model, home: str) -> DataAbout:
     test = data["test"]
     shape = shape_text(test.inputs.shape[1:])
     classes = f", {len(data.classes)} classes" if data.classes else ""
@@ -101,7 +100,7 @@ def _cached(split: Split, classes: tuple[str, ...]) -> tuple[tuple[str, str], ..
     return tuple((name, png(image)) for name, image in zip(names, images, strict=True))
 
 
-def _samples(data: Data) -> list[dict[str, str]]:
+def _samples(data: Data) -> list[Sample]:
     """Images with the names of their classes; none for data that are no pictures."""
     split = data.get("validation") or data["test"]
     if split.inputs.dim() != 4 or split.inputs.shape[1] not in {1, 3}:
@@ -117,7 +116,7 @@ def _picks(split: Split, classes: int) -> list[tuple[int, int]]:
     return [(labels.index(label), label) for label in sorted(set(labels))][:SAMPLES]
 
 
-def _others() -> View:
+def _others() -> Sources:
     """What can be loaded beside the bundled models, and within which limits."""
     size = f"{uploads.limit() / MEGABYTE:,.0f} MB"
     kinds = ", ".join(uploads.ACCEPTED)
@@ -133,7 +132,7 @@ def _others() -> View:
     }
 
 
-def _zoo(name: str) -> dict[str, Any]:
+def _zoo(name: str) -> Zoo:
     installed = importlib.util.find_spec(name) is not None
     hint = "Its networks, with random or trained weights." if installed else "Not installed. To add it:"
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ function page() {{
 export default {{ render: async ({{ model, el }}) => (await page()).mount(model, el) }};
 """
 
-View = dict[str, Any]
+#: What a panel shows: one of the shapes in `seam`, or the sentence that says why it cannot be shown.
+View = Mapping[str, object]
 #: (action, detail) of what the user did in a panel.
 Action = Callable[[str, dict[str, Any]], None]
 
@@ -47,7 +48,6 @@ class Panel(anywidget.AnyWidget):
     panel = traitlets.Unicode().tag(sync=True)
     view = traitlets.Dict().tag(sync=True)
     selected = traitlets.Unicode().tag(sync=True)  # apart, so that a choice sends no rows again
-    moved: Any = traitlets.List().tag(sync=True)  # what a slider changes in the panel's chart, ahead of `view`
 
     def __init__(self, panel: str, view: View, act: Action) -> None:
         super().__init__(panel=panel, view=view)

@@ -6,7 +6,7 @@ from typing import Any
 
 from workbench.charts import png
 from workbench.diagnosis import Comparison, Diagnosis
-from workbench_widgets.page import View
+from workbench_widgets.seam.comparison_view import Picture, PictureKind, PicturesView
 
 #: (change, what the button says, what it means)
 KINDS = (
@@ -18,7 +18,7 @@ MOST = 24  # pictures of a kind
 PIXELS = 64  # of a picture's longer side
 
 
-def pictures(found: Diagnosis | Comparison) -> View | None:
+def pictures(found: Diagnosis | Comparison) -> PicturesView | None:
     """The pictures of each kind of change, the surest of the first answers first; None where images are no pictures."""
     inputs = found.images(1)[0]
     if not len(found.flips) or inputs.ndim != 4 or inputs.shape[1] not in {1, 3}:
@@ -27,7 +27,7 @@ def pictures(found: Diagnosis | Comparison) -> View | None:
     return {"kinds": [one for one in kinds if one["total"]]}
 
 
-def _kind(found: Diagnosis | Comparison, change: str, label: str, meaning: str) -> dict[str, Any]:
+def _kind(found: Diagnosis | Comparison, change: str, label: str, meaning: str) -> PictureKind:
     total = int((found.flips["change"] == change).sum())
     images, rows = found.images(MOST, change)
     return {
@@ -40,7 +40,7 @@ def _kind(found: Diagnosis | Comparison, change: str, label: str, meaning: str) 
     }
 
 
-def _picture(image: Any, row: dict[Any, Any]) -> dict[str, str]:
+def _picture(image: Any, row: dict[Any, Any]) -> Picture:
     before, after = (f"{100 * row[f'confidence_{when}']:.0f} %" for when in ("before", "after"))
     taken = f"taken for {row['before']} ({before}), now for {row['after']} ({after})"
     return {

@@ -11,7 +11,8 @@ from workbench import charts
 from workbench.charts import column
 from workbench.lineage import lineage
 from workbench_widgets import rows
-from workbench_widgets.page import View
+from workbench_widgets.seam.cells import Cell, Heading
+from workbench_widgets.seam.chart_view import TableView, VariantRow
 from workbench_widgets.store import State
 
 NOTE = (
@@ -29,7 +30,7 @@ PATHS = {
 }
 
 
-def table(state: State) -> View:
+def table(state: State) -> TableView:
     """One row a variant. Cells carry a value to sort by and the text to show."""
     frame = rows.everything(state)
     names = ["name", *(name for name in (*rows.qualities(state), *TABLE) if frame.empty or _known(frame, name))]
@@ -50,14 +51,14 @@ def _known(frame: pd.DataFrame, name: str) -> bool:
     return name in frame and bool(frame[name].notna().any())
 
 
-def _heading(name: str) -> dict[str, Any]:
+def _heading(name: str) -> Heading:
     if name == "name":
         return {"key": name, "label": "Variant", "unit": "", "numeric": False}
     shown = column(name)
     return {"key": name, "label": shown.label, "unit": shown.unit, "numeric": True}
 
 
-def _row(record: dict[Any, Any], names: list[str], role: str) -> dict[str, Any]:
+def _row(record: dict[Any, Any], names: list[str], role: str) -> VariantRow:
     remarks = [
         *(["elsewhere"] if record["elsewhere"] else []),
         *([] if record["feasible"] else ["outside the limits"]),
@@ -75,7 +76,7 @@ def _row(record: dict[Any, Any], names: list[str], role: str) -> dict[str, Any]:
     }
 
 
-def _cell(record: dict[Any, Any], name: str) -> dict[str, Any]:
+def _cell(record: dict[Any, Any], name: str) -> Cell:
     value, shown = record[name], column(name)
     if value is None or math.isnan(value):
         return {"value": None, "text": "not measured"}

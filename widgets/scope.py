@@ -65,7 +65,7 @@ def _names(state: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if state.study is None:
         return (), ()
     known = tuple(state.study.model.network.by_module)
-    if state.forecast is None or state.forecast.recipe != state.recipe:
+    if state.plan is None or state.planned != state.recipe:
         return known, known
     seen = state.seen_by(state.focus)
     return known, tuple(seen.by_module) if seen else known

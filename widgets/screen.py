@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets
@@ -12,20 +13,19 @@ from workbench import quota
 from workbench.errors import WorkbenchError
 from workbench.study import Study
 from workbench_widgets import charting, diagnosing, exporting, layers, models, results, scope, variant, views
-from workbench_widgets.background import unexpected
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.session import Session
 from workbench_widgets.still import PLAIN, Still
-from workbench_widgets.store import State, Store
+from workbench_widgets.store import State, Store, unexpected
 
 #: Each panel: what it shows, and the parts of the state that it must be drawn anew for; drawn in this order, so
 #: what a slider waits for stands first.
 PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "head": (views.head, ()),
-    "prediction": (views.prediction, ("forecast", "promise")),
+    "prediction": (views.prediction, ("plan",)),
     "models": (models.models, ("cards", "model", "study")),
-    "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "forecast")),
-    "run": (views.run, ("study", "recipe", "forecast", "problem", "jobs", "tick", "frame")),
+    "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "plan")),
+    "run": (views.run, ("study", "recipe", "plan", "problem", "jobs", "tick", "frame")),
     "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
     "variant": (
@@ -34,7 +34,7 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     ),
     "layers": (
         layers.layers,
-        ("forecast", "stack", "focus", "layers", "cost", "times", "sensitivity", "jobs"),
+        ("plan", "stack", "focus", "layers", "cost", "times", "sensitivity", "jobs"),
     ),
     "diagnosis": (
         diagnosing.diagnosis,
@@ -54,9 +54,14 @@ def guarded(view: Callable[[State], View], state: State) -> View:
     """What a panel shows; where that cannot be drawn, the sentence that says so, and the other panels go on."""
     try:
         return view(state)
-    except Exception as error:  # noqa: BLE001  # raised here, it would leave every panel behind this one stale
-        about = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
-        return {"failed": f"This part cannot be drawn ({about}). The others go on, and nothing measured is lost."}
+    except Exception as error:  # noqa: BLE001  # a panel stands for itself
+        return failed(error)
+
+
+def failed(error: Exception) -> View:
+    """What stands in the place of a panel that cannot be drawn."""
+    about = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
+    return {"failed": f"This part cannot be drawn ({about}). The others go on, and nothing measured is lost."}
 
 
 def _plain(value: object) -> bool:
@@ -77,7 +82,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         super().__init__([loader, self._grid()])
         self.add_class("wb-screen")
         self._still = Still()
-        self.store.subscribe(self._show)
+        self._subscribe()
         self.session.start()
 
     def _repr_mimebundle_(self, **how: Any) -> Any:
@@ -104,6 +109,8 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
                 ), detail)  # fmt: skip
             elif action == "upload":
                 self._answer(panel, lambda **part: ({"done": self.session.opening.upload(**part)}, None), detail)
+            elif action == "again":
+                self.store.between(lambda state: self._draw(panel, state))
             else:
                 self.session.act(action, detail)
 
@@ -120,25 +127,33 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         except Exception as error:  # noqa: BLE001  # the page waits for an answer in any case
             self.panels[panel].send(answer | {"error": unexpected(error)})
 
-    def _show(self, old: State, new: State) -> None:
+    def _subscribe(self) -> None:
+        """Each part of the screen hears of changes by itself, so that one that fails leaves no other stale."""
+        self.store.subscribe(self._picture)
+        self.store.subscribe(self._choose)
+        for name in PANELS:
+            self.store.subscribe(partial(self._show, name))
+        self.store.subscribe(self._scope)
+
+    def _picture(self, old: State, new: State) -> None:
         if new.frame is not old.frame or new.published is not old.published:
             self._still.follow(new)
+
+    def _choose(self, _old: State, new: State) -> None:
         for name in SELECTING:
             self.panels[name].selected = new.selected
-        waiting = new.forecast is not None and new.forecast is old.forecast and new.recipe is not old.recipe
-        for name, (view, parts) in PANELS.items():
-            if name == "layers" and waiting:  # drawn with the prediction, which is on its way
-                continue
-            if any(getattr(old, part) is not getattr(new, part) for part in parts):
-                self.panels[name].view = guarded(view, new)
-            if name == "prediction":  # the bars move behind the figures, ahead of the rows
-                self._move_bars(old, new)
+
+    def _show(self, name: str, old: State, new: State) -> None:
+        if any(getattr(old, part) is not getattr(new, part) for part in PANELS[name][1]):
+            self._draw(name, new)
+
+    def _draw(self, name: str, state: State) -> None:
+        """Show a panel's view. One that cannot be sent is one that cannot be drawn."""
+        try:
+            self.panels[name].view = dict(guarded(PANELS[name][0], state))
+        except Exception as error:  # noqa: BLE001  # as in `guarded`
+            self.panels[name].view = dict(failed(error))
+
+    def _scope(self, old: State, new: State) -> None:
         if any(getattr(old, part) is not getattr(new, part) for part in SCOPING):
             self.panels["diagnosis"].selected = " ".join(sorted(scope.chosen(new)))
-
-    def _move_bars(self, old: State, new: State) -> None:
-        heights = layers.promised(new) if new.promise is not old.promise else None
-        if new.forecast is not old.forecast:
-            heights = layers.moved(new)
-        if heights is not None:
-            self.panels["layers"].moved = heights

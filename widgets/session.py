@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,13 +12,13 @@ from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import editing, looking, scope, showing
-from workbench_widgets.background import Background, unexpected
+from workbench_widgets.background import Background
 from workbench_widgets.controls import described, parse
-from workbench_widgets.forecast import predict
 from workbench_widgets.latest import Latest
 from workbench_widgets.opening import Opening
+from workbench_widgets.planning import plan
 from workbench_widgets.running import Running
-from workbench_widgets.store import Message, State, Store
+from workbench_widgets.store import Message, State, Store, unexpected
 from workbench_widgets.words import count
 
 #: What only changes the state, at once.
@@ -39,7 +38,7 @@ class Session:
 
     def __init__(self, store: Store, study: Study | None = None) -> None:
         self.store = store
-        self._forecasts = Latest(self._predict)
+        self._plans = Latest(self._plan)
         self._background = Background(store)
         self._running = Running(store, self._background.guarded)
         self.opening = Opening(store, self._running, self._background, study)
@@ -96,19 +95,18 @@ class Session:
 
     def _follow(self, old: State, new: State) -> None:
         if new.study is not None and (new.recipe != old.recipe or new.study is not old.study):
-            self._forecasts.ask((new.study, new.recipe))
+            self._plans.ask((new.study, new.recipe))
 
-    def _predict(self, request: tuple[Study, Recipe]) -> None:
+    def _plan(self, request: tuple[Study, Recipe]) -> None:
         study, recipe = request
         try:
-            with contextlib.suppress(WorkbenchError):  # the forecast says why it cannot work
-                totals = recipe.predict(study.model)
-                self.store.edit(lambda s: replace(s, promise=(recipe, totals)) if s.study is study else s)
-            forecast = predict(study, recipe)
+            found = plan(study, recipe)
         except Exception as error:  # noqa: BLE001  # the thread must live on, and the visitor must know
             self.store.say(unexpected(error), "error")
             return
-        self.store.edit(lambda s: replace(s, forecast=forecast) if s.study is study and s.recipe == recipe else s)
+        self.store.edit(
+            lambda s: replace(s, plan=found, planned=recipe) if s.study is study and s.recipe == recipe else s
+        )
 
     def run(self) -> None:
         """Apply the recipe and measure the variant, in the background."""

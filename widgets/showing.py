@@ -22,7 +22,8 @@ def emptied(state: State) -> State:
     return replace(
         state,
         study=None,
-        forecast=None,
+        plan=None,
+        planned=None,
         frame=state.frame.iloc[:0],
         selected="",
         compared="",
@@ -36,7 +37,8 @@ def emptied(state: State) -> State:
 def back(state: State, before: State) -> State:
     """With what was shown before; nothing of the visitor's other choices since then is taken back."""
     kept = {name: getattr(before, name) for name in ("model", "study", "frame", "selected", "published")}
-    return replace(state, **kept, forecast=before.forecast if before.recipe == state.recipe else None)
+    same = before.recipe == state.recipe
+    return replace(state, **kept, plan=before.plan if same else None, planned=before.planned if same else None)
 
 
 def showing(state: State, study: Study, elsewhere: Published | None, message: Message) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,12 +14,12 @@ from workbench.cost.network import Network
 from workbench.diagnosis import Bisection, Comparison, Diagnosis, Sensitivity
 from workbench.export import Manifest
 from workbench.jobs import Job
+from workbench.plan import Plan
 from workbench.published import Published
 from workbench.recipe import Recipe
-from workbench.step import Prediction, Step
+from workbench.step import Step
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets.forecast import Forecast
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Message:
 
     text: str = "Ready."
     kind: str = "info"
+
+
+def unexpected(error: Exception) -> str:
+    """The sentence about an error that is not ours."""
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Nothing that was finished is lost."
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,8 @@ class State:
     sensitivity: Sensitivity | None = None  # the latest
     editing: tuple[int, str] | None = None  # the setting whose slider is being dragged
     problem: Problem | None = None
-    promise: tuple[Recipe, Prediction] | None = None  # a recipe's totals, known before its forecast
-    forecast: Forecast | None = None
+    plan: Plan | None = None  # of `planned`, the recipe as it is or, for a moment, as it was
+    planned: Recipe | None = None
     jobs: tuple[Job[Any], ...] = ()
     tick: int = 0  # counts the reports of jobs
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -127,7 +133,7 @@ class State:
         if self.study is None:
             return None
         place = sum(entry.on for entry in self.stack[:index])
-        return self.forecast.seen_by(place) if self.forecast is not None else self.study.model.network
+        return self.plan.seen_by(place) if self.plan is not None else self.study.model.network
 
     def original(self) -> Variant | None:
         """The original's measurement: of here, else of elsewhere."""
@@ -138,11 +144,17 @@ Listener = Callable[[State, State], None]
 
 
 class Store:
-    """Holds the `State`. Any thread may change it; listeners are told of one change after another."""
+    """Holds the `State`. Any thread may change it; listeners are told of one change after another.
+
+    Changes are made under one lock and told under another: while the screen draws, the state can be changed, and what
+    a listener changes itself is told when all of them have heard of the change before it.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._lock = threading.RLock()
+        self._changing, self._telling = threading.RLock(), threading.RLock()
+        self._untold: deque[tuple[State, State]] = deque()
+        self._busy = False  # a thread is telling; read and set under its lock
         self._listeners: list[Listener] = []
 
     @property
@@ -151,14 +163,40 @@ class Store:
         return self._state
 
     def edit(self, change: Callable[[State], State]) -> State:
-        """Replace the state by `change(state)` and tell the listeners (old, new), in the order of changes."""
-        with self._lock:
+        """Replace the state by `change(state)`; returns when the listeners were told (old, new), in order."""
+        with self._changing:
             old = self._state
             self._state = new = change(old)
             if new is not old:
-                for listener in self._listeners:
-                    listener(old, new)
-            return new
+                self._untold.append((old, new))
+        self.between(lambda _: None)
+        return new
+
+    def between(self, work: Callable[[State], None]) -> None:
+        """Do `work(state)` when the listeners know of every change up to now, and of none meanwhile."""
+        with self._telling:
+            self._tell()
+            work(self._state)
+
+    def _tell(self) -> None:
+        if self._busy:  # a listener's own change
+            return
+        self._busy = True
+        try:
+            while self._untold:
+                old, new = self._untold.popleft()
+                for listener in tuple(self._listeners):
+                    self._guarded(listener, old, new)
+        finally:
+            self._busy = False
+
+    def _guarded(self, listener: Listener, old: State, new: State) -> None:
+        """Tell one listener; its failure is said, and is neither the others' nor that of who made the change."""
+        try:
+            listener(old, new)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the others must be told
+            if new.message.kind != "error":  # else one that always fails would never come to an end
+                self.say(unexpected(error), "error")
 
     def update(self, **changes: Any) -> State:
         """Replace some fields of the state."""
@@ -170,5 +208,5 @@ class Store:
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener(old, new)` after every change, on the thread that made it."""
-        with self._lock:
+        with self._telling:
             self._listeners.append(listener)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -15,7 +14,7 @@ from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
 from workbench_widgets.exporting import files
-from workbench_widgets.page import View
+from workbench_widgets.seam.variant_view import Exported, Figure, Label, OtherVariant, VariantView
 from workbench_widgets.store import State
 from workbench_widgets.words import COSTS, UNPAIRED, change, difference, trend, verdict
 
@@ -25,17 +24,24 @@ FACTS = (
 )  # fmt: skip
 ELSEWHERE = "Measured elsewhere: its file is not here. Measure it on this machine to export it."
 
+NOTHING = VariantView(
+    id="", name="", empty="Choose a variant in the table or the chart to see and export it.", tag="", verdict="",
+    reason="", figures=[], notes=[], label=None, others=[], compared="", comparison=None, formats=[], missing="",
+    exporting=False, exported=None,
+)  # fmt: skip
 
-def variant(state: State) -> View:
+
+def variant(state: State) -> VariantView:
     """The chosen variant: its figures against the original's, its warnings, its export."""
     chosen, original = state.variant(state.selected), state.original()
     if chosen is None or state.study is None:
-        return {"id": "", "name": "", "empty": "Choose a variant in the table or the chart to see and export it."}
+        return NOTHING
     is_original = original is None or chosen.id == original.id
     manifest = dict(state.exported).get(chosen.id)
     here = any(one.id == chosen.id for one in state.study.variants)
     return {
         "id": chosen.id,
+        "empty": "",
         "name": chosen.name.capitalize() if is_original else chosen.name,
         "tag": "" if here else "measured elsewhere",
         "verdict": "" if original is None or is_original else verdict(chosen, original),
@@ -53,7 +59,7 @@ def variant(state: State) -> View:
     }
 
 
-def _label(chosen: Variant, *, alone: bool) -> dict[str, Any]:
+def _label(chosen: Variant, *, alone: bool) -> Label:
     """What a user can say of a variant, and has said; the original can be deleted where it is the only one."""
     given = chosen.names.label(chosen.id)
     return {
@@ -69,10 +75,10 @@ def _facts(state: State) -> tuple[str, ...]:
     return (*rows.judged_by(state), *FACTS)
 
 
-def _fact(name: str, chosen: Variant, original: Variant | None, frame: pd.DataFrame) -> dict[str, str]:
+def _fact(name: str, chosen: Variant, original: Variant | None, frame: pd.DataFrame) -> Figure:
     estimate, shown = chosen[name], column(name)
     exact = estimate.low == estimate.high
-    fact = {
+    fact: Figure = {
         "label": shown.label,
         "text": shown.text(estimate.value),
         "interval": "" if exact else f"{shown.number(estimate.low)} to {shown.number(estimate.high)}",
@@ -96,7 +102,7 @@ def _change(name: str, chosen: Variant, original: Variant, rising: bool) -> tupl
     return said if name in COSTS else f"{said}, {UNPAIRED}", way
 
 
-def _others(state: State) -> list[dict[str, str]]:
+def _others(state: State) -> list[OtherVariant]:
     frame = rows.everything(state)
     if frame.empty:
         return []
@@ -104,7 +110,7 @@ def _others(state: State) -> list[dict[str, str]]:
     return [{"id": key, "name": name} for key, name in pairs if key != state.selected]
 
 
-def _export(manifest: Manifest) -> dict[str, Any]:
+def _export(manifest: Manifest) -> Exported:
     return {
         "key": manifest.created,
         "sentence": _verified(manifest.verified),

@@ -9,11 +9,13 @@ from typing import Any
 from workbench.charts import COLUMNS
 from workbench.cost.calibrated import THIS_MACHINE
 from workbench.cost.network import Totals
+from workbench.cost.on_device import predictor
 from workbench.jobs import Job
+from workbench.plan import Plan
 from workbench.step import REGISTRY
 from workbench_widgets.controls import controls
-from workbench_widgets.forecast import Outcome
-from workbench_widgets.page import View
+from workbench_widgets.seam.page_view import HeadView, JobLine, PredictedRow, PredictionView, RunView, StatusView
+from workbench_widgets.seam.recipe_view import Family, RecipeView, StepCard, Technique
 from workbench_widgets.store import Entry, State
 from workbench_widgets.words import count, times, unfolded
 
@@ -28,12 +30,12 @@ REGIONS = (
 SUBTITLE = "Make a trained network small and fast, and see what that really costs."
 
 
-def head(_state: State) -> View:
+def head(_state: State) -> HeadView:
     """The title of the page."""
     return {"title": TITLE, "subtitle": SUBTITLE, "regions": [{"panel": p, "label": name} for p, name in REGIONS]}
 
 
-def recipe(state: State) -> View:
+def recipe(state: State) -> RecipeView:
     """The steps with their controls, and the menu of what can be added."""
     return {
         "steps": [_step(entry, index, state) for index, entry in enumerate(state.stack)],
@@ -50,7 +52,7 @@ def recipe(state: State) -> View:
     }
 
 
-def _step(entry: Entry, index: int, state: State) -> dict[str, Any]:
+def _step(entry: Entry, index: int, state: State) -> StepCard:
     step = entry.step
     every = controls(step, index, state.problem, state.seen_by(index))
     return {
@@ -72,13 +74,12 @@ def _title(name: str) -> str:
 
 def _reach(state: State, index: int) -> str:
     """How many layers a step changes; where none, the first reason why."""
-    forecast = state.forecast
     if not state.stack[index].on:
         return "Off: kept here, left out of the recipe."
     place = sum(entry.on for entry in state.stack[:index])
-    if forecast is None or forecast.recipe != state.recipe or place >= len(forecast.sketches):
+    if state.plan is None or state.planned != state.recipe or place >= len(state.plan.parts):
         return ""
-    rows = forecast.sketches[place].rows
+    rows = state.plan.parts[place].rows
     touched = sum(row.applies for row in rows)
     if rows and not touched:
         return f"Changes nothing here. {rows[0].layer}: {rows[0].action}."
@@ -89,46 +90,39 @@ def _reach(state: State, index: int) -> str:
 FAMILIES = ("low-rank", "pruning", "precision")
 
 
-def _menu() -> list[dict[str, Any]]:
-    groups: dict[str, list[dict[str, str]]] = {}
+def _menu() -> list[Family]:
+    groups: dict[str, list[Technique]] = {}
     for name, kind in REGISTRY.items():
-        entry = {"name": name, "title": kind.title or name, "summary": kind.summary}
+        entry = Technique(name=name, title=kind.title or name, summary=kind.summary)
         groups.setdefault(kind.family or "other", []).append(entry)
     order = sorted(groups, key=lambda family: FAMILIES.index(family) if family in FAMILIES else len(FAMILIES))
     return [{"family": family.capitalize(), "steps": groups[family]} for family in order]
 
 
 #: The rows of the prediction: their names are columns' names.
-PREDICTED = tuple(field.name for field in fields(Totals))
-OUTCOMES = ("latency_ms", "file_bytes", "compressed_bytes")
+PREDICTED = (*(field.name for field in fields(Totals)), "latency_ms", "file_bytes", "compressed_bytes")
 
 
-def prediction(state: State) -> View:
+def prediction(state: State) -> PredictionView:
     """Each cost before and after the recipe, as it will be."""
-    forecast = state.forecast
-    before = forecast.before if forecast else None
-    promised = state.promise is not None and state.promise[0] == state.recipe
-    after = state.promise[1] if state.promise and promised else forecast.after if forecast else None
-    rows = [_predicted(name, before, after) for name in PREDICTED]
-    one, two = forecast.outcomes if forecast else (None, None)
-    rows += [_predicted(name, one, two) for name in OUTCOMES]
-    return {"rows": rows, "note": forecast.problem if forecast and forecast.problem else _note(one)}
+    plan = state.plan
+    before = Plan(plan.original, plan.original, ()) if plan else None
+    rows = [_predicted(name, before, plan) for name in PREDICTED]
+    return {"rows": rows, "note": plan.problem if plan and plan.problem else _note()}
 
 
-def _note(outcome: Outcome | None) -> str:
-    where = "by this machine's calibration"
-    if outcome is not None and outcome.device != THIS_MACHINE:
-        where = "for a server core: the first run calibrates this machine"
+def _note() -> str:
+    here = predictor().name == THIS_MACHINE
+    where = "by this machine's calibration" if here else "for a server core: the first run calibrates this machine"
     computed = f"Computed from the layers' shapes, latency {where}."
     return f"{computed} Fewer MACs are not yet speed: run the recipe to measure it."
 
 
-def _predicted(name: str, old: Totals | Outcome | None, new: Totals | Outcome | None) -> dict[str, Any]:
+def _predicted(name: str, old: Plan | None, new: Plan | None) -> PredictedRow:
     shown = COLUMNS[name]
     before, after = getattr(old, name, math.nan), getattr(new, name, math.nan)
     if math.isnan(before) or math.isnan(after):
-        nothing = {"before": "–", "after": "–", "change": "", "trend": "", "share": 0}
-        return {"name": name, "label": shown.label, **nothing}
+        return PredictedRow(name=name, label=shown.label, before="–", after="–", change="", trend="", share=0)
     change, trend = times(before, after)
     return {
         "name": name,
@@ -141,7 +135,7 @@ def _predicted(name: str, old: Totals | Outcome | None, new: Totals | Outcome | 
     }
 
 
-def run(state: State) -> View:
+def run(state: State) -> RunView:
     """The button, what it would do, and the jobs on their way."""
     ready, note = _readiness(state)
     jobs = [job for job in state.jobs if not job.done] or list(state.jobs[-1:])
@@ -160,7 +154,7 @@ def _readiness(state: State) -> tuple[bool, str]:
         return False, "Add a step first."
     if state.problem is not None:
         return False, f"A setting cannot be used, so this is not what would run. {state.problem.sentence}"
-    known = state.forecast if state.forecast is not None and state.forecast.recipe == state.recipe else None
+    known = state.plan if state.planned == state.recipe else None
     if known is not None and known.problem:
         return False, "This recipe cannot run; the reason stands above."
     if known is not None and known.idle:
@@ -170,7 +164,7 @@ def _readiness(state: State) -> tuple[bool, str]:
     return True, "Applies the recipe, writes the artefact, and measures that artefact against the original."
 
 
-def _job(job: Job[Any]) -> dict[str, Any]:
+def _job(job: Job[Any]) -> JobLine:
     progress = job.progress
     ended = {"done": "Finished", "failed": "Failed", "cancelled": "Cancelled"}
     return {
@@ -186,6 +180,6 @@ def _job(job: Job[Any]) -> dict[str, Any]:
     }
 
 
-def status(state: State) -> View:
+def status(state: State) -> StatusView:
     """The latest message."""
     return {"text": state.message.text, "kind": state.message.kind}

@@ -19,7 +19,7 @@ def test_a_part_belongs_to_the_longest_name_that_it_begins_with() -> None:
 def test_the_columns_add_up_to_the_totals_of_both_networks() -> None:
     model = tiny_model()
     for recipe in (wb.Recipe(), wb.SVD(rank=0.25) | wb.Quantize("int8"), wb.SVD(rank=0.5) | wb.SVD(rank=0.25)):
-        after = recipe.network(model)
+        after = recipe.plan(model).network
         frame = by_layer(model.network, after)
         for name in COSTS:
             assert frame[name].sum() == getattr(model.network.totals, name)
@@ -28,7 +28,7 @@ def test_the_columns_add_up_to_the_totals_of_both_networks() -> None:
 
 def test_a_factorized_layer_stays_one_row() -> None:
     model = tiny_model()
-    after = wb.Recipe((wb.SVD(rank=0.25, layers="conv2"),)).network(model)
+    after = wb.Recipe((wb.SVD(rank=0.25, layers="conv2"),)).plan(model).network
     frame = by_layer(model.network, after).set_index("layer")
     assert list(frame.index) == [layer.name for layer in model.network.layers]
     assert frame.loc["conv2", "macs_after"] < frame.loc["conv2", "macs"]

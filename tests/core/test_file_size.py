@@ -21,7 +21,7 @@ def test_it_is_close_to_the_files_that_were_measured(name: str) -> None:
     found = published(study)
     assert found is not None
     for variant in found.variants:
-        predicted = file_bytes(variant.recipe.network(study.model))
+        predicted = file_bytes(variant.recipe.plan(study.model).network)
         assert predicted == pytest.approx(variant["file_bytes"].value, rel=0.05), variant.name
 
 
@@ -39,5 +39,5 @@ def test_it_is_close_to_a_file_written_here(tmp_path: Path, bias: bool) -> None:
 def test_weights_in_four_bits_are_an_eighth_also_behind_a_factorization() -> None:
     model = wb.load("fashion-vgg")
     for before in (wb.Recipe(), wb.Tucker(rank=0.5).recipe()):
-        dense, stored = (file_bytes(one.network(model)) for one in (before, before | wb.Quantize("int4")))
+        dense, stored = (file_bytes(one.plan(model).network) for one in (before, before | wb.Quantize("int4")))
         assert stored == pytest.approx(dense / 8, rel=0.04)  # scales, and names

@@ -1,6 +1,5 @@
 """Recipes: chaining, hashing, files, plans; and everything that is refused."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ from tiny import tiny_model
 
 import workbench as wb
 from workbench.errors import BadFile, BadValue, UnknownName
-from workbench.step import Prediction
 
 CHAIN = wb.Prune(ratio=0.3, layers=("conv1", "conv2")) | wb.Quantize("int8")
 
@@ -113,4 +111,4 @@ def test_an_unknown_layer_is_named() -> None:
 
 def test_the_empty_recipe_predicts_the_original() -> None:
     model = tiny_model()
-    assert wb.Recipe().predict(model) == Prediction(**asdict(model.network.totals))
+    assert wb.Recipe().plan(model).totals == model.network.totals

@@ -238,7 +238,7 @@ def test_the_plan_is_the_work(case: tuple[Any, Model, int, int]) -> None:
     model = case[1]
     for step in (wb.Tucker(0.5), wb.SVD(0.5), wb.Prune(0.5), wb.PruneChannels(0.4)):
         try:
-            planned = step.predict(model)
+            planned = step.plan(model)
         except wb.WorkbenchError:
             continue
         found = wb.cost(wb.compress(model, step))

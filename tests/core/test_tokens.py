@@ -106,7 +106,7 @@ def test_a_layer_whose_weight_is_a_table_too_is_left_alone() -> None:
     plan = wb.SVD(0.3).plan(net).set_index("layer")
     assert plan.applies["hidden"] and not plan.applies["scores"] and "'table'" in plan.action["scores"]
     for step in (wb.SVD(0.3), wb.PruneChannels(0.5), wb.Ternary(), wb.ShareWeights(3, epochs=1)):
-        small, planned = wb.compress(net, step, data=data(tokens())), step.predict(net)
+        small, planned = wb.compress(net, step, data=data(tokens())), step.plan(net)
         cost = wb.cost(small)
         assert (cost.macs, cost.params) == (planned.macs, planned.params), step
         assert small.weights.tied.keys() >= {"scores"}, step

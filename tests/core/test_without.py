@@ -39,7 +39,7 @@ def test_a_restored_layer_has_its_own_weights(model: Model) -> None:
 
 def test_chains_and_lowering_follow_the_original_name(model: Model) -> None:
     recipe = wb.SVD(rank=(2,), allow_growth=True) | wb.Quantize("int8")
-    assert set(recipe.network(model).by_module) >= {"conv2.0", "conv2.1"}
+    assert set(recipe.plan(model).network.by_module) >= {"conv2.0", "conv2.1"}
     restored = recipe.without(("conv2",), model)
     assert restored.steps[0] == wb.SVD(rank=(2,), allow_growth=True, layers=("*", "!conv2"))
     assert restored.steps[1] == wb.Quantize("int8", exclude=("conv2",))  # its name now, not the chain's
@@ -55,10 +55,10 @@ def test_nothing_left_to_do_is_no_step(model: Model) -> None:
 
 def test_under_a_budget_the_other_layers_keep_their_ranks(model: Model) -> None:
     recipe = wb.Recipe((wb.Tucker(rank="macs:0.7"),))
-    before = {row.layer: row.action for row in recipe.sketches(model)[0].rows if row.applies}
+    before = {row.layer: row.action for row in recipe.plan(model).parts[0].rows if row.applies}
     gone = next(iter(before))
     after = {
-        row.layer: row.action for s in recipe.without(gone, model).sketches(model) for row in s.rows if row.applies
+        row.layer: row.action for s in recipe.without(gone, model).plan(model).parts for row in s.rows if row.applies
     }
     assert after == {name: action for name, action in before.items() if name != gone}
 
@@ -82,7 +82,7 @@ def test_every_step_leaves_a_layer_out_or_says_that_it_cannot(name: str, mobilen
         return
     if name == "PruneChannels":  # what reads a narrower layer stays narrower, whatever its own outputs do
         return
-    rows = [row for sketch in left.sketches(mobilenet) for row in sketch.rows if row.kind in WITH_WEIGHTS]
+    rows = [row for sketch in left.plan(mobilenet).parts for row in sketch.rows if row.kind in WITH_WEIGHTS]
     assert layer not in {row.layer for row in rows if row.applies}
     assert set(left.changed(mobilenet)) <= set(changed) - {layer}
 

@@ -22,11 +22,11 @@ from workbench.models.canonical import canonical
 from workbench.models.structure import restore, save_variant
 from workbench.onnx_file import write_onnx
 from workbench.pruning.channels import follow
+from workbench.pruning.importance import KINDS, by_gradient, by_readers, from_weights
+from workbench.pruning.refit import refit
 from workbench.pruning.surgery import cut
+from workbench.statistics.moments import Moments, collect
 from workbench.step import Context
-from workbench.steps.importance import KINDS, by_gradient, by_readers, from_weights
-from workbench.steps.moments import Moments, collect
-from workbench.steps.refit import refit
 
 
 def context_of(net: nn.Module) -> Context:
@@ -40,7 +40,7 @@ def test_the_plan_is_what_happens(kind: type[nn.Module]) -> None:
     net = make(kind)
     model = wb.load(net, example=EXAMPLE)
     pruned = step.apply(canonical(net, EXAMPLE), context_of(net))
-    sketch = step.sketch(model.network, model.weights)
+    sketch = step.plan_on(model.network, model.weights)
     assert sketch.network.layers == trace(pruned, EXAMPLE).layers
     after = {row.layer: (row.macs_after, row.params_after) for row in sketch.rows}
     real = trace(pruned, EXAMPLE).by_module
@@ -55,7 +55,7 @@ def test_the_plan_follows_earlier_steps() -> None:
     model = wb.load(net, example=EXAMPLE)
     recipe = wb.Tucker(rank=0.5, data_aware=False) | wb.PruneChannels(ratio=0.4, round_to=1)
     module = rewrite(model, recipe, data_for(net))
-    assert recipe.predict(model).macs == trace(module, EXAMPLE).totals.macs < model.network.totals.macs
+    assert recipe.plan(model).macs == trace(module, EXAMPLE).totals.macs < model.network.totals.macs
 
 
 @pytest.mark.parametrize(("importance", "scope"), [*itertools.product(KINDS, ["layer", "global"])])
@@ -65,7 +65,7 @@ def test_every_importance_and_scope(importance: str, scope: str) -> None:
     step = wb.PruneChannels(ratio="macs:0.6", importance=importance, scope=scope, rounds=2)
     pruned = step.apply(canonical(net, EXAMPLE), context_of(net))
     assert trace(pruned, EXAMPLE).totals.macs <= 0.6 * model.network.totals.macs
-    sketch = step.sketch(model.network, model.weights)
+    sketch = step.plan_on(model.network, model.weights)
     assert sketch.network.totals.macs <= 0.6 * model.network.totals.macs
     if step.exact:
         assert sketch.network.totals == trace(pruned, EXAMPLE).totals

@@ -69,7 +69,7 @@ def test_plan_export_and_store(recipe: Step | wb.Recipe, tmp_path: Path) -> None
     m = model()
     recipe = recipe.recipe() if isinstance(recipe, Step) else recipe
     module = rewrite(m, recipe, data_for(m.module))
-    found, planned = trace(module, EXAMPLE).totals, recipe.predict(m)
+    found, planned = trace(module, EXAMPLE).totals, recipe.plan(m)
     assert (planned.macs, planned.params) == (found.macs, found.params) != (m.network.totals.macs, 0)
     write_onnx(module, EXAMPLE, tmp_path / "a.onnx")  # compares the outputs with the module's
     save_variant(module, m, tmp_path / "a.safetensors")
@@ -116,7 +116,7 @@ def test_a_head_that_is_flattened_by_a_function() -> None:
     pooled = rewrite(m, wb.GlobalPool().recipe(), data_for(m.module))
     names = {name for name, _ in pooled.named_parameters()}
     assert "head.0.2.weight" in names and not any(name.startswith("head.2") for name in names)
-    planned, found = wb.GlobalPool().predict(m), trace(pooled, EXAMPLE).totals
+    planned, found = wb.GlobalPool().plan(m), trace(pooled, EXAMPLE).totals
     assert (planned.macs, planned.params, planned.memory_access_bytes) == (
         found.macs, found.params, found.memory_access_bytes,
     )  # fmt: skip
@@ -157,7 +157,7 @@ def test_resolution_is_a_resize_in_front() -> None:
     x = torch.randn(3, 1, 28, 28)
     with torch.no_grad():
         assert torch.allclose(small(x), m.module(Resize((20, 20))(x)), atol=1e-5)
-    assert wb.Resolution(20).predict(m).macs == trace(m.module, torch.zeros(1, 1, 20, 20)).totals.macs
+    assert wb.Resolution(20).plan(m).macs == trace(m.module, torch.zeros(1, 1, 20, 20)).totals.macs
     left = wb.Resolution(28).plan(m)
     assert not left.applies.any() and "28 already" in left.action[0]
 
@@ -171,6 +171,6 @@ def test_a_head_of_one_size_rules_a_smaller_image_out() -> None:
 def test_resolution_of_torchvision_networks(torchvision: object, name: str, size: int) -> None:
     net = getattr(torchvision.models, name)(weights=None).eval()  # type: ignore[attr-defined]
     m = wb.load(net, example=torch.zeros(1, 3, 160, 160))
-    assert wb.Resolution(size).predict(m).macs == trace(net, torch.zeros(1, 3, size, size)).totals.macs
+    assert wb.Resolution(size).plan(m).macs == trace(net, torch.zeros(1, 3, size, size)).totals.macs
     even = resized(m.network, m.network.layers[0], (128, 128))  # the same from shapes alone
     assert even.totals.macs == trace(net, torch.zeros(1, 3, 128, 128)).totals.macs

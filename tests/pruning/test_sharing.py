@@ -22,8 +22,8 @@ from workbench.cost.trace import trace
 from workbench.errors import BadValue
 from workbench.jobs import Reporter
 from workbench.onnx_file import write_onnx
+from workbench.pruning.folding import fold, folded
 from workbench.step import Context
-from workbench.steps.folding import fold, folded
 from workbench.training.loop import score
 
 
@@ -51,8 +51,8 @@ def test_what_ships_has_few_values_and_the_same_zeros(epochs: int, tmp_path: Pat
     for array in large:
         assert len(set(array[array != 0].ravel().tolist())) <= 8
     assert sum((a == 0).sum() for a in large) >= 0.5 * sum(a.size for a in large) - 8
-    assert recipe.predict(m).params == trace(module, EXAMPLE).totals.params
-    assert 6 * len(pack(path)) < 4 * recipe.predict(m).params
+    assert recipe.plan(m).params == trace(module, EXAMPLE).totals.params
+    assert 6 * len(pack(path)) < 4 * recipe.plan(m).params
 
 
 def test_training_moves_the_values_and_not_who_shares_them() -> None:

@@ -54,7 +54,7 @@ def test_plan_says_what_it_costs_and_what_is_kept() -> None:
     torch.manual_seed(0)
     module = ARCHITECTURES["fashion-resnet"]()
     network = trace(module, EXAMPLE)
-    sketch = Binary(layers="blocks.*").sketch(network, Weights(module))
+    sketch = Binary(layers="blocks.*").plan_on(network, Weights(module))
     rows = {row.layer: row for row in sketch.rows}
     assert sketch.network.totals == network.totals
     assert rows["stem.0"].action == "the first and the last layer are kept"
@@ -62,4 +62,4 @@ def test_plan_says_what_it_costs_and_what_is_kept() -> None:
     # of a Gaussian weight's energy the mean magnitude explains 2/pi; torch's start is uniform, 3/4
     assert rows["blocks.3.conv2"].relative_error == pytest.approx(0.5, abs=0.01)
     with pytest.raises(UnknownName, match="no layer named 'block'"):
-        Binary(layers="block").sketch(network, Weights(module))
+        Binary(layers="block").plan_on(network, Weights(module))

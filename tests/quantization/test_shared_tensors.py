@@ -25,14 +25,14 @@ from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import logits
 from workbench.step import Context
-from workbench.steps import forms
+from workbench.measure import int8_layouts
 from workbench.steps.quantize import Quantize
 
 
 @pytest.fixture(autouse=True)
 def _every_layer_in_integers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 0)
-    monkeypatch.setattr(forms, "_KNOWN", {})
+    monkeypatch.setattr(int8_layouts, "fastest", lambda paths, **_: 0)
+    monkeypatch.setattr(int8_layouts, "_KNOWN", {})
 
 
 def lively(module: nn.Module) -> None:

@@ -32,7 +32,7 @@ from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import logits
 from workbench.quantization.simulate import Simulated
 from workbench.step import Context
-from workbench.steps import forms
+from workbench.measure import int8_layouts
 from workbench.steps.qat import QAT
 from workbench.steps.quantize import Quantize
 from workbench.steps.tucker import Tucker
@@ -41,8 +41,8 @@ from workbench.steps.tucker import Tucker
 @pytest.fixture(autouse=True)
 def _every_layer_in_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is fastest on the machine of the test is not asked: the first form is taken."""
-    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 0)
-    monkeypatch.setattr(forms, "_KNOWN", {})
+    monkeypatch.setattr(int8_layouts, "fastest", lambda paths, **_: 0)
+    monkeypatch.setattr(int8_layouts, "_KNOWN", {})
 
 
 def both(model: onnx.ModelProto, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -257,7 +257,7 @@ def test_qat_after_a_factorization(task: Task) -> None:
 
 
 def test_a_stem_in_float_stays_as_it_was(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 1)
+    monkeypatch.setattr(int8_layouts, "fastest", lambda paths, **_: 1)
     after = task.source.with_name("float-stem.onnx")
     QAT(epochs=1, distill=0.0, rate=0.03).lower(task.source, after, task.context)
     before, trained = (
@@ -320,6 +320,6 @@ def test_qat_needs_images_to_train_on(task: Task) -> None:
 def test_qat_costs_what_int8_costs() -> None:
     module = net()
     network = trace(module, torch.zeros(1, *SHAPE))
-    sketch, plain = (step.sketch(network, Weights(module)) for step in (QAT(), Quantize("int8")))
+    sketch, plain = (step.plan_on(network, Weights(module)) for step in (QAT(), Quantize("int8")))
     assert sketch.network == plain.network
     assert all(row.action.startswith("8 bits") and row.action.endswith(", trained") for row in sketch.rows)

@@ -45,7 +45,7 @@ def inputs_for(layer: nn.Module, n: int = 3) -> torch.Tensor:
 def applied(step: Factorize, net: nn.Module, x: torch.Tensor, *, aware: bool = False) -> tuple[nn.Module, list[Row]]:
     """The rewritten network, after checking that its traced cost is what the sketch said."""
     context = Context(example=x[:1], calibration=x if aware else None)
-    sketch = step.sketch(trace(net, x[:1]), Weights(net))
+    sketch = step.plan_on(trace(net, x[:1]), Weights(net))
     new = step.apply(net.eval(), context)
     assert trace(new, x[:1]).totals == sketch.network.totals
     return new, list(sketch.rows)

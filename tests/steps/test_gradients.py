@@ -10,8 +10,8 @@ from torch import nn
 import workbench as wb
 from workbench.cost.trace import trace
 from workbench.jobs import Reporter
+from workbench.statistics.gradients import sensitivities
 from workbench.step import Context
-from workbench.steps.gradients import sensitivities
 
 
 def measured(net: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:

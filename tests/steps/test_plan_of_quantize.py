@@ -17,14 +17,14 @@ from workbench.errors import UnknownName
 from workbench.jobs import Reporter
 from workbench.models import load
 from workbench.onnx_graph import WEIGHTED, stem
-from workbench.steps import forms
+from workbench.measure import int8_layouts
 from workbench.steps.quantize import Quantize
 
 
 @pytest.fixture(autouse=True)
 def _every_layer_in_integers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 0)
-    monkeypatch.setattr(forms, "_KNOWN", {})
+    monkeypatch.setattr(int8_layouts, "fastest", lambda paths, **_: 0)
+    monkeypatch.setattr(int8_layouts, "_KNOWN", {})
 
 
 class Odd(nn.Module):

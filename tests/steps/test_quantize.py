@@ -23,7 +23,7 @@ from workbench.onnx_file import file_bytes, write_onnx
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.sensitivity import Mixed, Quantizer
 from workbench.step import Context
-from workbench.steps import forms
+from workbench.measure import int8_layouts
 from workbench.steps.quantize import Quantize, calibration_inputs
 
 FASHION = (1, 1, 28, 28)
@@ -36,8 +36,8 @@ def images(n: int, shape: tuple[int, ...] = FASHION, seed: int = 0) -> torch.Ten
 @pytest.fixture(autouse=True)
 def _types_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test here measures which types are fastest, but the one that says so."""
-    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 0)
-    monkeypatch.setattr(forms, "_KNOWN", {})
+    monkeypatch.setattr(int8_layouts, "fastest", lambda paths, **_: 0)
+    monkeypatch.setattr(int8_layouts, "_KNOWN", {})
 
 
 def lowered(step: Quantize, source: Path, calibration: torch.Tensor | None) -> Path:
@@ -149,7 +149,7 @@ def test_unknown_precision() -> None:
 def test_sketch_keeps_shapes_and_shrinks_memory_access(precision: str, bits: int) -> None:
     module = ARCHITECTURES["fashion-resnet"]()
     network = trace(module, torch.zeros(FASHION))
-    sketch = Quantize(precision).sketch(network, Weights(module))
+    sketch = Quantize(precision).plan_on(network, Weights(module))
     assert sketch.network.totals.macs == network.totals.macs
     moved, moved_before = (sum(x.unfused_memory_access_bytes for x in n.layers) for n in (sketch.network, network))
     assert moved * 32 == moved_before * bits
@@ -162,14 +162,14 @@ def test_sketch_keeps_shapes_and_shrinks_memory_access(precision: str, bits: int
 def test_sketch_knows_what_stays_in_float() -> None:
     module = ARCHITECTURES["fashion-mobilenet"]()
     network = trace(module, torch.zeros(FASHION))
-    sketch = Quantize("int8", exclude="stem.*, classifier.2").sketch(network, Weights(module))
+    sketch = Quantize("int8", exclude="stem.*, classifier.2").plan_on(network, Weights(module))
     left = {row.layer: row.action for row in sketch.rows if not row.applies}
     assert left == dict.fromkeys(("stem.0", "classifier.2"), "stays in float32: left out by `exclude`")
     bits = {layer.name: layer.bits for layer in sketch.network.layers}
     assert (bits["stem.0"], bits["stem.1"], bits["stem.2"], bits["blocks.0.body.0"]) == (32, 32, 32, 8)
-    dynamic = Quantize("int8-dynamic").sketch(network, Weights(module))
+    dynamic = Quantize("int8-dynamic").plan_on(network, Weights(module))
     assert [row.layer for row in dynamic.rows if row.applies] == ["classifier.2"]
-    assert "unless given back" in Quantize("int8", max_drop=0.01).sketch(network, Weights(module)).rows[-1].action
+    assert "unless given back" in Quantize("int8", max_drop=0.01).plan_on(network, Weights(module)).rows[-1].action
 
 
 @pytest.mark.parametrize("exclude", ["blocks.0.*,head.2", ("blocks.0.*", "head.2"), ["blocks.0.*", "head.2"]])
@@ -193,7 +193,7 @@ def test_types_are_measured_once(nets: dict[str, Path], monkeypatch: pytest.Monk
         asked.append(len(paths))
         return len(paths) - 2
 
-    monkeypatch.setattr(forms, "fastest", last_but_one)
+    monkeypatch.setattr(int8_layouts, "fastest", last_but_one)
     for _ in range(2):
         model = onnx.load(str(lowered(Quantize("int8"), nets["fashion-mobilenet"], images(50))))
         constants = {one.name: one.data_type for one in model.graph.initializer}
@@ -219,7 +219,7 @@ def test_a_stem_in_float_is_told_and_leaves_integers_before_no_pooling(nets: dic
 def test_a_stem_that_was_measured_faster_in_float_is_noted(
     nets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forms, "fastest", lambda paths, **_: 1)
+    monkeypatch.setattr(int8_layouts, "fastest", lambda paths, **_: 1)
     context = Context(images(1), calibration=images(50))
     Quantize("int8").lower(nets["fashion-resnet"], nets["fashion-resnet"].with_name("told.onnx"), context)
     assert context.progress.notes == ["Measured faster in float here than in integers: stem.0."]
@@ -231,7 +231,7 @@ def test_where_types_cannot_be_measured_the_usual_winner_is_taken(
     def fail(paths: list[Path], **_: object) -> int:
         raise MeasurementFailed("too busy")
 
-    monkeypatch.setattr(forms, "fastest", fail)
+    monkeypatch.setattr(int8_layouts, "fastest", fail)
     model = onnx.load(str(lowered(Quantize("int8"), nets["fashion-mobilenet"], images(50))))
     constants = {one.name: one.data_type for one in model.graph.initializer}
     assert constants["input_zero_point"] == onnx.TensorProto.UINT8
@@ -327,10 +327,10 @@ def test_brief_says_what_differs() -> None:
 
 def test_the_plan_tells_of_the_stem() -> None:
     network, weights = trace(fresh("fashion-resnet"), torch.zeros(FASHION)), Weights(fresh("fashion-resnet"))
-    by_layer = {row.layer: row for row in Quantize("int8").sketch(network, weights).rows}
+    by_layer = {row.layer: row for row in Quantize("int8").plan_on(network, weights).rows}
     assert by_layer["stem.0"].action == "8 bits, or float32 where that is measured faster"
     assert by_layer["blocks.1.conv1"].action == "8 bits"
-    asked = {row.layer: row for row in Quantize("int8", stem="float").sketch(network, weights).rows}
+    asked = {row.layer: row for row in Quantize("int8", stem="float").plan_on(network, weights).rows}
     assert not asked["stem.0"].applies and "`stem`" in asked["stem.0"].action
 
 

@@ -50,6 +50,6 @@ def test_without_calibration_or_norms_nothing_changes() -> None:
 
 def test_the_plan_names_the_norms() -> None:
     module, x = net(), images(1)
-    sketch = wb.Recalibrate().sketch(trace(module, x), Weights(module))
+    sketch = wb.Recalibrate().plan_on(trace(module, x), Weights(module))
     assert [(row.layer, row.applies) for row in sketch.rows] == [("1", True)]
     assert sketch.network.totals == trace(module, x).totals

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints, is_typeddict
 
-from workbench_widgets.screen import Screen
+from conforming import differences
+
+from workbench_widgets.screen import PANELS, Screen
 
 SECONDS = 60
 
@@ -28,6 +30,8 @@ def act(screen: Screen, panel: str, action: str, **detail: Any) -> None:
 
 
 def view(screen: Screen, panel: str) -> dict[str, Any]:
-    """What a panel shows."""
+    """What a panel shows, which is of the type that its function says."""
     found: dict[str, Any] = screen.panels[panel].view
+    shown = get_type_hints(PANELS[panel][0]).get("return")
+    assert "failed" in found or not is_typeddict(shown) or list(differences(found, shown)) == []
     return found

@@ -145,7 +145,7 @@ def test_every_stop_of_every_slider_is_a_value_that_works(name: str, blocks: Mod
     for one in described(step, blocks.network):
         for value in one.stops or ():
             changed = replace(step, **{one.name: parse(one, value)})
-            changed.recipe().sketches(blocks)
+            changed.plan(blocks)
         if one.stops and one.kind in {"integer", "number", "fraction"}:
             assert one.low <= min(one.stops) and max(one.stops) <= one.high
 

@@ -42,7 +42,7 @@ def exported(mobilenet: Model, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def screen(mobilenet: Model, fashion: Data) -> Iterator[Screen]:
     made = Screen(wb.Study(mobilenet, fashion))
-    until(lambda: made.store.state.forecast, "the study is shown")
+    until(lambda: made.store.state.plan, "the study is shown")
     yield made
     for job in made.store.state.jobs:
         job.cancel()

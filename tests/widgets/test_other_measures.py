@@ -13,6 +13,7 @@ from varied import images, varied_model
 
 import workbench as wb
 from workbench.charts import drawable
+from workbench.errors import WorkbenchError
 from workbench.measure.metrics import Metric
 from workbench_widgets import screen as screens
 from workbench_widgets.screen import Screen
@@ -145,3 +146,48 @@ def test_one_panel_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.M
     failing["on"] = False
     screen.store.say("there")
     assert view(screen, "chart") == {"fine": True}
+
+
+def test_a_panel_that_failed_is_drawn_again_when_the_page_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = {"on": True}
+
+    def chart(state: State) -> dict[str, Any]:
+        if failing["on"]:
+            raise WorkbenchError("The rows are gone.")
+        return {"model": state.model}
+
+    monkeypatch.setitem(screens.PANELS, "chart", (chart, ()))
+    screen = Screen(wb.Study(varied_model(), wb.data({"train": INPUTS, "test": INPUTS[:30]})))
+    assert "The rows are gone." in view(screen, "chart")["failed"]
+    failing["on"] = False
+    act(screen, "chart", "again")
+    assert view(screen, "chart") == {"model": screen.store.state.model}
+
+
+def test_a_view_that_cannot_be_sent_is_said_in_its_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(screens.PANELS, "head", (lambda state: {"text": state.limit}, ("limit",)))
+    screen = Screen(wb.Study(varied_model(), wb.data({"train": INPUTS, "test": INPUTS[:30]})))
+
+    def refusing(change: Any) -> None:
+        if change["new"].get("text") == "unsendable":
+            raise TypeError("not JSON")
+
+    screen.panels["head"].observe(refusing, "view")
+    act(screen, "chart", "limit", text="unsendable")
+    assert "not JSON" in view(screen, "head")["failed"]
+    assert view(screen, "chart")["limit"]["text"] == "unsendable"
+    act(screen, "chart", "limit", text="fine")
+    assert view(screen, "head") == {"text": "fine"}
+
+
+def test_a_part_that_is_no_panel_leaves_no_panel_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no such part")
+
+    screen = Screen(wb.Study(varied_model(), wb.data({"train": INPUTS, "test": INPUTS[:30]})))
+    until(lambda: screen.store.state.plan, "the plan")
+    monkeypatch.setattr(screens.scope, "chosen", broken)
+    act(screen, "recipe", "add", name="Prune")
+    assert len(view(screen, "recipe")["steps"]) == 1
+    until(lambda: screen.store.state.planned.steps, "the next plan: its thread lives on")  # type: ignore[union-attr]
+    until(lambda: view(screen, "run")["label"] != "Run", lambda: view(screen, "run"))

@@ -9,7 +9,7 @@ from tiny import tiny_data, tiny_model
 
 import workbench as wb
 from workbench_widgets import editing
-from workbench_widgets.forecast import predict
+from workbench_widgets.planning import plan
 from workbench_widgets.store import State
 from workbench_widgets.views import run
 
@@ -23,7 +23,7 @@ def state(study: wb.Study, *steps: wb.Step) -> State:
     edited = State(study=study)
     for step in steps:
         edited = editing.add(edited, step)
-    return replace(edited, forecast=predict(study, edited.recipe))
+    return replace(edited, plan=plan(study, edited.recipe), planned=edited.recipe)
 
 
 def test_a_recipe_runs_once_it_has_a_step(study: wb.Study) -> None:
@@ -48,7 +48,7 @@ def test_a_recipe_that_changes_nothing_is_not_run_and_the_first_reason_is_said(s
     shown = run(before)
     assert not shown["enabled"]
     assert "changes nothing" in shown["note"]
-    row = before.forecast.rows[0]  # type: ignore[union-attr]  # it was predicted above
+    row = before.plan.rows[0]  # type: ignore[union-attr]  # it was predicted above
     assert row.action in shown["note"]
     assert run(state(study, wb.Prune(ratio=0.3), step))["enabled"]
 

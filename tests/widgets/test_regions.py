@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,14 +15,12 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench import published as module
 from workbench.estimate import Estimate, exact
-from workbench.models import Model
 from workbench.published import publish
 from workbench.recipe import Recipe
-from workbench.step import Step
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import editing, layers, scope
-from workbench_widgets.forecast import predict
+from workbench_widgets import editing, scope
+from workbench_widgets.planning import plan
 from workbench_widgets.screen import Screen
 from workbench_widgets.store import State
 
@@ -31,7 +28,7 @@ RECIPES = (Recipe(), wb.SVD(rank=0.5).recipe(), wb.SVD(rank=0.5) | wb.Quantize("
 
 
 def invented(study: Study, recipe: Recipe, place: int) -> Variant:
-    totals = recipe.predict(study.model)
+    totals = recipe.plan(study.model)
     figures = {
         "accuracy": Estimate(0.9 - 0.02 * place, 0.88 - 0.02 * place, 0.92 - 0.02 * place, 100),
         "latency_ms": Estimate(2.0 / (1 + place), 1.9 / (1 + place), 2.1 / (1 + place), 50, "ms"),
@@ -228,16 +225,16 @@ def test_layers_chosen_before_there_is_a_step_are_for_the_next_one(screen: Scree
 def test_a_step_after_a_factorization_is_scoped_to_the_layers_parts(study: Study) -> None:
     state = State(study=study)
     state = editing.add(editing.add(state, wb.SVD(rank=0.25)), wb.Prune(0.5))
-    state = replace(state, forecast=predict(study, state.recipe))
+    state = replace(state, plan=plan(study, state.recipe), planned=state.recipe)
     state = scope.toggle(state, "conv2")
     assert state.stack[1].step.layers == "conv2.*"  # type: ignore[attr-defined]
     assert scope.chosen(state) == {"conv2"}
-    assert not predict(study, state.recipe).problem
+    assert not plan(study, state.recipe).problem
 
 
 def test_shares_are_of_the_original_and_add_up(screen: Screen) -> None:
     rows = view(screen, "layers")["rows"]
-    totals = screen.store.state.forecast.original.totals  # type: ignore[union-attr]
+    totals = screen.store.state.plan.original.totals  # type: ignore[union-attr]
     for index, total in enumerate((totals.macs, totals.params, totals.memory_access_bytes)):
         assert sum(row["cells"][index]["value"] for row in rows) == total
         assert max(row["cells"][index]["heat"] for row in rows) == 1
@@ -276,16 +273,6 @@ def test_a_step_says_how_far_it_reaches(screen: Screen) -> None:
     act(screen, "recipe", "add", name="SVD")
     until(reach, "the plan")
     assert reach() == "1 layer changes, 2 left alone."
-
-
-@pytest.mark.parametrize("step", [wb.Tucker(rank=0.4), wb.SVD(rank=0.3), wb.SVD(rank=0.5, layers="blocks.1.*")])
-@pytest.mark.parametrize("cost", ["macs", "params", "memory_access_bytes"])
-def test_the_bars_of_the_quick_prediction_are_those_of_the_plan(mobilenet: Model, step: Step, cost: str) -> None:
-    study = SimpleNamespace(model=mobilenet)
-    recipe = step.recipe()
-    state = State(cost=cost, forecast=predict(study, Recipe()), promise=(recipe, recipe.predict(mobilenet)))  # type: ignore[arg-type]
-    planned = replace(state, forecast=predict(study, recipe))  # type: ignore[arg-type]
-    assert layers.promised(state) == layers.moved(planned)
 
 
 def test_time_and_sensitivity_of_layers_are_measured_on_request(screen: Screen) -> None:

@@ -13,10 +13,13 @@ from driving import SECONDS, act, until, view
 from tiny import tiny_data, tiny_model
 
 import workbench as wb
+from workbench.charts import COLUMNS
+from workbench.cost.trace import trace
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench_widgets.screen import Screen
-from workbench_widgets.views import PREDICTED
+
+TOTALS = ("macs", "params", "memory_access_bytes", "peak_activation_bytes")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def study() -> Study:
 @pytest.fixture
 def screen(study: Study) -> Iterator[Screen]:
     made = Screen(study)
-    until(lambda: made.store.state.forecast, "the study is shown")
+    until(lambda: made.store.state.plan, "the study is shown")
     yield made
     for job in made.store.state.jobs:
         job.cancel()
@@ -49,38 +52,33 @@ def test_every_view_is_plain_json(screen: Screen) -> None:
 
 def test_a_step_moves_the_prediction_before_anything_runs(screen: Screen) -> None:
     act(screen, "recipe", "add", name="SVD")
-    until(lambda: view(screen, "prediction")["rows"] and screen.store.state.forecast.recipe.steps, "the prediction")  # type: ignore[union-attr]
-    forecast = screen.store.state.forecast
-    assert forecast is not None
-    promised = screen.store.state.recipe.predict(screen.store.state.study.model)  # type: ignore[union-attr]
-    assert all(getattr(forecast.after, name) == getattr(promised, name) for name in PREDICTED)
+    state = until(lambda: (now := screen.store.state).planned == now.recipe and now.recipe.steps and now, "the plan")
+    built = trace(wb.compress(state.study.model, state.recipe).module, state.study.model.example).totals
+    shown = {row["name"]: row["after"] for row in view(screen, "prediction")["rows"]}
+    assert {name: shown[name] for name in TOTALS} == {name: COLUMNS[name].text(getattr(built, name)) for name in TOTALS}
     acting = until(
         lambda: [r for r in view(screen, "layers")["rows"] if any(one["applies"] for one in r["actions"])], "the plan"
     )
-    assert len(acting) == forecast.recipe.plan(screen.store.state.study.model)["applies"].sum()  # type: ignore[union-attr]
+    assert len(acting) == sum(row.applies for row in state.plan.rows)
     assert view(screen, "recipe")["code"] == screen.store.state.recipe.code()
 
 
-def test_latency_and_size_are_predicted_and_the_chart_moves_ahead_of_the_table(screen: Screen, study: Study) -> None:
+def test_latency_and_size_are_predicted_and_the_chart_follows(screen: Screen, study: Study) -> None:
     act(screen, "recipe", "add", name="SVD")
     act(screen, "recipe", "set", index=0, name="rank", value=0.2)
     recipe = screen.store.state.recipe
-    forecast = until(
-        lambda: (found := screen.store.state.forecast) and found.recipe == recipe and found, "the forecast"
-    )
+    plan = until(lambda: screen.store.state.planned == recipe and screen.store.state.plan, "the plan")
 
     def drawn() -> list[float]:
         return [row["after"] for row in view(screen, "layers")["chart"]["rows"]]
 
-    until(lambda: drawn() == screen.panels["layers"].moved, drawn)
-    assert sum(screen.panels["layers"].moved) == pytest.approx(forecast.after.macs / 1e6, rel=1e-6)
+    until(lambda: sum(drawn()) == pytest.approx(plan.macs / 1e6, rel=1e-6), drawn)
     shown = {row["name"]: row for row in view(screen, "prediction")["rows"]}
-    before, after = forecast.outcomes
-    assert shown["latency_ms"]["after"] == f"{after.latency_ms:,.3f} ms"
-    assert after.file_bytes < before.file_bytes
+    assert shown["latency_ms"]["after"] == f"{plan.latency_ms:,.3f} ms"
+    assert plan.file_bytes < wb.Recipe().plan(study.model).file_bytes
     assert "less" in shown["file_bytes"]["change"]
     measured = study.baseline["file_bytes"].value
-    assert before.file_bytes == pytest.approx(measured, rel=0.3)  # so small a file is mostly names
+    assert wb.Recipe().plan(study.model).file_bytes == pytest.approx(measured, rel=0.3)  # so small a file is mostly names
 
 
 def test_a_run_arrives_in_table_and_chart(screen: Screen, study: Study) -> None:
@@ -142,7 +140,7 @@ def test_a_bad_value_is_a_sentence_and_the_recipe_stays(screen: Screen) -> None:
 def test_an_unknown_layer_is_said_and_cannot_run(screen: Screen) -> None:
     act(screen, "recipe", "add", name="SVD")
     act(screen, "recipe", "set", index=0, name="layers", value="conv9", final=True)
-    until(lambda: screen.store.state.forecast.problem, "the prediction says why")  # type: ignore[union-attr]
+    until(lambda: screen.store.state.plan.problem, "the prediction says why")  # type: ignore[union-attr]
     until(lambda: "conv9" in view(screen, "prediction")["note"], "the prediction shows why")
     until(lambda: not view(screen, "run")["enabled"], "it cannot run")
 
@@ -180,7 +178,7 @@ def test_an_export_is_verified_and_downloads_are_its_files_only(
 
 def test_two_screens_share_nothing(study: Study) -> None:
     one, two = Screen(study), Screen(study)
-    until(lambda: one.store.state.forecast and two.store.state.forecast, "both are shown")
+    until(lambda: one.store.state.plan and two.store.state.plan, "both are shown")
     act(one, "recipe", "add", name="Prune")
     assert len(one.store.state.recipe) == 1
     assert len(two.store.state.recipe) == 0

@@ -14,7 +14,7 @@ from torch import nn
 from workbench.cost.layer import Layer
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import RIDGE
-from workbench.steps.moments import BATCH, Moments, Observer
+from workbench.statistics.moments import BATCH, Moments, Observer
 
 Tensor = torch.Tensor
 

@@ -19,9 +19,9 @@ from workbench.factorization.family import KINDS, Family
 from workbench.factorization.planner import Choice
 from workbench.lowrank.moments import regularised
 from workbench.plan import Decision
+from workbench.statistics.gradients import sensitivities
+from workbench.statistics.moments import Moments, collect
 from workbench.step import Context
-from workbench.steps.gradients import sensitivities
-from workbench.steps.moments import Moments, collect
 
 Tensor = torch.Tensor
 

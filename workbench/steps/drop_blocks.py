@@ -19,8 +19,8 @@ from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.models.edit import node_of, skip
 from workbench.models.graph import Graph
+from workbench.pruning.energies import energies
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Stops, layers_setting, select, setting
-from workbench.steps.energies import energies
 from workbench.steps.recalibrate import Recalibrate
 from workbench.training.distill import soft
 

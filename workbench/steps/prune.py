@@ -11,8 +11,8 @@ import torch
 
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
+from workbench.pruning.sparsity import IMPORTANCES, NO_FASTER, chosen_weights, prunable, saliency
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, layers_setting, row, select, setting
-from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, chosen_weights, prunable, saliency
 
 if TYPE_CHECKING:
     from torch import nn

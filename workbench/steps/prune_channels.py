@@ -18,14 +18,14 @@ from workbench.cost.weights import Weights
 from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue, OutOfReach
 from workbench.pruning.channels import OUTPUTS, Channels, Group, Units, follow, makes
+from workbench.pruning.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
+from workbench.pruning.refit import refit
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
 from workbench.settings import doublings
+from workbench.statistics.moments import Moments, collect
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Step, layers_setting, row, select, setting
-from workbench.steps.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
-from workbench.steps.moments import Moments, collect
 from workbench.steps.recalibrate import Recalibrate
-from workbench.steps.refit import refit
 
 if TYPE_CHECKING:
     from torch import nn

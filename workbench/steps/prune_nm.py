@@ -14,9 +14,9 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
+from workbench.pruning.sparsity import IMPORTANCES, NO_FASTER, prunable, saliency
 from workbench.settings import doublings
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Stops, layers_setting, row, select, setting
-from workbench.steps.sparsity import IMPORTANCES, NO_FASTER, prunable, saliency
 
 if TYPE_CHECKING:
     from torch import nn

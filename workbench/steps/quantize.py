@@ -15,6 +15,7 @@ from workbench.cost.network import Network
 from workbench.data.classes import class_numbers
 from workbench.errors import BadValue, StepFailed, UnknownName
 from workbench.jobs import Reporter
+from workbench.measure.int8_layouts import Form, fastest_of
 from workbench.onnx_file import save_onnx
 from workbench.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.quantization.biases import correct_bias
@@ -32,7 +33,6 @@ from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
 from workbench.settings import decades
 from workbench.step import WITH_WEIGHTS, Context, Decision, Lower, Plan, Row, row, select, setting
-from workbench.steps.forms import Form, fastest_of
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights

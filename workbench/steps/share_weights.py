@@ -15,11 +15,11 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import StepFailed
+from workbench.pruning.folding import fold, folded
+from workbench.pruning.sparsity import prunable
 from workbench.settings import decades
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, layers_setting, row, select, setting
 from workbench.steps.finetune import Finetune
-from workbench.steps.folding import fold, folded
-from workbench.steps.sparsity import prunable
 
 if TYPE_CHECKING:
     from workbench.cost.layer import Layer

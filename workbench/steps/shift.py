@@ -17,8 +17,8 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.lowrank.moments import regularised, solve
 from workbench.models.own_layers import ShiftChannels, dealt
+from workbench.statistics.moments import Moments, collect
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, layers_setting, row, select
-from workbench.steps.moments import Moments, collect
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
+from workbench.quantization.coded import Coded
 from workbench.quantization.codes import ternary
-from workbench.steps.coded import Coded
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 import { mount } from "./mount.js";
 
 const key = `workbench-screen-${__VERSION__}`;
-if (!globalThis[key]) {
+/** @type {Record<string, any>} */
+const page = globalThis;
+if (!page[key]) {
   let ready;
   const promise = new Promise((resolve) => (ready = resolve));
-  globalThis[key] = { promise, ready };
+  page[key] = { promise, ready };
 }
-globalThis[key].ready({ mount });
+page[key].ready({ mount });
 
 export { mount };
 export default { render() {} };

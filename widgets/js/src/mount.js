@@ -13,6 +13,7 @@ import { Table } from "./panels/table.js";
 import { VariantPanel } from "./panels/variant.js";
 import { watchUndo } from "./undo.js";
 
+/** @type {{ [Name in keyof View.Panels]: (props: Props<Name>) => any }} */
 const PANELS = {
   head: Head,
   models: Models,
@@ -27,13 +28,21 @@ const PANELS = {
   status: Status,
 };
 
+/** @typedef {{ failed?: string, chosen_id: string, lost: string }} Shown What every panel's view has beside its own. */
+
 // A panel behind its own guard: where its view could not be made or cannot be drawn, a sentence stands in its place
-// until the next view comes, and the other panels go on.
+// until the next view comes, or until the user asks for it, and the other panels go on.
+/** @param {{ name: keyof View.Panels, view: Shown, send: Send, model: WidgetModel }} props */
 const Guarded = ({ name, view, send, model }) => {
   const [error, again] = useErrorBoundary((caught) => console.warn(`workbench: the panel ${name} was not drawn`, caught));
-  useEffect(() => error && again(), [view]);
+  useEffect(() => void (error && again()), [view]);
   const failed = view.failed || (error && `This part cannot be drawn (${error.message}). The others go on, and nothing measured is lost.`);
-  if (failed) return html`<${Section} label=${name}><p class="wb-problem t-failed" role="alert">${failed}</p><//>`;
+  const retry = () => (view.failed ? send("again") : again());
+  if (failed)
+    return html`<${Section} label=${name}>
+      <p class="wb-problem t-failed" role="alert">${failed}</p>
+      <button type="button" class="wb-small t-again" onClick=${retry}>Show it again</button>
+    <//>`;
   return html`<${PANELS[name]} view=${view} send=${send} model=${model} />`;
 };
 
@@ -43,13 +52,16 @@ const LOST =
   "The connection to the kernel is lost, and the notebook tries again. What runs goes on there unless the server or its machine was stopped.";
 
 // In a notebook: tells `say` when the kernel is gone or out of reach. The dashboard's page says it by itself.
+/** @param {WidgetModel} model @param {(text: string) => void} say */
 function watchKernel(model, say) {
   const kernel = model.widget_manager?.kernel;
   let over = false;
+  /** @param {unknown} _ @param {string} status */
   const ended = (_, status) => {
     over ||= ["dead", "terminating", "restarting", "autorestarting"].includes(status);
     if (over) say(ENDED);
   };
+  /** @param {unknown} _ @param {string} status */
   const linked = (_, status) => !over && say(status === "connected" ? "" : LOST);
   kernel?.statusChanged?.connect(ended);
   kernel?.connectionStatusChanged?.connect(linked);
@@ -60,9 +72,12 @@ function watchKernel(model, say) {
 }
 
 // The same, and when a panel of this screen finds that nothing can be sent any more.
+/** @param {WidgetModel} model @param {HTMLElement} el @param {(text: string) => void} say */
 function watch(model, el, say) {
   const unwatch = watchKernel(model, say);
+  /** @param {Element} node */
   const screen = (node) => node.closest(".wb-screen");
+  /** @param {any} event */
   const ended = (event) => screen(event.target) === screen(el) && say(ENDED);
   document.addEventListener("wb-ended", ended);
   return () => {
@@ -71,15 +86,15 @@ function watch(model, el, say) {
   };
 }
 
-const SETTLED = 150; // ms without a move
-
+/** @param {WidgetModel} model @param {HTMLElement} el */
 export function mount(model, el) {
   const name = model.get("panel");
   el.classList.add("wb-panel", `wb-p-${name}`);
   // Else JupyterLab takes arrow keys, letters and Enter from a focused control as its own commands. It looks
   // at the focused element first, so the mark must be on that one.
-  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
+  el.addEventListener("focusin", (event) => /** @type {Element} */ (event.target).setAttribute("data-lm-suppress-shortcuts", "true"));
   let lost = "";
+  /** @type {Send} */
   const send = (action, detail = {}) => {
     try {
       model.send({ action, ...detail });
@@ -92,20 +107,9 @@ export function mount(model, el) {
     const view = { ...model.get("view"), chosen_id: model.get("selected"), lost };
     render(html`<${Guarded} name=${name} view=${view} send=${send} model=${model} />`, el);
   };
-  // While a slider moves a chart, the table beside it waits: laying it out would hold up the next frames.
-  let waiting = null;
-  const settled = () => {
-    waiting = null;
-    draw();
-  };
-  const moving = () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(settled, SETTLED);
-  };
-  const changed = () => waiting ?? draw();
-  model.on("change:view change:selected", changed);
-  model.on("change:moved", moving);
+  model.on("change:view change:selected", draw);
   draw();
+  /** @param {string} text */
   const say = (text) => {
     lost = text;
     draw();
@@ -113,9 +117,7 @@ export function mount(model, el) {
   const unwatch = name === "head" ? watch(model, el, say) : name === "recipe" ? watchUndo(el, send) : () => {};
   return () => {
     unwatch();
-    clearTimeout(waiting);
-    model.off("change:view change:selected", changed);
-    model.off("change:moved", moving);
+    model.off("change:view change:selected", draw);
     render(null, el);
   };
 }

@@ -1,8 +1,10 @@
 // Vega's colours from the page's own, so that charts follow a light and a dark theme.
+/** @param {Element} element @param {string} name @param {string} fallback */
 function colour(element, name, fallback) {
   return getComputedStyle(element).getPropertyValue(name).trim() || fallback;
 }
 
+/** @param {Element} element */
 export function vegaConfig(element) {
   const text = colour(element, "--jp-ui-font-color1", "#222");
   const muted = colour(element, "--jp-ui-font-color2", "#555");
@@ -31,12 +33,15 @@ export function vegaConfig(element) {
 }
 
 // On a dark ground the darker of Okabe and Ito's colours are hard to see: the same hues, lighter.
+/** @type {Record<string, string>} */
 const LIGHTER = { "#0072b2": "#4aa3dc", "#767676": "#a6a6a6", "#d55e00": "#f08a45", "#009e73": "#2fc79b" };
 
 export const isDark = () => document.body.dataset.jpThemeLight === "false";
+/** @param {string} text @returns {string} */
 export const onGround = (text) => (isDark() ? text.replace(/#[0-9a-f]{6}/g, (colour) => LIGHTER[colour] ?? colour) : text);
 
 // Calls `then` whenever the page changes between light and dark; returns what stops it.
+/** @param {() => void} then */
 export function onTheme(then) {
   const observer = new MutationObserver(then);
   observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });

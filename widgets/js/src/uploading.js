@@ -3,6 +3,7 @@ import { ask } from "./channel.js";
 
 const PIECE = 1 << 19; // bytes a message
 
+/** @param {WidgetModel} model @param {File} file @param {(share: number) => void} report */
 export async function upload(model, file, report) {
   for (let offset = 0; offset < file.size || offset === 0; offset += PIECE) {
     const content = await file.slice(offset, offset + PIECE).arrayBuffer();

@@ -2,9 +2,18 @@
 import embed from "vega-embed";
 import { changeset, Error as ERROR } from "vega";
 import { onGround, onTheme, vegaConfig } from "./theme.js";
+import { useEffect, useRef, useState } from "./ui.js";
+
+/**
+ * @typedef {object} Listener
+ * @property {(id: string) => void} onPick A mark was clicked.
+ * @property {(view: any, spec: string | null) => void} [onDrawn] The scales may have moved; no view: nothing is drawn.
+ */
+/** @typedef {View.Drawing & { selected?: string }} Wanted */
 
 // From the rows that are drawn to others: where the same marks stay, only the values that differ are changed,
 // which spares Vega to lay out everything anew; a slider waits for this.
+/** @param {any[]} drawn @param {any[]} rows */
 function difference(drawn, rows) {
   const same = rows.length === drawn.length && rows.every((row, n) => row.id !== undefined && row.id === drawn[n].id);
   if (!same) return changeset().remove(() => true).insert(structuredClone(rows));
@@ -16,37 +25,43 @@ function difference(drawn, rows) {
 }
 
 export class Plot {
-  // `onDrawn` is given the view and its specification as JSON whenever its scales may have moved, and null when
-  // nothing is drawn.
-  constructor(element, onPick, onDrawn = () => {}) {
+  /** @type {Wanted | null} */
+  wanted = null;
+  /** @type {any[] | null} The rows that are drawn. */
+  rows = null;
+  /** @type {string | null} The specification that is drawn, as JSON. */
+  drawn = null;
+  /** @type {any} What vega-embed gave, and Vega's view of it; both without useful types. */
+  result = null;
+  /** @type {any} */
+  view = null;
+  /** @type {Promise<void>} */
+  turn = Promise.resolve();
+
+  /** @param {HTMLElement} element @param {Listener} on @param {(error: Error) => void} fail */
+  constructor(element, on, fail) {
     this.element = element;
-    this.onPick = onPick;
-    this.onDrawn = onDrawn;
-    this.turn = Promise.resolve();
-    this.wanted = null;
+    this.on = on;
+    this.fail = fail;
     this.stopTheme = onTheme(() => this.queue(true));
   }
 
-  // `view` holds spec, rows, selected and summary, as widgets/views.py makes them.
+  /** @param {Wanted} view */
   show(view) {
     this.wanted = view;
     this.queue(false);
   }
 
-  // Other values of one field, in the order of the rows that are wanted.
-  move(field, values) {
-    if (this.wanted?.rows.length !== values.length) return; // of another chart: its rows are on their way
-    this.show({ ...this.wanted, rows: this.wanted.rows.map((row, n) => ({ ...row, [field]: values[n] })) });
-  }
-
   // Drawings come one after another; each takes what is wanted by then.
+  /** @param {boolean} again */
   queue(again) {
-    this.turn = this.turn.then(() => this.draw(again)).catch((error) => console.error("workbench chart", error));
+    this.turn = this.turn.then(() => this.draw(again)).catch(this.fail);
   }
 
+  /** @param {boolean} again */
   async draw(again) {
-    const { spec, rows, selected, summary } = this.wanted ?? {};
-    if (!spec) return;
+    if (!this.wanted) return undefined;
+    const { spec, rows, selected, summary } = this.wanted;
     if (!rows.length) return this.clear(); // axes without a value would only mislead
     const text = JSON.stringify(spec);
     if (again || text !== this.drawn) await this.embed(spec, rows, text);
@@ -54,11 +69,12 @@ export class Plot {
     this.rows = rows;
     if (selected !== undefined) this.view.signal("selected", selected);
     await this.view.runAsync();
-    this.onDrawn(this.view, this.drawn);
+    this.on.onDrawn?.(this.view, this.drawn);
     const svg = this.element.querySelector("svg");
     svg?.setAttribute("role", "img");
     svg?.setAttribute("aria-label", summary);
     svg?.querySelector("g")?.setAttribute("aria-hidden", "true");
+    return undefined;
   }
 
   clear() {
@@ -66,24 +82,44 @@ export class Plot {
     this.element.replaceChildren();
     this.drawn = null;
     this.rows = null;
-    this.onDrawn(null);
+    this.on.onDrawn?.(null, null);
   }
 
+  /** @param {View.Drawing["spec"]} spec @param {any[]} rows @param {string} text */
   async embed(spec, rows, text) {
     this.result?.finalize();
-    this.onDrawn(null);
+    this.on.onDrawn?.(null, null);
     // Warnings would tell the console of every group that has no mark yet.
-    const look = { renderer: "svg", config: vegaConfig(this.element), logLevel: ERROR };
-    const options = { actions: false, mode: "vega-lite", ...look };
+    /** @type {import("vega-embed").EmbedOptions} */
+    const options = { actions: false, mode: "vega-lite", renderer: "svg", config: /** @type {any} */ (vegaConfig(this.element)), logLevel: ERROR };
     this.result = await embed(this.element, { ...JSON.parse(onGround(text)), data: { ...spec.data, values: structuredClone(rows) } }, options);
     this.view = this.result.view;
     this.drawn = text;
-    this.view.addResizeListener(() => this.onDrawn(this.view, text));
-    this.view.addEventListener("click", (_, item) => item?.datum?.id && this.onPick(item.datum.id));
+    this.view.addResizeListener(() => this.on.onDrawn?.(this.view, text));
+    this.view.addEventListener("click", (/** @type {unknown} */ _, /** @type {any} */ item) => item?.datum?.id && this.on.onPick(item.datum.id));
   }
 
   finalize() {
     this.stopTheme();
     this.turn = this.turn.then(() => this.result?.finalize());
   }
+}
+
+// A panel's chart, drawn in the element that `box` is set on. What goes wrong there is thrown to the panel's guard.
+/** @param {Listener} on */
+export function usePlot(on) {
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const plot = useRef(/** @type {Plot | null} */ (null));
+  const [failed, fail] = useState(/** @type {Error | null} */ (null));
+  const latest = useRef(on);
+  latest.current = on;
+  useEffect(() => {
+    /** @type {Listener} */
+    const now = { onPick: (id) => latest.current.onPick(id), onDrawn: (...drawn) => latest.current.onDrawn?.(...drawn) };
+    const made = new Plot(/** @type {HTMLElement} */ (box.current), now, fail);
+    plot.current = made;
+    return () => made.finalize();
+  }, []);
+  if (failed) throw failed;
+  return { box, plot };
 }

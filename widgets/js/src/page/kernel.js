@@ -1,57 +1,90 @@
 // The connection to one visitor's kernel: messages of widgets there and back, and whether it lives.
-import { PROTOCOL, decode, encode } from "./protocol.js";
+import { KernelConnection } from "@jupyterlab/services/lib/kernel/default.js";
+import { createMessage, isCommMsgMsg } from "@jupyterlab/services/lib/kernel/messages.js";
+import { ServerConnection } from "@jupyterlab/services/lib/serverconnection.js";
 
-const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+const OVER = ["dead", "restarting", "autorestarting"];
+
+/**
+ * @typedef {{ comm: (id: string, data: any, buffers: any[]) => void, ended: () => void, closed: () => void }} Listener
+ * What is called.
+ */
+
+/**
+ * A WebSocket that tells of its end first: what the page does then is its own to decide.
+ * @param {() => void} closed
+ */
+const socket = (closed) =>
+  class extends WebSocket {
+    /** @param {string | URL} address @param {string | string[]} [protocols] */
+    constructor(address, protocols) {
+      super(address, protocols);
+      this.addEventListener("close", closed);
+    }
+  };
+
+/** Connects once: a kernel that restarts has ended for this page, and a connection that breaks is the page's to mend. */
+class Connection extends KernelConnection {
+  /** @returns {Promise<void>} */
+  reconnect() {
+    return Promise.resolve();
+  }
+}
 
 export class Kernel {
-  // `on` holds what is called: comm(id, data, buffers), ended(), closed().
+  /** @param {string} id @param {Listener} on */
   constructor(id, on) {
-    this.address = new URL(`api/kernels/${id}`, document.baseURI);
+    this.id = id;
     this.on = on;
   }
 
-  // "alive", "ended", or "unreachable" where the server does not answer.
+  // "unreachable": the server does not answer.
+  /** @returns {Promise<"alive" | "ended" | "unreachable">} */
   async state() {
     try {
-      const answer = await fetch(this.address, { cache: "no-store" });
+      const answer = await fetch(new URL(`api/kernels/${this.id}`, document.baseURI), { cache: "no-store" });
       return answer.ok ? "alive" : answer.status === 404 ? "ended" : "unreachable";
     } catch {
       return "unreachable";
     }
   }
 
+  /** @returns {Promise<void>} */
   connect() {
-    this.session = random();
-    const address = new URL(`${this.address.href}/channels?session_id=${this.session}`);
-    address.protocol = address.protocol.replace("http", "ws");
-    this.socket = new WebSocket(address, [PROTOCOL]);
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onmessage = ({ data }) => this.receive(decode(data));
     return new Promise((resolve, reject) => {
-      this.socket.onopen = resolve;
-      this.socket.onclose = () => {
+      const closed = () => {
+        connection.dispose(); // else it would try again by itself, and seldom
         reject(new Error("the connection was refused"));
         this.on.closed();
       };
+      const baseUrl = new URL(".", document.baseURI).href;
+      const settings = { baseUrl, wsUrl: baseUrl.replace("http", "ws"), appendToken: false, WebSocket: socket(closed) };
+      const serverSettings = ServerConnection.makeSettings(settings);
+      const connection = new Connection({ model: { id: this.id, name: "" }, serverSettings, handleComms: false });
+      connection.iopubMessage.connect((_, message) => this.receive(message));
+      connection.statusChanged.connect((_, status) => OVER.includes(status) && this.on.ended());
+      connection.connectionStatusChanged.connect((_, status) => status === "connected" && resolve());
+      this.connection = connection;
     });
   }
 
-  receive({ header, content, buffers }) {
-    if (header.msg_type === "comm_msg") this.on.comm(content.comm_id, content.data, buffers);
-    if (header.msg_type === "status" && ["dead", "restarting", "autorestarting"].includes(content.execution_state)) this.on.ended();
+  /** @param {import("@jupyterlab/services/lib/kernel/messages.js").IIOPubMessage} message */
+  receive(message) {
+    if (isCommMsgMsg(message)) this.on.comm(message.content.comm_id, message.content.data, message.buffers ?? []);
   }
 
   // False where there is no connection to send it by.
+  /** @param {string} id @param {any} data @param {(ArrayBuffer | ArrayBufferView)[]} [buffers] */
   comm(id, data, buffers = []) {
-    if (this.socket?.readyState !== WebSocket.OPEN) return false;
-    const about = { username: "", session: this.session, date: new Date().toISOString(), version: "5.3" };
-    const header = { msg_id: random(), msg_type: "comm_msg", ...about };
-    this.socket.send(encode("shell", header, { comm_id: id, data }, buffers));
+    if (this.connection?.connectionStatus !== "connected") return false;
+    const { username, clientId: session } = this.connection;
+    const content = { comm_id: id, data };
+    this.connection.sendShellMessage(createMessage({ msgType: "comm_msg", channel: "shell", username, session, content, buffers }));
     return true;
   }
 
   close() {
     this.on = { comm() {}, ended() {}, closed() {} };
-    this.socket?.close();
+    this.connection?.dispose();
   }
 }

@@ -1,8 +1,13 @@
 // The dashboard's page: finds this tab's kernel, or asks for one, and draws its screen. A reload finds it again.
 import { Screen } from "./screen.js";
 
+/** @typedef {import("./screen.js").Visit} Visit */
+
 const KEPT = "workbench-visit"; // of this tab alone: another tab is another visitor
-const screenModule = import(/* @vite-ignore */ document.querySelector("link[rel=modulepreload]").href);
+/** @type {(selector: string, within?: ParentNode) => any} What the page's own HTML holds. */
+const own = (selector, within = document) => within.querySelector(selector);
+/** @type {Promise<{ mount: import("./screen.js").Mount }>} */
+const screenModule = import(/* @vite-ignore */ own("link[rel=modulepreload]").href);
 
 const NOTICES = {
   live: "",
@@ -21,14 +26,16 @@ function theme() {
   document.body.dataset.jpThemeLight = dark ? "false" : "true";
 }
 
+/** @param {string} text @param {boolean} button */
 function say(text, button) {
-  const notice = document.querySelector(".wb-notice");
+  const notice = own(".wb-notice");
   notice.hidden = !text;
-  notice.querySelector("p").textContent = text;
-  notice.querySelector("button").hidden = !button;
+  own("p", notice).textContent = text;
+  own("button", notice).hidden = !button;
 }
 
 // Asks for a kernel with the screen in it. Lines arrive as it starts: first its name, then what its one cell gives.
+/** @returns {Promise<Visit>} */
 async function begin(again = true) {
   const answer = await fetch("visit", { cache: "no-store" });
   if (answer.status === 503) throw new Error(await answer.text());
@@ -43,12 +50,13 @@ async function begin(again = true) {
 async function main() {
   theme();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
-  const place = document.querySelector("main");
-  document.querySelector(".wb-notice button").addEventListener("click", () => {
+  const place = own("main");
+  own(".wb-notice button").addEventListener("click", () => {
     sessionStorage.removeItem(KEPT);
     location.reload();
   });
   const { mount } = await screenModule;
+  /** @param {Visit} visit */
   const shown = (visit) => new Screen(visit, mount, (state) => say(NOTICES[state], state === "ended")).show(place);
   const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
   if (kept && (await shown(kept))) return;
@@ -58,6 +66,6 @@ async function main() {
 }
 
 main().catch((error) => {
-  document.querySelector(".wb-waiting")?.remove();
+  own(".wb-waiting")?.remove();
   say(`The workbench could not be opened. ${error.message}`, true);
 });

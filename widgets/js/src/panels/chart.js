@@ -1,7 +1,8 @@
 import { html, Section, useEffect, useId, useMemo, useRef, useState } from "../ui.js";
 import { Rules } from "../rules.js";
-import { Plot } from "../vega.js";
+import { usePlot } from "../vega.js";
 
+/** @param {{ label: string, name: string, value: string, options: View.Option[], onChange: (value: string) => void, children?: any }} props */
 const Select = ({ label, name, value, options, onChange, children }) => html`
   <div class="wb-axis">
     <label>
@@ -13,8 +14,9 @@ const Select = ({ label, name, value, options, onChange, children }) => html`
     ${children}
   </div>`;
 
+/** @param {{ label: string, name: View.LimitRule["axis"], view: View.ChartView & { axes: View.ChartAxes }, send: Send }} props */
 const Axis = ({ label, name, view, send }) => html`
-  <${Select} label=${label} name=${name} value=${view.axes[name]} options=${view.options} onChange=${(column) => send("axis", { axis: name, column })}>
+  <${Select} label=${label} name=${name} value=${view.axes[name]} options=${view.options} onChange=${(/** @type {string} */ column) => send("axis", { axis: name, column })}>
     <label class="wb-check">
       <input
         type="checkbox"
@@ -29,19 +31,22 @@ const Axis = ({ label, name, view, send }) => html`
 
 // Sent a moment after the last key, since a half-typed limit is no mistake yet, or when the field is left; what was
 // sent is not sent again then, which would undo what a rule has changed meanwhile.
+/** @param {{ limit: View.LimitField, send: Send }} props */
 const Limit = ({ limit, send }) => {
-  const timer = useRef(null); // null: nothing waits to be sent
-  const [typed, setTyped] = useState(null);
+  const timer = useRef(/** @type {number | null} */ (null)); // null: nothing waits to be sent
+  const [typed, setTyped] = useState(/** @type {string | null} */ (null));
   const id = useId("limit");
+  /** @param {string} text */
   const commit = (text) => {
-    clearTimeout(timer.current);
+    clearTimeout(timer.current ?? undefined);
     timer.current = null;
     send("limit", { text });
   };
+  /** @param {string} text */
   const type = (text) => {
-    clearTimeout(timer.current);
+    clearTimeout(timer.current ?? undefined);
     setTyped(text);
-    timer.current = setTimeout(() => commit(text), 700);
+    timer.current = window.setTimeout(() => commit(text), 700);
   };
   useEffect(() => void (timer.current === null && setTyped(null)), [limit.text]);
   return html`
@@ -64,12 +69,14 @@ const Limit = ({ limit, send }) => {
     </div>`;
 };
 
+/** @param {{ elsewhere: View.Elsewhere, send: Send }} props */
 const Elsewhere = ({ elsewhere, send }) => html`
   <div class="wb-elsewhere">
     <p>${elsewhere.text}</p>
     <button type="button" class="wb-small t-remeasure" disabled=${elsewhere.busy} onClick=${() => send("remeasure")}>${elsewhere.button}</button>
   </div>`;
 
+/** @param {{ view: View.ChartView, send: Send }} props */
 const Tabs = ({ view, send }) => html`
   <span class="wb-tabs" role="group" aria-label="Chart">
     ${view.tabs.map(
@@ -85,6 +92,7 @@ const Tabs = ({ view, send }) => html`
   </span>`;
 
 // Which figures have an axis of their own.
+/** @param {{ view: View.ChartView & { shown: string[] }, send: Send }} props */
 const Shown = ({ view, send }) => html`
   <fieldset class="wb-line wb-shown">
     <legend class="wb-hidden">Axes</legend>
@@ -101,23 +109,23 @@ const Shown = ({ view, send }) => html`
     )}
   </fieldset>`;
 
+/** @param {{ view: View.ChartView & { axes: View.ChartAxes }, send: Send }} props */
 const Axes = ({ view, send }) => html`
   <div class="wb-line wb-axes">
     <${Axis} label="Up" name="y" view=${view} send=${send} />
     <${Axis} label="Across" name="x" view=${view} send=${send} />
-    <${Select} label="Area" name="size" value=${view.axes.size} options=${view.options} onChange=${(column) => send("size", { column })} />
+    <${Select} label="Area" name="size" value=${view.axes.size} options=${view.options} onChange=${(/** @type {string} */ column) => send("size", { column })} />
   </div>`;
 
+/** @param {Props<"chart">} props */
 export const ChartPanel = ({ view, send }) => {
-  const box = useRef(null);
-  const plot = useRef(null);
-  const [drawn, setDrawn] = useState(null); // an object anew each time the scales may have moved
-  useEffect(() => {
-    const pick = (id) => send("select", { id });
-    plot.current = new Plot(box.current, pick, (vega, spec) => setDrawn(vega && { view: vega, spec }));
-    return () => plot.current.finalize();
-  }, []);
-  useEffect(() => plot.current.show({ ...view, selected: view.chosen_id }), [view]);
+  // An object anew each time the scales may have moved.
+  const [drawn, setDrawn] = useState(/** @type {{ view: any, spec: string | null } | null} */ (null));
+  const { box, plot } = usePlot({
+    onPick: (id) => send("select", { id }),
+    onDrawn: (vega, spec) => setDrawn(vega && { view: vega, spec }),
+  });
+  useEffect(() => plot.current?.show({ ...view, selected: view.chosen_id }), [view]);
   const spec = useMemo(() => JSON.stringify(view.spec), [view.spec]); // rules of one chart do not fit another's scales
   return html`
     <${Section} title="Variants" aside=${html`<${Tabs} view=${view} send=${send} />`}>

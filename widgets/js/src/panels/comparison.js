@@ -1,6 +1,9 @@
 import { html, useId } from "../ui.js";
 import { Pictures } from "./pictures.js";
 
+/** @typedef {string | { text: string, trend?: string, sub?: string }} Piece What a cell holds. */
+
+/** @param {{ label: string, heads: string[], rows: Piece[][] }} props */
 const Table = ({ label, heads, rows }) => html`
   <div class="wb-scroll" tabindex="0" role="region" aria-label="${label}, scrollable">
     <table class="wb-table">
@@ -11,13 +14,14 @@ const Table = ({ label, heads, rows }) => html`
         ${rows.map(
           (cells) => html`<tr>
             <th scope="row">${cells[0]}</th>
-            ${cells.slice(1).map((c) => html`<td class="wb-num ${c.trend ?? ""}">${c.text ?? c}${c.sub && html`<small>${c.sub}</small>`}</td>`)}
+            ${cells.slice(1).map((c) => (typeof c === "string" ? { text: c } : c)).map((c) => html`<td class="wb-num ${c.trend ?? ""}">${c.text}${c.sub && html`<small>${c.sub}</small>`}</td>`)}
           </tr>`,
         )}
       </tbody>
     </table>
   </div>`;
 
+/** @param {{ answers: View.Answers, names: string[] }} props */
 const Classes = ({ answers, names }) => html`
   <div class="wb-comparison t-answers">
     ${answers.sentences.map((s) => html`<p>${s}</p>`)}
@@ -30,6 +34,7 @@ const Classes = ({ answers, names }) => html`
     ${answers.pictures && html`<${Pictures} found=${answers.pictures} names=${names} />`}
   </div>`;
 
+/** @param {{ found: View.ComparisonView, send: Send }} props */
 const Comparison = ({ found, send }) => html`
   <div class="wb-comparison t-comparison">
     ${found.recipe.length > 0 &&
@@ -55,6 +60,7 @@ const Comparison = ({ found, send }) => html`
     ${found.answers && html`<${Classes} answers=${found.answers} names=${found.names} />`}
   </div>`;
 
+/** @param {{ view: View.VariantView, send: Send }} props */
 export const Compare = ({ view, send }) => {
   const id = useId("compare");
   return html`<div class="wb-export">

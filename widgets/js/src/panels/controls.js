@@ -1,48 +1,47 @@
 // One control a kind of setting, as widgets/controls.py describes them; none knows a technique.
+import { track } from "../track.js";
 import { html, throttle, useId, useMemo, useRef, useState } from "../ui.js";
+
+/** @typedef {string | number | boolean} Value */
+/** @typedef {(value: Value, final: boolean) => void} Pass Passes a setting on; it is final when the user lets go. */
+/** @typedef {{ control: View.Control, id: string, send: Pass }} Own */
 
 // What is being typed or dragged stands until a second after it was passed on: by then the page's own value
 // has caught up with it, and echoes of a drag under way cannot pull the slider back.
+/**
+ * @param {View.Control} control
+ * @param {Pass} send
+ * @returns {[string, (value: Value) => void, (value: Value) => void, (value: Value) => void]}
+ */
 function useDraft(control, send) {
-  const [draft, setDraft] = useState(null);
-  const timer = useRef(null);
+  const [draft, setDraft] = useState(/** @type {string | null} */ (null));
+  const timer = useRef(0);
   const pass = useMemo(() => throttle(send, 30), []);
+  /** @param {Value} value */
   const keep = (value) => {
     clearTimeout(timer.current);
     setDraft(String(value));
   };
+  /** @type {Pass} */
   const passOn = (value, final) => {
     keep(value);
-    timer.current = setTimeout(() => setDraft(null), 1000);
+    timer.current = window.setTimeout(() => setDraft(null), 1000);
     pass(value, final);
   };
   return [draft ?? control.text, (value) => passOn(value, false), (value) => passOn(value, true), keep];
 }
 
-const onEnter = (commit) => (event) => event.key === "Enter" && commit(event.target.value);
+/** @param {(value: Value) => void} commit */
+const onEnter = (commit) => (/** @type {any} */ event) => event.key === "Enter" && commit(event.target.value);
 
+/** @param {View.Control} control @param {string} id */
 const described = (control, id) => ({
   id,
   "aria-describedby": `${id}-help`,
   "aria-invalid": control.problem ? "true" : undefined,
 });
 
-// Where a value lies on a slider, and what it means there. The slider moves along `stops` where there are such, as for
-// learning rates, and evenly between its ends otherwise; of a rule such as `macs:0.5` it moves the number.
-function track({ low, high, step, stops, prefix }) {
-  const [from, to] = stops.length ? [stops[0], stops.at(-1)] : [low, high];
-  const nearest = (value) => stops.reduce((best, one, n) => (Math.abs(one - value) < Math.abs(stops[best] - value) ? n : best), 0);
-  return {
-    ends: stops.length ? { min: 0, max: stops.length - 1, step: 1 } : { min: low, max: high, step },
-    // null: this value is not on the slider
-    place: (text) => {
-      const value = text.startsWith(prefix) && text !== prefix ? Number(text.slice(prefix.length)) : NaN;
-      return value >= from && value <= to ? (stops.length ? nearest(value) : value) : null;
-    },
-    value: (place) => (stops.length ? stops[place] : prefix ? prefix + place : place),
-  };
-}
-
+/** @param {Own} props */
 const Slider = ({ control, id, send }) => {
   const [shown, edit, commit, keep] = useDraft(control, send);
   const { ends, place, value } = track(control);
@@ -74,6 +73,7 @@ const Slider = ({ control, id, send }) => {
     </div>`;
 };
 
+/** @param {Own} props */
 const Text = ({ control, id, send }) => {
   const [shown, , commit, keep] = useDraft(control, send);
   return html`
@@ -90,11 +90,13 @@ const Text = ({ control, id, send }) => {
     html`<datalist id="${id}-list">${control.suggestions.map((s) => html`<option value=${s} />`)}</datalist>`}`;
 };
 
+/** @param {Own} props */
 const Choice = ({ control, id, send }) => html`
   <select ...${described(control, id)} value=${control.text} onChange=${(e) => send(e.target.value, true)}>
     ${control.choices.map((c) => html`<option value=${c} selected=${c === control.text}>${c}</option>`)}
   </select>`;
 
+/** @param {Own} props */
 const Flag = ({ control, id, send }) => html`
   <input
     type="checkbox"
@@ -105,6 +107,7 @@ const Flag = ({ control, id, send }) => html`
 
 const WIDGETS = { slider: Slider, text: Text, choice: Choice, flag: Flag };
 
+/** @param {{ control: View.Control, send: Pass }} props */
 export const Control = ({ control, send }) => {
   const id = useId("control");
   return html`

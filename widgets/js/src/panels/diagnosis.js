@@ -1,7 +1,10 @@
-import { html, Section, useEffect, useRef } from "../ui.js";
+import { Heading, useSort } from "../heading.js";
+import { sorted } from "../sorting.js";
+import { html, Section, useEffect } from "../ui.js";
+import { usePlot } from "../vega.js";
 import { Pictures } from "./pictures.js";
-import { Heading, sorted, useSort } from "../sorting.js";
-import { Plot } from "../vega.js";
+
+/** @typedef {Props<"diagnosis">["view"]} Shown */
 
 const COLUMNS = [
   { key: 0, label: "SQNR, with errors before", numeric: true },
@@ -10,17 +13,14 @@ const COLUMNS = [
 ];
 
 // A cell that is clicked chooses its layer for the step being edited, as in the region of layers.
+/** @param {{ chart: View.Drawing, chosen: string, send: Send }} props */
 const Strip = ({ chart, chosen, send }) => {
-  const box = useRef(null);
-  const plot = useRef(null);
-  useEffect(() => {
-    plot.current = new Plot(box.current, (layer) => send("toggle", { layer }));
-    return () => plot.current.finalize();
-  }, []);
-  useEffect(() => plot.current.show({ ...chart, selected: chosen }), [chart, chosen]);
+  const { box, plot } = usePlot({ onPick: (layer) => send("toggle", { layer }) });
+  useEffect(() => plot.current?.show({ ...chart, selected: chosen }), [chart, chosen]);
   return html`<div class="wb-plot wb-plot-low"><div class="wb-vega t-strip" ref=${box}></div></div>`;
 };
 
+/** @param {{ row: View.LayerError, chosen: boolean, send: Send }} props */
 const Row = ({ row, chosen, send }) => html`
   <tr class="t-error ${chosen ? "wb-selected" : ""}">
     <th scope="row">${row.layer}${row.note && html`<small>${row.note}</small>`}</th>
@@ -32,10 +32,11 @@ const Row = ({ row, chosen, send }) => html`
     </td>
   </tr>`;
 
+/** @param {{ view: Shown, send: Send }} props */
 const Layers = ({ view, send }) => {
   const [sort, setSort] = useSort();
   const chosen = view.chosen_id.split(" ");
-  const rows = sorted(view.layers, sort.column, sort.down, (row, key) => row.cells[key].value);
+  const rows = sorted(view.layers, /** @type {number | null} */ (sort.column), sort.down, (row, key) => row.cells[key].value);
   return html`<div class="wb-scroll" tabindex="0" role="region" aria-label="Error of every layer, scrollable">
     <table class="wb-table t-errors">
       <thead>
@@ -50,6 +51,7 @@ const Layers = ({ view, send }) => {
   </div>`;
 };
 
+/** @param {{ title: string, heads: string[], rows: string[][] }} props */
 const Small = ({ title, heads, rows }) => html`
   <div class="wb-small-table" tabindex="0" role="region" aria-label=${title}>
     <h3>${title}</h3>
@@ -61,6 +63,7 @@ const Small = ({ title, heads, rows }) => html`
     </table>
   </div>`;
 
+/** @param {{ found: View.BisectionView, send: Send }} props */
 const Found = ({ found, send }) => html`
   <div class="wb-export t-bisection">
     ${found.sentences.map((s) => html`<p>${s}</p>`)}
@@ -74,6 +77,7 @@ const Found = ({ found, send }) => html`
     </details>
   </div>`;
 
+/** @param {Props<"diagnosis">} props */
 export const DiagnosisPanel = ({ view, send }) => html`
   <${Section} title="Diagnosis">
     ${view.empty && html`<p class="wb-empty">${view.empty}</p>`}

@@ -1,12 +1,15 @@
 import { html } from "../ui.js";
 
 // The page is long: these go to its regions, by mouse and by keyboard.
+/** @param {Element} button @param {string} name */
 const go = (button, name) => {
-  const region = button.closest(".wb-screen").querySelector(`.wb-p-${name}`);
+  const region = button.closest(".wb-screen")?.querySelector(`.wb-p-${name}`);
   region?.scrollIntoView({ behavior: "smooth", block: "start" });
-  region?.querySelector("button, input, select")?.focus({ preventScroll: true });
+  const first = /** @type {HTMLElement | null | undefined} */ (region?.querySelector("button, input, select"));
+  first?.focus({ preventScroll: true });
 };
 
+/** @param {Props<"head">} props */
 export const Head = ({ view }) => html`
   ${view.lost && html`<p class="wb-lost t-lost" role="alert">${view.lost}</p>`}
   <header class="wb-title">

@@ -1,7 +1,11 @@
-import { html, Section, useEffect, useRef, useState } from "../ui.js";
-import { Heading, sorted, useSort } from "../sorting.js";
-import { Plot } from "../vega.js";
+import { Heading, useSort } from "../heading.js";
+import { sorted } from "../sorting.js";
+import { html, Section, useEffect, useState } from "../ui.js";
+import { usePlot } from "../vega.js";
 
+/** @typedef {Props<"layers">["view"]} Shown */
+
+/** @type {Record<string, (row: View.LayerRow) => string | number | null>} */
 const ORDER = {
   layer: (r) => r.id,
   shape: (r) => `${r.kind} ${r.shape}`,
@@ -9,16 +13,19 @@ const ORDER = {
   error: (r) => r.error.value,
 };
 // What a row is sorted by in a column; the cells stand in the order of the columns of heat.
+/** @param {View.Heading[]} columns */
 const valueIn = (columns) => {
   const heat = columns.filter((c) => c.heat).map((c) => c.key);
-  return (row, column) => (ORDER[column] ? ORDER[column](row) : row.cells[heat.indexOf(column)]?.value);
+  return (/** @type {View.LayerRow} */ row, /** @type {string} */ column) => (ORDER[column] ? ORDER[column](row) : row.cells[heat.indexOf(column)]?.value);
 };
 
+/** @param {{ cell: View.HeatCell }} props */
 const Heat = ({ cell }) => html`
   <td class="wb-num wb-heat" style="--heat:${Math.round(cell.heat * 34)}%" title=${cell.title}>
     ${cell.text}${cell.sub && html`<small class=${cell.trend}>${cell.sub}</small>`}
   </td>`;
 
+/** @param {{ actions: View.LayerAction[] }} props */
 const Actions = ({ actions }) => html`
   <td class="wb-actions">
     ${actions.map(
@@ -28,6 +35,7 @@ const Actions = ({ actions }) => html`
     )}
   </td>`;
 
+/** @param {{ row: View.LayerRow, send: Send }} props */
 const Row = ({ row, send }) => html`
   <tr class="t-layer ${row.chosen ? "wb-selected" : ""}" data-layer=${row.id}>
     <th scope="row">
@@ -47,6 +55,7 @@ const Row = ({ row, send }) => html`
     <${Heat} cell=${row.error} />
   </tr>`;
 
+/** @param {{ view: Shown, send: Send }} props */
 const CostTabs = ({ view, send }) => html`
   <span class="wb-tabs" role="group" aria-label="Cost in the chart">
     ${view.costs.map(
@@ -61,39 +70,19 @@ const CostTabs = ({ view, send }) => html`
     )}
   </span>`;
 
-const PAUSE = 6; // ms: drawing the bars takes longer, and the predicted figures that are on their way need not wait for it
-
-const Chart = ({ view, send, model }) => {
-  const box = useRef(null);
-  const plot = useRef(null);
-  const rows = useRef([]);
-  rows.current = view.rows;
-  useEffect(() => {
-    const pick = (id) => {
-      const module = rows.current.find((row) => row.id === id)?.module;
-      if (module) send("toggle", { layer: module });
-    };
-    plot.current = new Plot(box.current, pick);
-    // A slider moves the bars ahead of the table: one number a bar arrives before the rows.
-    let timer = null;
-    const draw = () => {
-      timer = null;
-      plot.current.move("after", model.get("moved"));
-    };
-    const move = () => {
-      timer ??= setTimeout(draw, PAUSE);
-    };
-    model.on("change:moved", move);
-    return () => {
-      clearTimeout(timer);
-      model.off("change:moved", move);
-      plot.current.finalize();
-    };
-  }, []);
-  useEffect(() => plot.current.show(view.chart), [view]);
+/** @param {{ view: Shown & { chart: View.Drawing }, send: Send }} props */
+const Chart = ({ view, send }) => {
+  /** @param {string} id */
+  const onPick = (id) => {
+    const module = view.rows.find((row) => row.id === id)?.module;
+    if (module) send("toggle", { layer: module });
+  };
+  const { box, plot } = usePlot({ onPick });
+  useEffect(() => plot.current?.show(view.chart), [view]);
   return html`<div class="wb-plot wb-plot-low"><div class="wb-vega t-layer-chart" ref=${box}></div></div>`;
 };
 
+/** @param {{ ask: View.Ask, send: Send }} props */
 const Ask = ({ ask, send }) => html`<button
   type="button"
   class="wb-small t-ask-${ask.action}"
@@ -104,10 +93,11 @@ const Ask = ({ ask, send }) => html`<button
   ${ask.label}
 </button>`;
 
+/** @param {{ view: Shown, send: Send }} props */
 const Table = ({ view, send }) => {
   const [sort, setSort] = useSort();
   const [all, setAll] = useState(false);
-  const rows = sorted(all ? view.rows : view.rows.filter((row) => row.main), sort.column, sort.down, valueIn(view.columns));
+  const rows = sorted(all ? view.rows : view.rows.filter((row) => row.main), /** @type {string | null} */ (sort.column), sort.down, valueIn(view.columns));
   const others = view.rows.filter((row) => !row.main).length;
   return html`
     <div class="wb-line wb-scope">
@@ -129,11 +119,12 @@ const Table = ({ view, send }) => {
     <p class="wb-help">${view.note}</p>`;
 };
 
-export const Layers = ({ view, send, model }) => html`
-  <${Section} title="Layers" aside=${view.costs && html`<${CostTabs} view=${view} send=${send} />`}>
+/** @param {Props<"layers">} props */
+export const Layers = ({ view, send }) => html`
+  <${Section} title="Layers" aside=${view.chart && html`<${CostTabs} view=${view} send=${send} />`}>
     ${view.empty && html`<p class="wb-empty">${view.empty}</p>`}
     ${view.chart &&
-    html`<${Chart} view=${view} send=${send} model=${model} />
+    html`<${Chart} view=${view} send=${send} />
       <p class="wb-help">${view.summary && html`<b>${view.summary}.</b> `}${view.chart.summary}</p>
       <${Table} view=${view} send=${send} />`}
   <//>`;

@@ -1,8 +1,11 @@
+import { percent } from "../formatting.js";
 import { html, Section, useId, useState } from "../ui.js";
 import { upload } from "../uploading.js";
 
+/** @param {View.Fact} props */
 const Figure = ({ label, text }) => html`<span class="wb-figure"><b>${text}</b><span>${label}</span></span>`;
 
+/** @param {{ card: View.ModelCard, view: View.ModelsView, send: Send }} props */
 const Card = ({ card, view, send }) => html`
   <button
     type="button"
@@ -17,6 +20,7 @@ const Card = ({ card, view, send }) => html`
     <span class="wb-figures">${card.figures.map((f) => html`<${Figure} ...${f} />`)}</span>
   </button>`;
 
+/** @param {{ samples: View.Sample[] }} props */
 const Samples = ({ samples }) => html`
   <ul class="wb-samples t-samples" aria-label="Sample images, one of each class">
     ${samples.map(
@@ -24,19 +28,21 @@ const Samples = ({ samples }) => html`
     )}
   </ul>`;
 
+/** @param {{ others: View.Sources, model: WidgetModel }} props */
 const Upload = ({ others, model }) => {
   const id = useId("upload");
   const [state, setState] = useState({ text: "", bad: false });
+  /** @param {any} event */
   const begin = async (event) => {
     const [file] = event.target.files;
     event.target.value = ""; // the same file can be sent again
     if (!file) return;
     if (file.size > others.limit) return setState({ text: `${file.name} ${others.too_large}`, bad: true });
     try {
-      await upload(model, file, (share) => setState({ text: `${file.name}: ${Math.round(100 * share)} %`, bad: false }));
+      await upload(model, file, (share) => setState({ text: `${file.name}: ${percent(share)}`, bad: false }));
       setState({ text: `${file.name} has arrived.`, bad: false });
     } catch (error) {
-      setState({ text: error.message, bad: true });
+      setState({ text: /** @type {Error} */ (error).message, bad: true });
     }
   };
   return html`<div class="wb-source">
@@ -47,9 +53,11 @@ const Upload = ({ others, model }) => {
   </div>`;
 };
 
+/** @param {{ send: Send }} props */
 const ByPath = ({ send }) => {
   const id = useId("path");
   const [path, setPath] = useState("");
+  /** @param {Event} event */
   const open = (event) => {
     event.preventDefault();
     if (path.trim()) send("open", { path: path.trim() });
@@ -64,10 +72,12 @@ const ByPath = ({ send }) => {
   </form>`;
 };
 
+/** @param {{ zoo: View.Zoo, send: Send }} props */
 const Zoo = ({ zoo, send }) => {
   const id = useId("zoo");
   const [name, setName] = useState("");
   const [trained, setTrained] = useState(false);
+  /** @param {Event} event */
   const load = (event) => {
     event.preventDefault();
     send("zoo", { zoo: zoo.name, name: name.trim() || zoo.example, trained });
@@ -85,6 +95,7 @@ const Zoo = ({ zoo, send }) => {
   </form>`;
 };
 
+/** @param {{ others: View.Sources, send: Send, model: WidgetModel }} props */
 const Others = ({ others, send, model }) => html`
   <details class="wb-others t-others">
     <summary>Another model, or other data</summary>
@@ -95,18 +106,19 @@ const Others = ({ others, send, model }) => html`
     </div>
   </details>`;
 
+/** @param {Props<"models">} props */
 export const Models = ({ view, send, model }) => html`
   <${Section} title="Model and data">
     ${view.waiting && html`<p class="wb-empty">${view.waiting}</p>`}
     <div class="wb-model-list" role="group" aria-label="Models">
-      ${view.cards?.map((card) => html`<${Card} key=${card.name} card=${card} view=${view} send=${send} />`)}
+      ${view.cards.map((card) => html`<${Card} key=${card.name} card=${card} view=${view} send=${send} />`)}
     </div>
-    ${view.about &&
+    ${view.data &&
     html`<p class="wb-muted"><span class="t-about">${view.about}</span> <span class="t-data">${view.data.sentence}</span>
       ${view.data.back &&
       html` <button type="button" class="wb-link t-home-data" onClick=${() => send("home_data")}>${view.data.back}</button>`}</p>`}
     ${view.kept && html`<p class="wb-help t-kept">${view.kept}</p>`}
-    ${view.problems?.map((one) => html`<p class="wb-problem">${one}</p>`)}
-    ${view.data?.samples.length > 0 && html`<${Samples} samples=${view.data.samples} />`}
+    ${view.problems.map((one) => html`<p class="wb-problem">${one}</p>`)}
+    ${view.data && view.data.samples.length > 0 && html`<${Samples} samples=${view.data.samples} />`}
     ${view.others && html`<${Others} others=${view.others} send=${send} model=${model} />`}
   <//>`;

@@ -1,5 +1,6 @@
 import { html, useState } from "../ui.js";
 
+/** @param {{ picture: View.Picture }} props */
 const Picture = ({ picture }) => html`
   <figure class="t-flip">
     <img src=${picture.url} alt=${picture.alt} width="84" height="84" />
@@ -11,8 +12,9 @@ const Picture = ({ picture }) => html`
   </figure>`;
 
 // Images whose answer changed; buttons choose between those that were lost, gained, or wrong both times.
+/** @param {{ found: View.PicturesView, names: string[] }} props */
 export const Pictures = ({ found, names }) => {
-  const [kind, setKind] = useState(null);
+  const [kind, setKind] = useState(/** @type {string | null} */ (null));
   const shown = found.kinds.find((k) => k.value === kind) ?? found.kinds[0];
   return html`
     <div class="wb-flips t-flips">

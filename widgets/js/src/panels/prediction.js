@@ -1,5 +1,6 @@
 import { html, Section } from "../ui.js";
 
+/** @param {{ row: View.PredictedRow }} props */
 const Line = ({ row }) => html`
   <tr class="t-predicted-${row.name}">
     <th scope="row">${row.label}</th>
@@ -11,6 +12,7 @@ const Line = ({ row }) => html`
     <td colspan="4"><div class="wb-bar"><i style="width:${row.share}%"></i></div></td>
   </tr>`;
 
+/** @param {Props<"prediction">} props */
 export const Prediction = ({ view }) => html`
   <${Section} title="Predicted, before anything runs">
     <table class="wb-prediction t-prediction">

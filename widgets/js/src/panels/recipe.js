@@ -2,6 +2,9 @@ import { html, Section, useEffect, useId, useRef, useState } from "../ui.js";
 import { Control } from "./controls.js";
 
 // The step that was touched last is the one being edited: a choice of layers is for it.
+/** @typedef {import("./controls.js").Pass} Pass */
+
+/** @param {{ step: View.StepCard, last: boolean, edited: boolean, send: Send }} props */
 const StepCard = ({ step, last, edited, send }) => html`
   <li
     class="wb-step t-step ${edited ? "wb-edited" : ""} ${step.on ? "" : "wb-step-off"}"
@@ -32,17 +35,18 @@ const StepCard = ({ step, last, edited, send }) => html`
     </div>
     ${step.reach && html`<p class="wb-help t-reach">${step.reach}</p>`}
     ${step.main.map(
-      (c) => html`<${Control} key=${c.name} control=${c} send=${(value, final) => send("set", { index: step.index, name: c.name, value, final })} />`,
+      (c) => html`<${Control} key=${c.name} control=${c} send=${/** @type {Pass} */ ((value, final) => send("set", { index: step.index, name: c.name, value, final }))} />`,
     )}
     ${step.more.length > 0 &&
     html`<details>
       <summary>More settings</summary>
       ${step.more.map(
-        (c) => html`<${Control} key=${c.name} control=${c} send=${(value, final) => send("set", { index: step.index, name: c.name, value, final })} />`,
+        (c) => html`<${Control} key=${c.name} control=${c} send=${/** @type {Pass} */ ((value, final) => send("set", { index: step.index, name: c.name, value, final }))} />`,
       )}
     </details>`}
   </li>`;
 
+/** @param {{ view: View.RecipeView, send: Send }} props */
 const Add = ({ view, send }) => {
   const all = view.menu.flatMap((group) => group.steps);
   const [name, setName] = useState("");
@@ -65,6 +69,7 @@ const Add = ({ view, send }) => {
     </div>`;
 };
 
+/** @param {{ view: View.RecipeView, send: Send }} props */
 const Ready = ({ view, send }) => {
   const [name, setName] = useState("");
   const id = useId("ready");
@@ -82,6 +87,7 @@ const Ready = ({ view, send }) => {
     </div>`;
 };
 
+/** @param {string} text @param {Element | null} element */
 async function copy(text, element) {
   try {
     await navigator.clipboard.writeText(text);
@@ -89,7 +95,7 @@ async function copy(text, element) {
     // Pages without a secure context have no clipboard interface: the older command copies a selection.
     const area = document.createElement("textarea");
     area.value = text;
-    element.append(area);
+    element?.append(area);
     area.select();
     document.execCommand("copy");
     area.remove();
@@ -98,10 +104,11 @@ async function copy(text, element) {
 
 const FORMS = { code: "Python", yaml: "YAML" };
 
+/** @param {{ view: View.RecipeView }} props */
 const Code = ({ view }) => {
-  const [form, setForm] = useState("code");
+  const [form, setForm] = useState(/** @type {keyof typeof FORMS} */ ("code"));
   const [copied, setCopied] = useState(false);
-  const box = useRef(null);
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
   const text = view[form];
   useEffect(() => setCopied(false), [text]);
   return html`
@@ -109,7 +116,7 @@ const Code = ({ view }) => {
       <summary>The same as code</summary>
       <div class="wb-line">
         <span class="wb-tabs" role="group" aria-label="Form of the recipe">
-          ${Object.entries(FORMS).map(
+          ${/** @type {[keyof typeof FORMS, string][]} */ (Object.entries(FORMS)).map(
             ([key, label]) =>
               html`<button type="button" class="t-form-${key}" aria-pressed=${key === form ? "true" : "false"} onClick=${() => setForm(key)}>${label}</button>`,
           )}
@@ -122,6 +129,7 @@ const Code = ({ view }) => {
     </details>`;
 };
 
+/** @param {Props<"recipe">} props */
 export const RecipePanel = ({ view, send }) => {
   const history = html`<span class="wb-step-buttons">
     <button type="button" class="wb-link t-undo" disabled=${!view.can_undo} onClick=${() => send("undo")}>Undo</button>

@@ -1,17 +1,8 @@
+import { about, duration } from "../formatting.js";
 import { html, Section, useEffect, useState } from "../ui.js";
 
-const duration = (seconds) => {
-  const whole = Math.max(0, Math.floor(seconds));
-  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
-};
-
-// What is left is known roughly: to five seconds, or to the minute.
-const about = (seconds) => {
-  if (seconds < 10) return "a few seconds";
-  return seconds < 55 ? `about ${5 * Math.ceil(seconds / 5)} s` : `about ${Math.ceil(seconds / 60)} min`;
-};
-
 // Counts on between two reports, which some stages send rarely.
+/** @param {{ job: View.JobLine }} props */
 const Clock = ({ job }) => {
   const [more, setMore] = useState(0);
   useEffect(() => {
@@ -24,12 +15,14 @@ const Clock = ({ job }) => {
   return html`<span class="wb-muted wb-num t-clock">${duration(job.seconds + more)}${left}</span>`;
 };
 
+/** @param {{ lines: string[] }} props */
 const Details = ({ lines }) => html`
   <details class="wb-details t-details">
     <summary>Details, for a report</summary>
     <pre tabindex="0">${lines.join("\n")}</pre>
   </details>`;
 
+/** @param {{ job: View.JobLine, send: Send }} props */
 const JobLine = ({ job, send }) => html`
   <li class="wb-job wb-job-${job.state} t-job" data-state=${job.state}>
     <div class="wb-job-head">
@@ -54,6 +47,7 @@ const JobLine = ({ job, send }) => html`
     ${job.details.length > 0 && html`<${Details} lines=${job.details} />`}
   </li>`;
 
+/** @param {Props<"run">} props */
 export const Run = ({ view, send }) => html`
   <${Section} label="Run">
     <button type="button" class="wb-primary t-run" disabled=${!view.enabled} onClick=${() => send("run")}>${view.label}</button>

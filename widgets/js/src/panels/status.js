@@ -1,5 +1,6 @@
 import { html } from "../ui.js";
 
+/** @param {Props<"status">} props */
 export const Status = ({ view, send }) => html`
   <div class="wb-strip wb-strip-${view.kind}">
     <p class="t-status" role=${view.kind === "error" ? "alert" : "status"} aria-live="polite">

@@ -1,8 +1,10 @@
-import { html, Section } from "../ui.js";
+import { Heading, useSort } from "../heading.js";
+import { sorted } from "../sorting.js";
 import { onGround } from "../theme.js";
-import { Heading, sorted, useSort } from "../sorting.js";
+import { html, Section } from "../ui.js";
 
 // A variant's figures, and under them the sentence that says why it is or is not faster.
+/** @param {{ row: View.VariantRow, columns: View.Heading[], selected: boolean, send: Send }} props */
 const Row = ({ row, columns, selected, send }) => html`
   <tr class="t-variant ${row.why ? "wb-has-why" : ""} ${selected ? "wb-selected" : ""} ${row.grey ? "wb-grey" : ""}" data-id=${row.id} onClick=${() => send("select", { id: row.id })}>
     <th scope="row" style=${row.depth ? `padding-left:${8 + 20 * row.depth}px` : undefined}>
@@ -29,10 +31,12 @@ const Row = ({ row, columns, selected, send }) => html`
     <td colspan=${columns.length}><span>${row.why}</span></td>
   </tr>`}`;
 
+/** @param {Props<"table">} props */
 export const Table = ({ view, send }) => {
   const [sort, setSort] = useSort();
+  /** @param {View.VariantRow} row @param {string} key */
   const value = (row, key) => row.cells[view.columns.findIndex((c) => c.key === key)].value;
-  const rows = sorted(view.rows, sort.column, sort.down, value);
+  const rows = sorted(view.rows, /** @type {string | null} */ (sort.column), sort.down, value);
   return html`
     <${Section} label="Table of variants">
       <label class="wb-check wb-lineage">

@@ -9,8 +9,8 @@ from torch import nn
 
 from workbench.lowrank.moments import regularised, solve
 from workbench.pruning.channels import Channels, Mask, makes
-from workbench.steps.importance import flat_weight, norms_after
-from workbench.steps.moments import Moments
+from workbench.pruning.importance import flat_weight, norms_after
+from workbench.statistics.moments import Moments
 
 
 @torch.no_grad()

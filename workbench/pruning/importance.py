@@ -16,7 +16,7 @@ from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
 from workbench.pruning.channels import MAKERS, Channels, Group, Units, makes
 from workbench.pruning.widths import Scores
-from workbench.steps.moments import Moments
+from workbench.statistics.moments import Moments
 from workbench.training.entropy import cross_entropy
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
 from workbench.pruning.channels import follow
-from workbench.steps.importance import norms_after
+from workbench.pruning.importance import norms_after
 
 
 def folded(network: Network, module: nn.Module) -> Network:

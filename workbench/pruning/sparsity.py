@@ -13,8 +13,8 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.data.batches import batches
 from workbench.pruning.channels import follow
+from workbench.pruning.importance import gain, norms_after
 from workbench.step import Context, Layers, select
-from workbench.steps.importance import gain, norms_after
 
 Tensor = torch.Tensor
 

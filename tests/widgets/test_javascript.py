@@ -1,0 +1,67 @@
+"""The screen's JavaScript: its style, its types, its own tests, and that the committed files are what it makes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+STATIC = Path(__file__).parents[2] / "widgets" / "static"
+SOURCES = Path(__file__).parents[2] / "widgets" / "js"
+SECONDS = 240
+
+
+@pytest.fixture
+def node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("no Node.js is installed: install one (Debian: apt install nodejs npm) to check the JavaScript")
+    return found
+
+
+@pytest.fixture
+def packages(node: str) -> Path:
+    """Where the installed tools are, as `make javascript` and `make bundle` install them."""
+    installed = SOURCES / "node_modules" / ".package-lock.json"
+    if not installed.exists():
+        pytest.skip("the packages of widgets/js are not installed: run npm ci there")
+    return installed.parent
+
+
+def succeeds(*command: object) -> None:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=SOURCES, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_own_tests_pass(node: str) -> None:
+    succeeds(node, "--test", *sorted((SOURCES / "tests").glob("*.test.js")))
+
+
+def test_its_types_are_those_of_the_views(node: str, packages: Path) -> None:
+    succeeds(node, packages / "typescript" / "bin" / "tsc", "-p", ".")
+
+
+def test_a_field_that_no_view_has_is_found(node: str, packages: Path, tmp_path: Path) -> None:
+    shutil.copytree(SOURCES / "src", tmp_path / "src")
+    shutil.copy(SOURCES / "tsconfig.json", tmp_path)
+    (tmp_path / "node_modules").symlink_to(packages)
+    changed = tmp_path / "src" / "panels" / "status.js"
+    changed.write_text(changed.read_text(encoding="utf-8").replace("view.text", "view.txt"), encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"status\.js.*'txt' does not exist"):
+        succeeds(node, packages / "typescript" / "bin" / "tsc", "-p", tmp_path)
+
+
+def test_its_style_is_clean(node: str, packages: Path) -> None:
+    succeeds(node, packages / "@biomejs" / "biome" / "bin" / "biome", "lint", "--error-on-warnings")
+
+
+def test_the_committed_files_are_what_the_sources_make(node: str, packages: Path, tmp_path: Path) -> None:
+    succeeds(node, "build.mjs", tmp_path)
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert {"screen.js", "page.js", "THIRD-PARTY.txt"} <= made.keys()
+    differ = [name for name, content in made.items() if (STATIC / name).read_bytes() != content]
+    assert not differ, "run `make bundle`"

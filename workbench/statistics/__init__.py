@@ -1,0 +1,1 @@
+"""What layers read and what errors of their outputs cost, collected while a network runs on calibration images."""
