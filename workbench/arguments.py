@@ -30,7 +30,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "float": ("a number", lambda value: _is_number(value)),
     "str": ("a text", lambda value: isinstance(value, str)),
     "bytes": ("bytes", lambda value: isinstance(value, bytes)),
-    "Path": ("a path", lambda value: isinstance(value, os.PathLike)),
+    "Path": ("a path", lambda value: isinstance(value, (str, os.PathLike))),
     "Callable": ("a function", callable),
     "Mapping": ("a mapping", lambda value: isinstance(value, Mapping)),
     "Sequence": ("a list", lambda value: isinstance(value, Sequence) and not isinstance(value, (str, bytes))),
@@ -38,7 +38,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "tuple": ("a tuple", lambda value: isinstance(value, (tuple, list))),
 }
 #: Classes that are known by their names, so that none has to be imported for a check.
-_CLASSES = ("DataFrame", "Model", "Recipe", "Step", "Tensor", "TuckerBasis", "Variant", "dtype", "ndarray")
+_CLASSES = ("DataFrame", "Model", "Recipe", "Reporter", "Step", "Tensor", "TuckerBasis", "Variant", "dtype", "ndarray")
 _LIKE = {"list": "Sequence", "dict": "Mapping", "Collection": "Iterable"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,18 @@ def test_a_study_of_a_network_of_bytes(tmp_path: Path) -> None:
     data = wb.data({split: (images.long(), labels) for split in ("train", "test")})
     study = wb.Study(model, data, path=tmp_path / "study")
     assert float(study.run(wb.Recipe(), progress=False)["accuracy"]) == 1.0
+
+
+def test_attention_is_the_original_by_its_own_operations_to_the_bit() -> None:
+    """Torch's fused attention, which it takes where no gradient is asked for, rounds differently: neither is nearer
+    to the network in double precision.
+    """
+    torch.manual_seed(0)
+    module = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True), 6).eval()
+    graph, x = wb.load(module, example=torch.randn(1, 9, 32)).module, torch.randn(3, 9, 32)
+    plain = module(x).detach()  # with gradients
+    with torch.no_grad():
+        found, fused = graph(x), module(x)
+        exact = copy.deepcopy(module).double()(x.double())
+    assert torch.equal(found, plain)
+    assert (found - exact).abs().max() < 3 * (fused - exact).abs().max() + 1e-7
