@@ -112,9 +112,9 @@ def as_example(given: Any) -> Inputs:
     if not found or other:
         if found:
             raise BadValue(
-                f"The example holds {_brief(other[0])}, and only tensors can change from one input to the next. Leave "
-                "it out where the network's forward has it as a default; where not, wrap the network in a module of "
-                "the tensors alone, whose forward passes it on."
+                f"The example holds {_brief(other[0])}, which is no tensor, and only tensors can change from one input "
+                "to the next. Leave it out where the network's forward has it as a default; where not, wrap the "
+                "network in a module of the tensors alone, whose forward passes it on."
             )
         raise BadValue(
             f"example={_brief(given)} is no input. Pass a tensor or an array with a batch of 1 in front, its shape, "
