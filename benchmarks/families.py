@@ -26,10 +26,11 @@ import workbench as wb
 from workbench.build import context, rewrite
 from workbench.errors import BadValue
 from workbench.estimate import Estimate, wilson
+from workbench.factorization import fitter
 from workbench.factorization.step import Factorize
 from workbench.jobs import Reporter
 from workbench.models import Model
-from workbench.steps import fitting, gradients, moments
+from workbench.statistics import gradients, moments
 from workbench.steps.tucker import Tucker
 
 BATCH = 100
@@ -78,7 +79,7 @@ def remember_statistics(model: Model, data: wb.Data) -> None:
     def recall_gradients(_: nn.Module, _network: Any, wanted: Mapping[str, Any], *_args: Any) -> dict[str, Any]:
         return {name: matters[name] for name in wanted}
 
-    fitting.collect, fitting.sensitivities = recall_moments, recall_gradients
+    fitter.collect, fitter.sensitivities = recall_moments, recall_gradients
 
 
 def families(model: Model, share: float) -> list[tuple[str, Factorize]]:

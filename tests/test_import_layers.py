@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up. A module imports from its own row and from the rows above it in this list.
 LAYERS = (
-    {"closures", "unwrap"}
+    {"arguments", "closures", "unwrap"}
     | {"calling", "callable_module", "checking", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage"}
     | {"progress", "quota", "snapshot", "untrusted"},
     {"onnx_file", "onnx_graph", "lowrank", "cost", "runtimes", "models", "data", "coding"},

@@ -5,7 +5,9 @@ Everything that runs a network on inputs, or compares two networks, does it thro
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -108,9 +110,14 @@ def as_example(given: Any) -> Inputs:
     found = flatten(made) if isinstance(made, (torch.Tensor, tuple, Mapping)) else []
     other = [one for one in tree_flatten(made)[0] if not isinstance(one, torch.Tensor)]
     if not found or other:
-        why = f"holds {_brief(other[0])}, which is no tensor" if found else "is no input"
+        if found:
+            raise BadValue(
+                f"The example holds {_brief(other[0])}, which is no tensor, and only tensors can change from one input "
+                "to the next. Leave it out where the network's forward has it as a default; where not, wrap the "
+                "network in a module of the tensors alone, whose forward passes it on."
+            )
         raise BadValue(
-            f"example={_brief(given)} {why}. Pass a tensor or an array with a batch of 1 in front, its shape, "
+            f"example={_brief(given)} is no input. Pass a tensor or an array with a batch of 1 in front, its shape, "
             "such as (1, 3, 224, 224), or a tuple or dictionary of tensors for a network of several inputs."
         )
     wrong = next((one for one in found if one.dim() < 2 or one.shape[0] != 1), None)
@@ -131,3 +138,22 @@ def _as_tensor(value: Any) -> Any:
 def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 80 else f"{text[:60]}... (a {type(value).__name__})"
+
+
+#: Where code lies that is nobody's network.
+_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+_PYTHON = str(Path(traceback.__file__).parent)
+
+
+def line_of(error: BaseException) -> str:
+    """The line of a network's own code that an error comes from, in brackets; "" where none is known."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_users(one.filename)]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f" (line {last.lineno} of {Path(last.filename).name}{f': {last.line}' if last.line else ''})"
+
+
+def _is_users(file: str) -> bool:
+    inside = file.startswith(_PYTHON) and not {"site-packages", "dist-packages"} & {*Path(file).parts}
+    return not inside and not file.startswith(_OURS)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from workbench.arguments import check_kinds
+
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 
 
@@ -22,6 +24,7 @@ class Estimate:
     n: int = 1
     unit: str = ""
 
+    @check_kinds
     def holds(self, value: float) -> bool:
         """Whether the interval holds a value: a difference that holds 0, or a ratio that holds 1, may be none."""
         return self.low <= value <= self.high

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from workbench.arguments import check_kinds
 from workbench.diagnosis import (
     Bench,
     Bisection,
@@ -60,6 +61,7 @@ class Examination(ABC):
     def find(self, recipe: Recipe) -> Variant | None:
         """The finished variant of a recipe, or None."""
 
+    @check_kinds
     def diagnose(self, variant: Variant | str, *, split: str = "validation", progress: Progress = True) -> Diagnosis:
         """What a variant, or its id, does otherwise than the original: layers, steps, classes, images, confidence.
 
@@ -68,6 +70,7 @@ class Examination(ABC):
         """
         return follow(self.submit_diagnosis(variant, split=split), progress)
 
+    @check_kinds
     def submit_diagnosis(self, variant: Variant | str, *, split: str = "validation") -> Job[Diagnosis]:
         """The same without blocking."""
         chosen, bench = self._own(variant), self._bench(split)
@@ -90,6 +93,7 @@ class Examination(ABC):
         name = f"comparison of {one.name} and {two.name}"
         return self._job(name, lambda report: compare(one, two, bench, report))
 
+    @check_kinds
     def bisect(self, variant: Variant | str, *, share: float = 0.9, progress: Progress = True) -> Bisection:
         """The least set of layers whose restoration takes away `share` of what a variant loses on the validation split.
 
@@ -97,6 +101,7 @@ class Examination(ABC):
         """
         return follow(self.submit_bisection(variant, share=share), progress)
 
+    @check_kinds
     def submit_bisection(self, variant: Variant | str, *, share: float = 0.9) -> Job[Bisection]:
         """The same without blocking."""
         chosen, bench = self._own(variant), self._bench("validation")
@@ -110,6 +115,7 @@ class Examination(ABC):
 
         return self._job(f"bisection of {chosen.name}", work)
 
+    @check_kinds
     def sensitivity(self, step: Step, *, progress: Progress = True) -> Sensitivity:
         """How much each layer suffers when `step` treats it alone, on the validation split.
 
@@ -117,6 +123,7 @@ class Examination(ABC):
         """
         return follow(self.submit_sensitivity(step), progress)
 
+    @check_kinds
     def submit_sensitivity(self, step: Step) -> Job[Sensitivity]:
         """The same without blocking."""
         if not isinstance(step, Step):
@@ -124,6 +131,7 @@ class Examination(ABC):
         bench, name = self._bench("validation"), f"sensitivity to {step.brief}"
         return self._job(name, lambda report: sensitivity(bench, step, report))
 
+    @check_kinds
     def submit_profile(self, recipe: Recipe) -> Job[pd.DataFrame]:
         """The time of every operator of a recipe's artefact, which is made where it was not measured.
 
@@ -139,6 +147,7 @@ class Examination(ABC):
 
         return self._job(f"time of each layer of {recipe.name}", work)
 
+    @check_kinds
     def portability(
         self,
         variant: Variant | str,
@@ -151,6 +160,7 @@ class Examination(ABC):
         """A variant, or its id, in every installed runtime: what it says and how fast. See `workbench.portability`."""
         return follow(self.submit_portability(variant, runtimes, threads, images=images), progress)
 
+    @check_kinds
     def submit_portability(
         self,
         variant: Variant | str,

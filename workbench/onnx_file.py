@@ -18,7 +18,7 @@ import onnx
 
 from workbench.checking import TOLERANCE, difference, flatten
 from workbench.errors import StepFailed
-from workbench.onnx_graph import tidy
+from workbench.onnx_graph import Graph, tidy
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ def write_onnx(module: nn.Module, example: Any, path: Path) -> Path:
     reasons = []
     for export in (_export_script, _export_dynamo):
         try:
-            model = tidy(_quietly(export, module, call), call.runs)
+            model = _keep_pads(tidy(_quietly(export, module, call), call.runs))
             off = _difference(model, module, call)
         except OSError:  # the disk's word, not the exporter's
             raise
@@ -213,6 +213,26 @@ def _silence() -> Iterator[None]:
         torch._C._jit_onnx_log = log
         logger.setLevel(level)
         logger.disabled = disabled
+
+
+def _keep_pads(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Name the axes of paddings with zeros, in place, where something else than a sum over windows reads them.
+
+    ONNX Runtime (1.31 and before) takes a padding with zeros into the max pool behind it, whose own padding is minus
+    infinity: other outputs wherever a window holds negative numbers alone. It leaves alone what names its axes.
+    """
+    graph = Graph(model)
+    readers = graph.readers()
+    for node in graph.nodes:
+        if node.op_type != "Pad" or len(node.input) > 3 or node.input[1] not in graph.constants:
+            continue
+        if {one.op_type for one in readers.get(node.output[0], [])} <= {"Conv", "AveragePool"}:
+            continue
+        axes = f"{node.output[0]}_axes"
+        graph.put(axes, np.arange(graph.array(node.input[1]).size // 2, dtype=np.int64))
+        node.input.extend([*[""] * (3 - len(node.input)), axes])
+    graph.store()
+    return model
 
 
 def _difference(model: onnx.ModelProto, module: nn.Module, call: _Call) -> float:

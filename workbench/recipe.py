@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from workbench.arguments import check_kinds
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.disk import told
@@ -168,11 +169,13 @@ class Recipe:
         return cls(tuple(_step(entry) for entry in steps))
 
     @classmethod
-    def from_json(cls, text: str) -> Recipe:
+    @check_kinds
+    def from_json(cls, text: str | bytes) -> Recipe:
         """The recipe of `to_json`. Raises as `from_list`, and `BadFile`."""
         return cls.from_list(parse_json(text, "The recipe"))
 
     @classmethod
+    @check_kinds
     def from_yaml(cls, text: str) -> Recipe:
         """The recipe of `to_yaml`, or of a bare list of steps. Raises as `from_list`, and `BadFile`."""
         content = parse_yaml(text, "The recipe")

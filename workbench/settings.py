@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.errors import BadValue, unknown
+from workbench.errors import BadValue, shown, unknown
 
 Layers = str | tuple[str, ...]
 #: Values in rising order.
@@ -72,7 +72,9 @@ def select(pattern: Layers, names: Iterable[str]) -> tuple[str, ...]:
 
     Raises: `UnknownName` for a pattern that matches nothing, other than "*".
     """
-    patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern)
+    patterns = (pattern,) if isinstance(pattern, str) else pattern
+    if not isinstance(patterns, (tuple, list)) or not all(isinstance(one, str) for one in patterns):
+        raise BadValue(f"layers={shown(pattern)}: they are a name, a glob such as 'blocks.*', or a list of these.")
     known = list(names)
     taken, out = set[str](), set[str]()
     for one in patterns:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import copyreg
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,6 +38,8 @@ def snapshot(module: nn.Module, *, meta: bool = False) -> nn.Module:
         _share_uncopyable(module, memo, keep)
         copied = memo
         made = copy.deepcopy(module, copied)
+    for one in module.modules():
+        _fill_slots(one, copied)
     _unwrap_parts(made)
     rebind(made, copied)
     made.eval()
@@ -85,6 +90,25 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
         for name, value in vars(one).items():
             if name not in {"_parameters", "_buffers", "_modules"}:
                 yield from _inside(value)
+        for _, value in _slots(one):
+            yield from _inside(value)
+
+
+def _slots(module: nn.Module) -> Iterator[tuple[Any, Any]]:
+    """What a class keeps in `__slots__`, which torch's own way to copy a module leaves out: descriptors and values."""
+    for name in copyreg._slotnames(type(module)):  # type: ignore[attr-defined]  # as `copy` itself finds them
+        descriptor = inspect.getattr_static(type(module), name)
+        with contextlib.suppress(AttributeError):  # nothing was put there
+            yield descriptor, descriptor.__get__(module)
+
+
+def _fill_slots(module: nn.Module, copied: dict[int, Any]) -> None:
+    """Give the copy of a module what the module has in its slots; what cannot be copied is shared."""
+    made = copied.get(id(module))
+    for descriptor, value in _slots(module) if made is not None else ():
+        descriptor.__set__(made, value)
+        with contextlib.suppress(Exception):  # copying runs whatever the user's classes define
+            descriptor.__set__(made, copy.deepcopy(value, copied))
 
 
 def _inside(value: Any, depth: int = 3) -> Iterator[Tensor]:

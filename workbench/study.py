@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import build
+from workbench.arguments import check_kinds
 from workbench.data import Data
 from workbench.data.classes import check_classes
 from workbench.disk import told, workspace
@@ -125,6 +126,7 @@ class Study(Examination, Keeping):
         with self._lock:
             return self._variants.get(self.id_of(as_recipe(recipe)))
 
+    @check_kinds
     def id_of(self, recipe: Recipe) -> str:
         """The id that a recipe's variant has or will have here: a digest of model, data, recipe and settings."""
         facts = [self.model.hash, self.data.hash, recipe.to_list(), self.recalibrate]
@@ -158,6 +160,7 @@ class Study(Examination, Keeping):
             frame.attrs["more_is_better"] = [self.metric.name]
         return frame
 
+    @check_kinds
     def pareto(self, y: str = "", x: str = "speedup", where: str | None = None) -> pd.DataFrame:
         """The rows of `frame()` that no other beats in both `y` and `x`, sorted by `x`.
 

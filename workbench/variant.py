@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.arguments import check_kinds
 from workbench.content import problem
 from workbench.disk import told
 from workbench.errors import BadFile, unknown
@@ -44,6 +45,7 @@ class Variant:
     written: Mapping[str, str] = field(default_factory=dict, repr=False)
     names: Names = field(default_factory=Names, repr=False, compare=False)  # those of the study's variants
 
+    @check_kinds
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.estimates:
             raise unknown(f"figure of {self.name}", name, self.estimates)
@@ -112,6 +114,7 @@ class Variant:
 
         return network_of(self.module, self.model, self.recipe)
 
+    @check_kinds
     def profile(self, *, batch: int = 1, threads: int = 1, runs: int = 50) -> pd.DataFrame:
         """Time of every operator in ONNX Runtime, mapped to layers. See `workbench.measure.profiler.profile`."""
         from workbench.measure.profiler import profile

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from workbench.cost.report import cost
 from workbench.cost.shapes import known
+from workbench.errors import BadValue
 
 aten = torch.ops.aten
 
@@ -83,3 +85,18 @@ def test_the_bundled_networks_are_read_without_torch_s_compiler_and_without_symp
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Linear(3, 2), (1, 2)), (nn.Conv2d(3, 4, 1), (1, 4, 2, 2)),
+        (nn.Sequential(nn.BatchNorm2d(3)), (1, 4, 2, 2)), (nn.Sequential(nn.ReLU(), nn.Linear(3, 2)), (1, 2)),
+    ],
+    ids=["linear", "convolution", "norm", "behind an activation"],
+)  # fmt: skip
+def test_an_input_that_does_not_fit_has_no_cost(module: nn.Module, shape: tuple[int, ...]) -> None:
+    with pytest.raises(RuntimeError):
+        module.eval()(torch.zeros(shape))
+    with pytest.raises(BadValue, match="does not accept"):
+        cost(module, shape)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
+from workbench.measure import int8_layouts
 from workbench.measure.accuracy import outputs
 from workbench.onnx_file import file_bytes, write_onnx
 from workbench.onnx_graph import merge, separate, tidy
@@ -25,7 +26,6 @@ from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import logits
 from workbench.step import Context
-from workbench.measure import int8_layouts
 from workbench.steps.quantize import Quantize
 
 

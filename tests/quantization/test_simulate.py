@@ -23,6 +23,7 @@ from workbench.data import data as load_data
 from workbench.data.dataset import Split
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
+from workbench.measure import int8_layouts
 from workbench.measure.accuracy import evaluate, outputs
 from workbench.models import load
 from workbench.models.architectures import ARCHITECTURES
@@ -32,7 +33,6 @@ from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import logits
 from workbench.quantization.simulate import Simulated
 from workbench.step import Context
-from workbench.measure import int8_layouts
 from workbench.steps.qat import QAT
 from workbench.steps.quantize import Quantize
 from workbench.steps.tucker import Tucker

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -101,6 +102,35 @@ def test_the_export_leaves_stdout_where_it_is(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(onnx_file, "_export_script", look)
     write_onnx(nn.Conv2d(1, 2, 3), torch.zeros(1, 1, 4, 4), tmp_path / "net.onnx")
     assert seen == [(sys.stdout, sys.stderr)]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.ConstantPad2d(1, 0.0), nn.MaxPool2d(3, 2)],
+        [nn.ConstantPad2d((0, 1, 2, 0), 0.0), nn.MaxPool2d(3, 1, padding=1)],
+        [nn.ConstantPad2d(1, 0.0), nn.Dropout(), nn.MaxPool2d(2)],
+        [nn.ConstantPad2d(1, float("-inf")), nn.MaxPool2d(3, 2)],
+        [nn.ConstantPad2d(1, 0.0), nn.AvgPool2d(3, 2)],
+        [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 6, 3)],
+    ],
+    ids=["zeros", "twice padded", "dropout", "minus infinity", "mean", "convolution"],
+)
+def test_padding_before_a_pool_is_what_torch_pads(layers: list[nn.Module], tmp_path: Path) -> None:
+    """ONNX Runtime takes zeros around a max pool for minus infinity, which shows where all else is negative."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Softplus(), _Negative(), *layers).eval()
+    model = agree(module, torch.randn(1, 4, 8, 8), tmp_path)
+    session = onnxruntime.InferenceSession(model.SerializeToString())  # as a user runs it, with every optimisation
+    inputs = torch.randn(2, 4, 8, 8)
+    with torch.no_grad():
+        expected = module(inputs).numpy()
+    np.testing.assert_allclose(session.run(None, {"input": inputs.numpy()})[0], expected, atol=1e-5)
+
+
+class _Negative(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -x - 1
 
 
 def test_a_shared_convolution_keeps_two_weights(tmp_path: Path) -> None:

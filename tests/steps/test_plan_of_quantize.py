@@ -15,9 +15,9 @@ from workbench.build import lower
 from workbench.data import data as load_data
 from workbench.errors import UnknownName
 from workbench.jobs import Reporter
+from workbench.measure import int8_layouts
 from workbench.models import load
 from workbench.onnx_graph import WEIGHTED, stem
-from workbench.measure import int8_layouts
 from workbench.steps.quantize import Quantize
 
 

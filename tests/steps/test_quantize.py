@@ -17,13 +17,13 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, MeasurementFailed, StepFailed, UnknownName
 from workbench.estimate import Estimate
+from workbench.measure import int8_layouts
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
 from workbench.onnx_file import file_bytes, write_onnx
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.sensitivity import Mixed, Quantizer
 from workbench.step import Context
-from workbench.measure import int8_layouts
 from workbench.steps.quantize import Quantize, calibration_inputs
 
 FASHION = (1, 1, 28, 28)

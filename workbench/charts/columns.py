@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pandas.api.types import is_numeric_dtype
 
+from workbench.arguments import check_kinds
 from workbench.errors import unknown
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ COLUMNS: dict[str, Column] = {
 }
 
 
+@check_kinds
 def column(name: str) -> Column:
     """How the column of this name is shown; a metric of the user's own is shown by its name."""
     if name in COLUMNS:
@@ -77,12 +79,14 @@ def column(name: str) -> Column:
     return Column(name.replace("_", " ").capitalize(), format=",.4g")
 
 
+@check_kinds
 def drawable(frame: pd.DataFrame) -> list[str]:
     """The columns that hold a figure: those of `COLUMNS` first, then metrics of the user's own."""
     others = (str(name) for name in frame if name not in COLUMNS and f"{name}_low" in frame)
     return [name for name in (*COLUMNS, *others) if name in frame and _holds_figures(frame[name])]
 
 
+@check_kinds
 def check_columns(frame: pd.DataFrame, *names: str) -> None:
     """Raise `UnknownName` for a name that is neither described nor a figure of the frame."""
     for name in names:
@@ -94,6 +98,7 @@ def _holds_figures(values: pd.Series[Any]) -> bool:
     return is_numeric_dtype(values) and bool(values.notna().any())
 
 
+@check_kinds
 def lower(label: str) -> str:
     """The label within a sentence; abbreviations such as `MACs` stay as they are."""
     return label if label[1:2].isupper() else label[:1].lower() + label[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from workbench.arguments import check_kinds
 from workbench.errors import unknown
 
 _NEEDED = ("device", "title", "latency_ms", "memory_bound_share", "fits", "why", "energy_uj")
@@ -12,6 +13,7 @@ _FITS = {"Fits": "#0072b2", "Does not fit": "#d55e00"}
 _ROW = 34
 
 
+@check_kinds
 def devices(frame: pd.DataFrame) -> alt.LayerChart:
     """A mark a device: latency on a logarithmic axis, fastest first; colour and shape say whether the network fits.
 

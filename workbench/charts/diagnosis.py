@@ -12,6 +12,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from workbench.arguments import check_kinds
 from workbench.errors import BadValue, unknown
 
 #: Errors are coloured between these, in dB: at the first little is left of a layer, at the last nothing is lost.
@@ -20,6 +21,7 @@ _CHOSEN = "#d55e00"
 _STRIPS = {"sqnr_db": "With the errors before it", "own_sqnr_db": "Its own error"}
 
 
+@check_kinds
 def layer_errors(frame: pd.DataFrame) -> alt.LayerChart:
     """A strip of cells, one a layer in execution order, from `Diagnosis.layers`: signal over error in dB.
 
@@ -59,6 +61,7 @@ def layer_errors(frame: pd.DataFrame) -> alt.LayerChart:
     return chart.add_params(alt.param(name="selected", value=""))
 
 
+@check_kinds
 def flips(images: np.ndarray[Any, Any], rows: pd.DataFrame, columns: int = 8) -> alt.LayerChart:
     """Pictures of images whose answer changed, with what they were taken for, from `Diagnosis.images()`.
 
@@ -93,6 +96,7 @@ def _strip(frame: pd.DataFrame, name: str, title: str) -> pd.DataFrame:
     return rows
 
 
+@check_kinds
 def png(image: np.ndarray[Any, Any], most: int | None = None) -> str:
     """An image (1 or 3, H, W) as a data address, scaled to its own range (PNG, RFC 2083).
 

@@ -7,8 +7,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from workbench.arguments import check_kinds
 from workbench.charts.columns import column, lower
 from workbench.charts.rows import records
+from workbench.errors import unknown
 
 #: The name of the rows in a chart's specification, so that a view already drawn can be given other rows.
 LAYERS = "layers"
@@ -18,11 +20,12 @@ _BEFORE, _AFTER, _CHOSEN = "#9aa3ad", "#0072b2", "#d55e00"
 _HEIGHT = 190
 
 
+@check_kinds
 def cost_by_layer(frame: pd.DataFrame, cost: str = "macs") -> alt.LayerChart:
     """One bar a layer in execution order: wide and grey before the recipe, narrow and blue after it.
 
     `frame` has the columns `layer`, `kind`, the cost and the cost with `_after`; `chosen` (optional) marks the
-    layers to stand out. Raises: `UnknownName` for a cost that has no column's description.
+    layers to stand out. Raises: `UnknownName` for a column that the frame lacks.
     """
     shown = column(cost)
     up = alt.Axis(tickCount=5)
@@ -57,11 +60,13 @@ def cost_by_layer(frame: pd.DataFrame, cost: str = "macs") -> alt.LayerChart:
     return alt.LayerChart(layer=layers, width="container", height=_HEIGHT)
 
 
+@check_kinds
 def cost_summary(frame: pd.DataFrame, cost: str) -> str:
     """The chart in words, for a reader who cannot see it."""
     name = column(cost).label
     if frame.empty:
         return f"{name} by layer: no network yet."
+    _check(frame, cost)
     total, after = frame[cost].sum(), frame[f"{cost}_after"].sum()
     most = frame.nlargest(3, cost)
     parts = ", ".join(f"{row.layer} {getattr(row, cost) / max(total, 1):.0%}" for row in most.itertuples())
@@ -71,10 +76,12 @@ def cost_summary(frame: pd.DataFrame, cost: str) -> str:
     return text
 
 
+@check_kinds
 def cost_rows(frame: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
     """The rows of the chart, for a view that is already drawn."""
     if frame.empty:
         return []
+    _check(frame, cost)
     scale = column(cost).scale
     rows = pd.DataFrame({
         "index": range(len(frame)),
@@ -83,3 +90,10 @@ def cost_rows(frame: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
         "chosen": frame.get("chosen", False),
     })  # fmt: skip
     return records(rows)
+
+
+def _check(frame: pd.DataFrame, cost: str) -> None:
+    """Raise `UnknownName` for a frame without a column that the chart needs."""
+    for name in ("layer", "kind", cost, f"{cost}_after"):
+        if name not in frame:
+            raise unknown("column", name, map(str, frame.columns))

@@ -7,8 +7,10 @@ import json
 import altair as alt
 import pandas as pd
 
+from workbench.arguments import check_kinds
 from workbench.charts.columns import column
 from workbench.charts.marks import FRONT, LINE, check_frame, data, flag, legend, numbers, roles, texts
+from workbench.errors import unknown
 from workbench.lineage import lineage as tree
 
 _STEP = 30  # pixels from one variant to the next
@@ -17,6 +19,7 @@ _DEEP = 12  # where the scale of depths ends; what is deeper goes on beyond it
 _COLUMNS = ("id", "name", "role", "feasible", "elsewhere", "depth", "place", "from_depth", "from_place", "step", "text")
 
 
+@check_kinds
 def lineage(frame: pd.DataFrame, *, x: str = "speedup", y: str = "accuracy") -> alt.LayerChart:
     """A tree with one variant a line: each hangs under the one whose recipe it continues, named by what it adds.
 
@@ -61,6 +64,7 @@ def _marks(base: alt.Chart, across: alt.X, up: alt.Y) -> list[alt.Chart]:
     return [ring.encode(x=across, y=up), points.encode(x=across, y=up, tooltip=tooltip, **look)]
 
 
+@check_kinds
 def lineage_points(frame: pd.DataFrame, *, x: str = "speedup", y: str = "accuracy") -> pd.DataFrame:
     """The rows of `lineage`, in the order in which the tree is read."""
     check_frame(frame)
@@ -84,6 +88,7 @@ def lineage_points(frame: pd.DataFrame, *, x: str = "speedup", y: str = "accurac
     return found[list(_COLUMNS)]
 
 
+@check_kinds
 def lineage_summary(frame: pd.DataFrame) -> str:
     """The tree in words, for a reader who cannot see it."""
     if frame.empty:
@@ -97,8 +102,11 @@ def lineage_summary(frame: pd.DataFrame) -> str:
     return f"{text} {'; '.join(said)}." if said else f"{text} None continues another's recipe."
 
 
+@check_kinds
 def steps_of(frame: pd.DataFrame) -> list[list[str]]:
     """The steps of each row's recipe, each as text."""
+    if "recipe" not in frame:
+        raise unknown("column", "recipe", map(str, frame.columns))
     return [[json.dumps(step, sort_keys=True) for step in json.loads(recipe)] for recipe in frame["recipe"]]
 
 

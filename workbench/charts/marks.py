@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from workbench.arguments import check_kinds
 from workbench.charts.rows import records
 from workbench.errors import BadValue
 from workbench.pareto import front
@@ -23,6 +24,7 @@ FRONT: Groups = {
 COLOURS = {name: colour for name, (colour, _) in FRONT.items()}
 
 
+@check_kinds
 def competing(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows among which a Pareto front is sought: within the limits and, once there are any, measured here.
 
@@ -41,6 +43,7 @@ def on_front(frame: pd.DataFrame, x: str, y: str) -> pd.Series[bool]:
     return pd.Series(frame.index.isin(front(competing(frame), x, y).index), index=frame.index)
 
 
+@check_kinds
 def roles(frame: pd.DataFrame, x: str, y: str) -> pd.Series[str]:
     """The group of `FRONT` that each row belongs to."""
     found = on_front(frame, x, y).map({True: "Pareto front", False: "Other variant"}).astype(object)

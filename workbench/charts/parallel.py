@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from workbench.arguments import check_kinds
 from workbench.charts.columns import check_columns, column, lower
 from workbench.charts.marks import FRONT, LINE, ORIGINAL, check_frame, data, flag, legend, numbers, roles, texts
 from workbench.pareto import more_is_better
@@ -17,6 +18,7 @@ _STEP = 46  # pixels from one axis to the next
 _COLUMNS = ("kind", "label", "axis", "id", "name", "role", "feasible", "elsewhere", "place", "text", "worst", "best")
 
 
+@check_kinds
 def parallel(
     frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = "accuracy"
 ) -> alt.LayerChart:
@@ -69,6 +71,7 @@ def _lines(values: alt.Chart, across: alt.X, up: alt.Y) -> list[alt.Chart]:
     ]
 
 
+@check_kinds
 def parallel_columns(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = "accuracy") -> list[str]:
     """Those of `columns`, or `y` and those of `PARALLEL`, that hold a figure. Raises: `UnknownName` as `parallel`."""
     check_columns(frame, *columns)
@@ -76,6 +79,7 @@ def parallel_columns(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = 
     return [name for name in wanted if name in frame and frame[name].notna().any()]
 
 
+@check_kinds
 def parallel_points(
     frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = "accuracy"
 ) -> pd.DataFrame:
@@ -94,6 +98,7 @@ def parallel_points(
     return pd.concat([pd.DataFrame(axes), *values], ignore_index=True).reindex(columns=list(_COLUMNS))
 
 
+@check_kinds
 def parallel_summary(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = "accuracy") -> str:
     """The chart in words, for a reader who cannot see it."""
     names = parallel_columns(frame, columns, y)

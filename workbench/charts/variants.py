@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from workbench.arguments import check_kinds
 from workbench.charts.columns import check_columns, column, drawable, lower
 from workbench.charts.marks import (
     FRONT,
@@ -35,6 +36,7 @@ _AGREEMENT: Groups = {
 _HEIGHT = 320
 
 
+@check_kinds
 def tradeoff(
     frame: pd.DataFrame,
     x: str = "speedup",
@@ -65,6 +67,7 @@ def tradeoff(
     return _stack(base, line, (across, up), FRONT, size)
 
 
+@check_kinds
 def speedup(frame: pd.DataFrame, *, size: str = "params") -> alt.LayerChart:
     """Measured against predicted speed-up with the measurement's interval; on the line they agree.
 
@@ -83,6 +86,7 @@ def speedup(frame: pd.DataFrame, *, size: str = "params") -> alt.LayerChart:
     return _stack(base, identity, (across, up), _AGREEMENT, size)
 
 
+@check_kinds
 def summary(frame: pd.DataFrame, x: str, y: str) -> str:
     """A chart of `y` against `x` in words, for a reader who cannot see it."""
     rows = points(frame, x, y)
@@ -106,6 +110,7 @@ def _range(rows: pd.DataFrame, axis: str, name: str) -> str:
     return f"{lower(shown.label)} {values}"
 
 
+@check_kinds
 def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.DataFrame:
     """The drawable rows under names that do not depend on the axes, in the units of the axes. Raises as `tradeoff`."""
     check_frame(frame)
@@ -132,6 +137,7 @@ def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.Data
     return points
 
 
+@check_kinds
 def speedup_points(frame: pd.DataFrame, size: str = "params") -> pd.DataFrame:
     """The drawable rows of `speedup`: the role says on which side of the line a variant stands."""
     rows = points(frame, "predicted_speedup", "speedup", size)

@@ -41,6 +41,7 @@ _NAMES = {
     "copy": (
         "cat stack roll flip constant_pad_nd reflection_pad1d reflection_pad2d replication_pad2d replication_pad1d "
         "permute transpose slice select index_select index gather embedding chunk split split_with_sizes unbind "
+        "unsafe_split unsafe_split_with_sizes unsafe_chunk "
         "tile repeat pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle im2col col2im tril triu "
         "slice_scatter select_scatter index_put copy copy_ unfold narrow movedim"
     ),
@@ -57,11 +58,17 @@ KINDS: dict[Any, str] = {
     getattr(aten, name): kind for kind, names in _NAMES.items() for name in names.split() if hasattr(aten, name)
 }
 #: Operators with several results that all carry data; of every other only the first does.
-MULTIPLE = frozenset({"split", "split_with_sizes", "chunk", "unbind"})
+MULTIPLE = frozenset(
+    "split split_with_sizes chunk unbind unsafe_split unsafe_split_with_sizes unsafe_chunk".split()
+)
 #: Operators whose result is a part of what they are given.
 PARTS = MULTIPLE | {"slice", "select", "narrow"}
 #: Functions of torch that run a recurrent layer over all its steps.
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+#: Those that run one of its steps.
+CELLS = frozenset({"lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"})
+#: Operators that make zeros.
+BLANK = frozenset({"zeros", "new_zeros", "zeros_like"})
 #: Operators that take whole axes together, which their second argument names; all of them where it names none.
 REDUCTIONS = frozenset(
     "mean sum amax amin max min argmax var std prod _softmax _log_softmax _safe_softmax linalg_vector_norm".split()

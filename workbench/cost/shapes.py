@@ -25,11 +25,15 @@ def known(packet: Any, args: Any) -> Any:
     return rule(packet, *args)
 
 
-def _norm(_packet: Any, x: torch.Tensor, *_: Any) -> Any:
+def _norm(_packet: Any, x: torch.Tensor, *tensors: Any) -> Any:
+    if any(isinstance(one, torch.Tensor) and one.shape != x.shape[1:2] for one in tensors):
+        return None  # torch says what is wrong
     return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
 
 
 def _product(_packet: Any, _bias: Any, a: torch.Tensor, b: torch.Tensor, *_: Any) -> Any:
+    if a.shape[1] != b.shape[0]:
+        return None  # torch says what is wrong
     return a.new_empty(a.shape[0], b.shape[1])
 
 

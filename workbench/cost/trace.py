@@ -12,9 +12,9 @@ from torch import fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.calling import Inputs, arguments, call, flatten, shapes, tensors_map
+from workbench.calling import Inputs, arguments, call, flatten, line_of, shapes, tensors_map
 from workbench.cost.fusion import mark_fused
-from workbench.cost.kinds import KINDS, MULTIPLE, PARTS, RECURRENT, REDUCTIONS
+from workbench.cost.kinds import BLANK, CELLS, KINDS, MULTIPLE, PARTS, RECURRENT, REDUCTIONS
 from workbench.cost.layer import Layer, Shape, interned
 from workbench.cost.network import Network
 from workbench.cost.shapes import known
@@ -40,6 +40,11 @@ def trace(module: nn.Module, example: Inputs) -> Network:
         with torch.no_grad(), recorder, _Recurrent(recorder):
             outputs = _run(private, inputs, recorder)
     except Exception as error:  # a forward raises anything
+        if "meta" in str(error):
+            raise BadValue(
+                f"The model needs the values of its tensors while it runs{line_of(error)}, and costs are read from "
+                "shapes alone. Use torch's operations instead of NumPy, item() and branches on values."
+            ) from error
         raise BadValue(
             f"The model does not accept an input of shape {shapes(example)}: {str(error)[:500]}. "
             "Pass an `example` of the shape that it was trained on, batch first."
@@ -93,6 +98,7 @@ class _Recorder(TorchDispatchMode):
         self._sizes: dict[str, int] = {}
         self._weighed: set[str] = set()  # parameters that have been counted
         self._ids: dict[int, int] = {}  # data tensors
+        self._blank: set[int] = set()  # tensors of zeros, such as the first state of a recurrent cell
         self._written: dict[int, int] = {}  # memory that data was written into, and the latest id of what it holds
         self._kept: list[Any] = []  # keeps the ids of objects unique
         self._count = 0
@@ -121,11 +127,20 @@ class _Recorder(TorchDispatchMode):
             if isinstance(result, Tensor) and not data:
                 names = self._of(given)
                 self._follow(result, self._parts(names, result) if packet.__name__ in PARTS else names)
+                if packet.__name__ in BLANK or (KINDS.get(packet) == "reshape" and {*map(id, given)} & self._blank):
+                    self._blank.add(id(result))
             elif isinstance(result, Tensor) and result.dim() > 0:
                 self._record(packet, args, data, result)
         if data and func._schema.is_mutable and isinstance(args[0], Tensor):
             self._written[_memory(args[0])] = self._count - 1
         return out
+
+    def fill(self, args: Any) -> None:
+        """Zeros that a layer reads stand for data: no runtime leaves out what it computes from them."""
+        for one in _tensors(args):
+            if id(one) in self._blank:
+                self._blank.discard(id(one))
+                self._new_id(one)
 
     def recurrent(self, op: str, args: Any, out: Any) -> None:
         """One layer for a recurrent network, however many steps it runs."""
@@ -239,6 +254,8 @@ class _Recurrent(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "").partition(".")[0]
+        if name in CELLS:
+            self.recorder.fill(args)
         if name not in RECURRENT or self.recorder.asleep:
             return func(*args, **(kwargs or {}))
         self.recorder.asleep = True
@@ -299,6 +316,8 @@ def _listen(module: nn.Module, recorder: _Recorder) -> None:
     """Keep `recorder.path` at the part of a private network that is running."""
     for path, child in module.named_modules():
         child.register_forward_pre_hook(lambda m, _, p=path: recorder.path.append((p, m)))
+        if isinstance(child, nn.Linear) or hasattr(child, "output_padding"):  # a convolution's
+            child.register_forward_pre_hook(lambda _, args: recorder.fill(args))
         child.register_forward_hook(lambda *_: recorder.path.pop() and None)
 
 

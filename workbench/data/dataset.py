@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from workbench.arguments import check_kinds
 from workbench.data.batches import batches
 from workbench.errors import BadValue, unknown
 
@@ -114,15 +115,18 @@ class Data:
     licence: str = ""
     notes: tuple[str, ...] = ()
 
+    @check_kinds
     def __getitem__(self, split: str) -> Split:
         if split not in self.splits:
             raise unknown(f"split of {self.name}", split, self.splits)
         return self.splits[split]
 
+    @check_kinds
     def get(self, split: str) -> Split | None:
         """The split, or None where this data set has none of that name."""
         return self.splits.get(split)
 
+    @check_kinds
     def of_type(self, kind: torch.dtype) -> Data:
         """The same data with inputs of the type that a network takes. Raises: as `Split.of_type`."""
         splits = {name: split.of_type(kind) for name, split in self.splits.items()}

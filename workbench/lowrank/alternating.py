@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from workbench.arguments import check_kinds
 from workbench.lowrank.checks import relative
 
 Tensor = torch.Tensor
@@ -25,6 +26,7 @@ def khatri_rao(factors: Sequence[Tensor]) -> Tensor:
     return result
 
 
+@check_kinds
 def sensitivity(factors: Sequence[Tensor], weights: Tensor | None = None) -> float:
     """Expected squared error of the tensor per unit variance of noise on its factors.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from workbench.arguments import check_kinds
 from workbench.errors import BadValue
 from workbench.lowrank.checks import checked
 
@@ -30,6 +31,7 @@ class EVBMF:
     noise_variance: float
 
 
+@check_kinds
 def evbmf(matrix: torch.Tensor, noise_variance: float | None = None) -> EVBMF:
     """The globally optimal empirical Bayesian rank of a matrix (m, n); no parameter to choose.
 

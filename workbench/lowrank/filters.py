@@ -10,6 +10,7 @@ from math import gcd, prod
 import torch
 from torch.nn import functional
 
+from workbench.arguments import check_kinds
 from workbench.errors import BadValue
 from workbench.lowrank.checks import checked, checked_rank
 from workbench.lowrank.moments import regress, solve
@@ -32,6 +33,7 @@ class Separable:
         return torch.einsum("oit,it...->oi...", self.pointwise, self.depthwise)
 
 
+@check_kinds
 def separable(weight: Tensor, terms: int, *, moment: Tensor | None = None, sweeps: int = 4) -> Separable:
     """A kernel (out, in, *kernel) as `terms` depthwise filters an input channel, mixed by a 1 x 1.
 
@@ -114,6 +116,7 @@ class Grouped:
         return dense
 
 
+@check_kinds
 def grouped(weight: Tensor, groups: int, *, moment: Tensor | None = None) -> Grouped:
     """Keep `groups` blocks of a kernel (out, in, *kernel), channels reordered to keep the most energy.
 
@@ -229,6 +232,7 @@ def _compose_two(first: Tensor, second: Tensor) -> Tensor:
     return functional.conv2d(padded, second.flip(2, 3)).transpose(0, 1)
 
 
+@check_kinds
 def stack3(weight: Tensor, width: int, *, moment: Tensor | None = None, steps: int = 200) -> list[Tensor]:
     """A kernel (out, in, k, k), k = 5 or 7, as a chain of 3 x 3 kernels with `width` channels between.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from workbench.arguments import check_kinds
 from workbench.lowrank.checks import checked, checked_rank
 from workbench.lowrank.moments import projected_regression, top_eigenvectors
 
@@ -46,6 +47,7 @@ class Separated:
         return torch.einsum("orw,rih->oihw", self.horizontal, self.vertical)
 
 
+@check_kinds
 def svd(matrix: Tensor, rank: int | None = None) -> SVD:
     """The best rank-`rank` approximation of a matrix (m, n) (Eckart & Young 1936); None keeps all.
 
@@ -78,6 +80,7 @@ def two_layers(matrix: Tensor, rank: int, moment: Tensor | None = None) -> tuple
     return (basis.T @ exact).to(matrix.dtype), basis.to(matrix.dtype)
 
 
+@check_kinds
 def spatial(weight: Tensor, rank: int, moment: Tensor | None = None) -> Separated:
     """Split a kernel (out, in, k_h, k_w) into k_h x 1 and 1 x k_w (Jaderberg et al. 2014, scheme 2).
 

@@ -8,6 +8,7 @@ from math import prod
 
 import torch
 
+from workbench.arguments import check_kinds
 from workbench.lowrank.alternating import alternate, correct, error_of, initial, khatri_rao, sensitivity
 from workbench.lowrank.checks import checked, checked_rank
 from workbench.lowrank.moments import regress
@@ -52,6 +53,7 @@ def full_rank(shape: Sequence[int]) -> int:
     return prod(shape) // max(shape)
 
 
+@check_kinds
 def cp(
     weight: Tensor, rank: int, *, starts: int = 2, sweeps: int = 200, slack: float = 0.02, moment: Tensor | None = None
 ) -> CP:

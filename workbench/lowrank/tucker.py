@@ -16,6 +16,7 @@ from math import prod
 import numpy as np
 import torch
 
+from workbench.arguments import check_kinds
 from workbench.errors import BadValue
 from workbench.lowrank.checks import checked, relative
 from workbench.lowrank.moments import projected_regression
@@ -81,6 +82,7 @@ def full_rank(out: int, inp: int, taps: int) -> tuple[int, int]:
     return min(out, inp * taps), min(inp, out * taps)
 
 
+@check_kinds
 def basis(weight: Tensor) -> TuckerBasis:
     """Decompose a kernel (out, in, *kernel) once, for every rank.
 
@@ -98,6 +100,7 @@ def basis(weight: Tensor) -> TuckerBasis:
     return TuckerBasis(core.reshape(out, inp, *kernel), (u, v), kept, (out_values, in_values))
 
 
+@check_kinds
 def tucker2(
     weight: Tensor,
     rank: tuple[int, int],

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.arguments import check_kinds
 from workbench.cost.calibrated import COMMON, Calibration, store, stored
 from workbench.cost.features import AMOUNTS, work
 from workbench.cost.network import Network
@@ -60,6 +61,7 @@ _FOLLOWS = 0.7
 _PULL = 0.03  # of a coefficient that is off by its typical value, against a relative error of one graph's time
 
 
+@check_kinds
 def calibrate(*, again: bool = False, progress: Reporter | None = None) -> Device:
     """The machine as a device: `wb.cost(model).on("this-machine")` and every prediction use it from then on.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.arguments import check_kinds
 from workbench.measure.latency import interleave
 from workbench.measure.probes import Probe
 
@@ -33,6 +34,7 @@ class Experiment:
     cases: tuple[tuple[str, Callable[[], Probe]], ...]
 
 
+@check_kinds
 def guidelines(*, batch: int = 1, threads: int = 1, seconds: float = 3.0) -> pd.DataFrame:
     """Time the experiments, each interleaved, for `seconds` each. One row a case.
 

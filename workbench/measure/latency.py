@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 import workbench
+from workbench.arguments import check_kinds
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Z95, Estimate, exact
 from workbench.jobs import Reporter
@@ -90,6 +91,7 @@ class Latency:
     threads: int
 
 
+@check_kinds
 def measure_latency(
     artefact: Path,
     baseline: Path,
@@ -158,6 +160,7 @@ def interleave(
     return Timings(times, batch, threads, tuple(np.log(np.maximum(one / best, 1.0)) for one in pulses))
 
 
+@check_kinds
 def run_memory(artefact: Path, *, batch: int = 1, threads: int = 1, progress: Reporter | None = None) -> Estimate:
     """Bytes that loading and running an artefact takes at its peak, in a fresh process: what it grew by.
 

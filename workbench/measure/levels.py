@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from workbench.arguments import check_kinds
 from workbench.errors import WorkbenchError
 from workbench.measure.latency import Subject, interleave
 from workbench.runtimes import available
@@ -33,6 +34,7 @@ class Fused:
     fused: tuple[str, ...]  # such as "Relu (12)"
 
 
+@check_kinds
 def compare_levels(artefact: Path, *, batch: int = 1, threads: int = 1, seconds: float = 3.0) -> pd.DataFrame:
     """One row a level: "off", "basic", "extended", "all" (what a study measures), and "torch-compile".
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from workbench.arguments import check_kinds
 from workbench.errors import BadFile, BadValue
 from workbench.onnx_graph import WEIGHTED, scope
 from workbench.runtimes.base import noise
@@ -24,6 +25,7 @@ COLUMNS = ("layer", "operator", "node", "ms", "share", "output")
 _SUFFIX = "_kernel_time"
 
 
+@check_kinds
 def profile(artefact: Path, *, batch: int = 1, threads: int = 1, runs: int = 50) -> pd.DataFrame:
     """One row an operator that ONNX Runtime starts, in execution order; milliseconds are the median of `runs`.
 

@@ -7,15 +7,13 @@ sizes. The user's module is only read.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from workbench.calling import Inputs, call, flatten, noise_like, shapes, tensors_map
+from workbench.calling import Inputs, call, flatten, line_of, noise_like, shapes, tensors_map
 from workbench.errors import BadValue, WorkbenchError
 from workbench.models.exported import exported
 from workbench.models.graph import Graph, unstorable
@@ -28,7 +26,10 @@ Tensor = torch.Tensor
 
 #: The canonical form's outputs may differ from the original's by this much, relative to the largest output.
 TOLERANCE = 1e-5
-_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
+_TRANSFORMED = (
+    "transforms functions with torch.func (vmap, grad, jvp) in its forward, which torch.export does not take apart. "
+    "Write what that computes for a whole batch with torch's other operations, or leave it to the code that calls it."
+)
 
 
 def canonical(module: nn.Module, example: Inputs, *, owned: bool = False) -> Graph:
@@ -73,7 +74,7 @@ def _thorough(module: nn.Module, example: Inputs, trials: list[Inputs], wanted: 
         graph = _strict(module, example, trials, wanted) or graph
     missing = unstorable(graph.graph)
     if missing:
-        raise BadValue(f"{name} calls {missing}, which the workbench does not know. Leave it out of the network.")
+        raise BadValue(_unknown(name, missing))
     where = _difference(graph, trials, wanted)
     if where and wanted[-1] is None:
         raise BadValue(_alone(name, trials))
@@ -169,26 +170,26 @@ def _alone(name: str, trials: list[Inputs]) -> str:
     )
 
 
+def _unknown(name: str, missing: str) -> str:
+    """Why an operation that torch can follow cannot stay in a network."""
+    if hasattr(torch._C._functorch, missing) or missing in {"_make_dual", "_unpack_dual"}:
+        return f"{name} {_TRANSFORMED}"
+    return f"{name} calls {missing}, which the workbench does not know. Leave it out of the network."
+
+
 def _why(name: str, error: Exception) -> str:
     """Why a network cannot be followed, in a sentence, with the line of its code."""
     text = str(error)
-    place = _line(error)
+    place = line_of(error)
     if "data-dependent" in text.lower() or "DataDependent" in type(error).__name__:
         return (
             f"{name} decides on the values of its tensors{place}. No exported file can hold such a decision. "
             "Write it without a Python branch, with torch.where, or leave it to the code that calls the network."
         )
+    if "functorch" in text:
+        return f"{name} {_TRANSFORMED}"
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return (
-        f"{name} cannot be followed by torch.export{place}: {type(error).__name__}: {first[:300]}. "
+        f"{name} cannot be followed by torch.export{place}: {type(error).__name__}: {first[:300].rstrip('.')}. "
         "Its forward has to be made of torch operations alone."
     )
-
-
-def _line(error: Exception) -> str:
-    """The line of the network's own code that an error comes from."""
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(_OURS)]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f" (line {last.lineno} of {Path(last.filename).name}{f': {last.line}' if last.line else ''})"

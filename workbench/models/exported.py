@@ -8,6 +8,7 @@ normalisation becomes a torch module again.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import logging
 import operator
@@ -193,10 +194,13 @@ def _quietly() -> Iterator[None]:
     before = [one.disabled for one in loggers]
     for one in loggers:
         one.disabled = True
+    tracer = vars(importlib.import_module("torch.export._trace"))
+    tracer["print"] = lambda *_, **__: None  # it prints the graph so far; stderr is the whole process's
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
     finally:
+        tracer.pop("print", None)
         for one, disabled in zip(loggers, before, strict=True):
             one.disabled = disabled

@@ -12,7 +12,7 @@ from torch import nn
 
 from workbench.calling import as_example
 from workbench.content import check_folder
-from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, unknown
+from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, shown, unknown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.canonical import canonical
 from workbench.models.model import Model
@@ -67,6 +67,8 @@ def bundled_path(name: str) -> Path:
 
 
 def _bundled(name: str, weights: str | None) -> Model:
+    if weights is not None and not isinstance(weights, (str, Path)):
+        raise BadValue(f"weights={shown(weights)} is no file. Give the path of a .safetensors file, or leave it out.")
     path = Path(weights) if weights else bundled_path(name)
     state, _ = read_tensors(path)
     with torch.device("meta"):

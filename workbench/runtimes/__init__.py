@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from workbench.arguments import check_kinds
 from workbench.errors import BadValue, unknown
 from workbench.runtimes.base import REGISTRY, Runtime, Session
 
@@ -22,6 +23,7 @@ def available() -> dict[str, Runtime]:
     return {name: one for name, one in sorted(REGISTRY.items(), key=lambda item: item[0] != DEFAULT) if one.available()}
 
 
+@check_kinds
 def runtime(name: str = DEFAULT) -> Runtime:
     """The runtime of this name. Raises: `UnknownName`; `BadValue` when it is not installed."""
     if name not in REGISTRY:
