@@ -145,6 +145,8 @@ def _shrunk(layer: Layer, shapes: tuple[Shape, Shape], written: dict[int, tuple[
     new = layer._replace(
         input=before, output=after, groups=before[0] if depthwise(layer) else layer.groups, others=others
     )
+    if layer.fixed:  # a slope for each channel; whatever else has numbers of its own is not cut
+        return new._replace(fixed=after[0], weights=after[0] if layer.weights else 0)
     if not layer.module:
         return new
     if layer.kind == "norm":

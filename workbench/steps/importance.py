@@ -73,7 +73,9 @@ def by_gradient(
         grads = torch.autograd.grad(loss, [seen[name] for name in names])
         for name, grad in zip(names, grads, strict=True):
             product = seen[name].detach() * grad
-            found[name].append(product.flatten(2).sum(2) if product.dim() > 2 else product)
+            linear = isinstance(module.get_submodule(name), nn.Linear)  # its channels are last, others' are second
+            product = product if linear else product.movedim(1, -1)
+            found[name].append(product.reshape(len(batch), -1, product.shape[-1]).sum(1))
     effect = {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
     return [_squared_by_unit(group, channels, effect) for group in groups]
 

@@ -199,16 +199,16 @@ class PruneChannels(Rewrite):
         scores = None if self.scope == "layer" else self._scores(module, channels, groups, context, context.progress)[0]
         final = self._goal().widths(channels, groups, scores)
         goal = {group.layers: (len(group.units), kept) for group, kept in zip(final.groups, final.kept, strict=True)}
-        self._tell(channels, context)
+        self._tell(channels, context, any(kept < count for count, kept in goal.values()))
         module = copy.deepcopy(module)
         for index in range(self.rounds):
             report = context.progress.part(index / self.rounds, (index + 1) / self.rounds)
             module = self._round(module, _between(goal, (index + 1) / self.rounds), context, report)
         return module
 
-    def _tell(self, channels: Channels, context: Context) -> None:
+    def _tell(self, channels: Channels, context: Context, cuts: bool) -> None:
         """What could not be done as asked."""
-        if context.calibration is None and (self.refit or self.importance not in FROM_WEIGHTS):
+        if cuts and context.calibration is None and (self.refit or self.importance not in FROM_WEIGHTS):
             context.progress.note(
                 f"{self.brief}: without calibration images channels are scored by magnitude and nothing is fitted anew."
             )

@@ -83,7 +83,9 @@ class PruneNM(Rewrite):
         inputs = layer.c_in // layer.groups
         if not chosen:
             return "not among the chosen layers", False
-        if inputs % self.m or layer.kind == "conv_transpose":
+        if layer.kind == "conv_transpose":
+            return "left alone: transposed convolutions are not supported", False
+        if inputs % self.m:
             return f"left alone: its {inputs} inputs do not divide by {self.m}", False
         return f"{self.n} of every {self.m} weights stay; the shape stays", True
 

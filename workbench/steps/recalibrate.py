@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from workbench.cost.network import Network
+from workbench.cost.network import Layer, Network
 from workbench.cost.weights import Weights
 from workbench.data.batches import batches
 from workbench.steps.base import Context, Rewrite, Row, Sketch, setting
@@ -46,9 +46,9 @@ class Recalibrate(Rewrite):
     def sketch(self, network: Network, weights: Weights) -> Sketch:
         """No shape changes; a row for each batch norm."""
         rows = tuple(
-            Row(self.brief, ops[0].module, "norm", True, f"statistics from up to {self.images} calibration images",
-                params=ops[0].params, params_after=ops[0].params)
-            for ops in network.by_module.values() if ops[0].kind == "norm"
+            Row(self.brief, ops[0].module, "norm", not why, why or f"statistics from up to {self.images} calibration "
+                "images", params=ops[0].params, params_after=ops[0].params)
+            for ops in network.by_module.values() if ops[0].kind == "norm" for why in [_why_not(ops[0], weights)]
         )  # fmt: skip
         return Sketch(network, rows)
 
@@ -79,6 +79,14 @@ class Recalibrate(Rewrite):
         for norm, total in sums.items():
             total.store(norm)
         return module.eval()
+
+
+def _why_not(norm: Layer, weights: Weights) -> str:
+    """Why a normalisation has nothing to estimate, or ""."""
+    held = dict(weights.module.named_modules()).get(norm.module)
+    if "batch_norm" in norm.op and getattr(held, "track_running_stats", True):
+        return ""
+    return "left alone: it keeps no statistics, each input is normalised by its own"
 
 
 class _Sums:

@@ -13,6 +13,7 @@ from torch import nn
 from workbench.cost.network import Layer, Network, Shape
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.errors import BadValue
 from workbench.models.own_layers import Resize
 from workbench.steps.base import Context, Rewrite, Row, Sketch, Stops, setting
 
@@ -53,7 +54,11 @@ class Resolution(Rewrite):
             return Sketch(network, (Row(self.brief, first.module or first.name, first.kind, False, why),))
         if not weights.changed:  # then how every pooling rounds can be known exactly
             image = torch.zeros(1, *first.input)
-            after = trace(self._with_resize(_sharing_tensors(weights.module), first), image)
+            try:
+                after = trace(self._with_resize(_sharing_tensors(weights.module), first), image)
+            except BadValue:
+                why = f"left alone: with images of {self.size} pixels the network does not run"
+                return Sketch(network, (Row(self.brief, first.module, first.kind, False, why),))
         new = {layer.module: layer for layer in after.layers if layer.module}
         new[first.module] = new.get(first.module, new.get(f"{first.module}.1", first))
         height, width = self._size(first.input)
@@ -126,7 +131,7 @@ def _layer_at(layer: Layer, shapes: dict[int, tuple[Shape, Shape]]) -> Layer:
     if layer.kind == "linear" and before != layer.input:
         raise Misfit(
             f"{layer.name!r} takes {layer.input[-1]} inputs, and would get {before[-1]}. "
-            "Put GlobalPool() before this step"
+            "GlobalPool() before this step makes a classifier's head take maps of any size"
         )
     sizes = [shapes[tensor] for tensor in layer.reads if tensor in shapes]
     others = sum(_elements(size[1]) for size in sizes[1:]) if layer.others else 0
@@ -135,7 +140,7 @@ def _layer_at(layer: Layer, shapes: dict[int, tuple[Shape, Shape]]) -> Layer:
 
 
 def _output(layer: Layer, before: Shape) -> Shape:
-    if before == layer.input or len(layer.output) not in {1, 3}:
+    if before == layer.input:
         return layer.output
     if layer.kind == "conv":
         sides = zip(before[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
@@ -148,7 +153,7 @@ def _output(layer: Layer, before: Shape) -> Shape:
             return layer.output
         pooled = zip(before[1:], layer.input[1:], layer.output[1:], strict=True)
         return (layer.output[0], *(max(1, new // max(1, round(old / out))) for new, old, out in pooled))
-    if layer.input[1:] == layer.output[1:]:
+    if layer.input[1:] == layer.output[1:] and len(layer.output) == 3:
         return (layer.output[0], *before[1:])
     raise Misfit(f"{layer.name!r} changes the size of its map in a way that is not followed")
 
