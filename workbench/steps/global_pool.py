@@ -51,7 +51,7 @@ class GlobalPool(Rewrite):
         head = find_head(network)
         if head is None:
             last = network.layers[-1]
-            why = "left alone: the network does not end in fully connected layers on a flattened map of several positions"
+            why = "left alone: the network does not end in fully connected layers on a flattened map"
             return Sketch(network, (Row(self.brief, last.module or last.name, last.kind, False, why),))
         after = network.replace({head.flat.module: _chain(head)})
         gone = {layer.writes for layer in (*head.behind, head.flatten)}

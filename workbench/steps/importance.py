@@ -66,7 +66,7 @@ def by_gradient(
             )
             for name in names
         ]
-        logits = answer(module, batch.requires_grad_().clone())  # a leaf cannot be written into, its copy can
+        logits = answer(module, batch.clone())  # what the network writes into is not the user's
         for handle in handles:
             handle.remove()
         loss = cross_entropy(logits, labels, reduction="sum")
@@ -81,8 +81,8 @@ def by_gradient(
 
 
 def _noted(seen: dict[str, Tensor], name: str, out: Tensor) -> Tensor:
-    """Keep an output, and let the network go on with a copy: what follows may write into it."""
-    seen[name] = out
+    """Keep an output, of which gradients are wanted; the network goes on with a copy, which it may write into."""
+    seen[name] = out.requires_grad_()
     return out.clone()
 
 

@@ -213,7 +213,8 @@ class PruneChannels(Rewrite):
                 f"{self.brief}: without calibration images channels are scored by magnitude and nothing is fitted anew."
             )
         tied = {name for group in channels.groups for name in group.layers}
-        skipped = [f"{name} ({channels.why_frozen(name)})" for name in channels.made if name not in tied]
+        chosen = select(self.layers, channels.made)
+        skipped = [f"{name} ({channels.why_frozen(name)})" for name in chosen if name not in tied]
         skipped = [one for one in skipped if OUTPUTS not in one]
         if skipped:
             context.progress.note(f"{self.brief} could not follow the channels of {', '.join(skipped)}; they stay.")

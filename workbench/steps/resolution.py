@@ -133,6 +133,8 @@ def _layer_at(layer: Layer, shapes: dict[int, tuple[Shape, Shape]]) -> Layer:
             f"{layer.name!r} takes {layer.input[-1]} inputs, and would get {before[-1]}. "
             "GlobalPool() before this step makes a classifier's head take maps of any size"
         )
+    if before != layer.input and layer.kind in {"add", "elementwise"} and layer.fixed > layer.input[0]:
+        raise Misfit(f"{layer.name!r} has numbers of its own for every place of a map of this size")
     sizes = [shapes[tensor] for tensor in layer.reads if tensor in shapes]
     others = sum(_elements(size[1]) for size in sizes[1:]) if layer.others else 0
     after = next((size[1] for size in sizes if layer.kind == "add" and size[0] == layer.output), None)
@@ -144,7 +146,10 @@ def _output(layer: Layer, before: Shape) -> Shape:
         return layer.output
     if layer.kind == "conv":
         sides = zip(before[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
-        return (layer.output[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides))
+        after = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides]
+        if min(after) < 1:
+            raise Misfit(f"the kernel of {layer.name!r} is larger than the map that it would get")
+        return (layer.output[0], *after)
     if len(layer.output) == 1:
         flat = layer.kind == "reshape"
         return (_elements(before),) if flat else layer.output
