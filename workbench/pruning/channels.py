@@ -9,13 +9,10 @@ steps will make. The idea of coupled groups: Fang et al. 2023, "DepGraph: Toward
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +21,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from workbench.cost.network import Layer, Network, Shape
 from workbench.cost.weights import tied_weights
+from workbench.pruning.axes import (
+    Place,
+    Units,
+    channel_axis,
+    concatenated,
+    multiplied,
+    reshaped,
+    same_axis,
+    slopes,
+)
 
-Units = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 OUTPUTS = "its outputs are the network's outputs"
@@ -158,14 +164,6 @@ def follow(network: Network, module: nn.Module) -> Channels:
 NONE: Units = np.empty(0, dtype=np.int64)
 
 
-class Place(NamedTuple):
-    """The units of a tensor, its shape without the batch, and the axis that the units are along."""
-
-    units: Units
-    shape: Shape
-    axis: int
-
-
 class _Walk:
     """The state of `follow`: a union-find over units, and the units of every tensor by its id."""
 
@@ -180,7 +178,7 @@ class _Walk:
         self.shared = {name for name, ops in network.by_module.items() if len(ops) > 1}
         self.again = {layer.name.rpartition("#")[0] for layer in network.layers if "#" in layer.name}
         self.tied = tied_weights(module)
-        self.multiplied = {node.name for node in getattr(module, "graph", fx.Graph()).nodes if _multiplied(node)}
+        self.multiplied = {node.name for node in getattr(module, "graph", fx.Graph()).nodes if multiplied(node)}
 
     def visit(self, layer: Layer) -> None:
         """Work out the units that an operation reads and writes."""
@@ -223,7 +221,7 @@ class _Walk:
 
     def _entering(self, layer: Layer, before: Place) -> Place:
         """What a layer reads, along its own axis of channels; where that is not known its inputs stay as they are."""
-        axis = _channel_axis(layer, layer.input)
+        axis = channel_axis(layer, layer.input)
         if len(before.units) == layer.c_in and before.axis == axis:
             return before
         why = f"{layer.name!r} reads them along another axis"
@@ -233,7 +231,7 @@ class _Walk:
         return Place(units, layer.input, axis)
 
     def _make(self, layer: Layer, before: Place) -> Place:
-        reads, axis = before.units, _channel_axis(layer, layer.output)
+        reads, axis = before.units, channel_axis(layer, layer.output)
         if depthwise(layer) and layer.module:
             return Place(np.repeat(reads, layer.c_out // layer.c_in), layer.output, axis)
         writes = self._fresh(layer.c_out)
@@ -250,25 +248,25 @@ class _Walk:
 
     def _pass(self, layer: Layer, sources: list[Place]) -> Place | None:
         """The units written by an operation without channels of its own; None where they cannot be followed."""
-        slopes = _slopes(layer, self.modules)
-        if not sources or (layer.fixed and not slopes):  # it meets a tensor that would have to be cut too
+        sloped = slopes(layer, self.modules)
+        if not sources or (layer.fixed and not sloped):  # it meets a tensor that would have to be cut too
             return None
         first, after = sources[0], layer.output
-        if slopes:
-            return _same_axis(first, layer) if first.axis == 0 and layer.name not in self.again else None
+        if sloped:
+            return same_axis(first, layer) if first.axis == 0 and layer.name not in self.again else None
         if layer.kind == "norm":
             norm = self.modules.get(layer.module)
             whole = len(first.units) == after[0] and first.axis == 0
             return first._replace(shape=after) if isinstance(norm, _BatchNorm) and whole else None
         if layer.kind in {"activation", "pool"}:
-            return _same_axis(first, layer)
+            return same_axis(first, layer)
         if layer.kind == "add":
             return None if layer.module else self._sum(sources, after)
         if layer.kind == "reshape":
-            return None if layer.op in STRETCHING or layer.node in self.multiplied else _reshaped(first, after)
+            return None if layer.op in STRETCHING or layer.node in self.multiplied else reshaped(first, after)
         if layer.op == "cat":
-            return _concatenated(sources, after)
-        return _same_axis(first, layer) if layer.op in IN_PLACE else None
+            return concatenated(sources, after)
+        return same_axis(first, layer) if layer.op in IN_PLACE else None
 
     def _why_not(self, layer: Layer) -> str:
         """Why channels cannot be followed through an operation."""
@@ -314,61 +312,3 @@ class _Walk:
             self.parent[unit] = self.parent[self.parent[unit]]
             unit = self.parent[unit]
         return unit
-
-
-def _channel_axis(layer: Layer, shape: Shape) -> int:
-    """Where a layer with weights has its channels: before the kernel's axes, or last."""
-    return len(shape) - 1 - (0 if layer.kind == "linear" else len(layer.kernel))
-
-
-def _slopes(layer: Layer, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether an operation is a PReLU with a slope for each channel."""
-    module = modules.get(layer.name)
-    return isinstance(module, nn.PReLU) and module.num_parameters > 1 and layer.fixed == layer.input[0]
-
-
-def _multiplied(node: fx.Node) -> bool:
-    """Whether a size among a node's arguments is another times a number, such as the batch times the channels."""
-    sizes = [one for one in node.all_input_nodes if one.target in {operator.mul, operator.imul}]
-    return any(isinstance(size, int) for one in sizes for size in one.args)
-
-
-def _same_axis(before: Place, layer: Layer) -> Place | None:
-    """Channels stay along their axis; that axis is the one that is left where a map becomes a vector."""
-    after = layer.output
-    over = re.search(r"(\d)d", layer.op)  # such as max_pool2d: the last two axes
-    if before.axis in layer.axes or (over and before.axis >= len(before.shape) - int(over[1])):
-        return None
-    gone = sum(axis < before.axis for axis in layer.axes) if len(after) < len(before.shape) else 0
-    axis = before.axis - gone
-    whole = 0 <= axis < len(after) and len(before.units) == before.shape[before.axis] == after[axis]
-    return Place(before.units, after, axis) if whole else None
-
-
-def _reshaped(before: Place, after: Shape) -> Place | None:
-    """The order of the numbers stays, so channels stay whole where an axis of their size has as many numbers behind
-    it as before; axes behind may also be joined with them.
-    """
-    units, shape, axis = before
-    if shape == after:
-        return before
-    if prod(shape) != prod(after) or not shape or len(units) != shape[axis]:
-        return None
-    behind = prod(shape[axis + 1 :])
-    if len(after) == axis + 1 and after[:axis] == shape[:axis]:  # flattened: each channel becomes several numbers
-        return Place(np.repeat(units, behind), after, axis)
-    for place, size in enumerate(after):
-        if size == len(units) and prod(after[place + 1 :]) == behind:
-            return Place(units, after, place)
-    return None
-
-
-def _concatenated(sources: list[Place], after: Shape) -> Place | None:
-    axis = sources[0].axis
-    joined = np.concatenate([source.units for source in sources])
-    alike = all(
-        source.axis == axis and len(source.shape) == len(after) and len(source.units) == source.shape[axis]
-        and (source.shape[:axis], source.shape[axis + 1 :]) == (after[:axis], after[axis + 1 :])
-        for source in sources
-    )  # fmt: skip
-    return Place(joined, after, axis) if alike and len(joined) == after[axis] else None
