@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from workbench.cost.network import Layer, Network, Shape
 from workbench.errors import BadValue, OutOfReach
-from workbench.pruning.channels import Channels, Group, Mask, Units, depthwise
+from workbench.pruning.axes import Units
+from workbench.pruning.channels import Channels, Group, Mask, depthwise
 
 Scores = npt.NDArray[np.float64]
 

@@ -14,7 +14,8 @@ from workbench.calling import answer
 from workbench.data.batches import batches
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
-from workbench.pruning.channels import MAKERS, Channels, Group, Units, makes
+from workbench.pruning.axes import Units
+from workbench.pruning.channels import MAKERS, Channels, Group, makes
 from workbench.pruning.widths import Scores
 from workbench.steps.moments import Moments
 from workbench.training.entropy import cross_entropy

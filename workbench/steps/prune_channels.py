@@ -16,7 +16,8 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue, OutOfReach
-from workbench.pruning.channels import OUTPUTS, Channels, Group, Units, follow, makes
+from workbench.pruning.axes import Units
+from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
 from workbench.steps.base import Context, Layers, Rewrite, Row, Sketch, Step, layers_setting, select, setting
