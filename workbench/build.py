@@ -81,6 +81,7 @@ def shares(recipe: Recipe) -> tuple[float, float]:
     return rewriting / (lowering + MEASURING), lowering / (lowering + MEASURING)
 
 
+@torch.inference_mode(False)  # steps take gradients, also within a no_grad of the caller's
 def rewrite(
     model: Model,
     recipe: Recipe,

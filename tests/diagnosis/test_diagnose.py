@@ -15,7 +15,7 @@ from workbench.diagnosis import Bench, bisect
 from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.estimate import paired_change
 from workbench.measure.accuracy import evaluate
-from workbench.step import Lower, Sketch
+from workbench.step import Lower, Plan
 from workbench.steps import REGISTRY
 
 LAYERS = ("conv1", "conv2", "head")
@@ -160,7 +160,7 @@ class Hopeless(Lower, abstract=True):
     """Sets every logit to noise, whatever the layers are."""
 
     def sketch(self, network, weights):  # type: ignore[no-untyped-def]
-        return Sketch(network, ())
+        return Plan(network, network, ())
 
     def lower(self, source, target, context):  # type: ignore[no-untyped-def]
         import onnx

@@ -158,3 +158,23 @@ def test_a_study_keeps_machine_and_verdict(tmp_path: Path) -> None:
     assert variant["run_memory_bytes"].value > 0
     assert wb.cost(variant).macs == variant["macs"].value
     assert not variant.profile(runs=2).empty
+
+
+class Casting(Net):
+    """A network that changes types by itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for share in range(3):
+            x = x * (x > share).float().flip(2)
+        return super().forward(x)
+
+
+def test_casts_of_the_original_are_no_reason(tmp_path: Path) -> None:
+    """They were there before: no precision lacks a kernel for them."""
+    paths = [write_onnx(Casting(), torch.randn(1, 16, 10, 10), tmp_path / f"{name}.onnx") for name in "ab"]
+    model = wb.load(Casting(), example=(1, 16, 10, 10))
+    graph = onnxruntime.InferenceSession(str(paths[0]))
+    assert graph.get_inputs()[0].type == "tensor(float)"
+    found = gather(*paths, model.network, device("server-core"))
+    assert found.casts == 0
+    assert "Cast" not in reason(found)

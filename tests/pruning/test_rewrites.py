@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,8 @@ def test_blocks_that_cannot_go() -> None:
     with pytest.raises(StepFailed, match="calibration images"):
         wb.DropBlocks(1).apply(model().module, Context(EXAMPLE))
     plain = wb.load(make(Plain), example=EXAMPLE)
-    assert "no residual block" in wb.DropBlocks().plan(plain).action[0]
-    assert "no fully connected head" in wb.GlobalPool().plan(wb.load("fashion-resnet")).action[0]
+    assert "no part of the network adds to its own input" in wb.DropBlocks().plan(plain).action[0]
+    assert "does not end in fully connected layers" in wb.GlobalPool().plan(wb.load("fashion-resnet")).action[0]
 
 
 def test_a_linear_head_is_found_again() -> None:
@@ -164,7 +165,7 @@ def test_resolution_is_a_resize_in_front() -> None:
 
 def test_a_head_of_one_size_rules_a_smaller_image_out() -> None:
     plan = wb.Resolution(20).plan(wb.load("fashion-vgg"))
-    assert not plan.applies.any() and "Put GlobalPool() before" in plan.action[0]
+    assert not plan.applies.any() and "GlobalPool() before" in plan.action[0]
 
 
 @pytest.mark.parametrize(("name", "size"), [("resnet18", 97), ("mobilenet_v3_small", 64)])
@@ -174,3 +175,53 @@ def test_resolution_of_torchvision_networks(torchvision: object, name: str, size
     assert wb.Resolution(size).plan(m).macs == trace(net, torch.zeros(1, 3, size, size)).totals.macs
     even = resized(m.network, m.network.layers[0], (128, 128))  # the same from shapes alone
     assert even.totals.macs == trace(net, torch.zeros(1, 3, 128, 128)).totals.macs
+
+
+class Patches(nn.Module):
+    """One position of its own for each patch: images of another size do not fit."""
+
+    def __init__(self, positions: int) -> None:
+        super().__init__()
+        self.patch, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 3)
+        self.mix = nn.Linear(8, 8)
+        self.position = nn.Parameter(torch.randn(1, positions, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2) + self.position
+        return self.head(torch.tanh(self.mix(x)).mean(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("before", [wb.Recipe(), wb.SVD(0.5, layers="mix").recipe()], ids=["alone", "after SVD"])
+def test_images_of_another_size_that_do_not_fit_are_no_error(before: wb.Recipe) -> None:
+    model = wb.load(Patches(16), example=(1, 3, 16, 16))
+    recipe = before | wb.Resolution(8)
+    plan = recipe.plan(model)
+    (row,) = plan[plan.step == wb.Resolution(8).brief].itertuples()
+    assert not row.applies
+    assert "left alone" in row.action
+    assert recipe.predict(model).macs == wb.cost(wb.compress(model, recipe)).macs
+
+
+class Positions(nn.Module):
+    """As `Patches`, on maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 3)
+        self.position = nn.Parameter(torch.randn(1, 8, 16, 16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head((self.a(x) * self.position).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def whole_map() -> nn.Module:
+    """A convolution as large as its map takes the place of a pooling."""
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 16, groups=8), nn.Flatten(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize("net", [Positions, whole_map])
+@pytest.mark.parametrize("before", [wb.Recipe(), wb.Prune(0.5).recipe()], ids=["alone", "after Prune"])
+def test_maps_that_fit_one_size_alone(net: Callable[[], nn.Module], before: wb.Recipe) -> None:
+    model = wb.load(net(), example=(1, 3, 16, 16))
+    recipe = before | wb.Resolution(8)
+    assert recipe.predict(model).macs == wb.cost(wb.compress(model, recipe)).macs == wb.cost(model).macs

@@ -54,3 +54,10 @@ def test_exactly_the_share_becomes_zero_and_the_largest_stay(ratio: float, seed:
 def test_ratios_that_make_no_sense(ratio: object) -> None:
     with pytest.raises(BadValue, match="ratio"):
         wb.Prune(ratio=ratio)  # type: ignore[arg-type]  # the mistake under test
+
+
+def test_pruning_in_patterns_says_why_it_leaves_transposed_convolutions() -> None:
+    model = wb.load(torch.nn.Sequential(torch.nn.ConvTranspose2d(8, 8, 2)), example=(1, 8, 4, 4))
+    (action,) = wb.PruneNM().plan(model).action
+    assert "transposed" in action
+    assert "divide" not in action

@@ -53,3 +53,12 @@ def test_the_plan_names_the_norms() -> None:
     sketch = wb.Recalibrate().plan_on(trace(module, x), Weights(module))
     assert [(row.layer, row.applies) for row in sketch.rows] == [("1", True)]
     assert sketch.network.totals == trace(module, x).totals
+
+
+def test_the_plan_tells_norms_without_statistics_apart() -> None:
+    """A layer norm takes its mean from each input, and so does a batch norm that keeps none."""
+    layers = (nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.BatchNorm2d(4, track_running_stats=False))
+    model = wb.load(nn.Sequential(*layers, nn.InstanceNorm2d(4, affine=True)), example=images(1))
+    plan = wb.Recalibrate().plan(model).set_index("layer")
+    assert plan.applies.to_dict() == {"1": True, "2": False, "3": False, "4": False}
+    assert "keeps no statistics" in plan.action["2"]

@@ -34,7 +34,7 @@ class Evidence:
 
     operators: int  # that the runtime starts
     original_operators: int
-    casts: int  # Cast operators: a precision without kernels
+    casts: int  # Cast operators that the original lacks: a precision without kernels
     reorders: int  # changes of the maps' order
     floats: int  # products that stayed in float beside integer ones
     products: int
@@ -54,7 +54,7 @@ def gather(artefact: Path, original: Path, network: Network, device: Device) -> 
     return Evidence(
         operators=len(names),
         original_operators=len(before),
-        casts=names.count("Cast"),
+        casts=max(0, names.count("Cast") - before.count("Cast")),
         reorders=sum(name in _REORDERS for name in names),
         floats=floats,
         products=integers + floats,
@@ -91,7 +91,7 @@ def reason(evidence: Evidence) -> str:
 def _causes(e: Evidence) -> Iterator[str]:
     """What can be seen in the graph first, then where the predicted time goes."""
     if e.dynamic:
-        yield f"{e.dynamic} operators find the ranges of activations anew in every run"
+        yield f"the ranges of activations are found anew in every run, {e.dynamic}×"
     if e.casts > 2:
         yield f"{e.casts} Cast operators convert between precisions, since this CPU has no kernels for the smaller one"
     if e.floats > max(1, 0.2 * e.products):
@@ -99,7 +99,8 @@ def _causes(e: Evidence) -> Iterator[str]:
     if len(e.unaligned) >= 2:
         yield (
             f"{len(e.unaligned)} convolutions (such as {e.unaligned[0]}) have channel counts that are no multiple of "
-            f"{ALIGNED}, or groups narrower than {BLOCK}, for which the runtime has no direct kernel"
+            f"{ALIGNED}, groups narrower than {BLOCK} or other than two axes, or are transposed: the runtime has no "
+            "direct kernel for these"
         )
     if e.start_share >= SHARE:
         yield (

@@ -61,6 +61,11 @@ def load_variant(path: Path, *, by_name: bool = False) -> Model:
     Raises: `BadFile`, also for a network whose activations would take more than `MOST_ACTIVATIONS`.
     """
     file = path / "model.safetensors" if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise BadFile(
+            f"{path} holds no model.safetensors, which is what a network is read from. An export that can be loaded "
+            "again is written by wb.export(variant, folder, format='safetensors')."
+        )
     module, structure, metadata = _read(file)
     source = metadata.get("source", "module")
     if by_name and source not in ARCHITECTURES and source.partition(":")[0] not in ZOOS:

@@ -9,12 +9,10 @@ steps will make. The idea of coupled groups: Fang et al. 2023, "DepGraph: Toward
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +22,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from workbench.cost.layer import Layer, Shape
 from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
+from workbench.pruning.axes import (
+    Place,
+    Units,
+    channel_axis,
+    concatenated,
+    multiplied,
+    reshaped,
+    same_axis,
+    slopes,
+)
 
-Units = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 OUTPUTS = "its outputs are the network's outputs"
@@ -158,14 +165,6 @@ def follow(network: Network, module: nn.Module) -> Channels:
 NONE: Units = np.empty(0, dtype=np.int64)
 
 
-class Place(NamedTuple):
-    """The units of a tensor, its shape without the batch, and the axis that the units are along."""
-
-    units: Units
-    shape: Shape
-    axis: int
-
-
 class _Walk:
     """The state of `follow`: a union-find over units, and the units of every tensor by its id."""
 
@@ -178,20 +177,22 @@ class _Walk:
         self.writes: list[Units] = []
         self.axes: list[tuple[int, int]] = []
         self.shared = {name for name, ops in network.by_module.items() if len(ops) > 1}
+        self.again = {layer.name.rpartition("#")[0] for layer in network.layers if "#" in layer.name}
         self.tied = tied_weights(module)
-        self.multiplied = {node.name for node in getattr(module, "graph", fx.Graph()).nodes if _multiplied(node)}
+        self.multiplied = {node.name for node in getattr(module, "graph", fx.Graph()).nodes if multiplied(node)}
 
     def visit(self, layer: Layer) -> None:
         """Work out the units that an operation reads and writes."""
         sources = [self._tensor(tensor, layer) for tensor in layer.reads]
         before = sources[0] if sources else Place(NONE, layer.input, 0)
         if layer.kind in MAKERS:
+            before = self._entering(layer, before)
             after = self._make(layer, before)
         else:
             passed = self._pass(layer, sources)
             if passed is None:
                 everything = (unit for source in sources for unit in source.units)
-                self._freeze(everything, f"{layer.name!r} mixes or reorders channels")
+                self._freeze(everything, self._why_not(layer))
                 passed = self._stuck(layer, layer.output, f"{layer.name!r} makes them in a way that is not followed")
             after = passed
         if layer.module in self.shared:
@@ -219,14 +220,26 @@ class _Walk:
             self.tensors[tensor] = self._stuck(layer, layer.input, "it is the network's input")
         return self.tensors[tensor]
 
+    def _entering(self, layer: Layer, before: Place) -> Place:
+        """What a layer reads, along its own axis of channels; where that is not known its inputs stay as they are."""
+        axis = channel_axis(layer, layer.input)
+        if len(before.units) == layer.c_in and before.axis == axis:
+            return before
+        why = f"{layer.name!r} reads them along another axis"
+        self._freeze(before.units, why)
+        units = self._fresh(layer.c_in)
+        self._freeze(units, why)
+        return Place(units, layer.input, axis)
+
     def _make(self, layer: Layer, before: Place) -> Place:
-        reads, axis = before.units, _channel_axis(layer, layer.output)
-        known = len(reads) == layer.c_in and before.axis == _channel_axis(layer, layer.input)
-        if known and depthwise(layer) and layer.module:
+        reads, axis = before.units, channel_axis(layer, layer.output)
+        if depthwise(layer) and layer.module:
             return Place(np.repeat(reads, layer.c_out // layer.c_in), layer.output, axis)
         writes = self._fresh(layer.c_out)
-        if not known or (layer.groups > 1 and layer.kind == "conv_transpose") or not layer.module:
-            self._freeze((*reads, *writes), f"{layer.name!r} is not a layer that can be cut")
+        if not layer.module:
+            self._freeze((*reads, *writes), f"the weight of {layer.name!r} is computed, and cannot be cut")
+        elif layer.groups > 1 and layer.kind == "conv_transpose":
+            self._freeze((*reads, *writes), "transposed convolutions with groups are not cut")
         elif layer.groups > 1:  # every group loses the same of its channels
             for units in (reads, writes):
                 first, *others = units.reshape(layer.groups, -1)
@@ -236,24 +249,35 @@ class _Walk:
 
     def _pass(self, layer: Layer, sources: list[Place]) -> Place | None:
         """The units written by an operation without channels of its own; None where they cannot be followed."""
-        if not sources or layer.fixed:  # it meets a tensor that would have to be cut too
+        sloped = slopes(layer, self.modules)
+        if not sources or (layer.fixed and not sloped):  # it meets a tensor that would have to be cut too
             return None
         first, after = sources[0], layer.output
+        if sloped:
+            return same_axis(first, layer) if first.axis == 0 and layer.name not in self.again else None
         if layer.kind == "norm":
             norm = self.modules.get(layer.module)
             whole = len(first.units) == after[0] and first.axis == 0
             return first._replace(shape=after) if isinstance(norm, _BatchNorm) and whole else None
         if layer.kind in {"activation", "pool"}:
-            weighed = self.modules.get(layer.name)
-            has_weights = weighed is not None and next(weighed.parameters(recurse=False), None) is not None
-            return None if has_weights else _same_axis(first, layer)
+            return same_axis(first, layer)
         if layer.kind == "add":
             return None if layer.module else self._sum(sources, after)
         if layer.kind == "reshape":
-            return None if layer.op in STRETCHING or layer.node in self.multiplied else _reshaped(first, after)
+            return None if layer.op in STRETCHING or layer.node in self.multiplied else reshaped(first, after)
         if layer.op == "cat":
-            return _concatenated(sources, after)
-        return _same_axis(first, layer) if layer.op in IN_PLACE else None
+            return concatenated(sources, after)
+        return same_axis(first, layer) if layer.op in IN_PLACE else None
+
+    def _why_not(self, layer: Layer) -> str:
+        """Why channels cannot be followed through an operation."""
+        if layer.fixed:
+            return f"{layer.name!r} meets them with numbers of its own, which would have to be cut too"
+        if layer.kind == "add":
+            return f"{layer.name!r} combines them with what is not followed"
+        if layer.kind == "norm" and not isinstance(self.modules.get(layer.module), _BatchNorm):
+            return f"{layer.name!r} normalises over several channels"
+        return f"{layer.name!r} mixes or reorders channels"
 
     def _sum(self, sources: list[Place], after: Shape) -> Place | None:
         first = sources[0]
@@ -289,54 +313,3 @@ class _Walk:
             self.parent[unit] = self.parent[self.parent[unit]]
             unit = self.parent[unit]
         return unit
-
-
-def _channel_axis(layer: Layer, shape: Shape) -> int:
-    """Where a layer with weights has its channels: before the kernel's axes, or last."""
-    return len(shape) - 1 - (0 if layer.kind == "linear" else len(layer.kernel))
-
-
-def _multiplied(node: fx.Node) -> bool:
-    """Whether a size among a node's arguments is another times a number, such as the batch times the channels."""
-    sizes = [one for one in node.all_input_nodes if one.target in {operator.mul, operator.imul}]
-    return any(isinstance(size, int) for one in sizes for size in one.args)
-
-
-def _same_axis(before: Place, layer: Layer) -> Place | None:
-    """Channels stay along their axis; that axis is the one that is left where a map becomes a vector."""
-    after = layer.output
-    if before.axis in layer.axes:
-        return None
-    gone = sum(axis < before.axis for axis in layer.axes) if len(after) < len(before.shape) else 0
-    axis = before.axis - gone
-    whole = 0 <= axis < len(after) and len(before.units) == before.shape[before.axis] == after[axis]
-    return Place(before.units, after, axis) if whole else None
-
-
-def _reshaped(before: Place, after: Shape) -> Place | None:
-    """Axes before the channels must stay; those behind may be joined with them, or be split among themselves."""
-    units, shape, axis = before
-    if shape == after:
-        return before
-    if prod(shape) != prod(after) or not shape or len(units) != shape[axis]:
-        return None
-    behind = prod(shape[axis + 1 :])
-    if len(after) == axis + 1 and after[:axis] == shape[:axis]:  # flattened: each channel becomes several numbers
-        return Place(np.repeat(units, behind), after, axis)
-    lead = [one for one in shape[:axis] if one != 1]
-    for place, size in enumerate(after):
-        before_it = [one for one in after[:place] if one != 1]
-        if size == len(units) and before_it == lead and prod(after[place + 1 :]) == behind:
-            return Place(units, after, place)
-    return None
-
-
-def _concatenated(sources: list[Place], after: Shape) -> Place | None:
-    axis = sources[0].axis
-    joined = np.concatenate([source.units for source in sources])
-    alike = all(
-        source.axis == axis and len(source.shape) == len(after) and len(source.units) == source.shape[axis]
-        and (source.shape[:axis], source.shape[axis + 1 :]) == (after[:axis], after[axis + 1 :])
-        for source in sources
-    )  # fmt: skip
-    return Place(joined, after, axis) if alike and len(joined) == after[axis] else None

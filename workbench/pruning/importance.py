@@ -14,7 +14,8 @@ from workbench.calling import answer
 from workbench.data.batches import batches
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
-from workbench.pruning.channels import MAKERS, Channels, Group, Units, makes
+from workbench.pruning.axes import Units
+from workbench.pruning.channels import MAKERS, Channels, Group, makes
 from workbench.pruning.widths import Scores
 from workbench.statistics.moments import Moments
 from workbench.training.entropy import cross_entropy
@@ -66,21 +67,23 @@ def by_gradient(
             )
             for name in names
         ]
-        logits = answer(module, batch.requires_grad_().clone())  # a leaf cannot be written into, its copy can
+        logits = answer(module, batch.clone())  # what the network writes into is not the user's
         for handle in handles:
             handle.remove()
         loss = cross_entropy(logits, labels, reduction="sum")
         grads = torch.autograd.grad(loss, [seen[name] for name in names])
         for name, grad in zip(names, grads, strict=True):
             product = seen[name].detach() * grad
-            found[name].append(product.flatten(2).sum(2) if product.dim() > 2 else product)
+            linear = isinstance(module.get_submodule(name), nn.Linear)  # its channels are last, others' are second
+            product = product if linear else product.movedim(1, -1)
+            found[name].append(product.reshape(len(batch), -1, product.shape[-1]).sum(1))
     effect = {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
     return [_squared_by_unit(group, channels, effect) for group in groups]
 
 
 def _noted(seen: dict[str, Tensor], name: str, out: Tensor) -> Tensor:
-    """Keep an output, and let the network go on with a copy: what follows may write into it."""
-    seen[name] = out
+    """Keep an output, of which gradients are wanted; the network goes on with a copy, which it may write into."""
+    seen[name] = out.requires_grad_()
     return out.clone()
 
 

@@ -30,6 +30,9 @@ def cut(module: nn.Module, channels: Channels, kept: Mask) -> nn.Module:
         elif isinstance(layer, nn.Linear):
             _assign(layer, layer.weight[writes][:, reads], writes)
             layer.out_features, layer.in_features = layer.weight.shape
+        elif isinstance(layer, nn.PReLU):
+            layer.weight = nn.Parameter(layer.weight.detach()[writes].clone())
+            layer.num_parameters = len(writes)
         elif isinstance(layer, _ConvNd):
             _cut_conv(layer, own_depthwise, reads, writes)
         else:
@@ -79,9 +82,10 @@ def _name(node: fx.Node) -> str:
 def _touched(channels: Channels, kept: Mask) -> Iterator[tuple[str, bool, Tensor, Tensor]]:
     """Layers with weights that lose channels: path, depthwise, indices kept of the inputs and of the outputs."""
     for layer, reads, writes in zip(channels.network.layers, channels.reads, channels.writes, strict=True):
-        if layer.module and not (kept[reads].all() and kept[writes].all()):
+        path = layer.module or (layer.name if layer.fixed else "")  # of a PReLU the name alone tells where it is
+        if path and not (kept[reads].all() and kept[writes].all()):
             stay = [torch.from_numpy(kept[units]).nonzero()[:, 0] for units in (reads, writes)]
-            yield layer.module, depthwise(layer), stay[0], stay[1]
+            yield path, depthwise(layer), stay[0], stay[1]
 
 
 def _cut_norm(norm: _BatchNorm, kept: Tensor) -> None:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from workbench.cost.layer import Layer, Shape
 from workbench.cost.network import Network
 from workbench.errors import BadValue, OutOfReach
-from workbench.pruning.channels import Channels, Group, Mask, Units, depthwise
+from workbench.pruning.axes import Units
+from workbench.pruning.channels import Channels, Group, Mask, depthwise
 
 Scores = npt.NDArray[np.float64]
 
@@ -146,6 +147,8 @@ def _shrunk(layer: Layer, shapes: tuple[Shape, Shape], written: dict[int, tuple[
     new = layer.but(
         input=before, output=after, groups=before[0] if depthwise(layer) else layer.groups, others=others
     )
+    if layer.fixed:  # a slope for each channel; whatever else has numbers of its own is not cut
+        return new.but(fixed=after[0], weights=after[0] if layer.weights else 0)
     if not layer.module:
         return new
     if layer.kind == "norm":

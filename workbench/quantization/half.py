@@ -38,8 +38,22 @@ def to_float16(model: onnx.ModelProto, exclude: Container[str] = ()) -> onnx.Mod
             keep_io_types=True,
             node_block_list=sorted(kept),
         )
+    converted.graph.ClearField("value_info")  # the types of before, which are no longer true
+    _unite(converted)
     _join(converted)
     return converted
+
+
+def _unite(model: onnx.ModelProto) -> None:
+    """Make each tensor once: the converter casts it anew for every reader that stays in float32, under one name."""
+    made: set[str] = set()
+    once = []
+    for node in model.graph.node:
+        if node.op_type != "Cast" or node.output[0] not in made:
+            once.append(node)
+        made.update(node.output)
+    del model.graph.node[:]
+    model.graph.node.extend(once)
 
 
 def _join(model: onnx.ModelProto) -> None:

@@ -79,7 +79,7 @@ def patches(layer: Layer, x: Tensor, positions: Tensor | None = None) -> Tensor:
     `positions` are flat indices into the output map (or the tokens); None takes all of them.
     """
     if layer.kind == "linear":
-        rows = x.reshape(len(x), -1, x.shape[-1])
+        rows = x.reshape(-1, prod(layer.input[:-1]), x.shape[-1])  # windows and heads may be part of the batch
         return (rows if positions is None else rows[:, positions]).reshape(-1, x.shape[-1])
     kernel, dilation, padding, stride, out = (
         (*empty, *part)

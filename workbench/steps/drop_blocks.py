@@ -36,7 +36,10 @@ SUMS = frozenset({"add", "add_"})
 
 @dataclass(frozen=True)
 class Block:
-    """A residual block whose input and output have one shape: without it the network still runs."""
+    """A residual block whose input and output have one shape: without it the network still runs.
+
+    It may read other tensors too, such as a mask.
+    """
 
     path: str
     layers: tuple[Layer, ...]
@@ -83,7 +86,7 @@ class DropBlocks(Rewrite):
         """A row for each block that can go. Raises: `BadValue` when there are fewer than `count`."""
         blocks = self._candidates(network, weights.module)
         if not blocks:
-            why = {"why": "there is no residual block whose input and output have one shape"}
+            why = {"why": "no part of the network adds to its own input and gives the same shape"}
             return Plan(network, network, (Row(self.brief, network.layers[0].name, "block", Decision.UNFIT, why),))
         gone = self._least(blocks, energies(network, weights))
         rows = tuple(self._row(block, blocks, gone) for block in blocks)
@@ -183,11 +186,13 @@ def _block(network: Network, path: str) -> Block | None:
     read_behind = {t for layer in network.layers if layer not in inside for t in layer.reads} & written
     read_behind |= {layer.writes for layer in inside if layer.result}
     last = inside[-1]
-    if len(outside) != 1 or not read_behind <= {last.writes} or not any(layer.params for layer in inside):
+    if not read_behind <= {last.writes} or not any(layer.params for layer in inside):
         return None
-    (reads,) = outside
-    entry = next((layer.input for layer in network.layers if layer.reads and layer.reads[0] == reads), None)
-    return Block(path, tuple(inside), reads, last.writes) if entry == last.output else None
+    shapes = {layer.reads[0]: layer.input for layer in reversed(network.layers) if layer.reads}
+    if len(outside) > 1:  # then it is the one that is added to
+        outside &= {tensor for layer in inside if layer.op in SUMS for tensor in layer.reads}
+    entries = [tensor for tensor in outside if shapes.get(tensor) == last.output]
+    return Block(path, tuple(inside), entries[0], last.writes) if len(entries) == 1 else None
 
 
 def _shares(network: Network, block: Block, module: nn.Module | None) -> bool:

@@ -52,7 +52,7 @@ class GlobalPool(Rewrite):
         head = find_head(network)
         if head is None:
             last = network.layers[-1]
-            why = "no fully connected head reads a flattened map of more than one position"
+            why = "the network does not end in fully connected layers on a flattened map"
             return Plan(network, network, (row(self.brief, last, Decision.UNFIT, {"why": why}),))
         after = network.replace({head.flat.module: _chain(head)})
         gone = {layer.writes for layer in (*head.behind, head.flatten)}

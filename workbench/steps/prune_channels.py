@@ -17,7 +17,8 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue, OutOfReach
-from workbench.pruning.channels import OUTPUTS, Channels, Group, Units, follow, makes
+from workbench.pruning.axes import Units
+from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
 from workbench.pruning.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
 from workbench.pruning.refit import refit
 from workbench.pruning.surgery import cut
@@ -207,21 +208,22 @@ class PruneChannels(Rewrite):
         scores = None if self.scope == "layer" else self._scores(module, channels, groups, context, context.progress)[0]
         final = self._goal().widths(channels, groups, scores)
         goal = {group.layers: (len(group.units), kept) for group, kept in zip(final.groups, final.kept, strict=True)}
-        self._tell(channels, context)
+        self._tell(channels, context, any(kept < count for count, kept in goal.values()))
         module = copy.deepcopy(module)
         for index in range(self.rounds):
             report = context.progress.part(index / self.rounds, (index + 1) / self.rounds)
             module = self._round(module, _between(goal, (index + 1) / self.rounds), context, report)
         return module
 
-    def _tell(self, channels: Channels, context: Context) -> None:
+    def _tell(self, channels: Channels, context: Context, cuts: bool) -> None:
         """What could not be done as asked."""
-        if context.calibration is None and (self.refit or self.importance not in FROM_WEIGHTS):
+        if cuts and context.calibration is None and (self.refit or self.importance not in FROM_WEIGHTS):
             context.progress.note(
                 f"{self.brief}: without calibration images channels are scored by magnitude and nothing is fitted anew."
             )
         tied = {name for group in channels.groups for name in group.layers}
-        skipped = [f"{name} ({channels.why_frozen(name)})" for name in channels.made if name not in tied]
+        chosen = select(self.layers, channels.made)
+        skipped = [f"{name} ({channels.why_frozen(name)})" for name in chosen if name not in tied]
         skipped = [one for one in skipped if OUTPUTS not in one]
         if skipped:
             context.progress.note(f"{self.brief} could not follow the channels of {', '.join(skipped)}; they stay.")

@@ -83,7 +83,9 @@ class PruneNM(Rewrite):
         inputs = layer.c_in // layer.groups
         if not chosen:
             return row(self.brief, layer, Decision.NOT_CHOSEN, {})
-        if inputs % self.m or layer.kind == "conv_transpose":
+        if layer.kind == "conv_transpose":
+            return row(self.brief, layer, Decision.UNFIT, {"why": "transposed convolutions are not supported"})
+        if inputs % self.m:
             return row(self.brief, layer, Decision.UNFIT, {"why": f"its {inputs} inputs do not divide by {self.m}"})
         return row(self.brief, layer, Decision.PATTERNED, {"n": self.n, "m": self.m})
 

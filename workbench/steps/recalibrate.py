@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.data.batches import batches
@@ -44,9 +45,11 @@ class Recalibrate(Rewrite):
 
     def plan_on(self, network: Network, weights: Weights) -> Plan:
         """No shape changes; a row for each batch norm."""
+        modules = dict(weights.module.named_modules())
         rows = tuple(
-            row(self.brief, ops[0], Decision.RE_ESTIMATED, {"images": self.images})
-            for ops in network.by_module.values() if ops[0].kind == "norm"
+            row(self.brief, norm, Decision.RE_ESTIMATED, {"images": self.images}) if _estimates(norm, modules.get(name))
+            else row(self.brief, norm, Decision.UNFIT, {"why": "it keeps no statistics, each input has its own"})
+            for name, (norm, *_) in network.by_module.items() if norm.kind == "norm"
         )  # fmt: skip
         return Plan(network, network, rows)
 
@@ -77,6 +80,11 @@ class Recalibrate(Rewrite):
         for norm, total in sums.items():
             total.store(norm)
         return module.eval()
+
+
+def _estimates(norm: Layer, module: nn.Module | None) -> bool:
+    """Whether a normalisation keeps statistics; of one that an earlier step makes it is known by its kind."""
+    return "batch_norm" in norm.op and bool(getattr(module, "track_running_stats", True))
 
 
 class _Sums:

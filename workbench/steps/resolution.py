@@ -14,6 +14,7 @@ from workbench.cost.layer import Layer, Shape
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.errors import BadValue
 from workbench.models.own_layers import Resize
 from workbench.step import Context, Decision, Plan, Rewrite, Row, Stops, row, setting
 
@@ -54,7 +55,11 @@ class Resolution(Rewrite):
             return Plan(network, network, (row(self.brief, first, Decision.UNFIT, {"why": why}),))
         if not weights.changed:  # then how every pooling rounds can be known exactly
             image = torch.zeros(1, *first.input)
-            after = trace(self._with_resize(_sharing_tensors(weights.module), first), image)
+            try:
+                after = trace(self._with_resize(_sharing_tensors(weights.module), first), image)
+            except BadValue:
+                why = f"with images of {self.size} pixels the network does not run"
+                return Plan(network, network, (row(self.brief, first, Decision.UNFIT, {"why": why}),))
         new = {layer.module: layer for layer in after.layers if layer.module}
         new[first.module] = new.get(first.module, new.get(f"{first.module}.1", first))
         height, width = self._size(first.input)
@@ -127,8 +132,10 @@ def _layer_at(layer: Layer, shapes: dict[int, tuple[Shape, Shape]]) -> Layer:
     if layer.kind == "linear" and before != layer.input:
         raise Misfit(
             f"{layer.name!r} takes {layer.input[-1]} inputs, and would get {before[-1]}. "
-            "Put GlobalPool() before this step"
+            "GlobalPool() before this step makes a classifier's head take maps of any size"
         )
+    if before != layer.input and layer.kind in {"add", "elementwise"} and layer.fixed > layer.input[0]:
+        raise Misfit(f"{layer.name!r} has numbers of its own for every place of a map of this size")
     sizes = [shapes[tensor] for tensor in layer.reads if tensor in shapes]
     others = sum(_elements(size[1]) for size in sizes[1:]) if layer.others else 0
     after = next((size[1] for size in sizes if layer.kind == "add" and size[0] == layer.output), None)
@@ -136,11 +143,14 @@ def _layer_at(layer: Layer, shapes: dict[int, tuple[Shape, Shape]]) -> Layer:
 
 
 def _output(layer: Layer, before: Shape) -> Shape:
-    if before == layer.input or len(layer.output) not in {1, 3}:
+    if before == layer.input:
         return layer.output
     if layer.kind == "conv":
         sides = zip(before[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
-        return (layer.output[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides))
+        after = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides]
+        if min(after) < 1:
+            raise Misfit(f"the kernel of {layer.name!r} is larger than the map that it would get")
+        return (layer.output[0], *after)
     if len(layer.output) == 1:
         flat = layer.kind == "reshape"
         return (_elements(before),) if flat else layer.output
@@ -149,7 +159,7 @@ def _output(layer: Layer, before: Shape) -> Shape:
             return layer.output
         pooled = zip(before[1:], layer.input[1:], layer.output[1:], strict=True)
         return (layer.output[0], *(max(1, new // max(1, round(old / out))) for new, old, out in pooled))
-    if layer.input[1:] == layer.output[1:]:
+    if layer.input[1:] == layer.output[1:] and len(layer.output) == 3:
         return (layer.output[0], *before[1:])
     raise Misfit(f"{layer.name!r} changes the size of its map in a way that is not followed")
 
