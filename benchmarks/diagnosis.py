@@ -47,12 +47,13 @@ class Break(Rewrite):
     how: str = setting("negate", "choice", "What happens to the weights.", choices=("negate", "shuffle"))
     layers: Layers = layers_setting()
 
-    def sketch(self, network: Network, weights: Weights) -> Sketch:
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
         """No shape changes."""
         names = [name for name, ops in network.by_module.items() if ops[0].kind in WITH_WEIGHTS]
         chosen = set(select(self.layers, names))
-        rows = [Row("Break", name, network.by_module[name][0].kind, name in chosen, self.how) for name in names]
-        return Sketch(network, tuple(rows))
+        decisions = {name: Decision.CHANGED if name in chosen else Decision.NOT_CHOSEN for name in names}
+        rows = [row("Break", network.by_module[name][0], one, {"what": self.how}) for name, one in decisions.items()]
+        return Plan(network, network, tuple(rows))
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with broken weights."""

@@ -159,7 +159,7 @@ def test_restoring_helps(study: wb.Study) -> None:
 class Hopeless(Lower, abstract=True):
     """Sets every logit to noise, whatever the layers are."""
 
-    def sketch(self, network, weights):  # type: ignore[no-untyped-def]
+    def plan_on(self, network, weights):  # type: ignore[no-untyped-def]
         return Plan(network, network, ())
 
     def lower(self, source, target, context):  # type: ignore[no-untyped-def]
