@@ -12,7 +12,9 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from workbench_widgets import exporting
 from workbench_widgets.screen import PANELS
+from workbench_widgets.seam.page_view import Answer
 from workbench_widgets.session import CHANGES, Session
 from workbench_widgets.store import State, Store
 
@@ -54,22 +56,28 @@ def interface(kind: Any) -> str:
 
 
 def detail(act: Callable[..., Any]) -> str:
-    """What an action is sent with: the parameters of what does it, behind the state that it changes."""
+    """What an action is sent with: the parameters of what does it, but for the state, and bytes, which come beside."""
     kinds = get_type_hints(act)
-    known = [one for one in inspect.signature(act).parameters.values() if kinds[one.name] is not State]
+    known = [one for one in inspect.signature(act).parameters.values() if kinds[one.name] not in (State, bytes)]
     fields = [f"{p.name}{'' if p.default is p.empty else '?'}: {written(kinds[p.name])}" for p in known]
     return f"{{ {'; '.join(fields)} }}" if fields else "{}"
 
 
 def actions() -> dict[str, Callable[..., Any]]:
-    """Everything that a panel can ask for by `send`, by its name; what a panel's widget does itself is `again`."""
-    return {**CHANGES, **Session(Store(State()))._actions, "again": lambda: None}
+    """Everything that a panel can ask for, by its name: the session's, and what the screen does itself."""
+    session = Session(Store(State()))
+    own: dict[str, Callable[..., Any]] = {
+        "again": lambda: None,
+        "piece": exporting.piece,
+        "upload": session.opening.upload,
+    }
+    return {**CHANGES, **session._actions, **own}
 
 
 def declared() -> str:
     """The whole file."""
     views = {name: get_type_hints(view)["return"] for name, (view, _) in PANELS.items()}
-    kinds = dict.fromkeys(kind for view in views.values() for kind in within(view))
+    kinds = dict.fromkeys(kind for view in (*views.values(), Answer) for kind in within(view))
     panels = "\n".join(f"    {name}: {view.__name__};" for name, view in views.items())
     every = "\n".join(map(interface, kinds))
     shown = f"  /** What each panel shows. */\n  interface Panels {{\n{panels}\n  }}"

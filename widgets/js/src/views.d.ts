@@ -463,6 +463,13 @@ declare namespace View {
     text: string;
     kind: string;
   }
+  /** To what was asked about the part of a file from `offset` on: it is `done`, or why not. Bytes come beside it. */
+  interface Answer {
+    file?: string;
+    offset?: number;
+    done?: boolean;
+    error?: string;
+  }
   /** What each panel shows. */
   interface Panels {
     head: HeadView;
@@ -522,5 +529,7 @@ declare namespace View {
     annotate: { text: string };
     delete: {};
     again: {};
+    piece: { file: string; offset: number; length: number };
+    upload: { file: string; size: number; offset: number };
   }
 }
