@@ -236,7 +236,7 @@ async def killer(server: int, until: float) -> int:
     while time.monotonic() < until:
         await asyncio.sleep(30)
         for one in _children(server):
-            if "workbench_widgets.nursery" in Path(f"/proc/{one}/cmdline").read_text():
+            if "workbench_widgets.fork_server" in Path(f"/proc/{one}/cmdline").read_text():
                 os.kill(one, signal.SIGKILL)
                 killed += 1
         await asyncio.sleep(30)

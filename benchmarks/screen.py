@@ -193,8 +193,9 @@ def memory(server: int) -> list[int]:
         with contextlib.suppress(OSError):  # it has ended
             parents[int(folder.name)] = int((folder / "status").read_text().split("PPid:")[1].split()[0])
             commands[int(folder.name)] = (folder / "cmdline").read_text()
-    nurseries = {pid for pid, parent in parents.items() if parent == server and "widgets.nursery" in commands[pid]}
-    kernels = [pid for pid, parent in parents.items() if parent in nurseries]
+    own_children = [pid for pid, parent in parents.items() if parent == server]
+    fork_servers = {pid for pid in own_children if "widgets.fork_server" in commands[pid]}
+    kernels = [pid for pid, parent in parents.items() if parent in fork_servers]
     kernels += [pid for pid, parent in parents.items() if parent == server and "ipykernel" in commands[pid]]
     lines = [(Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines() for pid in kernels]
     return [1024 * int(next(line for line in one if line.startswith("Pss:")).split()[1]) for one in lines]

@@ -21,7 +21,7 @@ LAYERS = (
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "pareto", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
     | {"charts", "manifest", "rewritten", "portability", "diagnosis"},
-    {"examination", "published", "study", "search"},
+    {"diagnostics", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -15,8 +15,8 @@ from workbench.errors import BadValue, Cancelled, StepFailed, WorkbenchError
 from workbench.estimate import Estimate, paired_change, wilson
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import in_batches
+from workbench.measure.evaluation import has_classes
 from workbench.measure.latency import Subject, interleave
-from workbench.measure.quality import has_classes
 from workbench.runtimes import DEFAULT, Runtime, available, runtime
 from workbench.step import Lower
 

@@ -118,16 +118,17 @@ def test_a_connection_that_breaks_is_made_again(visitor: Any, dashboard: str) ->
 
 
 def kernels(server: int) -> set[int]:
-    """The processes of the kernels under a server: forked of its nursery, or started by itself."""
+    """The processes of the kernels under a server: forked of its fork server, or started by itself."""
     parents, commands = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             pid = int(status.parent.name)
             parents[pid] = int(status.read_text().split("PPid:")[1].split()[0])
             commands[pid] = status.with_name("cmdline").read_text()
-    nurseries = {pid for pid, parent in parents.items() if parent == server and "widgets.nursery" in commands[pid]}
+    own_children = [pid for pid, parent in parents.items() if parent == server]
+    fork_servers = {pid for pid in own_children if "widgets.fork_server" in commands[pid]}
     own = {pid for pid, parent in parents.items() if parent == server and "ipykernel" in commands[pid]}
-    return own | {pid for pid, parent in parents.items() if parent in nurseries}
+    return own | {pid for pid, parent in parents.items() if parent in fork_servers}
 
 
 def accept(page: Any) -> None:

@@ -197,7 +197,7 @@ def test_a_network_without_data_of_its_shape_gets_noise_and_says_so(mobilenet: M
     card = gallery.add(wb.load(net, example=torch.zeros(1, 3, 8, 8)))
     study = gallery.study(card.name)
     assert study.data.name == NOISE
-    assert study.measure == "agreement"
+    assert study.metric_name == "agreement"
     shown = models(State(cards=(card,), model=card.name, study=study))
     assert "noise" in shown["data"]["sentence"]
     assert shown["data"]["samples"] == []
