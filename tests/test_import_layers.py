@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"arguments", "closures", "unwrap"}
     | {"calling", "callable_module", "checking", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage"}
-    | {"progress", "quota", "snapshot", "untrusted"},
+    | {"progress", "quota", "snapshot", "tracing_lock", "untrusted"},
     {"onnx_file", "onnx_graph", "lowrank", "cost", "runtimes", "models", "data", "coding"},
     {"settings", "plan", "step", "recipe"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
