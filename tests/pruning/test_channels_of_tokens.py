@@ -13,9 +13,9 @@ import workbench as wb
 from workbench.build import rewrite
 from workbench.cost.trace import trace
 from workbench.pruning.channels import follow
-from workbench.steps.base import Context
-from workbench.steps.importance import KINDS
-from workbench.steps.moments import collect
+from workbench.step import Context
+from workbench.pruning.importance import KINDS
+from workbench.statistics.moments import collect
 
 Tensor = torch.Tensor
 
@@ -76,7 +76,7 @@ def test_hidden_features_of_a_transformer_go() -> None:
             layer.narrow.weight[:, least] = 0
         assert torch.allclose(small.module(tokens(9)), by_hand(tokens(9)), atol=1e-5)
     assert wb.cost(model).macs - wb.cost(small).macs == 2 * 7 * 20 * 16 * 2
-    assert step.predict(model).params == wb.cost(small).params == sum(p.numel() for p in small.module.parameters())
+    assert step.plan(model).params == wb.cost(small).params == sum(p.numel() for p in small.module.parameters())
 
 
 @pytest.mark.parametrize("importance", KINDS)
@@ -142,9 +142,9 @@ def test_slopes_go_with_their_channels() -> None:
             least = net.get_parameter(f"{layer}.weight").flatten(1).norm(dim=1).argsort()[:6]
             by_hand.get_parameter(f"{reader}.weight")[:, least] = 0
         assert torch.allclose(small.module(x), by_hand(x), atol=1e-5)
-    assert step.predict(model).params == sum(p.numel() for p in small.module.parameters())
+    assert step.plan(model).params == sum(p.numel() for p in small.module.parameters())
     twice = step | step
-    assert twice.predict(model).params == sum(p.numel() for p in wb.compress(model, twice).module.parameters())
+    assert twice.plan(model).params == sum(p.numel() for p in wb.compress(model, twice).module.parameters())
 
 
 class Blurred(nn.Module):
@@ -178,7 +178,7 @@ class Windows(nn.Module):
 
 def test_moments_of_windows_are_those_of_their_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where only some of the tokens are looked at."""
-    monkeypatch.setattr("workbench.steps.moments.SAMPLED_ELEMENTS", 1)
+    monkeypatch.setattr("workbench.statistics.moments.SAMPLED_ELEMENTS", 1)
     torch.manual_seed(0)
     x = torch.randn(50, 64, 6) + 2
     model = wb.load(Windows(), example=x[:1])
