@@ -13,9 +13,9 @@ import workbench as wb
 from workbench.build import rewrite
 from workbench.cost.trace import trace
 from workbench.pruning.channels import follow
-from workbench.step import Context
 from workbench.pruning.importance import KINDS
 from workbench.statistics.moments import collect
+from workbench.step import Context
 
 Tensor = torch.Tensor
 
