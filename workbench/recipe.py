@@ -102,7 +102,8 @@ class Recipe:
         return model.weights.remembered(model.network, self.steps, lambda: self._plan(model.network, model.weights))
 
     def _plan(self, network: Network, weights: Weights) -> Plan:
-        original, parts = network, []
+        original = network
+        parts: list[Plan] = []
         for step in self.steps:
             part = step.planned(network, weights)
             known = part.exact and (not parts or parts[-1].exact)  # nothing exact follows from what is told as "about"
