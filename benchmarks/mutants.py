@@ -41,19 +41,21 @@ FOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cost": (
         ("cost/*.py",),
         ("core/test_cost_by_hand.py", "core/test_cost.py", "core/test_cells.py", "core/test_devices.py",
-         "core/test_compressed.py", "core/test_by_layer.py", "core/test_shapes.py", "core/test_file_size.py",
-         "steps/test_after_a_rewrite.py", "steps/test_factorize.py"),
+         "core/test_compressed.py", "core/test_by_layer.py", "core/test_shapes.py", "core/test_file_size.py"),
     ),
     "lowrank": (("lowrank/*.py",), ("lowrank",)),
     "factorization": (
         ("factorization/*.py", "plan.py"),
         ("steps/test_planning.py", "steps/test_best_fit.py", "steps/test_rank_bounds.py", "steps/test_tucker.py",
          "steps/test_svd.py", "steps/test_asymmetric.py", "steps/test_strangers_family.py", "steps/test_grouped.py",
-         "steps/test_after_a_rewrite.py", "steps/test_factorize.py"),
+         "steps/test_factorize.py"),
     ),
     "steps": (("steps/*.py", "step.py", "pruning/*.py", "statistics/*.py"), ("steps", "pruning")),
     "quantization": (("quantization/*.py",), ("quantization", "steps/test_quantize.py")),
-    "export": (("export.py", "content.py", "disk.py", "manifest.py"), ("core/test_export.py", "core/test_study.py", "core/test_storage.py")),
+    "export": (
+        ("export.py", "content.py", "disk.py", "manifest.py"),
+        ("core/test_export.py", "core/test_study.py", "core/test_storage.py"),
+    ),
     "storage": (("storage.py", "keeping.py"), ("core/test_storage.py", "core/test_keeping.py", "core/test_study.py")),
     "study": (
         ("study.py", "recipe.py", "variant.py", "frame.py", "pareto.py", "build.py"),
