@@ -1,6 +1,6 @@
 """The mutation score: of faults of one operator, drawn at random, how many the tests notice.
 
-    python benchmarks/mutants.py [--each 20] [--folders cost factorization] [--seed 0] [--files planner.py family.py]
+    python benchmarks/mutants.py [--each 20] [--folders cost factorization] [--files planner.py] [--tests steps] [--seed 0]
 
 A mutant has one comparison, operator, constant or condition turned round, one value not returned, or one argument not
 given. It is made in a copy of the tree, and the tests that belong to its folder run until one fails; of those that
@@ -268,6 +268,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=20, help="mutants of each folder")
     parser.add_argument("--folders", nargs="+", choices=list(FOLDERS), default=list(FOLDERS))
     parser.add_argument("--files", nargs="+", default=[], help="only files of these names")
+    parser.add_argument("--tests", nargs="+", default=[], help="files below tests/ in the place of the folder's own")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     for name in HEAVY:
@@ -282,7 +283,7 @@ def main() -> None:
                 one for one in mutants_of(tree.folder, patterns) if not given.files or one.file.name in given.files
             ]
             drawn = random.Random(given.seed).sample(mutants, min(given.each, len(mutants)))
-            rows.append(row(name, score(tree, name, drawn, tests)))
+            rows.append(row(name, score(tree, name, drawn, given.tests or tests)))
     print("\n| folder | mutants | killed | survived | timed out | score |\n| --- | --- | --- | --- | --- | --- |")
     print("\n".join(rows))
 

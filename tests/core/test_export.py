@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import workbench as wb
 from workbench import export
 from workbench.build import lower
 from workbench.coding import pack
-from workbench.errors import ExportFailed
+from workbench.errors import ExportFailed, OverQuota
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.variant import Variant
@@ -130,3 +131,17 @@ def test_the_manifest_names_each_file_with_its_digest(original: Variant, tmp_pat
         manifest = wb.export(original, tmp_path / name, format=name)
         there = {one.name: one for one in (tmp_path / name).iterdir() if one.name != "manifest.json"}
         assert manifest.files == {one: hashlib.sha256(file.read_bytes()).hexdigest() for one, file in there.items()}
+
+
+def test_an_export_that_a_visitor_has_no_room_for_is_refused(
+    original: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "visitor").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "visitor"))
+    size = original.onnx.stat().st_size
+    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", repr((size - 1) / 10**6))
+    with pytest.raises(OverQuota, match="keeps at most"):
+        wb.export(original, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", repr((size + 1) / 10**6))
+    assert wb.export(original, tmp_path / "out").files["model.onnx"]
