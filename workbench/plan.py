@@ -103,7 +103,10 @@ class Row(NamedTuple):
     @property
     def action(self) -> str:
         """What happens to the layer, or why nothing does, as a sentence."""
-        return "about " * self.about + self.decision.sentence.format_map(self.data)
+        said = self.decision.sentence.format_map(self.data)
+        if not self.about:
+            return said
+        return f"about {said}" if self.applies else f"{said}; what an earlier step makes of it may change that"
 
 
 def row(step: str, layer: Layer, decision: Decision, data: Mapping[str, Any], after: Layer | None = None) -> Row:

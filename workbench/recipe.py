@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +55,7 @@ class Recipe:
         object.__setattr__(self, "steps", tuple(given))
         for step in self.steps:
             if not isinstance(step, Step):
-                raise BadValue(
-                    f"A recipe is made of steps, got {step!r}. Chain steps with |."
-                )
+                raise BadValue(f"A recipe is made of steps, got {step!r}. Chain steps with |.")
         lowering = [isinstance(step, Lower) for step in self.steps]
         if lowering != sorted(lowering):
             late = self.steps[lowering.index(True) :]
@@ -104,9 +102,12 @@ class Recipe:
         return model.weights.remembered(model.network, self.steps, lambda: self._plan(model.network, model.weights))
 
     def _plan(self, network: Network, weights: Weights) -> Plan:
-        original, parts = network, []
+        original = network
+        parts: list[Plan] = []
         for step in self.steps:
-            parts.append(step.planned(network, weights))
+            part = step.planned(network, weights)
+            known = part.exact and (not parts or parts[-1].exact)  # nothing exact follows from what is told as "about"
+            parts.append(part if known == part.exact else replace(part, exact=known))
             network, weights = parts[-1].network, _after(parts[-1], weights)
         return chained(original, parts)
 
@@ -196,7 +197,7 @@ class Recipe:
 
 def _after(plan: Plan, weights: Weights) -> Weights:
     """What is known of the weights after a step."""
-    return weights.after(row.layer for row in plan.rows if row.applies)
+    return weights.after(row.layer for row in plan.rows if row.applies or row.about)
 
 
 def _with_weights(model: Model) -> list[str]:

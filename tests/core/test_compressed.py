@@ -52,7 +52,7 @@ def test_what_a_step_saves_when_compressed_is_predicted(wide: Model, step: wb.st
 
 def test_zeros_before_fewer_bits_stay_zeros(wide: Model) -> None:
     both = (wb.Prune(0.8) | wb.Quantize("fp16")).plan(wide).network
-    assert compressed_bytes(both) < 0.5 * compressed_bytes(wb.Quantize("fp16").recipe().plan(wide).network)
+    assert compressed_bytes(both) < 0.5 * compressed_bytes(wb.Quantize("fp16").plan(wide).network)
 
 
 def test_ratios_of_kinds_of_weights() -> None:

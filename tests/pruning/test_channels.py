@@ -111,6 +111,35 @@ def test_what_is_not_followed_is_left_alone_with_its_reason() -> None:
     assert "network's outputs" in channels.why_frozen("d")
 
 
+class Reused(nn.Module):
+    """A convolution used twice between two that are not; its inputs and its outputs are the same channels."""
+
+    def __init__(self, tied: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 24, 3)
+        self.again = nn.Conv2d(16, 16, 1) if tied else self.b
+        if tied:
+            self.again.weight = self.b.weight
+        self.d = nn.Linear(24, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.b(torch.relu(self.a(x))))
+        return self.d(torch.relu(self.c(self.again(x))).mean((2, 3)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # which layers were left alone, and that there are no images
+@pytest.mark.parametrize("tied", [False, True], ids=["a layer used twice", "two layers of one weight"])
+def test_what_is_used_twice_keeps_its_width_and_that_of_its_inputs(tied: bool) -> None:
+    net = make(lambda: Reused(tied))
+    channels = channels_of(net)
+    assert {frozenset(g.layers) for g in channels.groups} == {frozenset("c")}
+    assert ("shares its weight" if tied else "used more than once") in channels.why_frozen("b")
+    assert channels.why_frozen("a") == channels.why_frozen("b")  # what it makes, the other reads
+    small = wb.compress(net, wb.PruneChannels(0.5), example=EXAMPLE).module
+    widths = {name: small.get_submodule(name).weight.shape[:2] for name in "abc"}
+    assert widths["a"] == (16, 3) and widths["b"] == (16, 16) and 1 <= widths["c"][0] < 24
+
+
 def test_torchvision_networks(torchvision: ModuleType) -> None:
     """Concatenations in DenseNet and GoogLeNet, gates in MobileNetV3, groups in ResNeXt: cut and still run."""
     x = torch.zeros(1, 3, 64, 64)

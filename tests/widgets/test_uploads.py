@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from driving import act
 from safetensors.torch import save_file
 
-from workbench.errors import BadFile, BadValue, WorkbenchError
+from workbench.errors import BadFile, BadValue, OverQuota, WorkbenchError
+from workbench.quota import Quota
 from workbench_widgets import uploads
 from workbench_widgets.gallery import Gallery
 from workbench_widgets.screen import Screen
@@ -41,6 +43,26 @@ def test_no_more_is_kept_than_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
             kept.take("a.npz", size, 0, content)
     path = kept.take("../../é 👩‍🔬.npz", 5, 0, b"12345")
     assert path is not None and path.name == "é 👩‍🔬.npz" and path.read_bytes() == b"12345"
+
+
+def test_an_upload_that_there_is_no_room_for_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", "0.001")
+    (tmp_path / "study").write_bytes(bytes(600))
+    kept = Uploads()
+    with pytest.raises(OverQuota, match="keeps at most"):
+        kept.take("a.npz", 401, 0, b"12345")  # the rest would follow
+    assert kept.take("a.npz", 400, 0, b"12345") is None
+
+
+def test_a_visitor_s_process_is_held_to_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[Quota] = []
+    monkeypatch.setattr(Quota, "hold_memory", lambda self: held.append(self))
+    monkeypatch.setenv("WORKBENCH_LIMIT_MEMORY_MB", "12345")
+    Screen()
+    assert [one.memory_mb for one in held] == [12345]
 
 
 @pytest.mark.parametrize("detail", [{"file": "a\0.npz"}, {"file": "\ud800.npz", "offset": 0}, {"more": 1}, {}])

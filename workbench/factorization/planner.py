@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -41,9 +41,13 @@ def choose(family: Family, network: Network, weights: Weights) -> list[Choice]:
     except OutOfReach as error:
         rows = [_left(family, one, refused or (Decision.OUT_OF_REACH, {})).row for one, refused in layers]
         raise OutOfReach(str(error), rows) from error
-    unknown = bool(weights.changed) and any(weights.of(one.layer.module) is None for one in treated)
+    waiting = (
+        {one.layer.module for one in treated if weights.of(one.layer.module) is None} if weights.changed else set()
+    )
     return [
-        _left(family, one, refused) if refused else _choice(family, one, ranks[one.layer.module], weights, unknown)
+        _left(family, one, refused)
+        if refused
+        else _told(_choice(family, one, ranks[one.layer.module], weights), family.rule, one, waiting)
         for one, refused in layers
     ]
 
@@ -110,7 +114,18 @@ def _by_rule(family: Family, rule: Rule, one: Treated, weights: Weights) -> Rank
     return family.limit(layer, family.stronger(ranks, enough))
 
 
-def _choice(family: Family, one: Treated, ranks: Ranks | None, weights: Weights, unknown: bool) -> Choice:
+def _told(choice: Choice, rule: Rule, one: Treated, waiting: Collection[str]) -> Choice:
+    """The choice, told as "about" where weights have a say in it that an earlier step has yet to make.
+
+    So is a layer that is left alone: with other weights it may not be.
+    """
+    waits = bool(waiting) if rule.is_budget else one.layer.module in waiting
+    if not waits or not _looks_at_weights(rule, one):
+        return choice
+    return choice._replace(row=choice.row._replace(about=True))
+
+
+def _choice(family: Family, one: Treated, ranks: Ranks | None, weights: Weights) -> Choice:
     """The chain at these ranks, unless it saves nothing; None leaves the layer alone."""
     layer, rule = one.layer, family.rule
     if ranks is None:
@@ -127,7 +142,6 @@ def _choice(family: Family, one: Treated, ranks: Ranks | None, weights: Weights,
     row = Row(
         family.brief, layer.module, layer.kind, Decision.FACTORIZED, {"ranks": ranks, "ranks_said": said},
         layer.macs * one.uses, macs * one.uses, layer.params, params, error,
-        unknown and _looks_at_weights(rule, one),
     )  # fmt: skip
     return Choice(layer, row, ranks, chain)
 

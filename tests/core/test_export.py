@@ -1,0 +1,147 @@
+"""What an export checks: the very file that it wrote, its outputs and its accuracy, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import kills
+import numpy as np
+import onnx
+import pytest
+import torch
+from tiny import CLASSES, SHAPE, tiny_model
+
+import workbench as wb
+from workbench import export
+from workbench.build import lower
+from workbench.coding import pack
+from workbench.errors import ExportFailed, OverQuota
+from workbench.estimate import Estimate
+from workbench.jobs import Reporter
+from workbench.variant import Variant
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Variant:
+    """The tiny network, measured on images of which those that are compared one by one are all black."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(300, *SHAPE, generator=generator) + 20 * torch.randn(300, SHAPE[0], 1, 1, generator=generator)
+    inputs[: export.SAMPLE] = 0
+    with torch.no_grad():
+        labels = tiny_model().module(inputs).argmax(1)
+    assert len(labels.unique()) > 1
+    data = wb.data({"train": (inputs, labels), "test": (inputs, labels)}, name="dark", classes=tuple("abcd"))
+    with kills.untimed():
+        return wb.Study(tiny_model(), data, path=tmp_path_factory.mktemp("study")).run(wb.Recipe(), progress=False)
+
+
+@torch.no_grad()
+def artefact(folder: Path, spoil: Callable[[torch.nn.Module], object]) -> Path:
+    """The ONNX file of the tiny network after some damage."""
+    model = tiny_model()
+    spoil(model.module)
+    return lower(model.module, model, wb.Recipe(), None, folder / "other.onnx", Reporter())
+
+
+def written(monkeypatch: pytest.MonkeyPatch, format: str, content: bytes, name: str) -> None:  # noqa: A002
+    """From here on the writer of a format writes these bytes, as a disk might that fails."""
+    before = export.WRITERS[format]
+
+    def write(variant: Variant, folder: Path) -> Path:
+        before(variant, folder)
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    monkeypatch.setitem(export.WRITERS, format, write)
+
+
+def blind(module: torch.nn.Module) -> None:
+    """Without its first layer, which has no bias, the network answers black images alone as before."""
+    module.conv1.weight.zero_()
+
+
+def louder(share: float) -> Callable[[torch.nn.Module], object]:
+    """Every answer to black images larger by this share."""
+
+    def spoil(module: torch.nn.Module) -> None:
+        module.head.weight *= 1 + share
+        module.head.bias *= 1 + share
+
+    return spoil
+
+
+def test_a_file_that_is_right_on_a_few_inputs_alone_is_refused(
+    original: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(monkeypatch, "onnx", artefact(tmp_path, blind).read_bytes(), "model.onnx")
+    with pytest.raises(ExportFailed, match=r"where 1\.0000 was measured"):
+        wb.export(original, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("measured", [(0.5, 0.45, 0.55), (1.2, 1.1, 1.3)], ids=["worse", "better"])
+def test_another_accuracy_than_the_measured_one_is_refused(
+    original: Variant, tmp_path: Path, measured: tuple[float, float, float]
+) -> None:
+    claimed = replace(original, estimates={**original.estimates, "accuracy": Estimate(*measured)})
+    with pytest.raises(ExportFailed, match=rf"reaches 1\.0000 where {measured[0]:.4f} was measured"):
+        wb.export(claimed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("share", "refused"), [(1e-2, True), (1e-5, False)])
+def test_outputs_may_differ_by_rounding_and_no_more(
+    original: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, refused: bool
+) -> None:
+    written(monkeypatch, "onnx", artefact(tmp_path, louder(share)).read_bytes(), "model.onnx")
+    if refused:
+        with pytest.raises(ExportFailed, match="other outputs"):
+            wb.export(original, tmp_path / "out")
+    else:
+        found = wb.export(original, tmp_path / "out").verified["largest_relative_difference"]
+        assert found == pytest.approx(share, rel=0.2)
+
+
+def test_outputs_that_are_no_numbers_are_refused(
+    original: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = onnx.load(original.onnx)
+    (bias,) = (one for one in graph.graph.initializer if list(one.dims) == [CLASSES])
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(CLASSES, np.nan, np.float32), bias.name))
+    written(monkeypatch, "onnx", graph.SerializeToString(), "model.onnx")
+    with pytest.raises(ExportFailed, match="other outputs"):
+        wb.export(original, tmp_path / "out")
+
+
+def test_a_bundle_is_decoded_and_run(original: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(monkeypatch, "bundle", pack(artefact(tmp_path, louder(0.5))), "model.wbz")
+    with pytest.raises(ExportFailed, match=r"model\.wbz gives other outputs"):
+        wb.export(original, tmp_path / "out", format="bundle")
+    written(monkeypatch, "bundle", b"no bundle", "model.wbz")
+    with pytest.raises(ExportFailed, match="could not be unpacked"):
+        wb.export(original, tmp_path / "out", format="bundle")
+
+
+def test_the_manifest_names_each_file_with_its_digest(original: Variant, tmp_path: Path) -> None:
+    for name in export.formats():
+        manifest = wb.export(original, tmp_path / name, format=name)
+        there = {one.name: one for one in (tmp_path / name).iterdir() if one.name != "manifest.json"}
+        assert manifest.files == {one: hashlib.sha256(file.read_bytes()).hexdigest() for one, file in there.items()}
+
+
+def test_an_export_that_a_visitor_has_no_room_for_is_refused(
+    original: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "visitor").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "visitor"))
+    size = original.onnx.stat().st_size
+    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", repr((size - 1) / 10**6))
+    with pytest.raises(OverQuota, match="keeps at most"):
+        wb.export(original, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", repr((size + 1) / 10**6))
+    assert wb.export(original, tmp_path / "out").files["model.onnx"]
