@@ -21,10 +21,12 @@ from typing import Any
 from lab import run_cells, serving_lab
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import workbench_widgets
 from workbench.dashboard import free_port, notebook, serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+PAGE = Path(workbench_widgets.__file__).parent / "static" / "page.js"
 CHART = ".t-chart svg .points_marks path"
 #: Sixty layers, none measured: what a slider moves before anything runs. With 128 channels each hundredth is felt.
 DEEP = """
@@ -129,6 +131,7 @@ def opening(browser: Browser) -> Iterator[tuple[str, str, str]]:
         name = "preheated" if preheat else "cold"
         found = f"{statistics.median(times):.1f} s ({min(times):.1f} to {max(times):.1f})"
         yield f"{name}: address opened → first chart", found, limit
+    yield "the page with @jupyterlab/services in it", f"{PAGE.stat().st_size / 1e6:.2f} MB", "≤ 0.7 MB"
 
 
 def busy(browser: Browser) -> Iterator[tuple[str, str, str]]:

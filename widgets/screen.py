@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import ipywidgets
 
@@ -14,6 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.study import Study
 from workbench_widgets import charting, diagnosing, exporting, layers, models, results, scope, variant, views
 from workbench_widgets.page import Loader, Panel, View
+from workbench_widgets.seam.page_view import Answer
 from workbench_widgets.session import Session
 from workbench_widgets.still import PLAIN, Still
 from workbench_widgets.store import State, Store, unexpected
@@ -104,11 +105,9 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
     def _act(self, panel: str) -> Callable[[str, dict[str, Any]], None]:
         def act(action: str, detail: dict[str, Any]) -> None:
             if action == "piece":
-                self._answer(panel, lambda file, offset, length: (
-                    {}, [exporting.piece(self.store.state, file, offset, length)]
-                ), detail)  # fmt: skip
+                self._answer(panel, lambda **part: (True, [exporting.piece(self.store.state, **part)]), detail)
             elif action == "upload":
-                self._answer(panel, lambda **part: ({"done": self.session.opening.upload(**part)}, None), detail)
+                self._answer(panel, lambda **part: (self.session.opening.upload(**part), None), detail)
             elif action == "again":
                 self.store.between(lambda state: self._draw(panel, state))
             else:
@@ -118,14 +117,15 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
 
     def _answer(self, panel: str, find: Callable[..., Any], detail: dict[str, Any]) -> None:
         """Answer what a panel asks about a part of a file, a download's or an upload's: the page waits for it."""
-        answer = {key: value for key, value in detail.items() if key in {"file", "offset"} and _plain(value)}
+        about = {key: value for key, value in detail.items() if key in {"file", "offset"} and _plain(value)}
+        answer, content = cast(Answer, about), None
         try:
-            found, buffers = find(**detail)
-            self.panels[panel].send(answer | found, buffers)
+            answer["done"], content = find(**detail)
         except (WorkbenchError, OSError) as error:
-            self.panels[panel].send(answer | {"error": str(error)})
+            answer["error"] = str(error)
         except Exception as error:  # noqa: BLE001  # the page waits for an answer in any case
-            self.panels[panel].send(answer | {"error": unexpected(error)})
+            answer["error"] = unexpected(error)
+        self.panels[panel].send(answer, content)
 
     def _subscribe(self) -> None:
         """Each part of the screen hears of changes by itself, so that one that fails leaves no other stale."""

@@ -16,6 +16,13 @@ KERNEL_READY = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
   return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === "idle";
 }"""
+#: Opens more sockets of this visitor than the server lets a visitor have.
+CROWD = """() => {
+  const { kernel } = JSON.parse(sessionStorage.getItem("workbench-visit"));
+  const address = new URL(`api/kernels/${kernel}/channels`, document.baseURI.replace("http", "ws"));
+  const protocol = "v1.kernel.websocket.jupyter.org";
+  window.crowd = [1, 2, 3, 4].map((n) => new WebSocket(`${address}?session_id=crowd-${n}`, protocol));
+}"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LOOKS = pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
@@ -93,6 +100,21 @@ def test_a_kernel_that_ends_is_seen_and_said(visitor: Any, server: tuple[str, in
     page.locator(".wb-notice button").click()
     expect(page.locator(".wb-notice")).to_be_hidden(timeout=60_000)
     expect(page.locator(".t-add-step option").first).to_be_attached(timeout=60_000)
+
+
+def test_a_connection_that_breaks_is_made_again(visitor: Any, dashboard: str) -> None:
+    """The server closes the oldest socket of a visitor with too many: here the one that the page works with."""
+    from playwright.sync_api import expect
+
+    page = visitor()
+    page.goto(dashboard)
+    expect(page.locator(".t-add-step option").first).to_be_attached(timeout=60_000)
+    with page.expect_websocket(lambda socket: "crowd" not in socket.url) as again:
+        page.evaluate(CROWD)
+    assert again.value.url.split("?")[0].endswith("/channels")
+    expect(page.locator(".wb-notice")).to_be_hidden()
+    page.locator(".t-add").click()
+    expect(page.locator(".t-step")).to_be_visible()
 
 
 def kernels(server: int) -> set[int]:

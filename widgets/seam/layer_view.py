@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from workbench_widgets.seam.cells import Drawing, Heading, HeatCell, Option
 
@@ -33,7 +33,7 @@ class LayerRow(TypedDict):
 class Ask(TypedDict):
     """A button that measures something of every layer."""
 
-    action: str
+    action: Literal["times", "sensitivity"]
     label: str
     enabled: bool
     hint: str

@@ -1,8 +1,8 @@
-"""What the page's head, its strip of messages, the prediction and the running jobs show."""
+"""What the page's head, its strip of messages, the prediction and the jobs show; what answers about files."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class Region(TypedDict):
@@ -67,3 +67,12 @@ class RunView(TypedDict):
     label: str
     note: str
     jobs: list[JobLine]
+
+
+class Answer(TypedDict):
+    """To what was asked about the part of a file from `offset` on: it is `done`, or why not. Bytes come beside it."""
+
+    file: NotRequired[str]
+    offset: NotRequired[int]
+    done: NotRequired[bool]
+    error: NotRequired[str]
