@@ -63,17 +63,23 @@ def _exact(weight: Tensor) -> list[Tensor]:
 
 def _weighted(weight: Tensor, rank: int, moment: Tensor, effort: tuple[int, int, float]) -> list[Tensor]:
     """Whiten the input modes by the moment's best Kronecker marginals, fit, undo; then regress the outputs."""
-    lowers = [torch.linalg.cholesky(m) for m in marginals(moment, weight.shape[1:])]
-    whitened = weight.to(moment.dtype)
-    for mode, lower in enumerate(lowers, start=1):
-        whitened = torch.tensordot(whitened, lower, dims=([mode], [0])).movedim(-1, mode)
-    factors = fit(whitened.to(weight.dtype), rank, starts=effort[0], sweeps=effort[1], slack=effort[2])
+    seen, lowers = whitened(weight, moment)
+    factors = fit(seen.to(weight.dtype), rank, starts=effort[0], sweeps=effort[1], slack=effort[2])
     inputs = [
         torch.linalg.solve_triangular(lower.T, factor.to(moment.dtype), upper=True)
         for lower, factor in zip(lowers, factors[1:], strict=True)
     ]
     out = regress(weight.flatten(1).to(moment.dtype), moment, khatri_rao(inputs).T)
     return [factor.to(weight.dtype) for factor in (out, *inputs)]
+
+
+def whitened(weight: Tensor, moment: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The weight (out, in, ...) times the lower triangles L of its moment's marginals L L^T, and the triangles."""
+    lowers = [torch.linalg.cholesky(m) for m in marginals(moment, weight.shape[1:])]
+    found = weight.to(moment.dtype)
+    for mode, lower in enumerate(lowers, start=1):
+        found = torch.tensordot(found, lower, dims=([mode], [0])).movedim(-1, mode)
+    return found, lowers
 
 
 def marginals(moment: Tensor, shape: Sequence[int]) -> list[Tensor]:
