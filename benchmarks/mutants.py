@@ -1,6 +1,6 @@
 """The mutation score: of faults of one operator, drawn at random, how many the tests notice.
 
-    python benchmarks/mutants.py [--each 20] [--folders cost factorization] [--files planner.py] [--tests steps] [--seed 0]
+    python benchmarks/mutants.py [--each 20] [--folders cost factorization] [--tests steps] [--seed 0]
 
 A mutant has one comparison, operator, constant or condition turned round, one value not returned, or one argument not
 given. It is made in a copy of the tree, and the tests that belong to its folder run until one fails; of those that

@@ -7,7 +7,6 @@ Needs the extra `test` and a Chromium. Absolute times are of the machine that it
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import statistics
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from lab import run_cells, serving_lab
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -188,17 +188,10 @@ def visitors(browser: Browser, count: int = 10) -> Iterator[tuple[str, str, str]
 
 def memory(server: int) -> list[int]:
     """Bytes of each kernel under the server: its own pages, and its share of those that several use."""
-    parents, commands = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
-            parents[int(folder.name)] = int((folder / "status").read_text().split("PPid:")[1].split()[0])
-            commands[int(folder.name)] = (folder / "cmdline").read_text()
-    own_children = [pid for pid, parent in parents.items() if parent == server]
-    fork_servers = {pid for pid in own_children if "widgets.fork_server" in commands[pid]}
-    kernels = [pid for pid, parent in parents.items() if parent in fork_servers]
-    kernels += [pid for pid, parent in parents.items() if parent == server and "ipykernel" in commands[pid]]
-    lines = [(Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines() for pid in kernels]
-    return [1024 * int(next(line for line in one if line.startswith("Pss:")).split()[1]) for one in lines]
+    found = [(one, one.info["ppid"], str(one.info["cmdline"])) for one in psutil.process_iter(["ppid", "cmdline"])]
+    fork_servers = {one.pid for one, parent, command in found if parent == server and "widgets.fork_server" in command}
+    own = [one for one, parent, command in found if parent == server and "ipykernel" in command]
+    return [one.memory_full_info().pss for one in [*own, *(one for one, parent, _ in found if parent in fork_servers)]]
 
 
 @contextmanager

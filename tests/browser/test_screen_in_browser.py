@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import story
 
@@ -86,7 +86,6 @@ def test_visitors_at_once_see_their_own_alone(visitor: Any, dashboard: str) -> N
         assert not [other for other in range(3) if other != index and f"Prune 0.{31 + other}" in text]
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the kernel's process is looked for in /proc")
 def test_a_kernel_that_ends_is_seen_and_said(visitor: Any, server: tuple[str, int]) -> None:
     from playwright.sync_api import expect
 
@@ -119,16 +118,10 @@ def test_a_connection_that_breaks_is_made_again(visitor: Any, dashboard: str) ->
 
 def kernels(server: int) -> set[int]:
     """The processes of the kernels under a server: forked of its fork server, or started by itself."""
-    parents, commands = {}, {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            pid = int(status.parent.name)
-            parents[pid] = int(status.read_text().split("PPid:")[1].split()[0])
-            commands[pid] = status.with_name("cmdline").read_text()
-    own_children = [pid for pid, parent in parents.items() if parent == server]
-    fork_servers = {pid for pid in own_children if "widgets.fork_server" in commands[pid]}
-    own = {pid for pid, parent in parents.items() if parent == server and "ipykernel" in commands[pid]}
-    return own | {pid for pid, parent in parents.items() if parent in fork_servers}
+    found = [(one.pid, one.info["ppid"], str(one.info["cmdline"])) for one in psutil.process_iter(["ppid", "cmdline"])]
+    fork_servers = {pid for pid, parent, command in found if parent == server and "widgets.fork_server" in command}
+    own = {pid for pid, parent, command in found if parent == server and "ipykernel" in command}
+    return own | {pid for pid, parent, _ in found if parent in fork_servers}
 
 
 def accept(page: Any) -> None:

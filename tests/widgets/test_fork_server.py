@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")]
@@ -71,8 +72,8 @@ def start(path: Path, folder: Path, who: str) -> tuple[subprocess.Popen[bytes], 
 
 def alive(pid: str) -> bool:
     try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -133,7 +134,7 @@ def test_where_nobody_answers_the_stand_in_is_a_kernel_itself(tmp_path: Path) ->
     file.write_text(json.dumps({**ports, **about}))
     process = subprocess.Popen([sys.executable, "-S", fork_server.__file__, str(tmp_path / "nobody"), str(file)])
     try:
-        until(lambda: "ipykernel_launcher" in Path(f"/proc/{process.pid}/cmdline").read_text())
+        until(lambda: "ipykernel_launcher" in str(psutil.Process(process.pid).cmdline()))
     finally:
         process.kill()
         process.wait()

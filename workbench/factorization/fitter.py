@@ -84,7 +84,10 @@ def rewrite(
             report = context.progress.part(0.5 + 0.5 * index / len(todo), 0.5 + 0.5 * (index + 1) / len(todo))
             pair = collect_cross_moments(original, module, one.layer, context.calibration, report, context.seed)
             site = replace(site, data=pair.changed, pair=pair)
-        module = _put(module, name, _replacement(family, one, site))
+        new = _replacement(family, one, site)
+        if not name:  # the network is this one layer
+            return new
+        module.set_submodule(name, new)
     return module
 
 
@@ -208,11 +211,3 @@ def _norms_after(network: Network, module: nn.Module) -> dict[str, _BatchNorm]:
             if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
                 found[layer.module] = norm
     return found
-
-
-def _put(module: nn.Module, name: str, new: nn.Module) -> nn.Module:
-    if not name:
-        return new
-    parent, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, new)
-    return module
