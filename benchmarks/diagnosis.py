@@ -32,7 +32,7 @@ from workbench.diagnosis.bisection import suspicions
 from workbench.jobs import Reporter
 from workbench.models import Model
 from workbench.recipe import Recipe
-from workbench.step import WITH_WEIGHTS, Context, Layers, Rewrite, Row, Sketch, layers_setting, select, setting
+from workbench.step import WITH_WEIGHTS, Context, Decision, Layers, Plan, Rewrite, layers_setting, row, select, setting
 
 if TYPE_CHECKING:
     from torch import nn
