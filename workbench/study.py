@@ -28,7 +28,7 @@ from workbench.measure.evaluation import changes, has_classes, principal
 from workbench.measure.figures import facts, measure, notes, predict, prepare
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Function, Metric, as_metric
-from workbench.models import Model
+from workbench.models.model import Model, check_model
 from workbench.models.structure import save_variant
 from workbench.naming import Names
 from workbench.pareto import front
@@ -286,8 +286,7 @@ def _idle(recipe: Recipe, model: Model) -> list[str]:
 
 
 def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
-    if not isinstance(model, Model):
-        raise BadValue(f"A study needs a model from wb.load, got {type(model).__name__}.")
+    check_model(model, "A study needs")
     if not isinstance(data, Data):
         raise BadValue(f"A study needs data from wb.data, got {type(data).__name__}.")
     if isinstance(model.example, (tuple, Mapping)):

@@ -77,7 +77,7 @@ def add_named(state: State, name: str) -> State:
     if name not in REGISTRY:
         raise unknown("step", name, REGISTRY)
     kind = REGISTRY[name]
-    return add(state, kind(layers=state.layers) if state.layers and has_layers(kind) else kind())  # type: ignore[call-arg]  # its own fields
+    return add(state, kind(layers=state.layers) if state.layers and has_layers(kind) else kind())
 
 
 def take(state: State, recipe: Recipe) -> State:

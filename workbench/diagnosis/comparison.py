@@ -15,11 +15,10 @@ from workbench.diagnosis.diagnose import IMAGES
 from workbench.diagnosis.evaluator import Evaluator
 from workbench.diagnosis.layer_errors import LayerError, layer_errors
 from workbench.errors import BadValue, MeasurementFailed
-from workbench.estimate import Estimate, exact, mcnemar, paired_change
+from workbench.estimate import Estimate, exact, mcnemar, paired_change, quotient
 from workbench.jobs import Reporter
 from workbench.measure.evaluation import CHANGE
 from workbench.measure.latency import measure_latency
-from workbench.measure.paired import change, times_faster
 from workbench.measure.wording import accuracy, speed
 from workbench.recipe import Recipe
 
@@ -66,6 +65,22 @@ def figures(first: Variant, second: Variant, ratio: Estimate | None = None) -> l
     known = [name for name in both if not name.endswith(CHANGE)]  # what differs from the original differs here
     found = [_contrast(name, first, second, ratio) for name in known]
     return [one for one in found if one.how == SAME_INPUTS or one.first.value != one.second.value]
+
+
+def change(first: Variant, second: Variant, name: str) -> Estimate | None:
+    """What becomes of a figure from one variant to another on the same inputs; None where that was not kept."""
+    before, after = first.samples.get(name), second.samples.get(name)
+    return None if before is None or after is None or before.n != after.n else before.change_to(after)
+
+
+def times_faster(first: Variant, second: Variant) -> Estimate | None:
+    """How many times faster the second runs than the first, from their ratios to the original, each taken in turns.
+
+    None where they were measured on different machines.
+    """
+    if first.machine != second.machine:
+        return None
+    return quotient(second["speedup"], first["speedup"])
 
 
 def _contrast(name: str, first: Variant, second: Variant, ratio: Estimate | None) -> Contrast:
