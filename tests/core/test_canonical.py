@@ -233,3 +233,25 @@ def test_networks_that_are_loaded_on_several_threads_leave_torch_as_it_was() -> 
     with ThreadPoolExecutor(8) as pool:
         assert max(pool.map(load, range(64))) == 0
     assert all(isinstance(getattr(math, name), BuiltinFunctionType) for name in ("ceil", "floor", "trunc", "sqrt"))
+
+
+class Biased(nn.Module):
+    """Attention's bias by relative position: a table that is read by places, or by a mask."""
+
+    def __init__(self, places: torch.Tensor) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(5, 3))
+        self.register_buffer("places", places)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.table[self.places].t()
+
+
+@pytest.mark.parametrize("places", [torch.tensor([4, 0, 0, 2]), torch.tensor([True, False, True, True, False])])
+def test_a_table_that_is_read_at_places_that_are_known_is_followed(places: torch.Tensor) -> None:
+    module, x = Biased(places), torch.randn(2, 3)
+    if places.dtype == torch.bool:
+        with pytest.raises(BadValue, match="size depends on the values"):
+            wb.load(module, example=x[:1])
+    else:
+        assert torch.equal(wb.load(module, example=x[:1]).module(x), module(x))

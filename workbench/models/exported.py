@@ -178,7 +178,7 @@ def _put_inside(module: fx.GraphModule, node: fx.Node, inner: fx.Node) -> None:
 def _check_sizes(graph: fx.Graph) -> None:
     """Raise `BadValue` for an operation whose result is as large as the values say."""
     for node in graph.nodes:
-        if torch.Tag.dynamic_output_shape in getattr(node.target, "tags", ()):
+        if torch.Tag.dynamic_output_shape in getattr(node.target, "tags", ()) and not _by_places(node):
             lines = [one.strip() for one in (node.stack_trace or "").splitlines()]
             place = next((one for one in reversed(lines) if one.startswith("File")), "")
             raise BadValue(
@@ -186,6 +186,14 @@ def _check_sizes(graph: fx.Graph) -> None:
                 f"({place or 'in its forward'}), so that the network has no cost of its own and no plan. Use a mask "
                 "and torch.where, or leave it to the code that calls the network."
             )
+
+
+def _by_places(node: fx.Node) -> bool:
+    """Whether an operation picks by whole numbers, of which there are as many as there are: not by a mask."""
+    if node.target not in {torch.ops.aten.index.Tensor, torch.ops.aten._unsafe_index.Tensor}:
+        return False
+    picked = (one.meta.get("val") for one in node.args[1] if one is not None)  # type: ignore[union-attr]  # a list
+    return all(isinstance(one, torch.Tensor) and one.dtype not in {torch.bool, torch.uint8} for one in picked)
 
 
 @contextlib.contextmanager
