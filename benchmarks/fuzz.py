@@ -321,7 +321,7 @@ def _manifest_files(_: Path) -> list[bytes]:
 
     estimates = {"accuracy": Estimate(0.9, 0.88, 0.92, 100), "macs": Estimate(5, 5, 5)}
     one = Manifest(
-        Path(), "onnx", {"model.onnx": "0" * 64}, "net", [{"step": "SVD", "rank": 0.5}], estimates,
+        Path(), 1, "onnx", {"model.onnx": "0" * 64}, "net", [{"step": "SVD", "rank": 0.5}], estimates,
         {"accuracy": 0.9}, ("a note",), {"torch": "2.13.0"}, "2026-01-02T03:04:05+00:00",
     )  # fmt: skip
     return [one.to_json().encode()]

@@ -219,6 +219,13 @@ def slider() -> None:
         )
 
 
+def network(name: str, shapes: list[tuple[int, int]], rounds: int) -> None:
+    """The rows of one network's layers."""
+    for make in (falling, noise):
+        tucker(f"3x3 layers of {name}", shapes, make, rounds)
+    tensorly_torch(f"3x3 layers of {name}", shapes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -243,12 +250,8 @@ def main() -> None:
         polyadic("noise 64x64x3x3", white, 64)
         polyadic("noise 64x64x3x3, slack=0.009", white, 64, slack=0.009)
     for name, shapes in (("ResNet-18", RESNET18), ("ResNet-50", RESNET50)):
-        if name not in args.rows:
-            continue
-        kept = [shape for shape in shapes if not args.quick or max(shape) < 512]
-        for make in (falling, noise):
-            tucker(f"3x3 layers of {name}", kept, make, args.rounds)
-        tensorly_torch(f"3x3 layers of {name}", kept)
+        if name in args.rows:
+            network(name, [shape for shape in shapes if not args.quick or max(shape) < 512], args.rounds)
     print(f"peak resident size of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 

@@ -20,7 +20,7 @@ LAYERS = (
     | {"calling", "callable_module", "checking", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage"}
     | {"progress", "quota", "snapshot", "tracing_lock", "untrusted"},
     {"onnx_file", "onnx_graph", "lowrank", "cost", "runtimes", "models", "data", "coding"},
-    {"settings", "plan", "recipe_file", "recipe", "step"},
+    {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "pareto", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
     | {"charts", "manifest", "rewritten", "portability", "diagnosis"},

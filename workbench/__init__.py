@@ -29,14 +29,14 @@ _HOMES = {
     "Estimate": "workbench.estimate",
     "Job": "workbench.jobs",
     "Model": "workbench.models",
-    "Recipe": "workbench.recipe",
+    "Recipe": "workbench.steps",
     "Study": "workbench.study",
     "Variant": "workbench.variant",
     "WorkbenchError": "workbench.errors",
     "catalog": "workbench.models",
     "compress": "workbench.build",
     "load": "workbench.models",
-    "recipes": "workbench.recipe",
+    "recipes": "workbench.steps",
 }
 _MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "runtimes", "steps")
 

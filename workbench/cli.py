@@ -1,7 +1,8 @@
-"""The command line: `workbench info | run | dashboard`."""
+"""The command line: `workbench info | run | schema | dashboard`."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -103,6 +104,22 @@ def run(
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
     manifest = wb.export(variant, out, format=format)
     console.print(f"Exported and verified: {escape(', '.join(manifest.files))} in {escape(str(out))}", highlight=False)
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option(help="The file to write it to; else it is printed.")] = None,
+) -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them."""
+    import workbench as wb
+    from workbench.disk import told
+
+    text = json.dumps(wb.Recipe.schema(), indent=2)
+    if output is None:
+        typer.echo(text)
+        return
+    with told(output, "Writing the schema"):
+        output.write_text(text + "\n", encoding="utf-8")
 
 
 @app.command()

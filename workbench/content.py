@@ -8,8 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from workbench.errors import BadFile
+from workbench.untrusted import check_version
 
 MANIFEST = "manifest.json"
+#: The version of a manifest's form. It grows where what an earlier workbench reads of it would be misunderstood.
+MANIFEST_VERSION = 1
 _NAMED = 32  # hex digits of the digest in a file's name: 128 bits
 
 
@@ -48,11 +51,13 @@ def check_folder(folder: Path) -> None:
     """Raise `BadFile` unless a folder holds every file of its manifest, each with the content it was written with."""
     again = "Export the variant again."
     try:
-        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        check_version(content, MANIFEST_VERSION, f"The {MANIFEST} of {folder}")
+        listed = content["files"]
         found = {name: digest(folder / name) == listed[name] for name in listed if Path(name).name == name}
     except FileNotFoundError as error:
         raise BadFile(f"{folder} is no whole export: {Path(error.filename).name} is missing. {again}") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(f"The {MANIFEST} of {folder} cannot be read ({error}). {again}") from error
     for name in listed:
         if not found.get(name):

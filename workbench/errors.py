@@ -32,6 +32,10 @@ class BadFile(WorkbenchError):
     """A file that is missing, corrupt, or of a format that is not accepted."""
 
 
+class NewerVersion(BadFile):
+    """A file, or a row of a study, of a form that a newer workbench wrote and this one cannot read."""
+
+
 class StepFailed(WorkbenchError):
     """A step could not be applied to this model."""
 

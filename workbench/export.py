@@ -22,7 +22,7 @@ from workbench import quota
 from workbench.callable_module import make_callable
 from workbench.calling import answer
 from workbench.coding import decode, pack
-from workbench.content import MANIFEST, digest
+from workbench.content import MANIFEST, MANIFEST_VERSION, digest
 from workbench.data.batches import batches
 from workbench.disk import keep_on_disk, told, workspace
 from workbench.errors import BadValue, ExportFailed, unknown
@@ -48,6 +48,7 @@ class Manifest:
     """What was written, and the proof. Stored beside the files as `manifest.json`."""
 
     path: Path  # the folder
+    version: int  # of the form of `manifest.json`
     format: str
     files: dict[str, str]  # name -> SHA-256
     model: str
@@ -246,6 +247,7 @@ def _decoded(bundle: Path, target: Path) -> Path:
 def _manifest(variant: Variant, folder: Path, format: str, staging: Path, verified: dict[str, float]) -> Manifest:  # noqa: A002
     return Manifest(
         path=folder,
+        version=MANIFEST_VERSION,
         format=format,
         files={file.name: digest(file) for file in sorted(staging.iterdir())},
         model=variant.model.source,

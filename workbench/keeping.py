@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from workbench import quota
-from workbench.errors import BadFile, BadValue, WorkbenchError
+from workbench.errors import BadValue, NewerVersion, WorkbenchError
 from workbench.naming import Label, Names
 from workbench.recipe import Recipe
 from workbench.storage import Damaged, Record, Storage
@@ -55,10 +55,12 @@ def unreadable(identity: str, text: str, why: Exception) -> str:
         name, again = recipe.name, f"study.run({recipe.code().rpartition('recipe = ')[2].strip()})"
     except (WorkbenchError, RecursionError):
         name, again = text[:100], "study.run(recipe)"
-    return (
+    advice = f" Where a later version wrote it, update the workbench; else run its recipe again: {again}."
+    said = (
         f"The variant {name} ({identity}) in the study's database cannot be read and is left out; the others are here. "
-        f"Reason: {why} Where a later version wrote it, update the workbench; else run its recipe again: {again}."
+        f"Reason: {why}"
     )
+    return said if isinstance(why, NewerVersion) else said + advice
 
 
 class Keeping(ABC):
@@ -145,7 +147,7 @@ class Keeping(ABC):
                 continue
             try:
                 if isinstance(one, Damaged):
-                    raise BadFile(one.why)
+                    raise one.error
                 found.append(self._variant(one))
             except (WorkbenchError, RecursionError) as error:
                 self._unreadable.setdefault(one.id, unreadable(one.id, one.recipe, error))

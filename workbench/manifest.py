@@ -7,12 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from workbench.content import MANIFEST
+from workbench.content import MANIFEST, MANIFEST_VERSION
 from workbench.errors import shown
 from workbench.estimate import Estimate
 from workbench.export import Manifest
 from workbench.recipe import Recipe
-from workbench.untrusted import Guard, parse_json, read_text
+from workbench.untrusted import Guard, check_version, parse_json, read_text
 
 #: Bytes of a manifest: its figures and notes take some thousands.
 MANIFEST_BYTES = 10**6
@@ -22,12 +22,14 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def read_manifest(path: str | Path) -> Manifest:
     """The manifest of a folder that `wb.export` wrote, or of the `manifest.json` in it.
 
-    Names of files lead to no other folder, and its recipe can be made. Raises: `BadFile`, and as `Recipe.from_list`.
+    Names of files lead to no other folder, and its recipe can be made. Raises: `BadFile`, also for one
+    of a newer version, and as `Recipe.from_list`.
     """
     file = Path(path) / MANIFEST if Path(path).is_dir() else Path(path)
     text = read_text(file, "The manifest", size=MANIFEST_BYTES)
     said = parse_json(text, f"The manifest {file}", size=MANIFEST_BYTES)
     with Guard(f"{file} is no manifest that wb.export wrote"):
+        said["version"] = check_version(said, MANIFEST_VERSION, f"The manifest {file}")
         known = {one.name: said[one.name] for one in fields(Manifest)}
         Recipe.from_list(known["recipe"])
         return Manifest(**known | {

@@ -22,6 +22,7 @@ from workbench.cost.weights import Weights
 from workbench.errors import BadValue, OutOfReach, StepFailed, shown, unknown
 from workbench.models.model import Model, check_model
 from workbench.plan import Decision, Plan, Row, chained, row
+from workbench.schema import recipe_schema
 from workbench.settings import Described, Layers, select
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ def recipes() -> pd.DataFrame:
 class Step(Described, ABC):
     """One technique with its settings. Subclasses are frozen dataclasses and register themselves."""
 
-    title: ClassVar[str] = ""
-    summary: ClassVar[str] = ""
     family: ClassVar[str] = ""  # the heading that it stands under: low-rank, pruning, precision, ...
     lowers: ClassVar[bool] = False  # whether it works on the exported artefact, after all that rewrite the network
 
@@ -266,6 +265,11 @@ class Recipe:
     def from_yaml(cls, text: str) -> Recipe:
         """As `from_json`, of YAML."""
         return cls.from_list(recipe_file.from_yaml(text))
+
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """JSON Schema (draft 2020-12) of recipe files with every step and setting: editors complete and check by it."""
+        return recipe_schema(REGISTRY)
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from workbench.errors import BadValue, shown, unknown
 
@@ -61,6 +61,9 @@ def doublings(low: int, high: int) -> tuple[int, ...]:
 
 class Described:
     """The base of frozen dataclasses whose every field describes itself and is checked against that."""
+
+    title: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for spec in self.settings():
@@ -171,6 +174,8 @@ def check(step: str, spec: Setting, value: object) -> None:
         _check_number(where, spec, value)
     elif spec.kind == "layers":
         _check_layers(where, value)
+    elif spec.kind == "text":
+        _check_text(where, spec, value)
 
 
 def _check_number(where: str, spec: Setting, value: object) -> None:
@@ -183,6 +188,11 @@ def _check_number(where: str, spec: Setting, value: object) -> None:
     if not low <= value <= high:
         percent = f" For {value:g} % write {value / 100:g}." if spec.kind == "fraction" and 1 < value <= 100 else ""
         raise BadValue(f"{where}: {spec.label} must lie between {low:g} and {high:g}.{percent}")
+
+
+def _check_text(where: str, spec: Setting, value: object) -> None:
+    if not all(isinstance(one, str) for one in (value if isinstance(value, tuple) else [value])):
+        raise BadValue(f"{where}: {spec.label} must be a text, or a list of texts.")
 
 
 def _check_layers(where: str, value: object) -> None:

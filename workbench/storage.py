@@ -23,6 +23,7 @@ from workbench.disk import keep_on_disk, told
 from workbench.errors import BadFile, StorageFailed
 from workbench.estimate import Estimate
 from workbench.naming import Label
+from workbench.untrusted import check_version
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -40,9 +41,11 @@ CREATE TABLE IF NOT EXISTS labels (id TEXT PRIMARY KEY, label TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS replaced (id TEXT NOT NULL, content TEXT NOT NULL);
 """
 #: Columns that came later, and what they hold in rows from before.
-LATER = {"facts": "{}", "seal": ""}
+LATER = {"facts": "{}", "seal": "", "version": "1"}
 COLUMNS = ("id", "created", "recipe", "estimates", "notes", "onnx", "state", *LATER)
 VERSION = "1"
+#: The version of a row. It grows where what an earlier workbench reads of it would be misunderstood.
+ROW_VERSION = 1
 #: What a seal covers of an estimate: a later version may know more, and its rows are sealed alike.
 SEALED = ("value", "low", "high", "n", "unit")
 
@@ -75,7 +78,7 @@ class Damaged:
 
     id: str
     recipe: str
-    why: str
+    error: BadFile
 
 
 class Storage:
@@ -213,7 +216,7 @@ class Storage:
             database.execute("INSERT INTO replaced VALUES (?, ?)", (record.id, content))
         estimates = json.dumps({name: asdict(e) for name, e in record.estimates.items()})
         head = (record.id, record.created, record.recipe, estimates, json.dumps(record.notes))
-        values = (*head, record.onnx, record.state, json.dumps(record.facts), record.seal)
+        values = (*head, record.onnx, record.state, json.dumps(record.facts), record.seal, str(ROW_VERSION))
         changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
         database.execute(
             f"INSERT INTO variants ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
@@ -259,15 +262,20 @@ def _columns(database: sqlite3.Connection, table: str) -> set[str]:
 
 def _record(row: tuple[Any, ...]) -> Record | Damaged:
     """A row as it was stored, or why it cannot be that."""
-    identity, created, recipe, estimates, notes, onnx, state, facts, seal = row
+    identity, created, recipe, estimates, notes, onnx, state, facts, seal, version = row
     try:
+        check_version({"version": json.loads(version)}, ROW_VERSION, "It")
         _check_texts(onnx, state, identity, created, recipe)
         figures = {name: _estimate(name, content) for name, content in json.loads(estimates).items()}
         record = Record(identity, created, recipe, figures, _texts(notes), onnx, state, dict(json.loads(facts)))
         intact = not seal or record.seal == seal
+        if not intact:
+            raise BadFile("Its figures or names are not those that were stored.")
+    except BadFile as error:
+        return Damaged(str(identity), str(recipe), error)
     except Exception as error:  # noqa: BLE001  # a row may hold anything, and one must not lock the others out
-        return Damaged(str(identity), str(recipe), f"{type(error).__name__}: {error}")
-    return record if intact else Damaged(identity, recipe, "its figures or names are not those that were stored")
+        return Damaged(str(identity), str(recipe), BadFile(f"{type(error).__name__}: {error}."))
+    return record
 
 
 def _check_texts(onnx: str, state: str, *others: str) -> None:

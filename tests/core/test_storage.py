@@ -138,6 +138,34 @@ def test_a_step_of_a_later_version_is_left_out_and_left_alone(folder: Path) -> N
     assert stored(folder, "recipe") == recipe
 
 
+@pytest.mark.parametrize("where", ["row", "recipe"])
+def test_a_row_of_a_newer_version_is_told_of_locks_nothing_and_is_not_destroyed(folder: Path, where: str) -> None:
+    if where == "row":  # whose other columns may hold what this version knows nothing of
+        change(folder, "version", "2")
+        change(folder, "estimates", "a form of 2031")
+    else:
+        change(folder, "recipe", '{"version": 2, "recipe": {"graph": []}}')
+        change(folder, "seal", "")
+    study = opened(folder)
+    assert [one.name for one in study.variants] == ["original", "Prune 0.6"]
+    (note,) = study.notes
+    assert stored(folder, "id") in note and "newer version of the workbench" in note and "of version 2" in note
+    assert "run its recipe again" not in note
+    kept = [stored(folder, column) for column in ("version", "recipe", "estimates")]
+    study.run(wb.Prune(ratio=0.1), progress=False)
+    assert [stored(folder, column) for column in ("version", "recipe", "estimates")] == kept
+    if where == "row":  # the same recipe is measured here, and what the newer version knew is set aside
+        assert study.run(FIRST, progress=False).whole and not opened(folder).notes
+        database = sqlite3.connect(folder / "study.sqlite")
+        assert "a form of 2031" in database.execute("SELECT content FROM replaced").fetchone()[0]
+        database.close()
+
+
+def test_rows_say_their_version(folder: Path) -> None:
+    assert [stored(folder, "version", position) for position in (1, 2, 3)] == ["1"] * 3
+    assert json.loads(stored(folder, "recipe"))["version"] == 1
+
+
 def test_a_row_that_cannot_be_read_can_be_deleted(folder: Path) -> None:
     change(folder, "estimates", "{")
     study = opened(folder)
@@ -148,8 +176,9 @@ def test_a_row_that_cannot_be_read_can_be_deleted(folder: Path) -> None:
 def test_a_study_of_an_earlier_version_opens(folder: Path) -> None:
     database = sqlite3.connect(folder / "study.sqlite")
     database.execute("PRAGMA journal_mode=WAL")
-    for column in ("facts", "seal"):
+    for column in ("facts", "seal", "version"):
         database.execute(f"ALTER TABLE variants DROP COLUMN {column}")
+    database.execute("UPDATE variants SET recipe = json_extract(recipe, '$.recipe')")  # a bare list
     database.execute("DROP TABLE labels")
     database.commit()
     database.close()
@@ -170,7 +199,8 @@ def test_a_study_of_a_later_format_says_so(folder: Path) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_bytes_of_a_row_may_be_anything(folder: Path, data: st.DataObject) -> None:
-    column = data.draw(st.sampled_from(["created", "recipe", "estimates", "notes", "onnx", "state", "facts", "seal"]))
+    names = ["created", "recipe", "estimates", "notes", "onnx", "state", "facts", "seal", "version"]
+    column = data.draw(st.sampled_from(names))
     before = stored(folder, column)
     content = bytearray(before.encode())
     for _ in range(data.draw(st.integers(1, 3))):

@@ -156,12 +156,8 @@ class Network:
             )
         )
 
-    @cached_property
-    def occupancy(self) -> tuple[Occupancy, ...]:
-        """Bytes of activations around each operation, executing in order and freeing after the last use.
-
-        Fused operations and reshapes work in place, as in a microcontroller's arena.
-        """
+    def _places(self) -> tuple[dict[int, int], dict[int, int]]:
+        """The tensor in whose place another one is written, and the last operation that reads what is in a place."""
         alias: dict[int, int] = {}
         last_use: dict[int, int] = {}
         for index, layer in enumerate(self.layers):
@@ -170,6 +166,15 @@ class Network:
                 last_use[alias.get(tensor, tensor)] = index
             if reads and (layer.kind == "reshape" or (layer.fused and layer.kind in IN_PLACE)):
                 alias[layer.writes] = alias.get(reads[0], reads[0])
+        return alias, last_use
+
+    @cached_property
+    def occupancy(self) -> tuple[Occupancy, ...]:
+        """Bytes of activations around each operation, executing in order and freeing after the last use.
+
+        Fused operations and reshapes work in place, as in a microcontroller's arena.
+        """
+        alias, last_use = self._places()
         alive: dict[int, int] = {}
         held, unread, found = 0, -1, []  # `unread`: an output that nothing reads goes with the next operation
         for index, layer in enumerate(self.layers):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -188,28 +188,31 @@ def _put_tensor(root: nn.Module, path: str, facts: Mapping[str, Any]) -> None:
 
 def _encode(value: Any) -> Any:
     """A value of an operation's arguments for JSON. Raises: `TypeError`."""
-    if isinstance(value, fx.Node):
-        return {"node": value.name}
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, (bool, str)) or (isinstance(value, (int, float)) and math.isfinite(value)):
         return value
-    if isinstance(value, (int, float)):
-        return value if math.isfinite(value) else {"float": str(value)}
-    if isinstance(value, tuple):
-        return {"tuple": [_encode(one) for one in value]}
     if isinstance(value, list):
-        return [_encode(one) for one in value]
-    if isinstance(value, dict):
-        return {"dict": [[key, _encode(one)] for key, one in value.items()]}
-    if isinstance(value, slice):
-        return {"slice": [_encode(one) for one in (value.start, value.stop, value.step)]}
-    if value is Ellipsis:
-        return {"ellipsis": True}
-    if isinstance(value, torch.device):
-        return {"device": value.type}
-    for kind, of in _KINDS.items():
+        return _encode_all(value)
+    for kind, (of, held) in _WRITTEN.items():
         if isinstance(value, of):
-            return {kind: str(value).rpartition(".")[2]}
+            return {kind: held(value)}
     raise TypeError(f"an argument is a {type(value).__name__}")
+
+
+def _encode_all(values: Iterable[Any]) -> list[Any]:
+    return [_encode(one) for one in values]
+
+
+#: What JSON has no value for: its type, and what is written under the name of its kind.
+_WRITTEN: dict[str, tuple[type, Callable[[Any], Any]]] = {
+    "node": (fx.Node, lambda node: node.name),
+    "float": (float, str),
+    "tuple": (tuple, _encode_all),
+    "dict": (dict, lambda held: [[key, _encode(one)] for key, one in held.items()]),
+    "slice": (slice, lambda part: _encode_all((part.start, part.stop, part.step))),
+    "ellipsis": (type(...), lambda _: True),
+    "device": (torch.device, lambda device: device.type),
+    **{kind: (of, lambda value: str(value).rpartition(".")[2]) for kind, of in _KINDS.items()},
+}
 
 
 def _decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:

@@ -20,7 +20,7 @@ from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.graph import Graph, from_data, to_data
 from workbench.models.model import Model
-from workbench.untrusted import Guard, parse_json, read_metadata, read_tensors
+from workbench.untrusted import Guard, check_version, parse_json, read_metadata, read_tensors
 
 #: The version of the description.
 VERSION = 2
@@ -85,7 +85,7 @@ def _read(path: Path) -> tuple[Graph, dict[str, Any], dict[str, str]]:
     structure = parse_json(
         metadata["structure"], f"The description in {path}", size=DESCRIPTION_BYTES, nodes=DESCRIPTION_VALUES
     )
-    version = structure.get("version") if isinstance(structure, dict) else None
+    version = check_version(structure, VERSION, str(path)) if isinstance(structure, dict) else None
     if version != VERSION:
         raise BadFile(f"{path} has a description of version {shown(version)}; this workbench reads version {VERSION}.")
     with Guard(f"The description in {path} cannot be read"):

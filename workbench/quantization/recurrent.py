@@ -13,7 +13,7 @@ from workbench.onnx_graph import attribute
 Tensor = torch.Tensor
 
 
-def lstm(
+def lstm(  # noqa: PLR0913  # the inputs of ONNX's operator
     node: onnx.NodeProto, x: Tensor, w: Tensor, r: Tensor, b: Any = None, lengths: Any = None, h: Any = None,
     c: Any = None, peepholes: Any = None,
 ) -> tuple[Tensor, ...]:  # fmt: skip
@@ -28,7 +28,7 @@ def lstm(
     return _unrolled(node, x, (w, r, _sum(b, r)), (h, c), cell)
 
 
-def gru(
+def gru(  # noqa: PLR0913  # the inputs of ONNX's operator
     node: onnx.NodeProto, x: Tensor, w: Tensor, r: Tensor, b: Any = None, lengths: Any = None, h: Any = None
 ) -> tuple[Tensor, ...]:
     """Outputs (time, directions, N, hidden), and the last state. Gates in the order update, reset, hidden."""

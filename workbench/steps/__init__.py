@@ -1,11 +1,12 @@
-"""Techniques, one file each. Importing this package registers them all."""
+"""Techniques, one file each. Importing this package registers them all: recipes are read by the names of steps."""
 
 import importlib
 import pkgutil
 
-from workbench.step import REGISTRY, Lower, Rewrite, Step
+from workbench.recipe import REGISTRY, Recipe, Step, recipes
+from workbench.step import Lower, Rewrite
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["REGISTRY", "Lower", "Rewrite", "Step"]
+__all__ = ["REGISTRY", "Lower", "Recipe", "Rewrite", "Step", "recipes"]

@@ -10,14 +10,13 @@ from workbench.untrusted.arrays import read_npz
 from workbench.untrusted.guard import Guard
 from workbench.untrusted.tensors import read_metadata, read_tensors
 from workbench.untrusted.text import check_nested, parse_json, parse_yaml, read_text
-from workbench.untrusted.version import check_version, newer
+from workbench.untrusted.version import check_version
 
 __all__ = [
     "Guard",
     "check_apart",
     "check_nested",
     "check_version",
-    "newer",
     "parse_json",
     "parse_yaml",
     "read_metadata",
