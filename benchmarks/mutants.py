@@ -1,6 +1,6 @@
 """The mutation score: of faults of one operator, drawn at random, how many the tests notice.
 
-    python benchmarks/mutants.py [--each 20] [--folders cost factorization] [--files planner.py] [--tests steps] [--seed 0]
+    python benchmarks/mutants.py [--each 20] [--folders cost lowrank] [--files layer.py] [--tests steps] [--seed 0]
 
 A mutant has one comparison, operator, constant or condition turned round, one value not returned, or one argument not
 given. It is made in a copy of the tree, and the tests that belong to its folder run until one fails; of those that
@@ -46,7 +46,7 @@ FOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "lowrank": (("lowrank/*.py",), ("lowrank",)),
     "factorization": (
         ("factorization/*.py", "plan.py"),
-        ("steps/test_planning.py", "steps/test_best_fit.py", "steps/test_rank_bounds.py", "steps/test_tucker.py",
+        ("core/test_plan.py", "steps/test_planning.py", "steps/test_best_fit.py", "steps/test_rank_bounds.py", "steps/test_tucker.py",
          "steps/test_svd.py", "steps/test_asymmetric.py", "steps/test_strangers_family.py", "steps/test_grouped.py",
          "steps/test_factorize.py"),
     ),
