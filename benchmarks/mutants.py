@@ -46,9 +46,9 @@ FOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "lowrank": (("lowrank/*.py",), ("lowrank",)),
     "factorization": (
         ("factorization/*.py", "plan.py"),
-        ("core/test_plan.py", "steps/test_planning.py", "steps/test_best_fit.py", "steps/test_rank_bounds.py", "steps/test_tucker.py",
-         "steps/test_svd.py", "steps/test_asymmetric.py", "steps/test_strangers_family.py", "steps/test_grouped.py",
-         "steps/test_factorize.py"),
+        ("core/test_plan.py", "steps/test_planning.py", "steps/test_best_fit.py", "steps/test_rank_bounds.py",
+         "steps/test_tucker.py", "steps/test_svd.py", "steps/test_asymmetric.py", "steps/test_strangers_family.py",
+         "steps/test_grouped.py", "steps/test_factorize.py"),
     ),
     "steps": (("steps/*.py", "step.py", "pruning/*.py", "statistics/*.py"), ("steps", "pruning")),
     "quantization": (("quantization/*.py",), ("quantization", "steps/test_quantize.py")),
