@@ -164,6 +164,14 @@ def test_layers_that_no_rank_fits() -> None:
     assert deep["0"].action == "left alone: convolutions over three axes are not supported"
 
 
+@pytest.mark.parametrize(
+    ("rule", "ranks"), [((0.01, 4), (1, 4)), ((0.25, 0.5), (4, 4)), ((3, 0.25), (3, 2)), ((99, 5), (16, 5))]
+)
+def test_a_rank_for_each_side_may_be_a_number_or_a_share(rule: Any, ranks: tuple[int, int]) -> None:
+    net = nn.Sequential(nn.Conv2d(8, 16, 3), nn.Conv2d(16, 160, 3))  # the second is why 99 is no slip
+    assert rows(wb.Tucker(rule), net, 8, 8, 8)["0"].data["ranks"] == ranks
+
+
 # --- slips
 
 
