@@ -95,6 +95,8 @@ def families(model: Model, share: float) -> list[tuple[str, Factorize]]:
         ("CP", wb.CP(budget)),
         ("SVD", wb.SVD(budget)),
         ("SpatialSVD", wb.SpatialSVD(budget)),
+        ("TensorTrain", wb.TensorTrain(budget)),
+        ("TensorTrain, asymmetric", wb.TensorTrain(budget, asymmetric=True)),
         ("Separable", wb.Separable(budget)),
         ("Grouped", wb.Grouped(budget)),
     ]

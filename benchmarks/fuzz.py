@@ -161,7 +161,8 @@ class Parser:
 
 def _recipes() -> list[list[dict[str, Any]]]:
     import workbench as wb
-    from workbench.recipe import CATALOGUE, Recipe
+    from workbench.recipe import Recipe
+    from workbench.recipe_file import CATALOGUE
     from workbench.step import REGISTRY
 
     shipped = [Recipe.load(path).to_list() for path in sorted(CATALOGUE.glob("*.yaml"))]

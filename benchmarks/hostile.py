@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import statistics
 import struct
 import time
@@ -24,10 +23,10 @@ import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
@@ -235,21 +234,17 @@ async def killer(server: int, until: float) -> int:
     killed = 0
     while time.monotonic() < until:
         await asyncio.sleep(30)
-        for one in _children(server):
-            if "workbench_widgets.nursery" in Path(f"/proc/{one}/cmdline").read_text():
-                os.kill(one, signal.SIGKILL)
+        for one in psutil.Process(server).children():
+            if "workbench_widgets.fork_server" in str(one.as_dict(["cmdline"])["cmdline"]):
+                one.kill()
                 killed += 1
         await asyncio.sleep(30)
     return killed
 
 
-def _children(process: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
 def memory_mb(process: int) -> float:
     """Resident memory of a process, in MB."""
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+    return float(psutil.Process(process).memory_info().rss) / 1e6
 
 
 # --- what came of it

@@ -41,7 +41,7 @@ import workbench as wb
 from workbench.data import Data
 from workbench.errors import WorkbenchError
 from workbench.export import REPLACING
-from workbench.measure import variant as measuring
+from workbench.measure import figures as measuring
 from workbench.models import Model
 from workbench.study import Study
 from workbench.variant import Variant
@@ -273,7 +273,7 @@ def exported(folder: Path, here: Study) -> list[str]:
     more = {one.name for one in folder.iterdir()} - {*manifest["files"], "manifest.json", REPLACING}
     recipe = wb.Recipe.load(folder / "recipe.yaml")
     variant = here.find(recipe)
-    original = variant is not None and manifest["recipe"] == json.loads(variant.recipe.to_json())
+    original = variant is not None and manifest["recipe"] == json.loads(json.dumps(variant.recipe.to_list()))
     if manifest["format"] == "onnx" and variant is not None:
         original = original and manifest["files"]["model.onnx"] == sha256(variant.onnx)
     bad += [f"{name} is of another export" for name in more]

@@ -79,7 +79,7 @@ def tucker(name: str, shapes: list[tuple[int, int]], make: Callable[[int, int], 
                 lambda w=weight, r=rank: partial_tucker(w, rank=list(r), modes=[0, 1], init="svd")
             )
             rebuilt = tensorly.tenalg.multi_mode_dot(core, factors, modes=[0, 1])
-            errors.append(relative(weight, found.weight()) / relative(weight, rebuilt))
+            errors.append(relative(weight, found.to_tensor()) / relative(weight, rebuilt))
             ours_sum, theirs_sum = ours_sum + ours, theirs_sum + theirs
         ratios.append(theirs_sum / ours_sum)
         ours_total, theirs_total = ours_total + ours_sum, theirs_total + theirs_sum
@@ -158,7 +158,8 @@ def tensorly_torch(name: str, shapes: list[tuple[int, int]]) -> None:
         ours, found = seconds(lambda w=conv.weight, r=(out // 2, inp // 2): lowrank.tucker2(w, r))
         ranks = (out // 2, inp // 2, 3, 3)
         theirs, layer = seconds(lambda c=conv, r=ranks: FactorizedConv.from_conv(c, rank=r, factorization="tucker"))
-        errors.append(relative(conv.weight, found.weight()) / relative(conv.weight, layer.weight.to_tensor().detach()))
+        whole = layer.weight.to_tensor().detach()
+        errors.append(relative(conv.weight, found.to_tensor()) / relative(conv.weight, whole))
         ratios.append(theirs / ours)
         ours_sum, theirs_sum = ours_sum + ours, theirs_sum + theirs
     print(

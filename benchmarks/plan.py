@@ -28,6 +28,7 @@ FAMILIES: dict[str, Callable[[float], wb.Recipe]] = {
     "CP": lambda share: wb.CP(share).recipe(),
     "SVD": lambda share: wb.SVD(share).recipe(),
     "SpatialSVD": lambda share: wb.SpatialSVD(share).recipe(),
+    "TensorTrain": lambda share: wb.TensorTrain(share).recipe(),
     "Separable": lambda share: wb.Separable(share).recipe(),
     "Grouped": lambda share: wb.Grouped(2 + round(30 * share)).recipe(),
     "Tucker, a budget": lambda share: wb.Tucker(f"macs:{0.5 + share / 2:.4f}").recipe(),

@@ -7,7 +7,6 @@ Needs the extra `test` and a Chromium. Absolute times are of the machine that it
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import statistics
@@ -18,13 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from lab import run_cells, serving_lab
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import workbench_widgets
 from workbench.dashboard import free_port, notebook, serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+PAGE = Path(workbench_widgets.__file__).parent / "static" / "page.js"
 CHART = ".t-chart svg .points_marks path"
 #: Sixty layers, none measured: what a slider moves before anything runs. With 128 channels each hundredth is felt.
 DEEP = """
@@ -129,6 +131,7 @@ def opening(browser: Browser) -> Iterator[tuple[str, str, str]]:
         name = "preheated" if preheat else "cold"
         found = f"{statistics.median(times):.1f} s ({min(times):.1f} to {max(times):.1f})"
         yield f"{name}: address opened → first chart", found, limit
+    yield "the page with @jupyterlab/services in it", f"{PAGE.stat().st_size / 1e6:.2f} MB", "≤ 0.7 MB"
 
 
 def busy(browser: Browser) -> Iterator[tuple[str, str, str]]:
@@ -185,16 +188,10 @@ def visitors(browser: Browser, count: int = 10) -> Iterator[tuple[str, str, str]
 
 def memory(server: int) -> list[int]:
     """Bytes of each kernel under the server: its own pages, and its share of those that several use."""
-    parents, commands = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
-            parents[int(folder.name)] = int((folder / "status").read_text().split("PPid:")[1].split()[0])
-            commands[int(folder.name)] = (folder / "cmdline").read_text()
-    nurseries = {pid for pid, parent in parents.items() if parent == server and "widgets.nursery" in commands[pid]}
-    kernels = [pid for pid, parent in parents.items() if parent in nurseries]
-    kernels += [pid for pid, parent in parents.items() if parent == server and "ipykernel" in commands[pid]]
-    lines = [(Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines() for pid in kernels]
-    return [1024 * int(next(line for line in one if line.startswith("Pss:")).split()[1]) for one in lines]
+    found = [(one, one.info["ppid"], str(one.info["cmdline"])) for one in psutil.process_iter(["ppid", "cmdline"])]
+    fork_servers = {one.pid for one, parent, command in found if parent == server and "widgets.fork_server" in command}
+    own = [one for one, parent, command in found if parent == server and "ipykernel" in command]
+    return [one.memory_full_info().pss for one in [*own, *(one for one, parent, _ in found if parent in fork_servers)]]
 
 
 @contextmanager

@@ -1,11 +1,14 @@
-"""Imports run downwards only, the engine knows no screen, and torch waits until it is used."""
+"""Imports run downwards only, the engine knows no screen, and torch waits until it is used.
+
+Every import counts: at the top, inside a function, and for the type checker alone.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,18 +18,16 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"arguments", "closures", "unwrap"}
     | {"calling", "callable_module", "checking", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage"}
-    | {"progress", "quota", "snapshot", "untrusted"},
+    | {"progress", "quota", "snapshot", "tracing_lock", "untrusted"},
     {"onnx_file", "onnx_graph", "lowrank", "cost", "runtimes", "models", "data", "coding"},
-    {"settings", "plan", "step", "recipe"},
+    {"settings", "plan", "recipe_file", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "pareto", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
     | {"charts", "manifest", "rewritten", "portability", "diagnosis"},
-    {"examination", "published", "study", "search"},
+    {"diagnostics", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-# `a | b` makes a recipe of steps, and a recipe is made of steps: one part in two files.
-TWINS = {frozenset({"recipe", "step"})}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}
 
 
@@ -39,25 +40,39 @@ def part_of(path: Path) -> str:
     return path.relative_to(ROOT / "workbench").parts[0].removesuffix(".py")
 
 
-def executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node, but not what only a type checker sees."""
-    if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
-        return
-    yield tree
-    for child in ast.iter_child_nodes(tree):
-        yield from executed(child)
-
-
 def imported(path: Path) -> Iterator[str]:
-    """The dotted name of everything that a file imports absolutely, at the top or inside a function."""
-    for node in executed(ast.parse(path.read_text())):
+    """The dotted name of everything that a file imports absolutely."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            if node.module == "workbench":
-                yield from (f"workbench.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules(folder: str, package: str) -> dict[str, Path]:
+    """Every file of a package by its dotted name."""
+    names = {path: path.relative_to(ROOT / folder).with_suffix("").parts for path in sources(folder)}
+    return {".".join([package, *parts]).removesuffix(".__init__"): path for path, parts in names.items()}
+
+
+def home(name: str, known: Collection[str]) -> str:
+    """The module that an imported name is, or stands in; "" where it is none of those known."""
+    while name not in known and name:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """What imports one another in a circle; empty where nothing does."""
+    left = dict(graph)
+    while left:  # peel off what imports nothing that is left, and what nothing left imports: circles stay
+        needed = set().union(*left.values())
+        free = [name for name, needs in left.items() if not needs & left.keys() or name not in needed]
+        if not free:
+            return sorted(left)
+        for name in free:
+            del left[name]
+    return []
 
 
 def parts_imported(path: Path) -> set[str]:
@@ -77,14 +92,22 @@ def test_imports_run_downwards_only(path: Path) -> None:
 def test_no_two_parts_import_each_other() -> None:
     graph: dict[str, set[str]] = {}
     for path in sources("workbench"):
-        part = part_of(path)
-        others = {name for name in parts_imported(path) - {part} if frozenset({name, part}) not in TWINS}
-        graph.setdefault(part, set()).update(others)
+        graph.setdefault(part_of(path), set()).update(parts_imported(path) - {part_of(path)})
     graph.pop("__init__")
-    while graph:  # peel off what imports nothing that is left; a cycle stays
-        free = {part for part, needs in graph.items() if not needs & graph.keys()}
-        assert free, f"These import each other in a circle: {sorted(graph)}"
-        graph = {part: needs for part, needs in graph.items() if part not in free}
+    assert not circle(graph)
+
+
+@pytest.mark.parametrize(("folder", "package"), [("workbench", "workbench"), ("widgets", "workbench_widgets")])
+def test_no_two_files_import_each_other(folder: str, package: str) -> None:
+    files = modules(folder, package)
+    inside = {name: path for name, path in files.items() if name != package}  # the front door knows everybody
+    graph = {name: {home(one, files) for one in imported(path)} - {name, ""} for name, path in inside.items()}
+    assert not circle(graph)
+
+
+def test_a_circle_is_found_and_a_tree_is_none() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+    assert circle({"a": {"b", "d"}, "b": {"d"}, "d": {"elsewhere"}}) == []
 
 
 def test_the_engine_does_not_know_the_screen() -> None:
@@ -104,7 +127,7 @@ def test_the_front_door_forwards_to_the_screen_only_when_asked() -> None:
     assert not {name.split(".")[0] for name in at_the_top if name} & SCREEN
 
 
-@pytest.mark.parametrize("heavy", ["torch", "onnx", "onnxruntime", "pandas", "altair", "ipywidgets"])
+@pytest.mark.parametrize("heavy", ["torch", "tensorly", "onnx", "onnxruntime", "pandas", "altair", "ipywidgets"])
 def test_import_workbench_loads_nothing_heavy(heavy: str) -> None:
     code = f"import sys, workbench; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.export import export
     from workbench.jobs import Job
     from workbench.models import Model, catalog, load
-    from workbench.recipe import Recipe, recipes
+    from workbench.recipe import Recipe, Step, recipes
     from workbench.study import Study
     from workbench.variant import Variant
 
@@ -54,17 +54,24 @@ def app(study: Study | None = None) -> Any:
     return screen(study)
 
 
-def __getattr__(name: str) -> Any:
-    """The public names, and every step by its class name."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(f"workbench.{name}")
-    if name[:1].isupper():
-        registry = importlib.import_module("workbench.steps").REGISTRY
-        if name in registry:
-            return registry[name]
-    raise AttributeError(f"workbench has no attribute {name!r}")
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> type[Step]:
+        """To a type checker, whatever is not named above is a technique."""
+
+else:
+
+    def __getattr__(name: str) -> Any:
+        """The public names, and every step by its class name."""
+        if name in _HOMES:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        if name in _MODULES:
+            return importlib.import_module(f"workbench.{name}")
+        if name[:1].isupper():
+            registry = importlib.import_module("workbench.steps").REGISTRY
+            if name in registry:
+                return registry[name]
+        raise AttributeError(f"workbench has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": variant.id,
         "name": variant.name,
-        "recipe": variant.recipe.to_json(),
+        "recipe": json.dumps(variant.recipe.to_list(), sort_keys=True),
         "is_baseline": not variant.recipe.steps,
         "verdict": variant.verdict,
         "machine": variant.machine,

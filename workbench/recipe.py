@@ -1,34 +1,34 @@
-"""`Recipe`: an ordered, immutable, hashable tuple of steps. What the user did, as a value."""
+"""`Step` and `Recipe`: a technique with its settings, and steps in order. What the user did, as a value.
+
+A step is a recipe of one, and a recipe is made of steps; the two are one file. What the file of a technique is made
+with is in `workbench.step`, the form of recipe files in `workbench.recipe_file`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import yaml
-
+from workbench import recipe_file
 from workbench.arguments import check_kinds
+from workbench.cost.layer import WITH_WEIGHTS
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
-from workbench.disk import told
-from workbench.errors import BadValue, shown, unknown
-from workbench.plan import Plan, chained
-from workbench.step import REGISTRY, WITH_WEIGHTS, Layers, Lower, Step, select
-from workbench.untrusted import parse_json, parse_yaml, read_text
+from workbench.errors import BadValue, OutOfReach, StepFailed, shown, unknown
+from workbench.models.model import Model, check_model
+from workbench.plan import Decision, Plan, Row, chained
+from workbench.settings import Described, Layers, select
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.models import Model
-
-#: The recipes that come with the package.
-CATALOGUE = Path(__file__).with_name("recipes")
-#: Steps that a recipe from a file may have.
-MOST_STEPS = 100
+#: Every step by its class name, in the order of definition; the menu, the files and the CLI read it.
+REGISTRY: dict[str, type[Step]] = {}
 
 
 def recipes() -> pd.DataFrame:
@@ -37,9 +37,93 @@ def recipes() -> pd.DataFrame:
 
     rows = [
         (path.stem, Recipe.load(path).name, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "))
-        for path in sorted(CATALOGUE.glob("*.yaml"))
+        for path in sorted(recipe_file.CATALOGUE.glob("*.yaml"))
     ]
     return pd.DataFrame(rows, columns=["name", "steps", "what_for"])
+
+
+class Step(Described, ABC):
+    """One technique with its settings. Subclasses are frozen dataclasses and register themselves."""
+
+    title: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    family: ClassVar[str] = ""  # the heading that it stands under: low-rank, pruning, precision, ...
+    lowers: ClassVar[bool] = False  # whether it works on the exported artefact, after all that rewrite the network
+
+    if TYPE_CHECKING:  # what a type checker knows of `wb.SVD(0.5)`: every technique is a dataclass
+
+        def __init__(self, *values: Any, **settings: Any) -> None: ...
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not abstract:
+            REGISTRY[cls.__name__] = cls
+
+    @property
+    def effort(self) -> float:
+        """How long it takes beside other steps and beside measuring, as a rule: progress is shared out by it."""
+        return 4.0
+
+    @abstractmethod
+    def plan_on(self, network: Network, weights: Weights) -> Plan:
+        """What this step will do to `network`; computes nothing but closed forms and cached spectra.
+
+        Raises: `BadValue`, `UnknownName`; `OutOfReach` with the rows that say why.
+        """
+
+    def planned(self, network: Network, weights: Weights) -> Plan:
+        """`plan_on`, remembered, and never silent: a row says so where there is nothing to do, or no way to do it."""
+        return weights.remembered(network, self, lambda: self._planned(network, weights))
+
+    def _planned(self, network: Network, weights: Weights) -> Plan:
+        try:
+            found = self.plan_on(network, weights)
+        except OutOfReach as refused:
+            return Plan(network, network, refused.rows, problem=str(refused))
+        nothing = Row(self.brief, "", "network", Decision.NOTHING)
+        return found if found.rows else replace(found, rows=(nothing,))
+
+    def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
+        """The same step leaving these layers of `network` as they are; None where nothing is left for it to do.
+
+        Raises: `StepFailed` where it would change one of them and cannot leave out single layers.
+        """
+        changed = self.changed(network, weights)
+        todo = [name for name in changed if name in layers]
+        if not todo or len(todo) == len(changed):
+            return None if todo else self
+        new = self.leaving_out(todo, network.by_module)
+        if new is None:
+            raise StepFailed(
+                f"{self.expression()} works on the network as a whole and cannot leave out {', '.join(todo)}. "
+                "Take the step out of the recipe, or weaken it."
+            )
+        return new
+
+    def changed(self, network: Network, weights: Weights) -> list[str]:
+        """The convolutions and linear layers of `network` that this step will change, in execution order."""
+        known = network.by_module
+        rows = (row for row in self.planned(network, weights).rows if row.applies and row.kind in WITH_WEIGHTS)
+        return list(dict.fromkeys(row.layer for row in rows if row.layer in known))
+
+    def recipe(self) -> Recipe:
+        """The recipe of this step alone."""
+        return Recipe((self,))
+
+    def __or__(self, other: Recipe | Step) -> Recipe:
+        return self.recipe() | other
+
+    def plan(self, model: Model) -> Plan:
+        """As `Recipe.plan`."""
+        return self.recipe().plan(model)
+
+    def code(self) -> str:
+        """As `Recipe.code`."""
+        return self.recipe().code()
+
+    def save(self, path: str | Path) -> None:
+        """As `Recipe.save`."""
+        self.recipe().save(path)
 
 
 @dataclass(frozen=True)
@@ -50,25 +134,21 @@ class Recipe:
 
     def __post_init__(self) -> None:
         given = (self.steps,) if isinstance(self.steps, Step) else self.steps
-        if not isinstance(given, (tuple, list)):
-            raise BadValue(f"A recipe is made of steps, got {given!r}. Chain steps with |.")
+        wrong = [one for one in given if not isinstance(one, Step)] if isinstance(given, (tuple, list)) else [given]
+        if wrong:
+            raise BadValue(f"A recipe is made of steps, got {wrong[0]!r}. Chain steps with |.")
         object.__setattr__(self, "steps", tuple(given))
-        for step in self.steps:
-            if not isinstance(step, Step):
-                raise BadValue(f"A recipe is made of steps, got {step!r}. Chain steps with |.")
-        lowering = [isinstance(step, Lower) for step in self.steps]
+        lowering = [step.lowers for step in self.steps]
         if lowering != sorted(lowering):
             late = self.steps[lowering.index(True) :]
             raise BadValue(
                 f"{late[0].expression()} works on the exported artefact, so it must come after every step that "
                 f"rewrites the network. Move it behind {late[-1].expression()}."
             )
-
-        precise = [step for step in self.steps if isinstance(step, Lower)]
-        if len(precise) > 1:
+        if sum(lowering) > 1:
             raise BadValue(
-                f"{precise[0].expression()} and {precise[1].expression()} both set the precision of the artefact. "
-                "Keep one of them; QAT quantizes by itself."
+                f"{self.steps[-2].expression()} and {self.steps[-1].expression()} both set the precision of the "
+                "artefact. Keep one of them; QAT quantizes by itself."
             )
 
     def __or__(self, other: Recipe | Step) -> Recipe:
@@ -88,7 +168,7 @@ class Recipe:
     @property
     def key(self) -> str:
         """A digest of the steps and their settings (16 hex digits); equal recipes have equal keys."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_list(), sort_keys=True).encode()).hexdigest()[:16]
 
     def plan(self, model: Model) -> Plan:
         """What the steps will do, layer by layer, and what that comes to. Nothing is computed but shapes and spectra.
@@ -98,7 +178,7 @@ class Recipe:
         recipe is refused.
         Raises: `UnknownName` for a layer that the model does not have, `BadValue`.
         """
-        check_model(model)
+        check_model(model, "A recipe is planned for")
         return model.weights.remembered(model.network, self.steps, lambda: self._plan(model.network, model.weights))
 
     def _plan(self, network: Network, weights: Weights) -> Plan:
@@ -124,7 +204,7 @@ class Recipe:
 
         Raises: `UnknownName`; `StepFailed` for a step that changes one of them but cannot leave it out.
         """
-        check_model(model)
+        check_model(model, "A recipe is planned for")
         names = select(layers, _with_weights(model))
         network, weights, kept = model.network, model.weights, []
         for step in self.steps:
@@ -146,53 +226,45 @@ class Recipe:
         return [{"step": type(step).__name__, **step.options()} for step in self.steps]
 
     def to_json(self) -> str:
-        """`to_list` as JSON, the same text for equal recipes."""
-        return json.dumps(self.to_list(), sort_keys=True)
+        """`to_list` as JSON under the key `recipe`, beside the version; the same text for equal recipes."""
+        return recipe_file.as_json(self.to_list())
 
     def to_yaml(self) -> str:
-        """`to_list` as YAML under the key `recipe`."""
-        plain = json.loads(self.to_json())  # tuples become lists
-        return yaml.safe_dump({"recipe": plain}, sort_keys=False)
+        """As `to_json`, in YAML."""
+        return recipe_file.as_yaml(self.to_list())
 
     def save(self, path: str | Path) -> None:
         """Write YAML, or JSON where the name ends in .json. Raises: `StorageFailed`."""
-        path = _path(path)
-        with told(path, "Saving the recipe"):
-            path.write_text(self.to_json() if path.suffix == ".json" else self.to_yaml(), encoding="utf-8")
+        recipe_file.write(recipe_file.named(path), self.to_list())
 
     @classmethod
     def from_list(cls, steps: object) -> Recipe:
         """The recipe of `to_list`. Raises `UnknownName` for a step or setting, `BadValue` for its value."""
         if not isinstance(steps, list):
             raise BadValue(f"A recipe is a list of steps, got {type(steps).__name__}.")
-        if len(steps) > MOST_STEPS:
-            raise BadValue(f"The recipe has {len(steps):,} steps; at most {MOST_STEPS} are taken.")
+        if len(steps) > recipe_file.MOST_STEPS:
+            raise BadValue(f"The recipe has {len(steps):,} steps; at most {recipe_file.MOST_STEPS} are taken.")
         return cls(tuple(_step(entry) for entry in steps))
 
     @classmethod
     @check_kinds
     def from_json(cls, text: str | bytes) -> Recipe:
-        """The recipe of `to_json`. Raises as `from_list`, and `BadFile`."""
-        return cls.from_list(parse_json(text, "The recipe"))
+        """The recipe of `to_json`, or of a bare list of steps. Raises as `from_list`, and `BadFile`."""
+        return cls.from_list(recipe_file.from_json(text))
 
     @classmethod
     @check_kinds
     def from_yaml(cls, text: str) -> Recipe:
-        """The recipe of `to_yaml`, or of a bare list of steps. Raises as `from_list`, and `BadFile`."""
-        content = parse_yaml(text, "The recipe")
-        return cls.from_list(content.get("recipe") if isinstance(content, dict) else content)
+        """As `from_json`, of YAML."""
+        return cls.from_list(recipe_file.from_yaml(text))
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
         """Read a file that `save` wrote, or one of `wb.recipes()` by its name.
 
-        Raises: `BadFile`, `UnknownName`, `BadValue`.
+        Raises: `BadFile`, also for one of a newer version; `UnknownName`, `BadValue`.
         """
-        path = _path(path)
-        named = CATALOGUE / f"{path}.yaml"
-        path = named if path.name == str(path) and named.exists() else path
-        text = read_text(path, "The recipe")
-        return cls.from_json(text) if path.suffix == ".json" else cls.from_yaml(text)
+        return cls.from_list(recipe_file.read(recipe_file.named(path)))
 
 
 def _after(plan: Plan, weights: Weights) -> Weights:
@@ -207,23 +279,6 @@ def _with_weights(model: Model) -> list[str]:
 def _within(name: str, layer: str) -> bool:
     """Whether a layer of a rewritten network stands in the place of one of the original."""
     return name == layer or name.startswith(f"{layer}.")
-
-
-def _path(given: object) -> Path:
-    if not isinstance(given, (str, Path)):
-        raise BadValue(f"A recipe's file is the name of one, got {given!r}.")
-    return Path(given)
-
-
-def check_model(model: object) -> None:
-    """Raise `BadValue` for anything else than a `Model`, such as a bare torch module."""
-    from workbench.models import Model
-
-    if not isinstance(model, Model):
-        raise BadValue(
-            f"A recipe is planned for a model from wb.load, got {type(model).__name__}. "
-            "Load it first: wb.load(module, example=one_input)."
-        )
 
 
 def as_recipe(value: Recipe | Step) -> Recipe:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
 from workbench.errors import BadValue, shown, unknown
+
+if TYPE_CHECKING:
+    from workbench.cost.network import Network
 
 Layers = str | tuple[str, ...]
 #: Values in rising order.
@@ -53,6 +57,64 @@ def decades(low: float, high: float) -> tuple[float, ...]:
 def doublings(low: int, high: int) -> tuple[int, ...]:
     """`low`, twice as much, and so on up to `high`."""
     return tuple(low << n for n in range((high // low).bit_length()))
+
+
+class Described:
+    """The base of frozen dataclasses whose every field describes itself and is checked against that."""
+
+    def __post_init__(self) -> None:
+        for spec in self.settings():
+            value = getattr(self, spec.name)
+            if isinstance(value, list):  # a step is hashable
+                value = tuple(value)
+                object.__setattr__(self, spec.name, value)
+            check(type(self).__name__, spec, value)
+
+    @classmethod
+    @cache
+    def settings(cls) -> tuple[Setting, ...]:
+        """The description of every field: a technique's own first, then those that its kind has in common."""
+        own = fields(cls)  # type: ignore[arg-type]  # every concrete step is a dataclass
+        return tuple(
+            Setting(name=f.name, default=f.default, **{"label": f.name.replace("_", " "), **f.metadata["setting"]})
+            for f in sorted(own, key=lambda f: f.kw_only is True)
+        )
+
+    def stops(self, network: Network) -> Mapping[str, Stops]:
+        """What the sliders of settings stop at on this network, where that follows from it; of all others nothing."""
+        return {}
+
+    def settings_on(self, network: Network) -> tuple[Setting, ...]:
+        """`settings`, with the sliders as they suit a network."""
+        own = self.stops(network)
+        return tuple(replace(one, stops=own.get(one.name, one.stops)) for one in self.settings())
+
+    def leaving_out(self, names: Sequence[str], known: Iterable[str]) -> Self | None:
+        """The same, leaving these of the `known` layers alone; None where no setting says which layers are meant."""
+        kinds = {spec.name: spec.kind for spec in self.settings()}
+        if kinds.get("layers") == "layers":
+            return self._with("layers", [*_listed(getattr(self, "layers")), *(f"!{name}" for name in names)])  # noqa: B009
+        if "exclude" in kinds:  # a layer named there may be gone with an earlier step
+            given = [one for one in _listed(getattr(self, "exclude")) if matching(one, known)]  # noqa: B009
+            return self._with("exclude", [*given, *names])
+        return None
+
+    def _with(self, name: str, values: Sequence[str]) -> Self:
+        return replace(self, **{name: tuple(values)})  # type: ignore[type-var]  # every step is a dataclass
+
+    def options(self) -> dict[str, Any]:
+        """The settings that differ from their defaults."""
+        return {s.name: getattr(self, s.name) for s in self.settings() if getattr(self, s.name) != s.default}
+
+    @property
+    def brief(self) -> str:
+        """A few characters for a chart or a table, such as `Tucker 0.5`."""
+        first = [s for s in self.settings() if s.kind != "layers"][:1]
+        return " ".join([type(self).__name__, *(str(getattr(self, s.name)) for s in first)])
+
+    def expression(self) -> str:
+        """What makes this step in Python, such as `wb.Tucker(rank=0.5)`."""
+        return f"wb.{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options().items())})"
 
 
 def layers_setting() -> Any:
@@ -127,3 +189,9 @@ def _check_layers(where: str, value: object) -> None:
     many = isinstance(value, Sequence) and all(isinstance(one, str) and one for one in value)
     if not many or not value:
         raise BadValue(f"{where}: layers must be a name, a glob such as 'blocks.*', or a list of these.")
+
+
+def _listed(value: Layers) -> list[str]:
+    """Patterns given as one text, with commas, or as a list."""
+    given = value.split(",") if isinstance(value, str) else value
+    return [one.strip() for one in given if one.strip()]

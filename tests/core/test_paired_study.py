@@ -10,13 +10,12 @@ import pytest
 from varied import varied_data, varied_model
 
 import workbench as wb
-from workbench.diagnosis.comparison import figures
+from workbench.diagnosis.comparison import change, figures
 from workbench.estimate import Estimate, paired_change
 from workbench.frame import to_frame
-from workbench.measure.paired import change
 from workbench.pareto import front
 from workbench.variant import Variant
-from workbench_widgets.words import verdict
+from workbench_widgets.formatting import verdict
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,12 @@
 """Recipes: chaining, hashing, files, plans; and everything that is refused."""
 
+import hashlib
+import json
 from pathlib import Path
 
+import mypy.api
 import pytest
+import yaml
 from tiny import tiny_model
 
 import workbench as wb
@@ -112,3 +116,63 @@ def test_an_unknown_layer_is_named() -> None:
 def test_the_empty_recipe_predicts_the_original() -> None:
     model = tiny_model()
     assert wb.Recipe().plan(model).totals == model.network.totals
+
+
+BARE = [{"step": "Prune", "ratio": 0.3}, {"step": "Quantize"}]
+
+
+@pytest.mark.parametrize(
+    "content", [BARE, {"recipe": BARE}, {"version": 1, "recipe": BARE}, {"$schema": "a.json", "recipe": BARE}]
+)
+def test_files_of_every_form_are_read(content: object, tmp_path: Path) -> None:
+    for name, write in {"r.yaml": yaml.safe_dump, "r.json": json.dumps}.items():
+        (tmp_path / name).write_text(write(content))
+        assert wb.Recipe.load(tmp_path / name) == wb.Prune(0.3) | wb.Quantize("int8")
+
+
+def test_files_say_their_version_first(tmp_path: Path) -> None:
+    CHAIN.save(tmp_path / "r.yaml")
+    assert (tmp_path / "r.yaml").read_text().startswith("version: 1\nrecipe:\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "says"),
+    [
+        ({"version": 2, "recipe": BARE}, BadFile, r"newer version .*of version 2, .* up to version 1"),
+        ({"version": 10**19, "steps": {}}, BadFile, "newer version"),
+        ({"version": 0, "recipe": BARE}, BadFile, "its version is 0"),
+        ({"version": True, "recipe": BARE}, BadFile, "its version is True"),
+        ({"version": "1", "recipe": BARE}, BadFile, "its version is '1'"),
+        ({"version": 1.0, "recipe": BARE}, BadFile, r"its version is 1\.0"),
+        ({"version": 1, "reciep": BARE}, UnknownName, "Did you mean 'recipe'"),
+        ({"version": 1}, BadValue, "list of steps"),
+    ],
+)
+def test_a_newer_version_and_a_wrong_form_are_refused(content: object, error: type[Exception], says: str) -> None:
+    for read, text in ((wb.Recipe.from_json, json.dumps(content)), (wb.Recipe.from_yaml, yaml.safe_dump(content))):
+        with pytest.raises(error, match=says):
+            read(text)
+
+
+def test_the_key_is_of_the_steps_alone() -> None:
+    """It names stored things: it may not change with the form of files."""
+    listed = '[{"layers": ["conv1", "conv2"], "ratio": 0.3, "step": "Prune"}, {"step": "Quantize"}]'
+    assert CHAIN.key == hashlib.sha256(listed.encode()).hexdigest()[:16]
+
+
+def test_chains_are_typed(tmp_path: Path) -> None:
+    """What a user's type checker is told of steps, which are found by name when the package runs."""
+    said = {
+        'wb.SVD(0.5) | wb.Quantize("int8")': "Recipe",
+        "wb.Recipe() | wb.SVD(0.5)": "Recipe",
+        "wb.Tucker(rank=0.5)": "Step",
+        "wb.Tucker(rank=0.5).recipe()": "Recipe",
+        "wb.Tucker(rank=0.5).plan(wb.load('fashion-vgg'))": "Plan",
+        "wb.Tucker(rank=0.5).code()": "str",
+    }
+    lines = [f"assert_type({one}, {kind})" for one, kind in said.items()]
+    head = [f"from workbench.{one.lower()} import {one}" for one in ("Plan", "Recipe", "Step")]
+    head = ["from typing import assert_type", "import workbench as wb", *head]
+    (tmp_path / "typed.py").write_text("\n".join([*head, *lines, "isinstance(wb.SVD(), wb.SVD)"]))
+    found = mypy.api.run([str(tmp_path / "typed.py")])  # by the project's own rules, whose cache it shares
+    assert found[2] == 0, found[0]

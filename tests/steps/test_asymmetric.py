@@ -53,7 +53,7 @@ def test_inputs_that_were_mixed_are_unmixed() -> None:
     assert torch.allclose(pair.changed.mean[0].float(), x.mean(0) @ mixing.T, atol=1e-5)
 
 
-@pytest.mark.parametrize("step", [wb.Tucker, wb.SVD, wb.SpatialSVD])
+@pytest.mark.parametrize("step", [wb.Tucker, wb.SVD, wb.SpatialSVD, wb.TensorTrain])
 def test_errors_do_not_add_up(step: type[wb.Tucker]) -> None:
     """Of the last map of features: five layers, each fitted at a third of its rank."""
     net, x = deep_net(), pictures()

@@ -11,7 +11,6 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import StepFailed
-from workbench.lowrank import polyadic
 from workbench.step import Context
 
 
@@ -43,7 +42,7 @@ def test_more_terms_come_closer() -> None:
 
 
 def test_degenerate_fits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polyadic, "DEGENERATE", 0.5)  # less than any sum of terms has
+    monkeypatch.setattr("workbench.steps.cp.DEGENERATE", 0.5)  # less than any sum of terms has
     with pytest.raises(StepFailed, match="rank-one terms cancel each other"):
         wb.CP(9, layers="3").apply(small_net(), Context(example=images(1)))
 

@@ -69,7 +69,11 @@ def test_gradients_that_are_not_finite_do_not_count() -> None:
     assert torch.isfinite(new(x)).all()
 
 
-@pytest.mark.parametrize("step", [wb.SVD(2, layers="0"), wb.Tucker((2, 6), layers="0"), wb.SpatialSVD(8, layers="0")])
+@pytest.mark.parametrize(
+    "step",
+    [wb.SVD(2, layers="0"), wb.Tucker((2, 6), layers="0"), wb.SpatialSVD(8, layers="0"),
+     wb.TensorTrain((6, 9, 2), layers="0")],
+)  # fmt: skip
 def test_a_fit_keeps_what_the_rest_of_the_network_reads(step: wb.steps.base.Step) -> None:
     """Of eight outputs the next layer reads two mixtures, the weaker ones: two directions suffice."""
     torch.manual_seed(0)

@@ -20,7 +20,8 @@ NETWORKS = odd.networks()
 #: Steps that need images to work on, and may then train.
 WITH_DATA = (wb.GlobalPool(), wb.DropBlocks(1), wb.ShareWeights(4, epochs=0), wb.Recalibrate())
 STEPS = (
-    wb.Tucker(0.5), wb.Tucker("macs:0.7"), wb.CP(0.3), wb.SVD(0.4), wb.SpatialSVD(0.4), wb.Separable(1),
+    wb.Tucker(0.5), wb.Tucker("macs:0.7"), wb.CP(0.3), wb.SVD(0.4), wb.SpatialSVD(0.4),
+    wb.TensorTrain(0.5), wb.TensorTrain("macs:0.7"), wb.Separable(1),
     wb.Stack3x3(), wb.Grouped(2), wb.Shift(), wb.Resolution(8), wb.Prune(0.5), wb.PruneNM(2, 4),
     wb.PruneChannels(0.4), wb.Ternary(), wb.Binary(), *WITH_DATA,
     wb.Shift() | wb.PruneChannels(0.4), wb.PruneChannels(0.4) | wb.Tucker(0.5), wb.PruneChannels(0.3) | wb.Shift(),
@@ -28,7 +29,7 @@ STEPS = (
 #: Steps that are exact at full rank; a kernel of four by four has sixteen terms.
 FULL = (
     wb.Tucker(1.0, allow_growth=True), wb.CP(1.0, allow_growth=True), wb.SVD(1.0, allow_growth=True),
-    wb.SpatialSVD(1.0, allow_growth=True),
+    wb.SpatialSVD(1.0, allow_growth=True), wb.TensorTrain(1.0, allow_growth=True),
 )  # fmt: skip
 
 

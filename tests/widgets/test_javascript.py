@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-STATIC = Path(__file__).parents[2] / "widgets" / "static"
+STATIC = Path(__file__).parents[2] / "widgets" / "workbench_widgets" / "static"
 SOURCES = Path(__file__).parents[2] / "widgets" / "js"
 SECONDS = 240
 
@@ -45,13 +45,23 @@ def test_its_types_are_those_of_the_views(node: str, packages: Path) -> None:
     succeeds(node, packages / "typescript" / "bin" / "tsc", "-p", ".")
 
 
-def test_a_field_that_no_view_has_is_found(node: str, packages: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("view.text", "view.txt", "'txt' does not exist"),  # a field that the view has not
+    ('send("dismiss")', 'send("dismis")', "'\"dismis\"' is not assignable"),  # an action that nobody does
+    ('send("dismiss")', 'send("select", { name: "" })', "'name' does not exist"),  # one with another detail
+    ('send("dismiss")', 'send("select")', "Expected 2 arguments"),  # one without it
+])  # fmt: skip
+def test_what_does_not_fit_between_python_and_the_page_is_found(
+    node: str, packages: Path, tmp_path: Path, old: str, new: str, said: str
+) -> None:
     shutil.copytree(SOURCES / "src", tmp_path / "src")
     shutil.copy(SOURCES / "tsconfig.json", tmp_path)
     (tmp_path / "node_modules").symlink_to(packages)
     changed = tmp_path / "src" / "panels" / "status.js"
-    changed.write_text(changed.read_text(encoding="utf-8").replace("view.text", "view.txt"), encoding="utf-8")
-    with pytest.raises(AssertionError, match=r"status\.js.*'txt' does not exist"):
+    text = changed.read_text(encoding="utf-8")
+    assert old in text
+    changed.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(AssertionError, match=rf"status\.js.*{said}"):
         succeeds(node, packages / "typescript" / "bin" / "tsc", "-p", tmp_path)
 
 

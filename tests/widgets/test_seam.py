@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any, get_type_hints, is_typeddict
@@ -9,6 +10,7 @@ from typing import Any, get_type_hints, is_typeddict
 import pytest
 from conforming import differences
 
+from workbench_widgets.page import Panel
 from workbench_widgets.screen import PANELS
 from workbench_widgets.seam.cells import Cell, Drawing
 from workbench_widgets.seam.chart_view import LimitRule
@@ -25,6 +27,13 @@ JOB = {
 def test_the_types_of_the_page_are_those_of_python() -> None:
     made = runpy.run_path(str(JAVASCRIPT / "declare.py"))["declared"]()
     assert (JAVASCRIPT / "src" / "views.d.ts").read_text(encoding="utf-8") == made, "run `make views`"
+
+
+def test_what_a_panel_s_widget_shares_is_what_the_page_knows() -> None:
+    own = Panel.class_own_traits(sync=True)
+    known = re.search(r"interface Shared \{(.*?)\}", (JAVASCRIPT / "src" / "types.d.ts").read_text(), re.DOTALL)
+    assert known is not None
+    assert set(re.findall(r"(\w+):", known.group(1))) == {name for name in own if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("panel", PANELS)

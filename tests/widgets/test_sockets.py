@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -263,8 +264,8 @@ def test_a_visitor_has_so_many_sockets_and_the_newest_works(running: tuple[str, 
     with pytest.raises(ConnectionError, match=" 429 "):
         more_and_more()
     until(lambda: 1 <= json.loads(get(f"{address}api/kernels/{kernel}"))["connections"] <= sockets.SOCKETS)
-    if sys.platform == "linux":
-        assert len(list(Path(f"/proc/{server.pid}/fd").iterdir())) < 200
+    if sys.platform != "win32":
+        assert psutil.Process(server.pid).num_fds() < 200
     made[-1].settimeout(60)
     made[-1].sendall(frame(2, message()))
     answer = b""
@@ -285,8 +286,7 @@ def test_another_site_starts_no_kernel_and_gets_no_socket(running: tuple[str, An
 
 def children(process: int) -> dict[int, str]:
     """The processes that a process has started, with their commands."""
-    listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return {int(one): Path(f"/proc/{one}/cmdline").read_text() for one in listed}
+    return {one.pid: str(one.as_dict(["cmdline"])["cmdline"]) for one in psutil.Process(process).children()}
 
 
 def until(found: Callable[[], object], seconds: float = 60) -> None:
@@ -296,8 +296,8 @@ def until(found: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def nurseries(server: int) -> list[int]:
-    return [one for one, command in children(server).items() if "workbench_widgets.nursery" in command]
+def fork_servers(server: int) -> list[int]:
+    return [one for one, command in children(server).items() if "workbench_widgets.fork_server" in command]
 
 
 @pytest.mark.slow
@@ -306,9 +306,9 @@ def test_who_is_there_keeps_the_kernel_when_the_one_it_was_forked_of_is_killed(
     running: tuple[str, subprocess.Popen[bytes]], kernel: str
 ) -> None:
     address, server = running
-    (before,) = nurseries(server.pid)
+    (before,) = fork_servers(server.pid)
     os.kill(before, signal.SIGKILL)
-    until(lambda: nurseries(server.pid) not in ([], [before]))
+    until(lambda: fork_servers(server.pid) not in ([], [before]))
     time.sleep(3)  # a kernel that looks for its parent does so every second
     assert kernel in get(f"{address}api/kernels/{kernel}")
     made = joined(address, kernel, "afterwards")
@@ -335,7 +335,6 @@ def short() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_nothing_outlives_a_killed_starter(short: Path) -> None:
     port = free_port(8940)
     command = [sys.executable, "-c", STARTER, str(port)]
@@ -348,5 +347,5 @@ def test_nothing_outlives_a_killed_starter(short: Path) -> None:
     assert len(family) == 3  # and the one that kernels are forked of, and a stand-in
     starter.kill()
     starter.wait()
-    until(lambda: not any(Path(f"/proc/{one}").exists() for one in family))
+    until(lambda: not any(map(psutil.pid_exists, family)))
     until(lambda: not list(short.glob("workbench-page-*")))  # what visitors stored went with it

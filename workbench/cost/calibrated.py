@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+import platformdirs
+
 from workbench.cost.features import AMOUNTS, Work, operators, settings
 from workbench.cost.network import Network
 
@@ -71,8 +73,8 @@ _CAUSES = {"macs": 0, "starts": 2, "groups": 2, "cold": 2}
 
 
 def folder() -> Path:
-    """Where calibrations are kept: `$XDG_CACHE_HOME/nn-workbench`, or the same under `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nn-workbench"
+    """Where calibrations are kept: the user's cache, on Linux `$XDG_CACHE_HOME/nn-workbench` or under `~/.cache`."""
+    return platformdirs.user_cache_path("nn-workbench", appauthor=False)
 
 
 _found: dict[Path, Calibration] = {}  # read, or made by this process

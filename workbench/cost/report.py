@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from workbench.cost.energy import Energy, energy, layer_energy
 from workbench.cost.layer import Layer
@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from workbench.models import Model
-    from workbench.variant import Variant
 
 #: Columns of `Cost.layers()`. The two intensities and the energy are of one inference at batch 1.
 COLUMNS = (
     "layer", "kind", "input", "output", "macs", "params", "memory_access_bytes", "unfused_memory_access_bytes",
     "arithmetic_intensity", "energy_uj", "bits", "fused",
 )  # fmt: skip
+
+
+class HasNetwork(Protocol):
+    """What is known by its operations and shapes: a `Model`, a `Variant`, a `Plan`."""
+
+    @property
+    def network(self) -> Network:
+        """The operations and shapes."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class Cost:
         return pd.DataFrame([_row(layer) for layer in self.network.layers], columns=list(COLUMNS))
 
 
-def cost(model: Model | Variant | nn.Module, example: torch.Tensor | None = None) -> Cost:
+def cost(model: HasNetwork | nn.Module, example: torch.Tensor | None = None) -> Cost:
     """The cost of a `Model`, of a `Variant`, or of an `nn.Module` with `example`, one input with a batch of 1.
 
     Raises: `BadValue` without an example, or with one of a shape that the module does not accept.
@@ -106,7 +112,7 @@ def _row(x: Layer) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _network(model: Model | Variant | nn.Module, example: torch.Tensor | None) -> Network:
+def _network(model: HasNetwork | nn.Module, example: torch.Tensor | None) -> Network:
     found = getattr(model, "network", None)
     if isinstance(found, Network):
         return found

@@ -1,4 +1,4 @@
-"""Class numbers, and the check that a network knows these classes."""
+"""Names and numbers of classes, and the check that a network knows these classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     import torch
 
     from workbench.data.dataset import Split
+
+
+def class_names(classes: Any) -> tuple[str, ...]:
+    """The names as a tuple. Raises: `BadValue` for what is no list of different names."""
+    if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__"):
+        raise BadValue(f"classes={shown(classes)}: give a list of names, in the order of their numbers.")
+    found = tuple(str(one) for one in classes)
+    if len(set(found)) < len(found):
+        twice = next(one for one in found if found.count(one) > 1)
+        raise BadValue(f"classes= names {twice!r} twice. Give each class a name of its own.")
+    return found
 
 
 def is_class_numbers(labels: torch.Tensor) -> bool:

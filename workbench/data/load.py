@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from workbench.data.classes import class_names
 from workbench.data.dataset import Data
-from workbench.errors import BadValue, shown
 
 
 def data(
@@ -53,17 +53,6 @@ def data(
         found = replace(found, name=str(name))
     for note in found.notes:
         warnings.warn(note, stacklevel=_outside())
-    return found
-
-
-def class_names(classes: Any) -> tuple[str, ...]:
-    """The names as a tuple. Raises: `BadValue` for what is no list of different names."""
-    if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__"):
-        raise BadValue(f"classes={shown(classes)}: give a list of names, in the order of their numbers.")
-    found = tuple(str(one) for one in classes)
-    if len(set(found)) < len(found):
-        twice = next(one for one in found if found.count(one) > 1)
-        raise BadValue(f"classes= names {twice!r} twice. Give each class a name of its own.")
     return found
 
 

@@ -13,12 +13,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from workbench.data.classes import is_class_numbers
+from workbench.data.classes import class_names, is_class_numbers
 from workbench.data.collect import collect
 from workbench.data.dataset import SPLITS, Data, Split, check_lengths
 from workbench.data.folder import ALIASES, list_folder, read_pictures, survey
 from workbench.data.labels import numbered, without_unlabelled
-from workbench.data.load import class_names
 from workbench.data.npz import check_images, read_npz
 from workbench.data.pixels import Form, as_inputs, as_tensor
 from workbench.errors import BadFile, BadValue, shown, unknown

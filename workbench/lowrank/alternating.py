@@ -49,8 +49,8 @@ def error_of(weight: Tensor, factors: Sequence[Tensor]) -> float:
     return relative(float((weight - approximation).double().square().sum()), norm)
 
 
-def alternate(weight: Tensor, factors: list[Tensor], sweeps: int) -> tuple[list[Tensor], int]:
-    """Alternating least squares from `factors` until the error settles: balanced factors, and the sweeps it took."""
+def alternate(weight: Tensor, factors: list[Tensor], sweeps: int) -> list[Tensor]:
+    """Alternating least squares from `factors` until the error settles: balanced factors."""
     modes = _Modes(weight)
     before = float("inf")
     for sweep in range(sweeps):
@@ -66,8 +66,8 @@ def alternate(weight: Tensor, factors: list[Tensor], sweeps: int) -> tuple[list[
             break
         before = error
         if sweep % 5 == 4:
-            factors = _balance(factors)
-    return _balance(factors), sweep + 1
+            factors = balanced(factors)
+    return balanced(factors)
 
 
 def _gram(factors: Sequence[Tensor], skip: int) -> Tensor:
@@ -86,7 +86,7 @@ def _ridge(seen: Tensor, gram: Tensor, ridge: float) -> Tensor:
     return torch.cholesky_solve(seen.double().T, factor).T.to(seen.dtype)
 
 
-def _balance(factors: Sequence[Tensor]) -> list[Tensor]:
+def balanced(factors: Sequence[Tensor]) -> list[Tensor]:
     """The same terms with column norms shared equally among the factors."""
     norms = torch.stack([factor.norm(dim=0).clamp_min(1e-30) for factor in factors])
     share = norms.double().log().mean(0).exp().to(norms.dtype)
@@ -103,7 +103,7 @@ def correct(weight: Tensor, factors: list[Tensor], slack: float, sweeps: int = 6
             better = _least_sensitive(modes, factors, mode, bound)
             if better is not None:
                 factors = [*factors[:mode], better, *factors[mode + 1 :]]
-        factors = _balance(factors)
+        factors = balanced(factors)
         now = sensitivity(factors)
         if now > before * 0.998:
             break
@@ -145,9 +145,9 @@ def initial(weight: Tensor, rank: int, seed: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     noise = [torch.randn(n, rank, generator=generator, dtype=weight.dtype) for n in weight.shape]
     if seed:
-        return _balance(noise)
+        return balanced(noise)
     start = _strongest_triplets(weight, rank)
-    return _balance([a + 1e-2 * a.abs().mean() * b for a, b in zip(start, noise, strict=True)])
+    return balanced([a + 1e-2 * a.abs().mean() * b for a, b in zip(start, noise, strict=True)])
 
 
 def _strongest_triplets(weight: Tensor, rank: int) -> list[Tensor]:

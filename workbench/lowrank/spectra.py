@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -165,6 +166,40 @@ def triplet_spectrum(weights: Sequence[Tensor]) -> Triplets:
     outputs = matrix_spectrum([weight.flatten(1) for weight in weights])
     first = weights[0]
     return Triplets(np.stack(rows), (first.shape[0], first[0].numel()), outputs.squares, outputs.shape)
+
+
+@dataclass(frozen=True)
+class TrainRanks:
+    """Spectra of the three unfoldings of a kernel as a train, (in | high, wide, out) and so on.
+
+    `counted` are those that differ: where a kernel has one tap along an axis, two are the same. The square of the
+    error is at least what any of them loses and at most the sum of it (Oseledets 2011, theorem 2.2).
+    """
+
+    modes: tuple[OneRank, OneRank, OneRank]
+    counted: tuple[int, ...]
+
+    def error(self, ranks: Ranks) -> float:
+        """The relative error at these ranks where losses are independent; exact where one unfolding loses anything."""
+        kept = prod(1 - self.modes[mode].errors[ranks[mode]] ** 2 for mode in self.counted)
+        return float(max(1 - kept, 0.0) ** 0.5)
+
+    def energy(self, share: float) -> Ranks:
+        """Ranks that keep at least this share of the energy."""
+        kept = 1 - (1 - share) / len(self.counted)
+        return tuple(mode.energy(kept)[0] for mode in self.modes)
+
+    def evbmf(self) -> Ranks:
+        """The ranks above the noise, with a floor."""
+        return tuple(mode.evbmf()[0] for mode in self.modes)
+
+
+def train_spectrum(weights: Sequence[Tensor], counted: tuple[int, ...]) -> TrainRanks:
+    """The unfoldings of one kernel (out, in, *kernel) a group, of two spatial axes at most."""
+    kernel = weights[0].shape[2:] + (1,) * (4 - weights[0].dim())
+    trains = [weight.movedim(0, -1).reshape(len(weight[0]), *kernel, len(weight)) for weight in weights]
+    first, second, third = (matrix_spectrum([one.flatten(0, m).flatten(1) for one in trains]) for m in range(3))
+    return TrainRanks((first, second, third), counted)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,22 +33,14 @@ STEEP = 0.2
 SMALL = 1 << 14
 
 
-@dataclass(frozen=True)
-class Tucker2:
-    """weight[o, i, ...] ~ sum over p, q of factors[0][o, p] * core[p, q, ...] * factors[1][i, q]."""
+class Tucker2(NamedTuple):
+    """weight[o, i, ...] ~ sum over p, q of factors[0][o, p] * core[p, q, ...] * factors[1][i, q].
+
+    As TensorLy takes them: `tensorly.tucker_to_tensor` of it is the kernel.
+    """
 
     core: Tensor  # (r_out, r_in, *kernel)
     factors: tuple[Tensor, Tensor]  # (out, r_out), (in, r_in)
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """(r_out, r_in)."""
-        return self.core.shape[0], self.core.shape[1]
-
-    def weight(self) -> Tensor:
-        """The kernel that the factors stand for, (out, in, *kernel)."""
-        out = torch.tensordot(self.factors[0], self.core, dims=1)
-        return torch.einsum("oq...,iq->oi...", out, self.factors[1])
 
 
 @dataclass(frozen=True)
@@ -100,8 +93,7 @@ def basis(weight: Tensor) -> TuckerBasis:
     return TuckerBasis(core.reshape(out, inp, *kernel), (u, v), kept, (out_values, in_values))
 
 
-@check_kinds
-def tucker2(
+def decompose(
     weight: Tensor,
     rank: tuple[int, int],
     *,
@@ -109,15 +101,9 @@ def tucker2(
     start: TuckerBasis | None = None,
     moment: Tensor | None = None,
 ) -> Tucker2:
-    """Decompose a kernel (out, in, *kernel) at rank (r_out, r_in).
-
-    `start` is the kernel's cached basis, if there is one. With `moment`, the second moment of the input
-    patches (in * taps, in * taps), it minimises the error of the layer's outputs instead of the weight's.
+    """As `lowrank.tucker2`, by orthogonal iteration from the cached basis `start`, or by regression for `moment`.
 
     Raises: `BadValue` for a bad weight, or a rank outside 1..full.
-
-    >>> tucker2(torch.randn(8, 6, 3, 3), (4, 3)).core.shape
-    torch.Size([4, 3, 3, 3])
     """
     weight = checked(weight, "Tucker", (3, 4, 5))
     p, q = checked_ranks(weight.shape, rank)

@@ -14,16 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import BadFile, BadValue, MeasurementFailed
-from workbench.estimate import Z95, Estimate, exact, paired_change, quotient, wilson
-
-if TYPE_CHECKING:
-    from workbench.variant import Variant
+from workbench.estimate import Z95, Estimate, exact, paired_change, wilson
 
 Array = npt.NDArray[Any]
 
@@ -151,22 +148,6 @@ def draws(n: int, count: int) -> Iterator[Array]:
     for start in range(0, count, _AT_ONCE):
         size = min(_AT_ONCE, count - start)
         yield np.stack([np.bincount(random.randint(n, size=n), minlength=n) for _ in range(size)])
-
-
-def change(first: Variant, second: Variant, name: str) -> Estimate | None:
-    """What becomes of a figure from one variant to another on the same inputs; None where that was not kept."""
-    before, after = first.samples.get(name), second.samples.get(name)
-    return None if before is None or after is None or before.n != after.n else before.change_to(after)
-
-
-def times_faster(first: Variant, second: Variant) -> Estimate | None:
-    """How many times faster the second runs than the first, from their ratios to the original, each taken in turns.
-
-    None where they were measured on different machines.
-    """
-    if first.machine != second.machine:
-        return None
-    return quotient(second["speedup"], first["speedup"])
 
 
 def _interval(value: float, found: Array, n: int, unit: str) -> Estimate:

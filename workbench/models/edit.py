@@ -1,16 +1,10 @@
-"""Changes to a graph: another layer in a place, an operation skipped, a run of operations replaced."""
+"""Changes to a graph: an operation skipped, what nothing reads left out."""
 
 from __future__ import annotations
 
 from torch import fx, nn
 
 from workbench.models.graph import drop_unread
-
-
-def put(module: nn.Module, path: str, new: nn.Module) -> None:
-    """Another layer in the place of the one at `path`."""
-    parent, _, leaf = path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, new)
 
 
 def node_of(module: nn.Module, name: str) -> fx.Node:

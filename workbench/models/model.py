@@ -13,6 +13,7 @@ from workbench.calling import Inputs, flatten
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.errors import BadValue
 from workbench.models.graph import Graph, to_data
 
 
@@ -58,3 +59,12 @@ class Model:
     def weights(self) -> Weights:
         """The layers' weights with a cache of what steps compute from them (spectra, bases)."""
         return Weights(self.module)
+
+
+def check_model(given: object, who: str) -> None:
+    """Raise `BadValue` for anything else than a `Model`, such as a bare torch module; `who` begins the sentence."""
+    if not isinstance(given, Model):
+        raise BadValue(
+            f"{who} a model from wb.load, got {type(given).__name__}. "
+            "Load it first: wb.load(module, example=one_input)."
+        )

@@ -41,8 +41,7 @@ def fold(module: nn.Module, network: Network) -> nn.Module:
         shift = (bias - norm.running_mean) * scale + (0 if norm.bias is None else norm.bias)
         weight.mul_(scale.reshape(-1, *[1] * (weight.dim() - 1)))
         layer.bias = nn.Parameter(shift.detach().clone())
-        parent, _, leaf = norm_name.rpartition(".")
-        setattr(module.get_submodule(parent), leaf, nn.Identity())
+        module.set_submodule(norm_name, nn.Identity())
     return module
 
 

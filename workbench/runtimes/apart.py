@@ -1,7 +1,7 @@
 """Load and run ONNX files in a process of its own: a file that makes ONNX Runtime end the process ends that one.
 
 `prove` is asked before a file is loaded in the user's process. The process apart is started once, answers one
-request a line, and leaves when nobody has asked for a minute. Run as `python -m workbench.runtimes.apart`.
+request a line, and leaves when nobody has asked for a minute: see `workbench.runtimes.trial`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 
 from workbench.errors import BadFile
 
-#: Seconds without a request after which the process leaves.
-_IDLE_S = 60.0
+#: What the process apart runs.
+_TRIAL = "workbench.runtimes.trial"
 #: A file that takes longer to load and run once is alive, and is let pass.
 _PATIENCE_S = 120.0
 #: Set where a death harms nobody: in this process itself, and in the one that measures.
@@ -92,7 +92,7 @@ def _process() -> subprocess.Popen[str] | None:
         return _running[0]
     _stop()
     # -P: as in a notebook, a file of the user's beside it must not stand in for a module.
-    command = [sys.executable, "-P", "-W", "ignore", "-m", __name__]
+    command = [sys.executable, "-P", "-W", "ignore", "-m", _TRIAL]
     environment = {**os.environ, EXPENDABLE: "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
     try:
@@ -106,7 +106,7 @@ def _process() -> subprocess.Popen[str] | None:
 def _answer(process: subprocess.Popen[str]) -> str | None:
     """A line; "" where the process has ended; None where it takes too long."""
     assert process.stdout is not None
-    return process.stdout.readline() if _readable(process.stdout, _PATIENCE_S) else None
+    return process.stdout.readline() if readable(process.stdout, _PATIENCE_S) else None
 
 
 @atexit.register
@@ -128,35 +128,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def _readable(stream: Any, seconds: float) -> bool:
+def readable(stream: Any, seconds: float) -> bool:
     """Whether a line, or the stream's end, comes within so many seconds."""
     if sys.platform == "win32":  # no select on pipes: wait for as long as it takes
         return True
     return bool(select.select([stream], [], [], seconds)[0])
-
-
-def main() -> None:
-    """Load and run every file asked for; one answering line each, and one at the start."""
-    print("ready", flush=True)
-    while _readable(sys.stdin, _IDLE_S):
-        line = sys.stdin.readline()
-        if not line:
-            return
-        with contextlib.suppress(Exception):  # a refusal is no death: the caller meets it again
-            _try(**json.loads(line))
-        print("alive", flush=True)
-
-
-def _try(path: str, level: str) -> None:
-    import numpy as np
-
-    from workbench.runtimes.onnxruntime import feeds, open_session
-
-    session = open_session(path, level=level)
-    sizes = [[size if isinstance(size, int) else 1 for size in one.shape] for one in session.get_inputs()]
-    noise = np.random.default_rng(0)
-    session.run(None, feeds(session, [noise.random(size) for size in sizes]))
-
-
-if __name__ == "__main__":
-    main()

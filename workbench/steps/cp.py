@@ -12,7 +12,7 @@ from workbench.cost.layer import Layer
 from workbench.errors import StepFailed
 from workbench.factorization.chain import Chain, link, no_taps, pointwise, spatial, taps
 from workbench.factorization.step import RANK, Factorize
-from workbench.lowrank.polyadic import cp, full_rank
+from workbench.lowrank.polyadic import DEGENERATE, fit, full_rank, intensity
 from workbench.lowrank.spectra import OneRank, Ranks, Spectrum, assumed, triplet_spectrum
 from workbench.step import setting
 
@@ -66,13 +66,13 @@ class CP(Factorize):
 
     def factors(self, layer: Layer, weight: Tensor, ranks: Ranks, moment: Tensor | None) -> list[Tensor]:
         """[(terms, in), one (terms, 1, *kernel) a direction, (out, terms)]. Raises: `StepFailed` when degenerate."""
-        found = cp(weight.reshape(self._shape(layer)), ranks[0], moment=moment)
-        if found.degenerate:
+        out, inputs, *directions = found = fit(weight.reshape(self._shape(layer)), ranks[0], moment=moment)
+        overlap = intensity(found)
+        if overlap > DEGENERATE:
             raise StepFailed(
                 f"{self.brief} on {layer.module!r}: the {ranks[0]} rank-one terms cancel each other (their squared "
-                f"norms add up to {found.intensity:.0f} times the kernel's). Use another rank, or Tucker."
+                f"norms add up to {overlap:.0f} times the kernel's). Use another rank, or Tucker."
             )
-        out, inputs, *directions = found.balanced()
         middle = [
             factor.T.reshape(ranks[0], 1, *(k if own else 1 for k, own in zip(layer.kernel, axes, strict=True)))
             for factor, axes in zip(directions, self._directions(layer), strict=True)

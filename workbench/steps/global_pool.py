@@ -18,7 +18,7 @@ from workbench.cost.weights import Weights
 from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised, solve
-from workbench.models.edit import node_of, put, skip
+from workbench.models.edit import node_of, skip
 from workbench.step import Context, Decision, Plan, Rewrite, Row, row
 
 BATCH = 100
@@ -69,7 +69,7 @@ class GlobalPool(Rewrite):
         if context.calibration is None:
             raise StepFailed("GlobalPool() fits its new layer on calibration images, and there are none. Give data=.")
         linear = self._fitted(module, head, context)
-        put(module, head.flat.module, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear))
+        module.set_submodule(head.flat.module, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear))
         pooled, last = node_of(module, head.flat.node), node_of(module, (head.behind or (head.flat,))[-1].node)
         pooled.args = node_of(module, head.flatten.node).args[:1]  # the map itself
         skip(module, last, pooled)

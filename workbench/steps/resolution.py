@@ -79,9 +79,8 @@ class Resolution(Rewrite):
         return self._with_resize(module, self._entrance(network)[0]).eval()
 
     def _with_resize(self, module: nn.Module, first: Layer) -> nn.Module:
-        parent, _, leaf = first.module.rpartition(".")
         own = module.get_submodule(first.module)
-        setattr(module.get_submodule(parent), leaf, nn.Sequential(Resize(self._size(first.input)), own))
+        module.set_submodule(first.module, nn.Sequential(Resize(self._size(first.input)), own))
         return module
 
     def _size(self, image: Shape) -> tuple[int, int]:

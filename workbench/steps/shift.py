@@ -64,9 +64,7 @@ class Shift(Rewrite):
         if context.calibration is not None and todo:
             moments = collect(module, todo, context.calibration, context.progress, context.seed)
         for name, layer in todo.items():
-            parent, _, leaf = name.rpartition(".")
-            new = _shifted(module.get_submodule(name), layer, moments.get(name))
-            setattr(module.get_submodule(parent), leaf, new)
+            module.set_submodule(name, _shifted(module.get_submodule(name), layer, moments.get(name)))
         return module.eval()
 
 

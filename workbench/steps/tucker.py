@@ -15,7 +15,7 @@ from workbench.factorization.family import STEM_INPUTS
 from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.ranks import Rule, rounded
 from workbench.lowrank.spectra import Ranks, Spectrum, TwoRanks, assumed_two, tucker_spectrum
-from workbench.lowrank.tucker import full_rank, tucker2
+from workbench.lowrank.tucker import decompose, full_rank
 from workbench.step import setting
 
 Tensor = torch.Tensor
@@ -85,8 +85,7 @@ class Tucker(Factorize):
     def factors(self, layer: Layer, weight: Tensor, ranks: Ranks, moment: Tensor | None) -> list[Tensor]:
         """[input projection,] core [, output expansion]."""
         p, q = ranks
-        found = tucker2(weight, (p, q), moment=moment)
-        core, (u, v) = found.core, found.factors
+        core, (u, v) = decompose(weight, (p, q), moment=moment)
         project, expand = self._sides(layer, ranks)
         if not project:
             core = torch.einsum("pq...,iq->pi...", core, v)

@@ -10,11 +10,14 @@ from workbench.untrusted.arrays import read_npz
 from workbench.untrusted.guard import Guard
 from workbench.untrusted.tensors import read_metadata, read_tensors
 from workbench.untrusted.text import check_nested, parse_json, parse_yaml, read_text
+from workbench.untrusted.version import check_version, newer
 
 __all__ = [
     "Guard",
     "check_apart",
     "check_nested",
+    "check_version",
+    "newer",
     "parse_json",
     "parse_yaml",
     "read_metadata",

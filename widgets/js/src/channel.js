@@ -4,7 +4,7 @@ const PATIENCE = 30000; // ms until the kernel must have answered
 // Sends one message about a piece of a file; resolves to the buffers of the kernel's answer to it.
 /**
  * @param {WidgetModel} model
- * @param {{ action: string, file: string, offset: number, size?: number, length?: number }} message
+ * @param {{ action: "piece" } & View.Actions["piece"] | { action: "upload" } & View.Actions["upload"]} message
  * @param {ArrayBuffer[]} [content]
  * @returns {Promise<DataView<ArrayBuffer>[]>}
  */
@@ -16,7 +16,7 @@ export function ask(model, message, content = []) {
       model.off("msg:custom", receive);
       then(value);
     };
-    /** @param {{ file?: string, offset?: number, error?: string }} answer @param {DataView<ArrayBuffer>[]} buffers */
+    /** @param {View.Answer} answer @param {DataView<ArrayBuffer>[]} buffers */
     const receive = (answer, buffers) => {
       if (answer.file !== message.file || answer.offset !== message.offset) return;
       if (answer.error) done(reject, new Error(answer.error));

@@ -94,8 +94,8 @@ export function mount(model, el) {
   // at the focused element first, so the mark must be on that one.
   el.addEventListener("focusin", (event) => /** @type {Element} */ (event.target).setAttribute("data-lm-suppress-shortcuts", "true"));
   let lost = "";
-  /** @type {Send} */
-  const send = (action, detail = {}) => {
+  /** @param {string} action @param {object} [detail] */
+  const tell = (action, detail = {}) => {
     try {
       model.send({ action, ...detail });
     } catch {
@@ -103,6 +103,7 @@ export function mount(model, el) {
       el.dispatchEvent(new CustomEvent("wb-ended", { bubbles: true }));
     }
   };
+  const send = /** @type {Send} */ (tell);
   const draw = () => {
     const view = { ...model.get("view"), chosen_id: model.get("selected"), lost };
     render(html`<${Guarded} name=${name} view=${view} send=${send} model=${model} />`, el);

@@ -26,7 +26,10 @@ interface WidgetModel {
 }
 
 /** Tells Python what the user did in a panel. */
-type Send = (action: string, detail?: object) => void;
+type Send = <Name extends keyof View.Actions>(
+  action: Name,
+  ...detail: {} extends View.Actions[Name] ? [detail?: View.Actions[Name]] : [detail: View.Actions[Name]]
+) => void;
 
 /** What a panel draws: its view; the variant or the layers that are chosen; and that its kernel is lost, in words. */
 interface Props<Name extends keyof View.Panels> {
@@ -34,7 +37,3 @@ interface Props<Name extends keyof View.Panels> {
   send: Send;
   model: WidgetModel;
 }
-
-/** The DOM's events name no element that they are about; in a template it is the one that they stand at. */
-type At<Element> = Event & { target: Element; currentTarget: Element };
-type Typed = At<HTMLInputElement>;

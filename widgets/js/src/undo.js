@@ -1,6 +1,6 @@
 // Ctrl+Z takes back the last change of the recipe, wherever in the screen the focus is; what is being typed into a
 // field, and was not passed on yet, is the field's own to take back.
-/** @type {Record<string, string>} */
+/** @type {Record<string, "undo" | "redo">} */
 const KEYS = { z: "undo", y: "redo", Z: "redo" };
 const typed = new WeakSet(); // fields that hold something that was not passed on
 

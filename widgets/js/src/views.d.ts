@@ -1,4 +1,4 @@
-// Made by `make views` from the TypedDicts in widgets/seam: change those. A test compares both.
+// Made by `make views` from the screen's seam/ and the actions' signatures: change those; a test compares.
 declare namespace View {
   /** A panel that the head leads to. */
   interface Region {
@@ -388,7 +388,7 @@ declare namespace View {
   }
   /** A button that measures something of every layer. */
   interface Ask {
-    action: string;
+    action: "times" | "sensitivity";
     label: string;
     enabled: boolean;
     hint: string;
@@ -463,6 +463,13 @@ declare namespace View {
     text: string;
     kind: string;
   }
+  /** To what was asked about the part of a file from `offset` on: it is `done`, or why not. Bytes come beside it. */
+  interface Answer {
+    file?: string;
+    offset?: number;
+    done?: boolean;
+    error?: string;
+  }
   /** What each panel shows. */
   interface Panels {
     head: HeadView;
@@ -476,5 +483,53 @@ declare namespace View {
     layers: LayersView;
     diagnosis: DiagnosisView;
     status: StatusView;
+  }
+  /** What the user can do, and what goes with it. */
+  interface Actions {
+    add: { name: string };
+    remove: { index: number };
+    move: { index: number; by: number };
+    switch: { index: number; on: boolean };
+    focus: { index: number };
+    undo: {};
+    redo: {};
+    toggle: { layer: string };
+    scope: { layers: string[] };
+    cost: { cost: string };
+    select: { id: string };
+    axis: { axis: string; column: string };
+    tab: { tab: string };
+    size: { column: string };
+    log: { axis: string; on: boolean };
+    limit: { text: string };
+    lineage: { on: boolean };
+    drag: { axis: string; value: number | null };
+    parallel: { column: string; on: boolean };
+    compare: { id: string };
+    dismiss: {};
+    choose: { name: string };
+    open: { path: string };
+    zoo: { zoo: string; name: string; trained: boolean };
+    home_data: {};
+    set: { index: number; name: string; value: any; final?: boolean };
+    edit: {};
+    ready: { name: string };
+    remeasure: {};
+    run: {};
+    cancel: { job: number };
+    export: { format: string };
+    sensitivity: {};
+    times: {};
+    diagnose: {};
+    bisect: {};
+    restore: { layers: string[] };
+    answers: {};
+    rename: { name: string };
+    tag: { tags: string };
+    annotate: { text: string };
+    delete: {};
+    again: {};
+    piece: { file: string; offset: number; length: number };
+    upload: { file: string; size: number; offset: number };
   }
 }

@@ -1,0 +1,152 @@
+"""Models and data of a visitor's session: chosen from the gallery, opened, uploaded; their studies are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import workbench as wb
+from workbench.data import Data
+from workbench.errors import BadValue
+from workbench.jobs import Job
+from workbench.published import published
+from workbench.recipe import Recipe
+from workbench.study import Study
+from workbench.variant import Variant
+from workbench_widgets import study_state
+from workbench_widgets.background import Background
+from workbench_widgets.formatting import count
+from workbench_widgets.gallery import Gallery, fits, from_zoo, shape_text
+from workbench_widgets.running import Running
+from workbench_widgets.store import Card, Message, Ready, State, Store
+from workbench_widgets.uploads import Uploads
+from workbench_widgets.uploads import published as is_published
+
+
+class Opening:
+    """Brings models to the screen, and measures the original of one that nobody has measured."""
+
+    def __init__(self, store: Store, running: Running, background: Background, study: Study | None) -> None:
+        self._store, self._running, self._background, self._given = store, running, background, study
+        self._gallery = Gallery()
+        self._uploads = Uploads()
+        self._unasked: Job[Variant] | None = None  # the first measurement of the original, which starts by itself
+
+    def start(self) -> None:
+        """Load the gallery and the first model, in the background."""
+        self._background.spawn(self._open if self._given is None else self._take)
+
+    def choose(self, name: str) -> None:
+        """Show a model's study; the one before keeps its variants, and its jobs but for what nobody asked for."""
+        self._choose(name)
+
+    def _choose(self, name: str, *new: Card) -> None:
+        """Show a model's study, that of a card that is new on the screen too, in one change of the state."""
+        if self._unasked is not None:
+            self._unasked.cancel()
+        before, said = self._store.state, Message(f"Loading {name}.", "busy")
+        self._store.edit(lambda s: replace(study_state.emptied(s), cards=_with(s.cards, new), model=name, message=said))
+        self._background.spawn(lambda: self._load_or_go_back(name, before))
+
+    def _open(self) -> None:
+        table = wb.catalog()
+        bundled = table[table["source"] == "bundled"]
+        columns = ("name", "accuracy", "macs", "params")
+        cards = tuple(Card(*row) for row in bundled[list(columns)].itertuples(index=False))
+        self._store.update(cards=cards, menu=True, catalogue=_catalogue())
+        if not self._store.state.model:
+            self.choose(cards[0].name)
+
+    def _take(self) -> None:
+        study = self._given
+        assert study is not None
+        card = self._gallery.keep(study)
+        self._store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=card.name, home=study.data.name)
+        self._load(card.name)
+
+    def upload(self, file: str, size: int, offset: int, content: bytes = b"") -> bool:
+        """Take the next part of a file; True with the last one, when it is being opened. Raises: as `Uploads.take`."""
+        path = self._uploads.take(file, size, offset, content)
+        if path is not None:
+            self._store.say(f"Opening {file}.", "busy")
+            self._background.spawn(lambda: self._opened(path, uploaded=True))
+        return path is not None
+
+    def open(self, path: str) -> None:
+        """Open a file or folder of this machine. Raises: `BadValue` on a page for strangers."""
+        if is_published():
+            raise BadValue("Paths of the server cannot be opened on a published page. Upload the file instead.")
+        self._store.say(f"Opening {path}.", "busy")
+        self._background.spawn(lambda: self._opened(Path(path).expanduser(), uploaded=False))
+
+    def zoo(self, zoo: str, name: str, trained: bool) -> None:
+        """Load a network of torchvision or timm."""
+        self._store.say(f"Loading {name} of {zoo}.", "busy")
+        self._background.spawn(lambda: self._added(self._gallery.add(from_zoo(zoo, name, trained))))
+
+    def home_data(self) -> None:
+        """Measure the chosen model on the data of before again."""
+        self._gallery.go_home()
+        self.choose(self._store.state.model)
+
+    def _opened(self, path: Path, *, uploaded: bool) -> None:
+        try:
+            found = self._gallery.open(path, uploaded=uploaded)
+        finally:
+            if uploaded:  # it is in memory now
+                path.unlink(missing_ok=True)
+        if isinstance(found, Card):
+            self._added(found)
+        elif self._store.state.model:
+            self._measured_on(found)
+
+    def _measured_on(self, data: Data) -> None:
+        """Show the chosen model on other data; those that do not fit it wait for a model. Raises: `BadValue` then."""
+        study = self._store.state.study
+        if study is None or fits(study.model, data):
+            self.choose(self._store.state.model)
+            return
+        has, takes = shape_text(data["test"].inputs.shape[1:]), shape_text(study.model.shape)
+        raise BadValue(
+            f"{data.name} holds images of {has}, and {study.model.name} takes {takes}, so it stays measured on "
+            f"{study.data.name}. Choose or load a model that takes such images: it will be measured on {data.name}."
+        )
+
+    def _added(self, card: Card) -> None:
+        self._choose(card.name, card)
+
+    def _load_or_go_back(self, name: str, before: State) -> None:
+        """What cannot be shown leaves the visitor where they were, with the reason."""
+        try:
+            self._load(name)
+        except Exception:
+            self._store.edit(lambda s: study_state.back(s, before) if s.model == name and s.study is None else s)
+            raise
+
+    def _load(self, name: str) -> None:
+        study = self._gallery.study(name)
+        elsewhere = published(study)
+        before = f" with {count(len(study.variants), 'variant', 'variants')} of before" if study.variants else ""
+        ready = Message(f"{name} is loaded{before}. Add a step to the recipe, or choose a variant.")
+        shown = self._store.edit(
+            lambda s: study_state.showing(s, study, elsewhere, _said_since(s) or ready) if s.model == name else s
+        )
+        if shown.study is study and not study.variants and elsewhere is None:
+            sentence = "Measuring the original, which everything else is compared with."
+            self._unasked = self._running.submit(study, Recipe(), sentence)
+            self._store.edit(lambda s: replace(s, message=_said_since(shown) or s.message))
+
+
+def _with(cards: tuple[Card, ...], new: tuple[Card, ...]) -> tuple[Card, ...]:
+    """The cards with new ones last, in the place of those of the same name."""
+    names = {card.name for card in new}
+    return (*(card for card in cards if card.name not in names), *new)
+
+
+def _said_since(state: State) -> Message | None:
+    """What went wrong while a model was loading: nobody has read it yet, so good news does not cover it."""
+    return state.message if state.message.kind == "error" else None
+
+
+def _catalogue() -> tuple[Ready, ...]:
+    return tuple(Ready(*row) for row in wb.recipes().itertuples(index=False))

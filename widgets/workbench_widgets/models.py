@@ -1,0 +1,144 @@
+"""What the region of model and data shows: cards, what else can be loaded, what was loaded, sample images."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections import Counter
+from functools import lru_cache
+
+from workbench.charts import COLUMNS
+from workbench.charts.diagnosis import png
+from workbench.cost.layer import CONVOLUTIONS
+from workbench.data import Data, Split
+from workbench.models import Model
+from workbench.models.structure import ZOOS
+from workbench.quota import MEGABYTE
+from workbench.study import Study
+from workbench_widgets import uploads
+from workbench_widgets.formatting import compact, count
+from workbench_widgets.gallery import NOISE, shape_text
+from workbench_widgets.seam.model_view import DataAbout, Fact, ModelsView, Sample, Sources, Zoo
+from workbench_widgets.store import Card, State
+
+#: Sample images: at most this many, one of each class where there are classes.
+SAMPLES = 10
+#: Larger images are shown at every second, third, ... pixel.
+LARGEST = 64
+HINTS = {"torchvision": "resnet18", "timm": "mobilenetv3_small_050"}
+KINDS = {"conv": ("convolution", "convolutions"), "linear": ("linear layer", "linear layers")}
+
+
+def models(state: State) -> ModelsView:
+    """The gallery, and what the data are."""
+    study = state.study
+    return {
+        "cards": [{"name": card.name, "figures": _card(card)} for card in state.cards],
+        "selected": state.model,
+        "busy": study is None,
+        "waiting": "" if state.cards else "Loading the bundled models.",
+        "about": _about(study.model) if study else "",
+        "kept": _kept(study) if study else "",
+        "problems": list(study.notes) if study else [],
+        "data": _data(study.data, study.model, state.home) if study else None,
+        "others": _others() if state.menu else None,
+    }
+
+
+def _kept(study: Study) -> str:
+    """Where the variants are, for whoever runs this cell again or comes back tomorrow."""
+    if uploads.published():
+        return "What is measured here goes with this page: export what you want to keep."
+    if study.kept:
+        return f"Variants are kept in {study.kept}, and are here again when this model and these data are."
+    return "Variants go when this kernel ends. Give the study a path to keep them: wb.Study(model, data, path='runs')."
+
+
+def _card(card: Card) -> list[Fact]:
+    figures = {}
+    if card.accuracy is not None and not math.isnan(card.accuracy):
+        figures["accuracy"] = COLUMNS["accuracy"].text(card.accuracy)
+    figures |= {"MACs": compact(card.macs), "parameters": compact(card.params)}
+    return [{"label": label, "text": text} for label, text in figures.items()]
+
+
+def _about(model: Model) -> str:
+    """What was loaded, in plain words."""
+    network, totals = model.network, model.network.totals
+    kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
+    parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
+    shape = shape_text(model.shape)
+    return (
+        f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
+        f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."
+    )
+
+
+def _data(data: Data, model: Model, home: str) -> DataAbout:
+    test = data["test"]
+    shape = shape_text(test.inputs.shape[1:])
+    classes = f", {len(data.classes)} classes" if data.classes else ""
+    sentence = " ".join([f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}.", *data.notes])
+    if data.name == NOISE:
+        sentence = (
+            f"No images of {shape} are loaded, so {len(test)} of noise stand in: latency, size and agreement with "
+            f"{model.name} are measured. Accuracy needs data: upload an .npz with images and labels."
+        )
+    return {
+        "sentence": sentence,
+        "samples": [] if data.name == NOISE else _samples(data),
+        "back": "" if data.name in {home, NOISE} else f"Use {home} again",
+    }
+
+
+@lru_cache(maxsize=4)
+def _cached(split: Split, classes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    picks = _picks(split, len(classes))
+    step = max(1, -(-max(split.inputs.shape[-2:]) // LARGEST))
+    images = split.inputs[[index for index, _ in picks]][..., ::step, ::step].numpy()
+    names = [classes[label] if 0 <= label < len(classes) else f"image {index}" for index, label in picks]
+    return tuple((name, png(image)) for name, image in zip(names, images, strict=True))
+
+
+def _samples(data: Data) -> list[Sample]:
+    """Images with the names of their classes; none for data that are no pictures."""
+    split = data.get("validation") or data["test"]
+    if split.inputs.dim() != 4 or split.inputs.shape[1] not in {1, 3}:
+        return []
+    return [{"name": name, "picture": picture} for name, picture in _cached(split, data.classes)]
+
+
+def _picks(split: Split, classes: int) -> list[tuple[int, int]]:
+    """(index, class) of the first image of each class; the first images where there are no classes (class -1)."""
+    if not classes or not split.labelled or split.labels.dim() != 1:
+        return [(index, -1) for index in range(min(SAMPLES, len(split)))]
+    labels = split.labels[:2000].tolist()
+    return [(labels.index(label), label) for label in sorted(set(labels))][:SAMPLES]
+
+
+def _others() -> Sources:
+    """What can be loaded beside the bundled models, and within which limits."""
+    size = f"{uploads.limit() / MEGABYTE:,.0f} MB"
+    kinds = ", ".join(uploads.ACCEPTED)
+    larger = "Larger ones need a workbench of your own." if uploads.published() else "Open larger ones by their path."
+    return {
+        "accept": kinds,
+        "limit": uploads.limit(),
+        "hint": f"Up to {size}: a model that the workbench exported (.safetensors) or images with labels (.npz). "
+        f"Nothing in them is executed. {larger}",
+        "too_large": f"is larger than the {size} that can be uploaded. {larger}",
+        "paths": not uploads.published(),
+        "zoos": [_zoo(name) for name in ZOOS],
+    }
+
+
+def _zoo(name: str) -> Zoo:
+    installed = importlib.util.find_spec(name) is not None
+    hint = "Its networks, with random or trained weights." if installed else "Not installed. To add it:"
+    return {
+        "name": name,
+        "installed": installed,
+        "hint": hint,
+        "command": "" if installed else "pip install 'nn-workbench[zoo]'",
+        "example": HINTS[name],
+    }

@@ -1,0 +1,53 @@
+"""The variants on the screen as one frame: those measured here, those measured elsewhere, and who meets the limits."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.frame import on_one_machine, to_frame, where_rows
+from workbench.measure.evaluation import APART, CHANGE
+from workbench_widgets.store import State
+
+
+def everything(state: State) -> pd.DataFrame:
+    """A study's frame with the columns `elsewhere` and `feasible`; what was measured here replaces its like."""
+    frame = state.frame.assign(elsewhere=False) if len(state.frame) else pd.DataFrame()
+    if state.published is not None and state.study is not None:
+        known = set(frame["id"]) if len(frame) else set()
+        others = [one for one in state.published.variants if one.id not in known]
+        if others:
+            frame = _together(frame, to_frame(others).assign(elsewhere=True))
+    return frame if frame.empty else frame.assign(feasible=_feasible(state, frame))
+
+
+def _together(here: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
+    """Both, with milliseconds as on the machine of the original that is shown, and ready for paired comparison."""
+    frame = on_one_machine(pd.concat([here, there], ignore_index=True))
+    one, two = here.attrs.get("samples", {}), there.attrs.get("samples", {})
+    frame.attrs |= here.attrs | {"samples": {name: one.get(name, {}) | two.get(name, {}) for name in {**one, **two}}}
+    return frame
+
+
+def _feasible(state: State, frame: pd.DataFrame) -> pd.Series[bool]:
+    try:
+        met = where_rows(frame, state.limit).index
+    except WorkbenchError:  # said beside the field where it was typed
+        met = frame.index
+    return pd.Series(frame.index.isin(met), index=frame.index)
+
+
+def axes(state: State) -> tuple[str, str] | None:
+    """The columns across and up in the chart that is shown; None for one without two such axes."""
+    return {"tradeoff": (state.x, state.y), "speedup": ("predicted_speedup", "speedup")}.get(state.tab)
+
+
+def judged_by(state: State) -> tuple[str, ...]:
+    """The figures that say how good a variant's answers are: what the study is judged by, and accuracy."""
+    return tuple(dict.fromkeys((state.study.metric_name if state.study else "accuracy", "accuracy")))
+
+
+def qualities(state: State) -> tuple[str, ...]:
+    """`judged_by`, each with its paired difference from the original behind it, where it is not one itself."""
+    ends = ((name, ("",) if name in APART else ("", CHANGE)) for name in judged_by(state))
+    return tuple(f"{name}{end}" for name, both in ends for end in both)

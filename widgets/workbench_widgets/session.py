@@ -1,0 +1,239 @@
+"""What a visitor can do. Every action returns at once: work runs on threads and publishes to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from workbench.errors import BadValue, WorkbenchError, unknown
+from workbench.export import export
+from workbench.recipe import Recipe
+from workbench.study import Study
+from workbench.variant import Variant
+from workbench_widgets import editing, scope, study_state, view_state
+from workbench_widgets.background import Background
+from workbench_widgets.controls import described, parse
+from workbench_widgets.formatting import count
+from workbench_widgets.latest_only import Latest
+from workbench_widgets.model_loading import Opening
+from workbench_widgets.planning import plan
+from workbench_widgets.running import Running
+from workbench_widgets.store import Message, State, Store, unexpected
+
+#: What only changes the state, at once.
+CHANGES: dict[str, Callable[..., State]] = {
+    "add": editing.add_named, "remove": editing.remove, "move": editing.move, "switch": editing.switch,
+    "focus": editing.focus, "undo": editing.undo, "redo": editing.redo,
+    "toggle": scope.toggle, "scope": scope.choose, "cost": view_state.cost,
+    "select": view_state.select, "axis": view_state.axis, "tab": view_state.tab,
+    "size": view_state.size, "log": view_state.log, "limit": view_state.limit, "lineage": view_state.lineage,
+    "drag": view_state.drag, "parallel": view_state.parallel,
+    "compare": view_state.compare, "dismiss": view_state.dismiss,
+}  # fmt: skip
+
+
+class Session:
+    """One visitor's work: the studies, the recipe being edited, the jobs. All of it shows in `store`."""
+
+    def __init__(self, store: Store, study: Study | None = None) -> None:
+        self.store = store
+        self._plans = Latest(self._plan)
+        self._background = Background(store)
+        self._running = Running(store, self._background.guarded)
+        self.opening = Opening(store, self._running, self._background, study)
+        self._actions: dict[str, Callable[..., None]] = {
+            "choose": self.opening.choose, "open": self.opening.open, "zoo": self.opening.zoo,
+            "home_data": self.opening.home_data,
+            "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
+            "run": self.run, "cancel": self._running.cancel, "export": self.export,
+            "sensitivity": self.sensitivity, "times": self.times,
+            "diagnose": self.diagnose, "bisect": self.bisect, "restore": self.restore,
+            "answers": self.answers,
+            "rename": self.rename, "tag": self.tag, "annotate": self.annotate, "delete": self.delete,
+        }  # fmt: skip
+        store.subscribe(self._follow)
+
+    def act(self, action: str, detail: dict[str, Any]) -> None:
+        """Do what a panel asks for. Whatever goes wrong becomes a sentence in the status strip."""
+        change = CHANGES.get(action)
+        if change is not None:
+            self._background.guarded(lambda: self.store.edit(lambda state: change(state, **detail)))
+        else:
+            self._background.guarded(lambda: self._actions[action](**detail))
+
+    def start(self) -> None:
+        """Load the gallery and the first model, in the background."""
+        self.opening.start()
+
+    # --- recipe
+
+    def set(self, index: int, name: str, value: object, final: bool = True) -> None:
+        """Change one setting; a value that cannot be used is kept beside the reason, and the recipe stays."""
+        state = self.store.state
+        known = described(state.stack[index].step, state.seen_by(index))
+        setting = next(one for one in known if one.name == name)
+        try:
+            parsed = parse(setting, value)
+            self.store.edit(lambda s: editing.set_value(s, (index, name), parsed, final))
+        except (WorkbenchError, TypeError, ValueError) as error:
+            sentence = str(error)
+            self.store.edit(lambda s: editing.with_problem(s, (index, name), str(value), sentence))
+            raise BadValue(sentence) from error
+
+    def ready(self, name: str) -> None:
+        """Put a recipe of the catalogue into the editor."""
+        if name not in {entry.name for entry in self.store.state.catalogue}:
+            raise unknown("recipe", name, [entry.name for entry in self.store.state.catalogue])
+        recipe = Recipe.load(name)
+        self.store.edit(lambda s: editing.take(s, recipe))
+
+    def edit(self) -> None:
+        """Put the chosen variant's recipe into the editor."""
+        recipe = self._variant().recipe
+        self.store.edit(lambda s: editing.take(s, recipe))
+
+    def _follow(self, old: State, new: State) -> None:
+        if new.study is not None and (new.recipe != old.recipe or new.study is not old.study):
+            self._plans.ask((new.study, new.recipe))
+
+    def _plan(self, request: tuple[Study, Recipe]) -> None:
+        study, recipe = request
+        try:
+            found = plan(study, recipe)
+        except Exception as error:  # noqa: BLE001  # the thread must live on, and the visitor must know
+            self.store.say(unexpected(error), "error")
+            return
+        self.store.edit(
+            lambda s: replace(s, plan=found, planned=recipe) if s.study is study and s.recipe == recipe else s
+        )
+
+    def run(self) -> None:
+        """Apply the recipe and measure the variant, in the background."""
+        study, recipe = self.store.state.study, self.store.state.recipe
+        self._background.spawn(lambda: self._running.run(study, recipe))
+
+    def remeasure(self) -> None:
+        """Measure here what was measured elsewhere, one recipe after another."""
+        study, elsewhere = self.store.state.study, self.store.state.published
+        if study is None or elsewhere is None:
+            raise BadValue("There is nothing here that was measured elsewhere.")
+        missing = [one.recipe for one in elsewhere.variants if study.find(one.recipe) is None]
+        sentence = f"Measuring {count(len(missing), 'variant', 'variants')} on this machine."
+        self._background.spawn(lambda: [self._running.submit(study, recipe, sentence) for recipe in missing])
+
+    def sensitivity(self) -> None:
+        """Find how much each layer suffers from the step being edited, in the background."""
+        study, stack = self.store.state.study, self.store.state.stack
+        if study is None or not stack:
+            raise BadValue("Sensitivity is to a step: add one to the recipe first.")
+        step = stack[self.store.state.focus].step
+        self._background.spawn(lambda: self._running.sensitivity(study, step))
+
+    def times(self) -> None:
+        """Time every layer of the original, and of the recipe where it was measured, in the background."""
+        study, recipe = self.store.state.study, self.store.state.recipe
+        if study is None:
+            raise BadValue("The model is still loading.")
+        measured = [recipe] if recipe.steps and study.find(recipe) else []
+
+        def work() -> None:
+            for one in (Recipe(), *measured):
+                self._running.times(study, one)
+
+        self._background.spawn(work)
+
+    # --- results
+
+    def export(self, format: str) -> None:  # noqa: A002  # the engine's word
+        """Write the chosen variant's files, read them back, and offer them for download."""
+        study, variant = self._measured("exported")
+        folder = study.path / "exports" / f"{variant.id}-{format}"
+        busy = Message(f"Exporting {variant.name}, then reading it back.", "busy")
+        self.store.update(exporting=variant.id, message=busy)
+
+        def work() -> None:
+            try:
+                manifest = export(variant, folder, format)
+            finally:
+                self.store.update(exporting="")
+            self.store.edit(lambda s: study_state.exported(s, variant, manifest))
+
+        self._background.spawn(work)
+
+    def diagnose(self) -> None:
+        """Find out what the chosen variant does otherwise than the original, in the background."""
+        study, variant = self._measured("diagnosed")
+        self._background.spawn(lambda: self._running.diagnose(study, variant))
+
+    def bisect(self) -> None:
+        """Find the layers that explain what the chosen variant loses, in the background."""
+        study, variant = self._measured("diagnosed")
+        self._background.spawn(lambda: self._running.bisect(study, variant))
+
+    def answers(self) -> None:
+        """Compare the chosen variant with the one beside it class by class and image by image, in the background."""
+        study, second = self._measured("compared")
+        first = self.store.state.variant(self.store.state.compared)
+        if first is None:
+            raise BadValue("There is nothing to compare with. Choose another variant first.")
+        self._background.spawn(lambda: self._running.compare(study, first, second))
+
+    def restore(self, layers: list[str]) -> None:
+        """Put the chosen variant's recipe into the editor, with these layers left as they are in the original."""
+        variant = self._variant()
+        recipe = variant.recipe.without(tuple(layers), variant.model)
+        said = Message(f"{', '.join(layers)} stay as in the original. Run the recipe to measure it.")
+        self.store.edit(lambda s: replace(editing.take(s, recipe), message=said))
+
+    # --- what the visitor says of a variant
+
+    def rename(self, name: str) -> None:
+        """Call the chosen variant otherwise; "" gives it the name of its recipe back."""
+        self._label("renamed", lambda study, variant: study.rename(variant, name))
+
+    def tag(self, tags: str) -> None:
+        """Give the chosen variant these tags, with commas between, in the place of those that it has."""
+        wanted = [one.strip() for one in tags.split(",") if one.strip()]
+
+        def change(study: Study, variant: Variant) -> None:
+            study.tag(variant, *wanted)  # first: one that cannot be used leaves the others as they are
+            gone = [one for one in variant.tags if one not in wanted]
+            if gone:
+                study.untag(variant, *gone)
+
+        self._label("tagged", change)
+
+    def annotate(self, text: str) -> None:
+        """Write a text beside the chosen variant."""
+        self._label("annotated", lambda study, variant: study.annotate(variant, text))
+
+    def delete(self) -> None:
+        """Take the chosen variant out of the study, with its files."""
+        self._label("deleted", lambda study, variant: study.delete(variant))
+
+    def _label(self, verb: str, change: Callable[[Study, Variant], None]) -> None:
+        study, variant = self._measured(verb)
+
+        def work() -> None:
+            change(study, variant)
+            self.store.edit(lambda s: study_state.labelled(s, study))
+
+        self._background.spawn(work)
+
+    def _variant(self) -> Variant:
+        state = self.store.state
+        variant = state.variant(state.selected)
+        if variant is None:
+            raise BadValue("No variant is chosen. Choose one in the table first.")
+        return variant
+
+    def _measured(self, verb: str) -> tuple[Study, Variant]:
+        """The study and the chosen variant, which must have its file here."""
+        study, variant = self.store.state.study, self._variant()
+        if study is None or study.find(variant.recipe) is None:
+            raise BadValue(
+                f"{variant.name} was measured elsewhere: its file is not here, and cannot be {verb}. "
+                "Measure it here first."
+            )
+        return study, variant

@@ -1,0 +1,121 @@
+"""Everything that is measured on a finished artefact, and what a user must be told about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import zstandard
+
+from workbench.coding import pack
+from workbench.cost.compressed import ZSTD_LEVEL
+from workbench.cost.energy import energy
+from workbench.cost.network import Network
+from workbench.cost.on_device import predictor
+from workbench.data import Data
+from workbench.errors import MeasurementFailed
+from workbench.estimate import Estimate, exact
+from workbench.jobs import Reporter
+from workbench.measure.calibration import calibrate
+from workbench.measure.evaluation import quality
+from workbench.measure.latency import measure_latency, run_memory
+from workbench.measure.machine import machine
+from workbench.measure.metrics import Metric
+from workbench.measure.paired import Sample
+from workbench.measure.verdict import gather, reason, verdict
+from workbench.measure.wording import UNSURE
+from workbench.onnx_file import file_bytes
+
+
+class Measured(NamedTuple):
+    """Every figure of an artefact, and of those that are taken on inputs what a paired comparison needs."""
+
+    estimates: dict[str, Estimate]
+    samples: dict[str, Sample]
+
+
+def measure(artefact: Path, baseline: Path, data: Data, report: Reporter, metric: Metric | None = None) -> Measured:
+    """Accuracy or another metric, latency against the baseline's artefact, bytes; all on the artefact.
+
+    Raises: `MeasurementFailed`, `BadFile`, `Cancelled`.
+    """
+    samples = quality(artefact, baseline, data, metric, report.part(0.0, 0.65))
+    timing = measure_latency(artefact, baseline, progress=report.part(0.65, 0.95))
+    content = artefact.read_bytes()
+    figures = {
+        "latency_ms": timing.latency_ms,
+        "speedup": timing.speedup,
+        "run_memory_bytes": run_memory(artefact, progress=report.part(0.95, 1.0)),
+        "file_bytes": exact(file_bytes(artefact), "bytes"),
+        "compressed_bytes": exact(len(zstandard.compress(content, ZSTD_LEVEL)), "bytes"),
+        "huffman_bytes": exact(len(pack(artefact)), "bytes"),
+    }
+    return Measured({name: one.estimate for name, one in samples.items()} | figures, samples)
+
+
+def prepare(report: Reporter) -> None:
+    """Calibrate this machine where it was not yet; on one too busy for it, predictions stay those of a server core."""
+    try:
+        calibrate(progress=report)
+    except MeasurementFailed as error:
+        report.note(f"This machine could not be calibrated, so predictions are those of a server core: {error}")
+
+
+def predict(network: Network, original: Network) -> dict[str, Estimate]:
+    """What follows from the shapes alone: MACs, parameters, memory access, energy, and the predicted speed-up."""
+    totals, profile = network.totals, predictor()
+    return {
+        "macs": exact(totals.macs),
+        "params": exact(totals.params),
+        "memory_access_bytes": exact(totals.memory_access_bytes, "bytes"),
+        "peak_activation_bytes": exact(totals.peak_activation_bytes, "bytes"),
+        "energy_uj": exact(energy(network).total_uj, "µJ"),
+        "predicted_speedup": exact(profile.latency_ms(original) / profile.latency_ms(network)),
+    }
+
+
+def facts(
+    found: Mapping[str, Estimate], original: Mapping[str, Estimate] | None, files: tuple[Path, Path], network: Network
+) -> dict[str, str]:
+    """Texts to keep with a variant: the machine, and for all but the original the verdict and its reason.
+
+    `files` are the variant's artefact and the original's.
+    """
+    said = {"machine": f"{machine().processor} ({machine().fingerprint})"}
+    if original is None:
+        return said
+    evidence = gather(*files, network, predictor())
+    ratio = original["macs"].value / max(1.0, found["macs"].value)
+    return said | {
+        "verdict": verdict(found["speedup"], found["predicted_speedup"].value, ratio, evidence),
+        "reason": reason(evidence),
+    }
+
+
+def notes(
+    found: Mapping[str, Estimate], original: Mapping[str, Estimate] | None, classes: int, why: str = ""
+) -> tuple[str, ...]:
+    """One sentence for each thing that a user should not overlook; none for the original itself.
+
+    `why` is the reason that a verdict gives for its speed.
+    """
+    if original is None:
+        return ()
+    said = []
+    because = f"; {why}" if why else ""
+    accuracy, speedup = found.get("accuracy"), found["speedup"]
+    if accuracy and classes and accuracy.value < 2 / classes and original["accuracy"].low > 2 / classes:
+        said.append(f"Accuracy {accuracy.value:.1%} is near chance ({1 / classes:.0%}): this variant has collapsed.")
+    agreement = found.get("agreement")
+    if agreement and agreement.value < 0.5:
+        said.append(f"It agrees with the original on {agreement.value:.1%} of the inputs alone: it has collapsed.")
+    if speedup.high < 1:
+        interval = f"{speedup.low:.2f} to {speedup.high:.2f}"
+        said.append(f"Slower than the original: {speedup.value:.2f}× ({interval}){because}.")
+    elif speedup.low <= 1:
+        interval = f"{speedup.low:.2f} to {speedup.high:.2f}×"
+        said.append(f"Its speed is {UNSURE} from the original's ({interval}, timed in turns){because}.")
+    if found["compressed_bytes"].value >= original["compressed_bytes"].value:
+        said.append("Its file did not shrink, not even compressed.")
+    return tuple(said)

@@ -1,0 +1,41 @@
+"""The process apart, in which ONNX files are loaded and run once: see `workbench.runtimes.apart`.
+
+Run as `python -m workbench.runtimes.trial`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+
+import numpy as np
+
+from workbench.runtimes.apart import readable
+from workbench.runtimes.onnxruntime import feeds, open_session
+
+#: Seconds without a request after which the process leaves.
+_IDLE_S = 60.0
+
+
+def main() -> None:
+    """Load and run every file asked for; one answering line each, and one at the start."""
+    print("ready", flush=True)
+    while readable(sys.stdin, _IDLE_S):
+        line = sys.stdin.readline()
+        if not line:
+            return
+        with contextlib.suppress(Exception):  # a refusal is no death: the caller meets it again
+            _try(**json.loads(line))
+        print("alive", flush=True)
+
+
+def _try(path: str, level: str) -> None:
+    session = open_session(path, level=level)
+    sizes = [[size if isinstance(size, int) else 1 for size in one.shape] for one in session.get_inputs()]
+    noise = np.random.default_rng(0)
+    session.run(None, feeds(session, [noise.random(size) for size in sizes]))
+
+
+if __name__ == "__main__":
+    main()
