@@ -176,7 +176,6 @@ class Tree:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        (folder / "workbench_widgets").symlink_to("widgets")
 
     @contextlib.contextmanager
     def changed(self, mutant: Mutant) -> Iterator[None]:
@@ -223,8 +222,9 @@ class Tree:
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.chdir(self.folder)
-            sys.path[:0] = [str(self.folder)]
-            os.environ |= {"PYTHONPATH": str(self.folder), "WORKBENCH_LATENCY_SECONDS": "0.1"}
+            places = [str(self.folder), str(self.folder / "widgets")]
+            sys.path[:0] = places
+            os.environ |= {"PYTHONPATH": os.pathsep.join(places), "WORKBENCH_LATENCY_SECONDS": "0.1"}
             import pytest
 
             quiet = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
