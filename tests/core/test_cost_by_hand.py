@@ -12,7 +12,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.cost.layer import Layer
-from workbench.cost.network import Network, Occupancy
+from workbench.cost.network import Network, Occupancy, Totals
 from workbench.cost.on_device import place
 from workbench.cost.report import of_network
 from workbench.cost.roofline import Device, weight_bytes, working_set
@@ -157,6 +157,11 @@ def test_the_peak_with_a_chain_is_that_of_the_network_made_anew(links: int, plac
     outputs = [one.output_bytes for one in after.layers]
     inputs = [4 * math.prod(net_input) for net_input in [(2, 8, 8), *(one.output for one in after.layers[:-1])]]
     assert after.totals.peak_activation_bytes == max(map(sum, zip(inputs, outputs, strict=True)))
+
+
+def test_a_network_of_nothing_costs_nothing() -> None:
+    assert Network(()).totals == Totals(0, 0, 0, 0)
+    assert Network(()).occupancy == () and weight_bytes(Network(())) == 0
 
 
 # --- devices
