@@ -21,7 +21,7 @@ from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, OutOfReach, StepFailed, shown, unknown
 from workbench.models.model import Model, check_model
-from workbench.plan import Decision, Plan, Row, chained
+from workbench.plan import Decision, Plan, Row, chained, row
 from workbench.settings import Described, Layers, select
 
 if TYPE_CHECKING:
@@ -80,8 +80,17 @@ class Step(Described, ABC):
             found = self.plan_on(network, weights)
         except OutOfReach as refused:
             return Plan(network, network, refused.rows, problem=str(refused))
-        nothing = Row(self.brief, "", "network", Decision.NOTHING)
-        return found if found.rows else replace(found, rows=(nothing,))
+        rows = (*found.rows, *self._passed_over(network, found))
+        return replace(found, rows=rows or (Row(self.brief, "", "network", Decision.NOTHING),))
+
+    def _passed_over(self, network: Network, found: Plan) -> list[Row]:
+        """Recurrent layers, of which a technique that works layer by layer knows nothing: no plan leaves them out."""
+        recurrent = [layer for layer in network.layers if layer.kind == "recurrent"]
+        if not recurrent or not any(one.kind == "layers" for one in self.settings()):
+            return []
+        told = {one.layer for one in found.rows}
+        why = {"why": "recurrent layers are not taken apart"}
+        return [row(self.brief, one, Decision.UNFIT, why) for one in recurrent if (one.module or one.name) not in told]
 
     def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
         """The same step leaving these layers of `network` as they are; None where nothing is left for it to do.

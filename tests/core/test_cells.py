@@ -72,3 +72,18 @@ def test_a_table_made_of_zeros_and_weights_costs_nothing() -> None:
             return self.linear(x) + (torch.ones(4, 4) * self.table).sum(0)
 
     assert wb.cost(Shifted().eval(), example=(1, 4)).macs == 16
+
+
+@pytest.mark.parametrize("step", [wb.SVD(0.5), wb.Prune(0.5), wb.Grouped(2), wb.Shift()], ids=lambda step: step.brief)
+def test_a_plan_does_not_leave_recurrent_layers_out(step: wb.Recipe) -> None:
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(INS, WIDTH, batch_first=True), nn.Linear(WIDTH, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.lstm(x)[0])
+
+    rows = step.plan(wb.load(Tagger(), example=(1, STEPS, INS))).rows
+    (about,) = [row for row in rows if row.layer.startswith("lstm")]
+    assert not about.applies and "recurrent layers are not taken apart" in about.action

@@ -81,6 +81,8 @@ class Grouped(Factorize):
 
     def describe(self, ranks: Ranks) -> str:
         """The groups in words."""
+        if ranks == (1,):  # what is left of a number that does not divide the channels
+            return "one group, as no other number up to the one asked for divides its channels,"
         return f"{ranks[0]} groups"
 
     def factors(self, layer: Layer, weight: Tensor, ranks: Ranks, moment: Tensor | None) -> list[Tensor]:
