@@ -78,6 +78,26 @@ def test_what_is_folded_away_besides_sums_moves_nothing() -> None:
     assert norm.but(fused=False).memory_access_bytes == 4 * (2 * MAP + 8 + 3)
 
 
+@pytest.mark.parametrize("module", ["", "m"])
+@pytest.mark.parametrize("to", ["", "n"])
+def test_an_operation_costs_the_same_at_another_place(module: str, to: str) -> None:
+    one = Layer("a", "linear", (6,), (4,), module, weights=5, bias=True)
+    moved = one.placed("b", to, (7, 8), 9, True)
+    assert moved == replace(one, name="b", module=to, reads=(7, 8), writes=9, result=True)
+    assert one == Layer("a", "linear", (6,), (4,), module, weights=5, bias=True)
+    if bool(module) == bool(to):  # without a module there is no weight to count
+        assert moved.costs == one.costs
+
+
+def test_other_values_are_another_operation() -> None:
+    one = Layer("a", "linear", (6,), (4,), "m", bias=True)
+    assert one.but(bits=32, name="a") is one
+    assert one.but(bits=8) == replace(one, bits=8) and one.but(bits=8).costs == (24, 28, 6 + 4 + 28)
+    assert (one.but(output=(5,)).macs, one.macs) == (30, 24)
+    with pytest.raises(TypeError, match="no width"):
+        one.but(width=3)
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -157,6 +177,28 @@ def test_the_peak_with_a_chain_is_that_of_the_network_made_anew(links: int, plac
     outputs = [one.output_bytes for one in after.layers]
     inputs = [4 * math.prod(net_input) for net_input in [(2, 8, 8), *(one.output for one in after.layers[:-1])]]
     assert after.totals.peak_activation_bytes == max(map(sum, zip(inputs, outputs, strict=True)))
+
+
+def test_an_activation_that_nothing_takes_in_has_an_output_of_its_own() -> None:
+    network = wb.cost(nn.Sequential(nn.SiLU(), nn.Conv2d(4, 1, SIDE)), torch.zeros(1, 4, SIDE, SIDE)).network
+    assert [one.fused for one in network.layers] == [False, False]
+    assert network.occupancy == (Occupancy(4 * MAP, 4 * MAP, 4 * MAP), Occupancy(4 * MAP, 4 * MAP, 4))
+
+
+def test_a_chain_in_the_place_of_what_was_folded_away_has_memory_of_its_own() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, SIDE)).eval()
+    network = wb.cost(net, torch.zeros(1, 2, SIDE, SIDE)).network
+    assert network.layers[1].fused
+    wide, narrow = ((channels, SIDE, SIDE) for channels in (8, 4))
+    links = [
+        Layer("x", "conv", before, after, "x", (1, 1), (1, 1), (0, 0), (1, 1))
+        for before, after in ((narrow, wide), (wide, narrow))
+    ]
+    after = network.replace({"1": links})
+    # of 4, 8 and 4 channels, two at a time
+    assert after.totals.peak_activation_bytes == 4 * (MAP + 2 * MAP)
+    again = after.replace({"1.1": links})  # chains in chains are told as they are, too
+    assert again.totals == Network(tuple(replace(one) for one in again.layers)).totals
 
 
 def test_a_network_of_nothing_costs_nothing() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 import workbench as wb
+from workbench.cost import calibrated
 from workbench.cost.by_layer import COSTS
 from workbench.errors import OutOfReach
 from workbench.models import Model
@@ -38,6 +41,20 @@ def test_the_steps_follow_each_other(model: Model) -> None:
     assert plan.exact and not plan.problem and plan.required() is plan
     assert plan.memory_access_bytes == plan.network.totals.memory_access_bytes
     assert plan.peak_activation_bytes == plan.network.totals.peak_activation_bytes == 4 * (16 + 4)
+
+
+def test_latency_is_predicted_of_the_network_after_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # a machine that is not calibrated
+    monkeypatch.setattr(calibrated, "_found", {})
+    small = wb.compress(model, RECIPE)
+    assert RECIPE.plan(model).latency_ms == pytest.approx(wb.cost(small).on("server-core").latency_ms) != 0
+
+
+def test_what_is_left_alone_does_not_change() -> None:
+    assert not [one for one in Decision if one.applies and one.sentence.startswith(("left alone", "stays", "{why}"))]
+    assert len({(one.applies, one.name) for one in Decision}) == len(Decision) == len(Decision.__members__)
 
 
 def test_errors_are_told_of_what_is_approximated(model: Model) -> None:
@@ -97,8 +114,6 @@ def test_about_is_said_of_what_is_not_settled() -> None:
 
 def test_one_uncertain_step_makes_the_chain_uncertain(model: Model) -> None:
     one = wb.SVD({"0": 4}).plan(model)
-    from dataclasses import replace
-
     assert chained(model.network, [one, one]).exact
     assert not chained(model.network, [one, replace(one, exact=False)]).exact
     assert chained(model.network, []).network is model.network
