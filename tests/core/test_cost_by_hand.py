@@ -201,6 +201,16 @@ def test_a_chain_in_the_place_of_what_was_folded_away_has_memory_of_its_own() ->
     assert again.totals == Network(tuple(replace(one) for one in again.layers)).totals
 
 
+def test_chains_in_the_place_of_a_layer_used_twice_weigh_once() -> None:
+    shared = nn.Linear(6, 6)
+    network = wb.cost(nn.Sequential(shared, nn.Tanh(), shared), torch.zeros(1, 6)).network
+    name = network.layers[0].module
+    chain = [Layer("x", "linear", (a,), (b,), "x", bias=b == 6) for a, b in ((6, 2), (2, 6))]
+    after = network.replace({name: chain}).totals
+    assert (network.totals.macs, network.totals.params) == (2 * 36, 36 + 6)
+    assert (after.macs, after.params) == (2 * 24, 24 + 6)
+
+
 def test_a_network_of_nothing_costs_nothing() -> None:
     assert Network(()).totals == Totals(0, 0, 0, 0)
     assert Network(()).occupancy == () and weight_bytes(Network(())) == 0

@@ -117,6 +117,12 @@ def test_one_linear_layer_alone_is_no_head() -> None:
     assert rows(wb.SVD(0.1), nn.Sequential(known([1.0] * 10, 10, 20)), 20)["0"].data["ranks"] == (1,)
 
 
+def test_of_two_linear_layers_the_last_is_the_head() -> None:
+    net = nn.Sequential(known(VALUES, 10, 12), known(VALUES, 10, 10))
+    found = rows(wb.SVD(0.1), net, 12)
+    assert [found[name].data["ranks"] for name in "01"] == [(1,), (4,)]
+
+
 def test_a_mapping_leaves_what_it_does_not_name() -> None:
     found = rows(wb.SVD({"1": 3}), chain(), 12)
     assert found["1"].applies
