@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -87,6 +88,13 @@ def test_an_operation_costs_the_same_at_another_place(module: str, to: str) -> N
     assert one == Layer("a", "linear", (6,), (4,), module, weights=5, bias=True)
     if bool(module) == bool(to):  # without a module there is no weight to count
         assert moved.costs == one.costs
+
+
+def test_what_is_remembered_of_an_operation_is_no_part_of_it() -> None:
+    one, same = (Layer("a", "linear", (6,), (4,), "m", bias=True) for _ in range(2))
+    assert one.costs == (24, 28, 4 * (6 + 4 + 28))
+    assert one == same and hash(one) == hash(same) and "memo" not in repr(one)
+    assert Network((one,)) == Network((same,)) and pickle.loads(pickle.dumps(one)) == one
 
 
 def test_other_values_are_another_operation() -> None:
