@@ -219,6 +219,12 @@ def test_chains_in_the_place_of_a_layer_used_twice_weigh_once() -> None:
     assert (after.macs, after.params) == (2 * 24, 24 + 6)
 
 
+def test_groups_divide_what_a_transposed_convolution_does() -> None:
+    cost = wb.cost(nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), torch.zeros(1, 4, 3, 3))
+    assert cost.macs == (3 * 3 * 4) * (6 // 2) * 4  # every input meets the outputs of its group, at each tap
+    assert cost.params == 4 * (6 // 2) * 4 + 6
+
+
 def test_a_network_of_nothing_costs_nothing() -> None:
     assert Network(()).totals == Totals(0, 0, 0, 0)
     assert Network(()).occupancy == () and weight_bytes(Network(())) == 0
