@@ -1,6 +1,6 @@
 """The mutation score: of faults of one operator, drawn at random, how many the tests notice.
 
-    python benchmarks/mutants.py [--each 20] [--folders cost factorization] [--tests steps] [--seed 0]
+    python benchmarks/mutants.py [--each 20] [--folders cost lowrank] [--files layer.py] [--tests steps] [--seed 0]
 
 A mutant has one comparison, operator, constant or condition turned round, one value not returned, or one argument not
 given. It is made in a copy of the tree, and the tests that belong to its folder run until one fails; of those that
@@ -46,9 +46,9 @@ FOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "lowrank": (("lowrank/*.py",), ("lowrank",)),
     "factorization": (
         ("factorization/*.py", "plan.py"),
-        ("steps/test_planning.py", "steps/test_best_fit.py", "steps/test_rank_bounds.py", "steps/test_tucker.py",
-         "steps/test_svd.py", "steps/test_asymmetric.py", "steps/test_strangers_family.py", "steps/test_grouped.py",
-         "steps/test_factorize.py"),
+        ("core/test_plan.py", "steps/test_planning.py", "steps/test_best_fit.py", "steps/test_rank_bounds.py",
+         "steps/test_tucker.py", "steps/test_svd.py", "steps/test_asymmetric.py", "steps/test_strangers_family.py",
+         "steps/test_grouped.py", "steps/test_factorize.py"),
     ),
     "steps": (("steps/*.py", "step.py", "pruning/*.py", "statistics/*.py"), ("steps", "pruning")),
     "quantization": (("quantization/*.py",), ("quantization", "steps/test_quantize.py")),
@@ -176,7 +176,6 @@ class Tree:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        (folder / "workbench_widgets").symlink_to("widgets")
 
     @contextlib.contextmanager
     def changed(self, mutant: Mutant) -> Iterator[None]:
@@ -223,8 +222,9 @@ class Tree:
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.chdir(self.folder)
-            sys.path[:0] = [str(self.folder)]
-            os.environ |= {"PYTHONPATH": str(self.folder), "WORKBENCH_LATENCY_SECONDS": "0.1"}
+            places = [str(self.folder), str(self.folder / "widgets")]
+            sys.path[:0] = places
+            os.environ |= {"PYTHONPATH": os.pathsep.join(places), "WORKBENCH_LATENCY_SECONDS": "0.1"}
             import pytest
 
             quiet = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]

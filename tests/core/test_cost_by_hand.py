@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.cost.layer import Layer
-from workbench.cost.network import Network, Occupancy
+from workbench.cost.network import Network, Occupancy, Totals
 from workbench.cost.on_device import place
 from workbench.cost.report import of_network
 from workbench.cost.roofline import Device, weight_bytes, working_set
@@ -76,6 +77,33 @@ def test_what_is_folded_away_besides_sums_moves_nothing() -> None:
     norm = Layer("n", "norm", (4, SIDE, SIDE), (4, SIDE, SIDE), "n", weights=8, fused=True, others=3)
     assert norm.memory_access_bytes == 0 and norm.but(bits=8).memory_access_bytes == 0
     assert norm.but(fused=False).memory_access_bytes == 4 * (2 * MAP + 8 + 3)
+
+
+@pytest.mark.parametrize("module", ["", "m"])
+@pytest.mark.parametrize("to", ["", "n"])
+def test_an_operation_costs_the_same_at_another_place(module: str, to: str) -> None:
+    one = Layer("a", "linear", (6,), (4,), module, weights=5, bias=True)
+    moved = one.placed("b", to, (7, 8), 9, True)
+    assert moved == replace(one, name="b", module=to, reads=(7, 8), writes=9, result=True)
+    assert one == Layer("a", "linear", (6,), (4,), module, weights=5, bias=True)
+    if bool(module) == bool(to):  # without a module there is no weight to count
+        assert moved.costs == one.costs
+
+
+def test_what_is_remembered_of_an_operation_is_no_part_of_it() -> None:
+    one, same = (Layer("a", "linear", (6,), (4,), "m", bias=True) for _ in range(2))
+    assert one.costs == (24, 28, 4 * (6 + 4 + 28))
+    assert one == same and hash(one) == hash(same) and "memo" not in repr(one)
+    assert Network((one,)) == Network((same,)) and pickle.loads(pickle.dumps(one)) == one
+
+
+def test_other_values_are_another_operation() -> None:
+    one = Layer("a", "linear", (6,), (4,), "m", bias=True)
+    assert one.but(bits=32, name="a") is one
+    assert one.but(bits=8) == replace(one, bits=8) and one.but(bits=8).costs == (24, 28, 6 + 4 + 28)
+    assert (one.but(output=(5,)).macs, one.macs) == (30, 24)
+    with pytest.raises(TypeError, match="no width"):
+        one.but(width=3)
 
 
 class Residual(nn.Module):
@@ -157,6 +185,49 @@ def test_the_peak_with_a_chain_is_that_of_the_network_made_anew(links: int, plac
     outputs = [one.output_bytes for one in after.layers]
     inputs = [4 * math.prod(net_input) for net_input in [(2, 8, 8), *(one.output for one in after.layers[:-1])]]
     assert after.totals.peak_activation_bytes == max(map(sum, zip(inputs, outputs, strict=True)))
+
+
+def test_an_activation_that_nothing_takes_in_has_an_output_of_its_own() -> None:
+    network = wb.cost(nn.Sequential(nn.SiLU(), nn.Conv2d(4, 1, SIDE)), torch.zeros(1, 4, SIDE, SIDE)).network
+    assert [one.fused for one in network.layers] == [False, False]
+    assert network.occupancy == (Occupancy(4 * MAP, 4 * MAP, 4 * MAP), Occupancy(4 * MAP, 4 * MAP, 4))
+
+
+def test_a_chain_in_the_place_of_what_was_folded_away_has_memory_of_its_own() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, SIDE)).eval()
+    network = wb.cost(net, torch.zeros(1, 2, SIDE, SIDE)).network
+    assert network.layers[1].fused
+    wide, narrow = ((channels, SIDE, SIDE) for channels in (8, 4))
+    links = [
+        Layer("x", "conv", before, after, "x", (1, 1), (1, 1), (0, 0), (1, 1))
+        for before, after in ((narrow, wide), (wide, narrow))
+    ]
+    after = network.replace({"1": links})
+    # of 4, 8 and 4 channels, two at a time
+    assert after.totals.peak_activation_bytes == 4 * (MAP + 2 * MAP)
+    again = after.replace({"1.1": links})  # chains in chains are told as they are, too
+    assert again.totals == Network(tuple(replace(one) for one in again.layers)).totals
+
+
+def test_chains_in_the_place_of_a_layer_used_twice_weigh_once() -> None:
+    shared = nn.Linear(6, 6)
+    network = wb.cost(nn.Sequential(shared, nn.Tanh(), shared), torch.zeros(1, 6)).network
+    name = network.layers[0].module
+    chain = [Layer("x", "linear", (a,), (b,), "x", bias=b == 6) for a, b in ((6, 2), (2, 6))]
+    after = network.replace({name: chain}).totals
+    assert (network.totals.macs, network.totals.params) == (2 * 36, 36 + 6)
+    assert (after.macs, after.params) == (2 * 24, 24 + 6)
+
+
+def test_groups_divide_what_a_transposed_convolution_does() -> None:
+    cost = wb.cost(nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), torch.zeros(1, 4, 3, 3))
+    assert cost.macs == (3 * 3 * 4) * (6 // 2) * 4  # every input meets the outputs of its group, at each tap
+    assert cost.params == 4 * (6 // 2) * 4 + 6
+
+
+def test_a_network_of_nothing_costs_nothing() -> None:
+    assert Network(()).totals == Totals(0, 0, 0, 0)
+    assert Network(()).occupancy == () and weight_bytes(Network(())) == 0
 
 
 # --- devices

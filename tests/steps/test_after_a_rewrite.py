@@ -92,8 +92,8 @@ def test_an_answer_holds_for_what_was_known_then() -> None:
     one, two = (wb.cost(net(), torch.zeros(1, 4)).network for _ in range(2))
     answers = [
         asked.remembered(network, question, lambda: object())
-        for asked in (weights, weights.after(["0"]), weights.after(["1"]))
         for network in (one, two)
+        for asked in (weights, weights.after(["0"]), weights.after(["1"]))
         for question in (("rank", 1), ("rank", 1.0), ("rank", 2))
     ]
     assert len(set(map(id, answers))) == len(answers)

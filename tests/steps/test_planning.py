@@ -117,6 +117,12 @@ def test_one_linear_layer_alone_is_no_head() -> None:
     assert rows(wb.SVD(0.1), nn.Sequential(known([1.0] * 10, 10, 20)), 20)["0"].data["ranks"] == (1,)
 
 
+def test_of_two_linear_layers_the_last_is_the_head() -> None:
+    net = nn.Sequential(known(VALUES, 10, 12), known(VALUES, 10, 10))
+    found = rows(wb.SVD(0.1), net, 12)
+    assert [found[name].data["ranks"] for name in "01"] == [(1,), (4,)]
+
+
 def test_a_mapping_leaves_what_it_does_not_name() -> None:
     found = rows(wb.SVD({"1": 3}), chain(), 12)
     assert found["1"].applies
@@ -162,6 +168,14 @@ def test_layers_that_no_rank_fits() -> None:
     }
     deep = rows(wb.SVD(2), nn.Sequential(nn.Conv3d(4, 8, 3)), 4, 6, 6, 6)
     assert deep["0"].action == "left alone: convolutions over three axes are not supported"
+
+
+@pytest.mark.parametrize(
+    ("rule", "ranks"), [((0.01, 4), (1, 4)), ((0.25, 0.5), (4, 4)), ((3, 0.25), (3, 2)), ((99, 5), (16, 5))]
+)
+def test_a_rank_for_each_side_may_be_a_number_or_a_share(rule: Any, ranks: tuple[int, int]) -> None:
+    net = nn.Sequential(nn.Conv2d(8, 16, 3), nn.Conv2d(16, 160, 3))  # the second is why 99 is no slip
+    assert rows(wb.Tucker(rule), net, 8, 8, 8)["0"].data["ranks"] == ranks
 
 
 # --- slips
