@@ -42,7 +42,6 @@ endif
 
 lint: $(VENV)/tested-with
 	$(BIN)/ruff check .
-	@mkdir -p build/types && ln -sfn ../../widgets build/types/workbench_widgets
 	$(BIN)/mypy
 
 # The types of what the panels show, from Python's: a test finds them out of date.

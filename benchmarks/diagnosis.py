@@ -27,7 +27,7 @@ import workbench as wb
 from workbench.build import lower
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
-from workbench.diagnosis import Bench, Bisection, bisect, layer_errors
+from workbench.diagnosis import Bisection, Evaluator, bisect, layer_errors
 from workbench.diagnosis.bisection import suspicions
 from workbench.jobs import Reporter
 from workbench.models import Model
@@ -72,22 +72,22 @@ class Shelf:
 
     def __init__(self, model: Model, data: wb.Data, folder: Path) -> None:
         self.folder, self.made = folder, dict[str, Path]()
-        self.bench = Bench(model, data, True, self.find)
+        self.evaluator = Evaluator(model, data, True, self.find)
         self.made[Recipe().key] = lower(model.module, model, Recipe(), data, folder / "original.onnx", Reporter())
 
     def find(self, recipe: Recipe) -> Path:
         """The artefact of a recipe."""
         if recipe.key not in self.made:
-            self.made[recipe.key] = self.bench.make(recipe, self.folder / f"{recipe.key}.onnx", Reporter())
+            self.made[recipe.key] = self.evaluator.make(recipe, self.folder / f"{recipe.key}.onnx", Reporter())
         return self.made[recipe.key]
 
 
 def searches(shelf: Shelf, recipe: Recipe) -> tuple[Bisection, Bisection]:
     """By halving alone, and with the layer first that adds the most error."""
-    bench = shelf.bench
-    errors = layer_errors(shelf.find(Recipe()), shelf.find(recipe), bench.split.inputs[:256])
+    evaluator = shelf.evaluator
+    errors = layer_errors(shelf.find(Recipe()), shelf.find(recipe), evaluator.split.inputs[:256])
     order = suspicions({one.layer: one.own_sqnr_db for one in errors})
-    return bisect(bench, recipe), bisect(bench, recipe, order)
+    return bisect(evaluator, recipe), bisect(evaluator, recipe, order)
 
 
 def main() -> None:

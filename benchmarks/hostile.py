@@ -235,7 +235,7 @@ async def killer(server: int, until: float) -> int:
     while time.monotonic() < until:
         await asyncio.sleep(30)
         for one in psutil.Process(server).children():
-            if "workbench_widgets.nursery" in str(one.as_dict(["cmdline"])["cmdline"]):
+            if "workbench_widgets.fork_server" in str(one.as_dict(["cmdline"])["cmdline"]):
                 one.kill()
                 killed += 1
         await asyncio.sleep(30)

@@ -41,7 +41,7 @@ import workbench as wb
 from workbench.data import Data
 from workbench.errors import WorkbenchError
 from workbench.export import REPLACING
-from workbench.measure import variant as measuring
+from workbench.measure import figures as measuring
 from workbench.models import Model
 from workbench.study import Study
 from workbench.variant import Variant

@@ -30,7 +30,7 @@ from workbench.measure.calibration import cache_bytes, fit, settled
 from workbench.measure.latency import interleave, measure_latency
 from workbench.measure.machine import machine
 from workbench.measure.probe_plan import plan
-from workbench.measure.pulse import TOLERANCE
+from workbench.measure.speed_probe import TOLERANCE
 from workbench.recipe import Recipe, as_recipe
 
 BUNDLED = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")

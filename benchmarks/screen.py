@@ -189,9 +189,9 @@ def visitors(browser: Browser, count: int = 10) -> Iterator[tuple[str, str, str]
 def memory(server: int) -> list[int]:
     """Bytes of each kernel under the server: its own pages, and its share of those that several use."""
     found = [(one, one.info["ppid"], str(one.info["cmdline"])) for one in psutil.process_iter(["ppid", "cmdline"])]
-    nurseries = {one.pid for one, parent, command in found if parent == server and "widgets.nursery" in command}
+    fork_servers = {one.pid for one, parent, command in found if parent == server and "widgets.fork_server" in command}
     own = [one for one, parent, command in found if parent == server and "ipykernel" in command]
-    return [one.memory_full_info().pss for one in [*own, *(one for one, parent, _ in found if parent in nurseries)]]
+    return [one.memory_full_info().pss for one in [*own, *(one for one, parent, _ in found if parent in fork_servers)]]
 
 
 @contextmanager

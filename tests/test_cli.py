@@ -128,7 +128,8 @@ def test_the_server_shows_the_page_runs_no_other_code_and_ends() -> None:
     with dashboard.serving(port, source=PRINTING, preheat=False) as (address, server):
         assert "<main>" in urllib.request.urlopen(address, timeout=60).read().decode()
         lines = urllib.request.urlopen(f"{address}visit", timeout=60).read().decode().split("\n")
-        assert json.loads(lines[1])["text"] == "42\n"
+        cells = [line for line in lines if line.startswith("{")]  # a slow start says now and then that it goes on
+        assert any(json.loads(line).get("text") == "42\n" for line in cells), lines
         for path in ("voila/files/voila.json", "files/workbench.ipynb", "api/contents", "screen/server.py"):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(address + path, timeout=10)

@@ -15,13 +15,13 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"arguments", "closures", "unwrap"}
     | {"calling", "callable_module", "checking", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage"}
-    | {"progress", "quota", "snapshot", "untrusted"},
+    | {"progress", "quota", "snapshot", "tracing_lock", "untrusted"},
     {"onnx_file", "onnx_graph", "lowrank", "cost", "runtimes", "models", "data", "coding"},
     {"settings", "plan", "step", "recipe"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "pareto", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
     | {"charts", "manifest", "rewritten", "portability", "diagnosis"},
-    {"examination", "published", "study", "search"},
+    {"diagnostics", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -168,7 +168,7 @@ def test_one_version_everywhere() -> None:
 
 def test_every_folder_with_code_is_a_declared_package() -> None:
     found = set()
-    for folder, name in (("workbench", "workbench"), ("widgets", "workbench_widgets")):
+    for folder, name in (("workbench", "workbench"), ("widgets/workbench_widgets", "workbench_widgets")):
         for init in (ROOT / folder).rglob("__init__.py"):
             found.add(".".join((name, *init.parent.relative_to(ROOT / folder).parts)))
     assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found
@@ -196,8 +196,8 @@ def test_the_wheel_holds_what_the_package_reads_at_run_time(wheel: set[str]) -> 
     expected |= {f"workbench/models/cards/{name}.md" for name in ARCHITECTURES}
     expected |= {f"workbench/recipes/{path.name}" for path in (ROOT / "workbench" / "recipes").glob("*.yaml")}
     expected |= {"workbench/data/fashion-mnist.npz", "workbench/py.typed"}
-    static = (ROOT / "widgets" / "static").rglob("*")
-    expected |= {f"workbench_widgets/{p.relative_to(ROOT / 'widgets')}" for p in static if p.is_file()}
+    static = (ROOT / "widgets" / "workbench_widgets" / "static").rglob("*")
+    expected |= {str(p.relative_to(ROOT / "widgets")) for p in static if p.is_file()}
     python = (p.relative_to(ROOT) for p in (ROOT / "workbench").rglob("*.py"))
     expected |= {str(path) for path in python}
     assert expected - wheel == set()

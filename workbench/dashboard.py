@@ -174,7 +174,7 @@ def serving(
         if os.name == "posix":  # elsewhere a process does not learn that the one that started it is gone
             told["Server"] |= {"starter": os.getpid(), "folder": folder}
         if sys.platform == "linux":
-            told["Server"]["nursery"], kernel = str(home / "nursery"), "workbench"
+            told["Server"]["fork_server"], kernel = str(home / "fork-server"), "workbench"
             _write_kernel(home)
         (home / "voila.json").write_text(json.dumps(told), encoding="utf-8")
         (page / "workbench.ipynb").write_text(json.dumps(notebook(source, kernel)), encoding="utf-8")
@@ -182,7 +182,7 @@ def serving(
         server = subprocess.Popen(command, cwd=home, env=_environment(site, visitors, home))
         try:
             _wait(server, port)
-            _wait_for_imports(home / "nursery.ready")
+            _wait_for_imports(home / "fork-server.ready")
             shown = socket.gethostname() if site.host in EVERYWHERE else site.host
             query = f"?token={site.token}" if site.token else ""
             yield f"http://{shown}:{port}{site.base_url}{query}", server
@@ -197,8 +197,8 @@ def _write_kernel(home: Path) -> None:
     """Describe to Jupyter the kernel that is forked of a process which has everything imported."""
     folder = home / "kernels" / "workbench"
     folder.mkdir(parents=True)
-    stand_in = Path(_screen_folders()[0]) / "nursery.py"
-    command = [sys.executable, "-S", str(stand_in), str(home / "nursery"), "{connection_file}"]
+    stand_in = Path(_screen_folders()[0]) / "fork_server.py"
+    command = [sys.executable, "-S", str(stand_in), str(home / "fork-server"), "{connection_file}"]
     spec = {"argv": command, "display_name": "Workbench", "language": "python"}
     (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 

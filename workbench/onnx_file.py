@@ -7,7 +7,6 @@ import copy
 import logging
 import re
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import onnx
 from workbench.checking import TOLERANCE, difference, flatten
 from workbench.errors import StepFailed
 from workbench.onnx_graph import Graph, tidy
+from workbench.tracing_lock import TRACING
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 OPSET = 20
 INPUT, OUTPUT = "input", "logits"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_exporting = threading.Lock()  # the exporters patch torch and the logging module globally
 
 
 def write_onnx(module: nn.Module, example: Any, path: Path) -> Path:
@@ -191,7 +190,7 @@ def _quietly(
     """Run an exporter without its chatter, one at a time, and read what it wrote."""
     import torch
 
-    with tempfile.TemporaryDirectory() as folder, _exporting, _silence(), torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, TRACING, _silence(), torch.no_grad():
         path = str(Path(folder) / "model.onnx")
         export(module, call, path)
         return onnx.load(path)

@@ -50,6 +50,7 @@ class Decision(Enum):
     GOES = True, "goes{why}"
     CHANGED = True, "{what}"  # whatever has no word of its own
     # What leaves it as it is.
+    END_KEPT = False, "the first and the last layer are kept"
     NO_ZEROS = False, "{share:.0%} of {of} become zero; the shape stays"
     NOT_CHOSEN = False, "not among the chosen layers"
     UNFIT = False, LEFT + "{why}"

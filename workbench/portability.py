@@ -15,10 +15,11 @@ from workbench.errors import BadValue, Cancelled, StepFailed, WorkbenchError
 from workbench.estimate import Estimate, paired_change, wilson
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import in_batches
+from workbench.measure.evaluation import has_classes
 from workbench.measure.latency import Subject, interleave
-from workbench.measure.quality import has_classes
 from workbench.runtimes import DEFAULT, Runtime, available, runtime
 from workbench.step import Lower
+from workbench.tracing_lock import TRACING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +185,7 @@ def write_exported(variant: Variant, path: Path) -> None:
     reasons = []
     for size in (torch.export.Dim("batch", max=LARGEST_BATCH), torch.export.Dim.AUTO):
         try:
-            with torch.no_grad():
+            with TRACING, torch.no_grad():
                 program = torch.export.export(variant.module, (pair,), dynamic_shapes=({0: size},))
         except Exception as error:  # noqa: BLE001  # the reason is told below
             reasons.append(next((line for line in str(error).splitlines() if line.strip()), type(error).__name__))

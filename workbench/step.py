@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.calling import Inputs
+from workbench.cost.layer import WITH_WEIGHTS
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import OutOfReach, StepFailed
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from workbench.models import Model
     from workbench.recipe import Recipe
 
-#: The kinds of operations that can be left out of a step one by one.
-WITH_WEIGHTS = frozenset({"conv", "conv_transpose", "linear"})
 
 #: Every step by its class name, in the order of definition; the menu, the files and the CLI read it.
 REGISTRY: dict[str, type[Step]] = {}

@@ -18,16 +18,16 @@ from workbench import build
 from workbench.arguments import check_kinds
 from workbench.data import Data
 from workbench.data.classes import check_classes
+from workbench.diagnostics import Diagnostics
 from workbench.disk import told, workspace
 from workbench.errors import BadFile, BadValue, StorageFailed, unknown
-from workbench.examination import Examination
 from workbench.frame import to_frame, where_rows
 from workbench.jobs import Gate, Job, Reporter
 from workbench.keeping import Keeping, home, shown
+from workbench.measure.evaluation import changes, has_classes, principal
+from workbench.measure.figures import facts, measure, notes, predict, prepare
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Function, Metric, as_metric
-from workbench.measure.quality import changes, has_classes, principal
-from workbench.measure.variant import facts, measure, notes, predict, prepare
 from workbench.models import Model
 from workbench.models.structure import save_variant
 from workbench.naming import Names
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 SAMPLES = "samples"  # the fact that paired comparison reads
 
 
-class Study(Examination, Keeping):
+class Study(Diagnostics, Keeping):
     """Runs recipes on one model and one data set, and remembers every finished variant.
 
     A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again. A
@@ -80,7 +80,7 @@ class Study(Examination, Keeping):
         self.model, self.data, self.recalibrate = model, data.of_type(model.dtype), recalibrate
         self.metric = None if metric is None else as_metric(metric)
         #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
-        self.measure = principal(data, self.metric)
+        self.metric_name = principal(data, self.metric)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         #: What should be known about the study as a whole: variants that could not be read, where it is kept.
         self.notes: list[str] = []
@@ -168,7 +168,7 @@ class Study(Examination, Keeping):
         query language: `"accuracy >= 0.92"`.
         Raises: `UnknownName` for a column, `BadValue` for a limit that cannot be read.
         """
-        return front(where_rows(self.frame(), where), x, y or self.measure)
+        return front(where_rows(self.frame(), where), x, y or self.metric_name)
 
     def _make(self, recipe: Recipe, report: Reporter) -> Variant:
         self._restore()  # what another process may have finished in the meantime

@@ -13,7 +13,7 @@ import pytest
 from workbench_widgets.screen import PANELS
 from workbench_widgets.store import State
 
-STATIC = Path(__file__).parents[2] / "widgets" / "static"
+STATIC = Path(__file__).parents[2] / "widgets" / "workbench_widgets" / "static"
 ADDRESS = "http://127.0.0.1:9/"  # nothing listens there: the page is answered here
 #: Mounts one panel a view. `models[panel].show(view)` changes what it shows, as the kernel does.
 MOUNT = """async (views) => {

@@ -117,11 +117,11 @@ def test_a_connection_that_breaks_is_made_again(visitor: Any, dashboard: str) ->
 
 
 def kernels(server: int) -> set[int]:
-    """The processes of the kernels under a server: forked of its nursery, or started by itself."""
+    """The processes of the kernels under a server: forked of its fork server, or started by itself."""
     found = [(one.pid, one.info["ppid"], str(one.info["cmdline"])) for one in psutil.process_iter(["ppid", "cmdline"])]
-    nurseries = {pid for pid, parent, command in found if parent == server and "widgets.nursery" in command}
+    fork_servers = {pid for pid, parent, command in found if parent == server and "widgets.fork_server" in command}
     own = {pid for pid, parent, command in found if parent == server and "ipykernel" in command}
-    return own | {pid for pid, parent, _ in found if parent in nurseries}
+    return own | {pid for pid, parent, _ in found if parent in fork_servers}
 
 
 def accept(page: Any) -> None:

@@ -42,7 +42,6 @@ CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "recipe, YAML": (wb.Recipe.from_yaml, ()),
     "recipe, list": (wb.Recipe.from_list, ()),
     "recipe, plan": (RECIPE.plan, ()),
-    "recipe, predict": (RECIPE.predict, ()),
     "recipe, without": (lambda v: RECIPE.without(v, wb.load(nn.Linear(3, 2), example=(1, 3))), ()),
     "study": (lambda v: wb.Study(v, wb.data(DATA)), ()),
     "study, data": (lambda v: wb.Study(wb.load(nn.Linear(3, 2), example=(1, 3)), v), ()),

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import BuiltinFunctionType
 from typing import Any
 
 import odd
@@ -217,3 +220,16 @@ def test_restored_networks_are_canonical(tmp_path: Path, models: dict[str, Any])
     again = restore(tmp_path / "v.safetensors")
     assert isinstance(again, Graph) and again["1"].get_submodule("conv1") is not None
     assert wb.SVD(0.5).plan(wb.load(tmp_path / "v.safetensors")).applies.any()
+
+
+def test_networks_that_are_loaded_on_several_threads_leave_torch_as_it_was() -> None:
+    """Tracing replaces functions of Python's math for all threads; what overlaps would put them back in wrong order."""
+    def load(number: int) -> float:
+        module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+        torch.nn.init.constant_(module[0].bias, number)
+        made = wb.load(module, example=(1, 4))
+        return float((made.module(x := torch.ones(1, 4)) - module(x)).abs().max())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert max(pool.map(load, range(64))) == 0
+    assert all(isinstance(getattr(math, name), BuiltinFunctionType) for name in ("ceil", "floor", "trunc", "sqrt"))

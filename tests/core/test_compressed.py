@@ -45,14 +45,14 @@ def written(model: Model, recipe: wb.Recipe, path: Path) -> Path:
 def test_what_a_step_saves_when_compressed_is_predicted(wide: Model, step: wb.steps.Step, tmp_path: Path) -> None:
     recipe = step.recipe()
     content = written(wide, recipe, tmp_path / "model.onnx").read_bytes()
-    found = compressed_bytes(recipe.network(wide))
+    found = compressed_bytes(recipe.plan(wide).network)
     assert found == pytest.approx(len(zstandard.compress(content, ZSTD_LEVEL)), rel=0.15)
     assert found < 0.65 * compressed_bytes(wide.network)
 
 
 def test_zeros_before_fewer_bits_stay_zeros(wide: Model) -> None:
-    both = (wb.Prune(0.8) | wb.Quantize("fp16")).network(wide)
-    assert compressed_bytes(both) < 0.5 * compressed_bytes(wb.Quantize("fp16").recipe().network(wide))
+    both = (wb.Prune(0.8) | wb.Quantize("fp16")).plan(wide).network
+    assert compressed_bytes(both) < 0.5 * compressed_bytes(wb.Quantize("fp16").recipe().plan(wide).network)
 
 
 def test_ratios_of_kinds_of_weights() -> None:

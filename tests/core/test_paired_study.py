@@ -16,7 +16,7 @@ from workbench.frame import to_frame
 from workbench.measure.paired import change
 from workbench.pareto import front
 from workbench.variant import Variant
-from workbench_widgets.words import verdict
+from workbench_widgets.formatting import verdict
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from workbench.content import content_name
 from workbench.errors import BadFile, BadValue, Cancelled, ExportFailed, StepFailed, UnknownName
 from workbench.estimate import Estimate
 from workbench.frame import where_rows
-from workbench.measure.variant import notes
+from workbench.measure.figures import notes
 from workbench.pareto import front
 
 PRUNED = wb.Prune(ratio=0.5)

@@ -27,7 +27,7 @@ def test_without_labels_agreement_is_measured(tmp_path: Path) -> None:
     assert not data["test"].labelled and len(data["validation"]) == 18
     study = wb.Study(varied_model(), data, path=tmp_path)
     variant = study.run(wb.Prune(ratio=0.8), progress=False)
-    assert study.measure == "agreement"
+    assert study.metric_name == "agreement"
     assert study.baseline["agreement"].value == 1 and study.baseline["kl_divergence"].value == 0
     before, after = (answers(one, INPUTS[:40]) for one in (study.baseline, variant))
     assert variant["agreement"].value == (before.argmax(1) == after.argmax(1)).mean()
@@ -40,7 +40,7 @@ def test_without_labels_agreement_is_measured(tmp_path: Path) -> None:
     assert frame.accuracy.isna().all()
     assert study.pareto(x="params").id.tolist() == [study.baseline.id]  # as large, and it agrees with itself
     assert "Agreement with the original (%)" in wb.charts.tradeoff(frame, x="params", y="agreement").to_json()
-    assert study.diagnose(variant, progress=False).measure == "agreement"
+    assert study.diagnose(variant, progress=False).metric_name == "agreement"
     assert "accuracy" not in wb.export(variant, tmp_path / "out").verified
     again = wb.Study(varied_model(), data, path=tmp_path)
     assert again.frame().agreement.tolist() == frame.agreement.tolist()
@@ -78,7 +78,7 @@ def test_a_segmentation_is_measured_by_mean_iou() -> None:
     assert 0 < variant["miou"].low < variant["miou"].value < variant["miou"].high < 1
     assert study.frame().columns.isin(["miou", "miou_low", "validation_miou"]).sum() == 3
     found = study.diagnose(variant, progress=False)
-    assert found.measure == "agreement" and 0 < found.drop.value < 1
+    assert found.metric_name == "agreement" and 0 < found.drop.value < 1
     with pytest.raises(BadValue, match="no answers to compare"):
         _ = found.classes
 
@@ -92,7 +92,7 @@ def test_a_function_of_the_users_own() -> None:
     study = wb.Study(tiny_model(), data, metric=log_loss)
     test = data["test"]
     expected = log_loss(answers(study.baseline, test.inputs), test.labels.numpy()).mean()
-    assert study.measure == "log_loss"
+    assert study.metric_name == "log_loss"
     assert study.baseline["log_loss"].value == pytest.approx(expected, rel=1e-4)
     assert study.frame().attrs["more_is_better"] == ["log_loss"]
     plain = wb.Study(tiny_model(), data)

@@ -11,7 +11,7 @@ import torch
 from varied import varied_data, varied_model
 
 import workbench as wb
-from workbench.diagnosis import Bench, bisect
+from workbench.diagnosis import Evaluator, bisect
 from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.estimate import paired_change
 from workbench.measure.accuracy import evaluate
@@ -33,16 +33,16 @@ def study() -> wb.Study:
 
 
 @pytest.fixture(scope="module")
-def bench(study: wb.Study) -> Bench:
+def evaluator(study: wb.Study) -> Evaluator:
     """What `study.bisect` works with, but for the test split: choices never see it."""
     assert study.baseline["accuracy"].value == 1.0
     splits = {name: split for name, split in study.data.splits.items() if name != "test"}
-    return replace(study._bench("validation"), data=replace(study.data, splits=splits))
+    return replace(study._evaluator("validation"), data=replace(study.data, splits=splits))
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_the_broken_layer_is_found(layer: str, bench: Bench) -> None:
-    found = bisect(bench, broken(layer))
+def test_the_broken_layer_is_found(layer: str, evaluator: Evaluator) -> None:
+    found = bisect(evaluator, broken(layer))
     assert found.layers == (layer,)
     assert found.evaluations <= math.log2(3) + 3
     assert found.drop.value > 0.2 and found.explained >= 0.9 and found.complete
@@ -50,17 +50,17 @@ def test_the_broken_layer_is_found(layer: str, bench: Bench) -> None:
     assert layer in found.recipe.steps[-1].options()["exclude"]
     assert f"Restoring {layer} takes away" in str(found)
     assert found.frame().layers.max() <= 3
-    suspected = bisect(bench, broken(layer), {layer: 1.0})
+    suspected = bisect(evaluator, broken(layer), {layer: 1.0})
     assert suspected.layers == (layer,) and suspected.evaluations == 1
 
 
-def test_two_broken_layers(bench: Bench) -> None:
-    found = bisect(bench, broken("conv1", "head"))
+def test_two_broken_layers(evaluator: Evaluator) -> None:
+    found = bisect(evaluator, broken("conv1", "head"))
     assert found.layers == ("conv1", "head")
 
 
-def test_nothing_lost_is_nothing_to_explain(bench: Bench) -> None:
-    found = bisect(bench, wb.Quantize("fp16").recipe())
+def test_nothing_lost_is_nothing_to_explain(evaluator: Evaluator) -> None:
+    found = bisect(evaluator, wb.Quantize("fp16").recipe())
     assert found.layers == () and found.evaluations == 0
     assert "nothing to explain" in str(found)
 
@@ -81,7 +81,7 @@ def test_the_question_to_a_study(study: wb.Study) -> None:
 def test_the_diagnosis(study: wb.Study) -> None:
     variant = study.run(broken("conv2"), progress=False)
     found = study.diagnose(variant, progress=False)
-    assert found.measure == "accuracy" and found.split == "validation"
+    assert found.metric_name == "accuracy" and found.split == "validation"
     # Which layer: conv2 adds the most error of its own; conv1, before it, knows nothing of it.
     layers = found.layers.set_index("layer")
     assert layers.own_sqnr_db.idxmin() == "conv2"
@@ -172,23 +172,23 @@ class Hopeless(Lower, abstract=True):
         onnx.save(model, str(target))
 
 
-def test_a_loss_that_no_layer_explains(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_no_layer_explains(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import dataclass
 
     step = dataclass(frozen=True)(Hopeless)
     monkeypatch.setitem(REGISTRY, "Hopeless", step)
-    found = bisect(bench, wb.Prune(ratio=0.3) | step())
+    found = bisect(evaluator, wb.Prune(ratio=0.3) | step())
     assert found.layers == () and found.evaluations == 1
     assert "still with every layer restored" in str(found)
 
 
-def test_bad_requests(study: wb.Study, bench: Bench) -> None:
+def test_bad_requests(study: wb.Study, evaluator: Evaluator) -> None:
     with pytest.raises(BadValue, match="changes no layer"):
         study.bisect(study.baseline, progress=False)
     with pytest.raises(BadValue, match="share=1.5"):
-        bisect(bench, broken("conv1"), share=1.5)
+        bisect(evaluator, broken("conv1"), share=1.5)
     with pytest.raises(StepFailed, match="works on the network as a whole"):
-        bisect(bench, wb.Prune(ratio=0.97) | wb.QAT())
+        bisect(evaluator, wb.Prune(ratio=0.97) | wb.QAT())
     bare = wb.data({"test": (study.data["test"].inputs, study.data["test"].labels)})
     alone = wb.Study(varied_model(), bare)
     with pytest.raises(BadValue, match="no split 'validation'"):

@@ -15,7 +15,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.build import lower, rewrite
-from workbench.diagnosis.layers import LayerError, layer_errors
+from workbench.diagnosis.layer_errors import LayerError, layer_errors
 from workbench.diagnosis.places import layer_names, places
 from workbench.jobs import Reporter
 from workbench.onnx_file import save_onnx, write_onnx

@@ -17,8 +17,8 @@ from workbench.errors import BadValue, Cancelled, MeasurementFailed
 from workbench.jobs import Job, Reporter
 from workbench.measure.latency import ENOUGH, Timings, interleave, measure_latency
 from workbench.measure.machine import machine
-from workbench.measure.pulse import fastest_known, pulse, remember
-from workbench.measure.turn import turn
+from workbench.measure.measurement_lock import turn
+from workbench.measure.speed_probe import fastest_known, pulse, remember
 from workbench.measure.worker import Request, measure
 from workbench.onnx_file import write_onnx
 
@@ -215,7 +215,7 @@ def test_the_fastest_pulse_is_kept_for_an_hour(monkeypatch: pytest.MonkeyPatch, 
     remember(0.04)
     assert fastest_known() == 0.04
     later = time.time() + 4000
-    monkeypatch.setattr("workbench.measure.pulse.time.time", lambda: later)
+    monkeypatch.setattr("workbench.measure.speed_probe.time.time", lambda: later)
     assert fastest_known() is None  # on battery by now, perhaps
     remember(0.07)
     assert fastest_known() == 0.07

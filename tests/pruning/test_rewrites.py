@@ -199,7 +199,7 @@ def test_images_of_another_size_that_do_not_fit_are_no_error(before: wb.Recipe) 
     (row,) = plan[plan.step == wb.Resolution(8).brief].itertuples()
     assert not row.applies
     assert "left alone" in row.action
-    assert recipe.predict(model).macs == wb.cost(wb.compress(model, recipe)).macs
+    assert recipe.plan(model).macs == wb.cost(wb.compress(model, recipe)).macs
 
 
 class Positions(nn.Module):
@@ -224,4 +224,4 @@ def whole_map() -> nn.Module:
 def test_maps_that_fit_one_size_alone(net: Callable[[], nn.Module], before: wb.Recipe) -> None:
     model = wb.load(net(), example=(1, 3, 16, 16))
     recipe = before | wb.Resolution(8)
-    assert recipe.predict(model).macs == wb.cost(wb.compress(model, recipe)).macs == wb.cost(model).macs
+    assert recipe.plan(model).macs == wb.cost(wb.compress(model, recipe)).macs == wb.cost(model).macs

@@ -22,7 +22,7 @@ from workbench.quantization.inspect import float_nodes
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.rounding import METHODS, Grid, compensated, learned, nearest, round_weights
-from workbench.quantization.sensitivity import keep_accuracy, logits, paired_drop, rank
+from workbench.quantization.sensitivity import keep_accuracy, logits, order_by_sensitivity, paired_drop
 from workbench.quantization.weights_only import to_int4
 from workbench.runtimes.onnxruntime import open_session
 
@@ -272,7 +272,7 @@ def test_the_fragile_layer_goes_back_to_float(fragile: tuple[onnx.ModelProto, np
     def quantize(kept: frozenset[str]) -> onnx.ModelProto:
         return quantize_graph(model, ranges, per_channel=False, exclude=kept)
 
-    assert rank(model, ["0", "2", "6"], quantize, inputs[:100], Reporter())[0] == "2"
+    assert order_by_sensitivity(model, ["0", "2", "6"], quantize, inputs[:100], Reporter())[0] == "2"
     everything = keep_accuracy(model, ["0", "2", "6"], quantize, (inputs, labels), 1.0, Reporter())
     assert everything.kept == ()
     assert everything.drop.value > 0.1

@@ -35,3 +35,9 @@ def view(screen: Screen, panel: str) -> dict[str, Any]:
     shown = get_type_hints(PANELS[panel][0]).get("return")
     assert "failed" in found or not is_typeddict(shown) or list(differences(found, shown)) == []
     return found
+
+
+def shown(screen: Screen) -> None:
+    """Wait until the panels show a study with its plan: they are drawn one by one after the state has changed."""
+    until(lambda: screen.store.state.plan, "the study's plan")
+    screen.store.between(lambda _state: None)

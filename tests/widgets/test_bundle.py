@@ -10,7 +10,7 @@ from pathlib import Path
 import altair as alt
 
 WIDGETS = Path(__file__).parents[2] / "widgets"
-STATIC, SOURCES = WIDGETS / "static", WIDGETS / "js"
+STATIC, SOURCES = WIDGETS / "workbench_widgets" / "static", WIDGETS / "js"
 
 
 def test_bundle_is_built_from_these_sources() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from driving import act, until, view
+from driving import act, shown, until, view
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import pixels
@@ -42,7 +42,7 @@ def exported(mobilenet: Model, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def screen(mobilenet: Model, fashion: Data) -> Iterator[Screen]:
     made = Screen(wb.Study(mobilenet, fashion))
-    until(lambda: made.store.state.plan, "the study is shown")
+    shown(made)
     yield made
     for job in made.store.state.jobs:
         job.cancel()
@@ -197,7 +197,7 @@ def test_a_network_without_data_of_its_shape_gets_noise_and_says_so(mobilenet: M
     card = gallery.add(wb.load(net, example=torch.zeros(1, 3, 8, 8)))
     study = gallery.study(card.name)
     assert study.data.name == NOISE
-    assert study.measure == "agreement"
+    assert study.metric_name == "agreement"
     shown = models(State(cards=(card,), model=card.name, study=study))
     assert "noise" in shown["data"]["sentence"]
     assert shown["data"]["samples"] == []

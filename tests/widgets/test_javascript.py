@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-STATIC = Path(__file__).parents[2] / "widgets" / "static"
+STATIC = Path(__file__).parents[2] / "widgets" / "workbench_widgets" / "static"
 SOURCES = Path(__file__).parents[2] / "widgets" / "js"
 SECONDS = 240
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from driving import SECONDS, act, until, view
+from driving import SECONDS, act, shown, until, view
 from tiny import tiny_data, tiny_model
 
 import workbench as wb
@@ -33,7 +33,7 @@ def study() -> Study:
 @pytest.fixture
 def screen(study: Study) -> Iterator[Screen]:
     made = Screen(study)
-    until(lambda: made.store.state.plan, "the study is shown")
+    shown(made)
     yield made
     for job in made.store.state.jobs:
         job.cancel()

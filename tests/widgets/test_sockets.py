@@ -296,8 +296,8 @@ def until(found: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def nurseries(server: int) -> list[int]:
-    return [one for one, command in children(server).items() if "workbench_widgets.nursery" in command]
+def fork_servers(server: int) -> list[int]:
+    return [one for one, command in children(server).items() if "workbench_widgets.fork_server" in command]
 
 
 @pytest.mark.slow
@@ -306,9 +306,9 @@ def test_who_is_there_keeps_the_kernel_when_the_one_it_was_forked_of_is_killed(
     running: tuple[str, subprocess.Popen[bytes]], kernel: str
 ) -> None:
     address, server = running
-    (before,) = nurseries(server.pid)
+    (before,) = fork_servers(server.pid)
     os.kill(before, signal.SIGKILL)
-    until(lambda: nurseries(server.pid) not in ([], [before]))
+    until(lambda: fork_servers(server.pid) not in ([], [before]))
     time.sleep(3)  # a kernel that looks for its parent does so every second
     assert kernel in get(f"{address}api/kernels/{kernel}")
     made = joined(address, kernel, "afterwards")

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import replace
 
-from workbench_widgets.latest import Latest
+from workbench_widgets.latest_only import Latest
 from workbench_widgets.store import State, Store
 
 

@@ -1,4 +1,4 @@
-// Builds ../static/screen.js (one ES module: Vega, Preact and the panels), the dashboard's page.js, and the notices of
+// Builds ../workbench_widgets/static/screen.js (one ES module: Vega, Preact and the panels), the dashboard's page.js, and the notices of
 // what is inside them; or all that in another folder: node build.mjs FOLDER
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
@@ -7,7 +7,7 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = process.argv[2] ?? join(here, "..", "static");
+const out = process.argv[2] ?? join(here, "..", "workbench_widgets", "static");
 
 // What the committed bundle was made from; a test compares it with the sources.
 function files(folder) {

@@ -19,7 +19,7 @@ from workbench_widgets.session import CHANGES, Session
 from workbench_widgets.store import State, Store
 
 PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null", Any: "any", object: "any"}
-HEAD = "// Made by `make views` from widgets/seam and the actions' signatures: change those. A test compares both."
+HEAD = "// Made by `make views` from the screen's seam/ and the actions' signatures: change those; a test compares."
 
 
 def written(kind: Any) -> str:

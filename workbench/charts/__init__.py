@@ -6,9 +6,9 @@ and a dark page. Colours are Okabe and Ito's (2008), and every group differs in 
 
 from workbench.charts import _jsonschema  # noqa: F401  # first: it leads Altair's own import of jsonschema
 from workbench.charts.columns import COLUMNS, Column, check_columns, column, drawable, lower
+from workbench.charts.cost_by_layer import LAYERS, cost_by_layer, cost_rows, cost_summary
 from workbench.charts.devices import devices
 from workbench.charts.diagnosis import flips, layer_errors, png
-from workbench.charts.layers import LAYERS, cost_by_layer, cost_rows, cost_summary
 from workbench.charts.lineage import lineage, lineage_points, lineage_summary, steps_of
 from workbench.charts.marks import COLOURS, DATASET, competing, roles
 from workbench.charts.parallel import PARALLEL, parallel, parallel_columns, parallel_points, parallel_summary

@@ -14,6 +14,8 @@ T = TypeVar("T")
 IN_PLACE = frozenset({"norm", "activation"})
 #: What a product counts as its work, and what only moves or names elements.
 CONVOLUTIONS = frozenset({"conv", "conv_transpose"})
+#: Layers with a weight that techniques treat: convolutions and products with a matrix.
+WITH_WEIGHTS = CONVOLUTIONS | {"linear"}
 #: What says where an operation stands, and nothing of what it costs.
 PLACE = frozenset({"name", "reads", "writes", "node", "result"})
 #: So many answers are remembered of one shape; a slider that is dragged for hours asks for no more.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.diagnosis.bench import Bench, loss, mean_score
+from workbench.diagnosis.evaluator import Evaluator, loss, mean_score
 from workbench.errors import BadValue, Cancelled, WorkbenchError
 from workbench.estimate import Estimate, exact
 from workbench.jobs import Reporter
@@ -47,7 +47,7 @@ class Bisection:
     trials: tuple[Trial, ...] = field(repr=False)
     candidates: int = 0
     complete: bool = True
-    measure: str = "accuracy"
+    metric_name: str = "accuracy"
 
     @property
     def evaluations(self) -> int:
@@ -69,11 +69,11 @@ class Bisection:
             (", ".join(one.restored), len(one.restored), score.value, left.value, left.low, left.high, one.note)
             for one, score, left in pairs
         ]
-        columns = ["restored", "layers", self.measure, "left", "left_low", "left_high", "note"]
+        columns = ["restored", "layers", self.metric_name, "left", "left_low", "left_high", "note"]
         return pd.DataFrame(rows, columns=columns)
 
     def __str__(self) -> str:
-        said = lost(self.drop, self.measure)
+        said = lost(self.drop, self.metric_name)
         if self.drop.high < 0:
             return f"It {said} on the validation split: there is no loss to explain."
         if self.drop.low <= 0:
@@ -89,7 +89,7 @@ class Bisection:
 
 
 def bisect(
-    bench: Bench,
+    evaluator: Evaluator,
     recipe: Recipe,
     suspicion: Mapping[str, float] | None = None,
     *,
@@ -111,10 +111,10 @@ def bisect(
     """
     if not 0 < share <= 1 or most < 1:
         raise BadValue(f"share={share}, most={most}: the share lies above 0 and up to 1, evaluations are 1 or more.")
-    layers = recipe.changed(bench.model)
+    layers = recipe.changed(evaluator.model)
     if not layers:
-        raise BadValue(f"{recipe.name} changes no layer of {bench.model.name}, so there is nothing to restore.")
-    search = Search(bench, recipe, layers, share, most, report or Reporter())
+        raise BadValue(f"{recipe.name} changes no layer of {evaluator.model.name}, so there is nothing to restore.")
+    search = Search(evaluator, recipe, layers, share, most, report or Reporter())
     if suspicion is None:
         return search.run(layers, ranked=False)
     return search.run(sorted(layers, key=lambda name: -suspicion.get(name, 0.0)), ranked=True)
@@ -124,21 +124,21 @@ class Search:
     """The evaluations of one bisection, each made once."""
 
     def __init__(
-        self, bench: Bench, recipe: Recipe, layers: tuple[str, ...], share: float, most: int, report: Reporter
+        self, evaluator: Evaluator, recipe: Recipe, layers: tuple[str, ...], share: float, most: int, report: Reporter
     ) -> None:
-        self.bench, self.recipe, self.layers = bench, recipe, layers
+        self.evaluator, self.recipe, self.layers = evaluator, recipe, layers
         self.share, self.most, self.report = share, most, report
         self.trials: dict[frozenset[str], Trial] = {}
-        self.before = bench.scores(bench.original)
-        self.drop = loss(self.before, bench.scores(bench.outputs(recipe, report.part(0.0, 0.02))))
+        self.before = evaluator.scores(evaluator.original)
+        self.drop = loss(self.before, evaluator.scores(evaluator.outputs(recipe, report.part(0.0, 0.02))))
 
     def run(self, order: Sequence[str], *, ranked: bool) -> Bisection:
         """The bisection over layers in this order."""
         if self.drop.low <= 0:
             return self._result((), self.drop, True)
         with contextlib.suppress(BadValue):  # one layer alone may be too few for a budget; others may do
-            self.recipe.without((order[0],), self.bench.model)
-        bare = self.recipe.without(self.layers, self.bench.model)
+            self.recipe.without((order[0],), self.evaluator.model)
+        bare = self.recipe.without(self.layers, self.evaluator.model)
         if bare.steps and not self.enough(order):
             return self._result((), self.trials[frozenset(order)].left or self.drop, True)
         found, complete = least_set(order, self.enough, lambda: len(self.trials) >= self.most, ranked=ranked)
@@ -150,7 +150,7 @@ class Search:
         """Whether restoring these layers takes away enough of the loss."""
         key = frozenset(restored)
         if key not in self.trials:
-            if key == frozenset(self.layers) and not self.recipe.without(self.layers, self.bench.model).steps:
+            if key == frozenset(self.layers) and not self.recipe.without(self.layers, self.evaluator.model).steps:
                 return True
             self.trials[key] = self._try(tuple(one for one in self.layers if one in key))
         left = self.trials[key].left
@@ -162,8 +162,8 @@ class Search:
         report = self.report.part(start, end)
         report(0.0, f"evaluation {len(self.trials) + 1}: {len(restored)} of {len(self.layers)} layers restored")
         try:
-            recipe = self.recipe.without(restored, self.bench.model)
-            scores = self.bench.scores(self.bench.outputs(recipe, report))
+            recipe = self.recipe.without(restored, self.evaluator.model)
+            scores = self.evaluator.scores(self.evaluator.outputs(recipe, report))
         except Cancelled:
             raise
         except WorkbenchError as error:  # these layers cannot be restored without others
@@ -171,9 +171,9 @@ class Search:
         return Trial(restored, mean_score(scores), loss(self.before, scores))
 
     def _result(self, found: tuple[str, ...], left: Estimate, complete: bool) -> Bisection:
-        recipe = self.recipe.without(found, self.bench.model) if found else self.recipe
+        recipe = self.recipe.without(found, self.evaluator.model) if found else self.recipe
         tried = tuple(self.trials.values())
-        return Bisection(found, recipe, self.drop, left, tried, len(self.layers), complete, self.bench.measure)
+        return Bisection(found, recipe, self.drop, left, tried, len(self.layers), complete, self.evaluator.metric_name)
 
 
 def least_set(

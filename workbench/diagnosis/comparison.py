@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from workbench.cost.by_layer import COSTS, Pair, pairs
 from workbench.diagnosis.answers import Answers
-from workbench.diagnosis.bench import Bench
 from workbench.diagnosis.diagnose import IMAGES
-from workbench.diagnosis.layers import LayerError, layer_errors
+from workbench.diagnosis.evaluator import Evaluator
+from workbench.diagnosis.layer_errors import LayerError, layer_errors
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Estimate, exact, mcnemar, paired_change
 from workbench.jobs import Reporter
+from workbench.measure.evaluation import CHANGE
 from workbench.measure.latency import measure_latency
 from workbench.measure.paired import change, times_faster
-from workbench.measure.quality import CHANGE
 from workbench.measure.wording import accuracy, speed
 from workbench.recipe import Recipe
 
@@ -202,24 +202,25 @@ class Comparison:
         return self.answers
 
 
-def compare(first: Variant, second: Variant, bench: Bench, report: Reporter | None = None) -> Comparison:
-    """Compare two variants that have been run on the bench's split.
+def compare(first: Variant, second: Variant, evaluator: Evaluator, report: Reporter | None = None) -> Comparison:
+    """Compare two variants that have been run on the evaluator's split.
 
     Raises: `BadValue` without such a split, or for a variant and itself; `Cancelled`.
     """
     if first.id == second.id:
         raise BadValue(f"{first.name} is compared with itself. Choose two variants.")
-    report, original = report or Reporter(), bench.known(Recipe())
+    report, original = report or Reporter(), evaluator.known(Recipe())
     assert original is not None  # a study measures it before any variant
-    few = bench.split.inputs[:IMAGES]
+    few = evaluator.split.inputs[:IMAGES]
     parts = (report.part(0.0, 0.15), report.part(0.15, 0.3))
     errors = [tuple(layer_errors(original, v.onnx, few, part)) for v, part in zip((first, second), parts, strict=True)]
-    one, two = bench.outputs(first.recipe, report.part(0.3, 0.6)), bench.outputs(second.recipe, report.part(0.6, 0.9))
+    one = evaluator.outputs(first.recipe, report.part(0.3, 0.6))
+    two = evaluator.outputs(second.recipe, report.part(0.6, 0.9))
     classes = one.ndim == 2 and np.isfinite(one).all() and np.isfinite(two).all()
-    labels = bench.labels if bench.labels is not None else bench.original.argmax(axis=1)
-    answers = Answers(one, two, labels, tuple(bench.data.classes)) if classes else None
+    labels = evaluator.labels if evaluator.labels is not None else evaluator.original.argmax(axis=1)
+    answers = Answers(one, two, labels, tuple(evaluator.data.classes)) if classes else None
     ratio = _in_turns(first, second, report.part(0.9, 1.0))
-    return Comparison(first, second, bench.split_name, (errors[0], errors[1]), answers, ratio)
+    return Comparison(first, second, evaluator.split_name, (errors[0], errors[1]), answers, ratio)
 
 
 def _in_turns(first: Variant, second: Variant, report: Reporter) -> Estimate | None:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.diagnosis.answers import Answers
-from workbench.diagnosis.bench import Bench, loss, mean_score
-from workbench.diagnosis.layers import LayerError, layer_errors, to_frame
+from workbench.diagnosis.evaluator import Evaluator, loss, mean_score
+from workbench.diagnosis.layer_errors import LayerError, layer_errors, to_frame
 from workbench.errors import BadValue
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
@@ -44,13 +44,13 @@ class Prefix:
 class Diagnosis:
     """What a variant does otherwise than its original, on the same images of one split.
 
-    `drop`: what it loses of `measure`, which is accuracy, or agreement with the original where there are no
+    `drop`: what it loses of `metric_name`, which is accuracy, or agreement with the original where there are no
     classes or labels. `divergence`: agreement, Kullback-Leibler divergence and error of the outputs.
     """
 
     variant: Variant = field(repr=False)
     split: str
-    measure: str
+    metric_name: str
     drop: Estimate
     divergence: Divergence
     errors: tuple[LayerError, ...] = field(repr=False)
@@ -71,7 +71,7 @@ class Diagnosis:
             (p.step, p.score.value, p.score.low, p.score.high, p.drop.value, p.drop.low, p.drop.high)
             for p in self.prefixes
         ]
-        ends = [f"{name}{end}" for name in (self.measure, "drop") for end in ("", "_low", "_high")]
+        ends = [f"{name}{end}" for name in (self.metric_name, "drop") for end in ("", "_low", "_high")]
         return pd.DataFrame(rows, columns=["step", *ends])
 
     @cached_property
@@ -101,7 +101,7 @@ class Diagnosis:
         return self.variant.recipe.without(layers, self.variant.model)
 
     def __str__(self) -> str:
-        lines = [f"{self.variant.name} {lost(self.drop, self.measure)} on the {self.split} split."]
+        lines = [f"{self.variant.name} {lost(self.drop, self.metric_name)} on the {self.split} split."]
         if self.drop.holds(0):
             lines[0] += f" That is {UNSURE} from nothing."
         worst = max(self.prefixes[1:], key=lambda one: one.drop.value, default=None)
@@ -144,39 +144,39 @@ class Diagnosis:
         return self.answers
 
 
-def diagnose(variant: Variant, bench: Bench, report: Reporter | None = None) -> Diagnosis:
-    """Compare a variant with its original on the bench's split.
+def diagnose(variant: Variant, evaluator: Evaluator, report: Reporter | None = None) -> Diagnosis:
+    """Compare a variant with its original on the evaluator's split.
 
     Each beginning of its recipe is made and scored where it is not known. Raises: `BadValue` without such a
     split; what the steps raise; `Cancelled`.
     """
-    report, original = report or Reporter(), bench.known(Recipe())
+    report, original = report or Reporter(), evaluator.known(Recipe())
     assert original is not None  # a study measures it before any variant
-    errors = layer_errors(original, variant.onnx, bench.split.inputs[:IMAGES], report.part(0.0, 0.2))
-    values = bench.outputs(variant.recipe, report.part(0.2, 0.5))
-    classes = bench.original.ndim == 2 and np.isfinite(values).all()
-    labels = bench.labels if bench.labels is not None else bench.original.argmax(axis=1)
+    errors = layer_errors(original, variant.onnx, evaluator.split.inputs[:IMAGES], report.part(0.0, 0.2))
+    values = evaluator.outputs(variant.recipe, report.part(0.2, 0.5))
+    classes = evaluator.original.ndim == 2 and np.isfinite(values).all()
+    labels = evaluator.labels if evaluator.labels is not None else evaluator.original.argmax(axis=1)
     return Diagnosis(
         variant=variant,
-        split=bench.split_name,
-        measure=bench.measure,
-        drop=loss(bench.scores(bench.original), bench.scores(values)),
-        divergence=summarise(apart(bench.original, values)),
+        split=evaluator.split_name,
+        metric_name=evaluator.metric_name,
+        drop=loss(evaluator.scores(evaluator.original), evaluator.scores(values)),
+        divergence=summarise(apart(evaluator.original, values)),
         errors=tuple(errors),
-        prefixes=tuple(_prefixes(variant.recipe, bench, report.part(0.5, 1.0))),
-        answers=Answers(bench.original, values, labels, tuple(bench.data.classes)) if classes else None,
+        prefixes=tuple(_prefixes(variant.recipe, evaluator, report.part(0.5, 1.0))),
+        answers=Answers(evaluator.original, values, labels, tuple(evaluator.data.classes)) if classes else None,
     )
 
 
-def _prefixes(recipe: Recipe, bench: Bench, report: Reporter) -> list[Prefix]:
+def _prefixes(recipe: Recipe, evaluator: Evaluator, report: Reporter) -> list[Prefix]:
     """The original, then the recipe up to each of its steps."""
-    before = bench.scores(bench.original)
+    before = evaluator.scores(evaluator.original)
     found = [Prefix("original", mean_score(before), loss(before, before))]
     for count in range(1, len(recipe) + 1):
         beginning = Recipe(recipe.steps[:count])
         part = report.part((count - 1) / len(recipe), count / len(recipe))
         part(0.0, f"up to {beginning.steps[-1].brief}")
-        after = bench.scores(bench.outputs(beginning, part))
+        after = evaluator.scores(evaluator.outputs(beginning, part))
         found.append(Prefix(beginning.steps[-1].brief, mean_score(after), loss(before, after)))
         before = after
     return found

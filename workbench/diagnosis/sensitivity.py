@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.data import Data, Split
-from workbench.diagnosis.bench import Bench
+from workbench.diagnosis.evaluator import Evaluator
 from workbench.errors import BadValue
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
@@ -43,23 +43,24 @@ class Sensitivity:
         return pd.DataFrame(rows, columns=columns).sort_values("divergence", ascending=False, ignore_index=True)
 
 
-def sensitivity(bench: Bench, step: Step, report: Reporter) -> Sensitivity:
+def sensitivity(evaluator: Evaluator, step: Step, report: Reporter) -> Sensitivity:
     """Treat each layer that `step` would change alone, and compare the outputs with the original's.
 
-    One artefact a layer, on the first `IMAGES` images of the bench's split, before batch norm is re-estimated:
+    One artefact a layer, on the first `IMAGES` images of the evaluator's split, before batch norm is re-estimated:
     that hides what a layer suffers, and takes longer than all the rest.
     Raises: `BadValue` where the step changes no layer, `StepFailed` where it cannot leave out single layers,
     `Cancelled`.
     """
-    recipe, model = Recipe((step,)), bench.model
+    recipe, model = Recipe((step,)), evaluator.model
     names = recipe.changed(model)
     if not names:
         raise BadValue(f"{step.expression()} changes no layer of this model; its plan(model) says why for each.")
-    trial, found = replace(bench, recalibrate=False, data=_less(bench.data)), {}
-    inputs = bench.split.inputs[:IMAGES]
+    trial, found = replace(evaluator, recalibrate=False, data=_less(evaluator.data)), {}
+    inputs = evaluator.split.inputs[:IMAGES]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        original = bench.known(Recipe()) or bench.make(Recipe(), folder / "original.onnx", report.part(0.0, 0.0))
+        original = evaluator.known(Recipe())
+        original = original or evaluator.make(Recipe(), folder / "original.onnx", report.part(0.0, 0.0))
         for index, layer in enumerate(names):
             stage = _stage(report, index, len(names), layer)
             alone = recipe.without(tuple(one for one in names if one != layer), model)

@@ -20,7 +20,7 @@ Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)
-class Pair:
+class CrossMoments:
     """Moments of the changed inputs x', the original inputs' mean patch (groups, d), and E[x x'^T] (groups, d, d)."""
 
     changed: Moments
@@ -46,9 +46,9 @@ class Pair:
         return fitted.reshape(weight.shape).to(weight.dtype)
 
 
-def collect_pair(
+def collect_cross_moments(
     original: nn.Module, changed: nn.Module, layer: Layer, inputs: Tensor, progress: Reporter, seed: int = 0
-) -> Pair:
+) -> CrossMoments:
     """The moments of one layer, in two networks that both have it, at the same places of the same images.
 
     Raises: `StepFailed` when it reads values that are not finite; `Cancelled`.
@@ -63,7 +63,7 @@ def collect_pair(
                 for module, observer in ((original, before), (changed, after))
             ]
             cross += (read[0].mT @ read[1]).double()
-    return Pair(after.sums, before.sums.mean, cross / after.sums.count)
+    return CrossMoments(after.sums, before.sums.mean, cross / after.sums.count)
 
 
 class _Enough(Exception):

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Layers with at most this many input channels a group count as a stem.
 STEM_INPUTS = 3
-#: The kinds of layers that chains can stand in for.
-KINDS = frozenset({"conv", "conv_transpose", "linear"})
 
 
 class Family(ABC):

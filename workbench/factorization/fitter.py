@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from workbench.cost.layer import Layer
+from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.errors import StepFailed
-from workbench.factorization.asymmetric import Pair, collect_pair
+from workbench.factorization.asymmetric import CrossMoments, collect_cross_moments
 from workbench.factorization.chain import Chain, build, respond
-from workbench.factorization.family import KINDS, Family
+from workbench.factorization.family import Family
 from workbench.factorization.planner import Choice
 from workbench.lowrank.moments import regularised
 from workbench.plan import Decision
@@ -34,7 +34,7 @@ class Site:
     norm: _BatchNorm | None
     data: Moments | None
     gradients: Tensor | None  # second moment of those at its outputs, (groups, out, out)
-    pair: Pair | None = None  # what it reads behind layers that were replaced, for an asymmetric fit
+    pair: CrossMoments | None = None  # what it reads behind layers that were replaced, for an asymmetric fit
 
     @property
     def weight(self) -> Tensor:
@@ -82,7 +82,7 @@ def rewrite(
         site = Site(old, norms.get(name), data if data and data.count else None, matters.pop(name, None))
         if family.asymmetric and index and site.data is not None and context.calibration is not None:
             report = context.progress.part(0.5 + 0.5 * index / len(todo), 0.5 + 0.5 * (index + 1) / len(todo))
-            pair = collect_pair(original, module, one.layer, context.calibration, report, context.seed)
+            pair = collect_cross_moments(original, module, one.layer, context.calibration, report, context.seed)
             site = replace(site, data=pair.changed, pair=pair)
         new = _replacement(family, one, site)
         if not name:  # the network is this one layer
@@ -203,7 +203,7 @@ def _norms_after(network: Network, module: nn.Module) -> dict[str, _BatchNorm]:
             readers.setdefault(tensor, []).append(layer)
     found = {}
     for layer in network.layers:
-        if layer.kind not in KINDS or layer.module not in once:
+        if layer.kind not in WITH_WEIGHTS or layer.module not in once:
             continue
         after = [one for one in readers.get(layer.writes, []) if one.kind == "norm" and one.module in once]
         if len(after) == len(readers.get(layer.writes, [])) == 1:

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from workbench.cost.layer import Layer
+from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, OutOfReach
 from workbench.factorization.budgets import EDGE_ENERGY, Treated, share
 from workbench.factorization.chain import Chain
-from workbench.factorization.family import KINDS, STEM_INPUTS, Family
+from workbench.factorization.family import STEM_INPUTS, Family
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import Ranks
 from workbench.plan import Decision, Row
@@ -82,7 +82,7 @@ def _layers(family: Family, network: Network, weights: Weights) -> list[tuple[Tr
 
 
 def _find_layers(family: Family, network: Network, weights: Weights) -> list[tuple[Treated, Refusal | None]]:
-    uses = {name: ops for name, ops in network.by_module.items() if any(op.kind in KINDS for op in ops)}
+    uses = {name: ops for name, ops in network.by_module.items() if any(op.kind in WITH_WEIGHTS for op in ops)}
     edges = _edges(network)
     return [
         (Treated(uses[name][0], len(uses[name]), name in edges), _refusal(family, uses[name], weights))
@@ -92,7 +92,7 @@ def _find_layers(family: Family, network: Network, weights: Weights) -> list[tup
 
 def _edges(network: Network) -> frozenset[str]:
     """Layers that get their own judgement: stems, and the last linear layer of a network of several."""
-    weighed = [layer for layer in network.layers if layer.kind in KINDS and layer.module]
+    weighed = [layer for layer in network.layers if layer.kind in WITH_WEIGHTS and layer.module]
     found = {one.module for one in weighed if one.kind == "conv" and one.c_in <= STEM_INPUTS}
     if len(weighed) > 1 and weighed[-1].kind == "linear":
         found.add(weighed[-1].module)

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from workbench.cost.layer import Layer
+from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
-from workbench.factorization.family import KINDS, Family
+from workbench.factorization.family import Family
 from workbench.factorization.fitter import rewrite
 from workbench.factorization.planner import check_rule, choose
 from workbench.lowrank.ranks import Rule, freeze, parse, thaw
@@ -100,7 +100,7 @@ class Factorize(Family, Rewrite, abstract=True):
 
     def fitting(self, network: Network) -> list[Layer]:
         """The layers of a shape that this family can treat."""
-        layers = (ops[0] for ops in network.by_module.values() if ops[0].kind in KINDS)
+        layers = (ops[0] for ops in network.by_module.values() if ops[0].kind in WITH_WEIGHTS)
         return [one for one in layers if not self.unfit(one)]
 
     def options(self) -> dict[str, Any]:

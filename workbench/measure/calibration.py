@@ -20,7 +20,7 @@ from workbench.jobs import Reporter
 from workbench.measure.latency import interleave
 from workbench.measure.machine import machine
 from workbench.measure.probe_plan import plan
-from workbench.measure.pulse import TOLERANCE
+from workbench.measure.speed_probe import TOLERANCE
 
 Array = npt.NDArray[np.float64]
 

@@ -27,8 +27,8 @@ from workbench.arguments import check_kinds
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Z95, Estimate, exact
 from workbench.jobs import Reporter
-from workbench.measure.pulse import TOLERANCE, fastest_known, fastest_of, remember
-from workbench.measure.turn import turn
+from workbench.measure.measurement_lock import turn
+from workbench.measure.speed_probe import TOLERANCE, fastest_known, fastest_of, remember
 from workbench.measure.worker import Request
 
 Array = npt.NDArray[np.float64]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.measure.pulse import TOLERANCE, fastest_of, pulse
+from workbench.measure.speed_probe import TOLERANCE, fastest_of, pulse
 from workbench.runtimes import Session, runtime
 from workbench.runtimes.apart import EXPENDABLE
 from workbench.runtimes.base import noise

@@ -21,6 +21,7 @@ from workbench.models.in_place import out_of_place
 from workbench.models.names import sound_names
 from workbench.models.symbolic import symbolic
 from workbench.snapshot import snapshot
+from workbench.tracing_lock import TRACING
 
 Tensor = torch.Tensor
 
@@ -38,7 +39,7 @@ def canonical(module: nn.Module, example: Inputs, *, owned: bool = False) -> Gra
     `owned`: the module is nobody else's, in evaluation mode, and may become part of the graph.
     Raises: `BadValue` where the module does not run on the example, decides on values, or cannot be followed.
     """
-    with torch.random.fork_rng(devices=[]):
+    with TRACING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the noise below, and whatever the network draws: the user's generator stays as it is
         trials = _trials(example)
         reference = module if owned else snapshot(module)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -48,7 +50,26 @@ def symbolic(module: nn.Module, inputs: Inputs) -> Graph:
 
 
 class _Tracer(fx.Tracer):
-    """Plain layers are operations; everything else is looked into."""
+    """Plain layers are operations; everything else is looked into.
+
+    While it traces, torch hands it the modules of every thread. Those that another one runs are none of its business.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if is_plain(m):

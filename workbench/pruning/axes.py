@@ -17,7 +17,7 @@ from workbench.cost.layer import Layer, Shape
 Units = npt.NDArray[np.int64]
 
 
-class Place(NamedTuple):
+class Located(NamedTuple):
     """The units of a tensor, its shape without the batch, and the axis that the units are along."""
 
     units: Units
@@ -42,7 +42,7 @@ def multiplied(node: fx.Node) -> bool:
     return any(isinstance(size, int) for one in sizes for size in one.args)
 
 
-def same_axis(before: Place, layer: Layer) -> Place | None:
+def same_axis(before: Located, layer: Layer) -> Located | None:
     """Channels stay along their axis; that axis is the one that is left where a map becomes a vector."""
     after = layer.output
     over = re.search(r"(\d)d", layer.op)  # such as max_pool2d: the last two axes
@@ -51,10 +51,10 @@ def same_axis(before: Place, layer: Layer) -> Place | None:
     gone = sum(axis < before.axis for axis in layer.axes) if len(after) < len(before.shape) else 0
     axis = before.axis - gone
     whole = 0 <= axis < len(after) and len(before.units) == before.shape[before.axis] == after[axis]
-    return Place(before.units, after, axis) if whole else None
+    return Located(before.units, after, axis) if whole else None
 
 
-def reshaped(before: Place, after: Shape) -> Place | None:
+def reshaped(before: Located, after: Shape) -> Located | None:
     """Where channels are in another view of the same numbers, whose order stays; None where they are torn apart.
 
     An axis of their size with as many numbers behind it as before holds them; axes behind may be joined with them.
@@ -66,14 +66,14 @@ def reshaped(before: Place, after: Shape) -> Place | None:
         return None
     behind = prod(shape[axis + 1 :])
     if len(after) == axis + 1 and after[:axis] == shape[:axis]:  # flattened: each channel becomes several numbers
-        return Place(np.repeat(units, behind), after, axis)
+        return Located(np.repeat(units, behind), after, axis)
     for place, size in enumerate(after):
         if size == len(units) and prod(after[place + 1 :]) == behind:
-            return Place(units, after, place)
+            return Located(units, after, place)
     return None
 
 
-def concatenated(sources: list[Place], after: Shape) -> Place | None:
+def concatenated(sources: list[Located], after: Shape) -> Located | None:
     """The channels of several tensors side by side; None where they are put together along another axis."""
     axis = sources[0].axis
     joined = np.concatenate([source.units for source in sources])
@@ -82,4 +82,4 @@ def concatenated(sources: list[Place], after: Shape) -> Place | None:
         and (source.shape[:axis], source.shape[axis + 1 :]) == (after[:axis], after[axis + 1 :])
         for source in sources
     )  # fmt: skip
-    return Place(joined, after, axis) if alike and len(joined) == after[axis] else None
+    return Located(joined, after, axis) if alike and len(joined) == after[axis] else None

@@ -23,7 +23,7 @@ from workbench.cost.layer import Layer, Shape
 from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
 from workbench.pruning.axes import (
-    Place,
+    Located,
     Units,
     channel_axis,
     concatenated,
@@ -172,7 +172,7 @@ class _Walk:
         self.network, self.modules = network, dict(module.named_modules())
         self.parent: list[int] = []
         self.frozen: dict[int, str] = {}
-        self.tensors: dict[int, Place] = {}
+        self.tensors: dict[int, Located] = {}
         self.reads: list[Units] = []
         self.writes: list[Units] = []
         self.axes: list[tuple[int, int]] = []
@@ -184,7 +184,7 @@ class _Walk:
     def visit(self, layer: Layer) -> None:
         """Work out the units that an operation reads and writes."""
         sources = [self._tensor(tensor, layer) for tensor in layer.reads]
-        before = sources[0] if sources else Place(NONE, layer.input, 0)
+        before = sources[0] if sources else Located(NONE, layer.input, 0)
         if layer.kind in MAKERS:
             before = self._entering(layer, before)
             after = self._make(layer, before)
@@ -215,12 +215,12 @@ class _Walk:
         """The representative of every unit."""
         return np.array([self._find(unit) for unit in range(len(self.parent))] or [0], dtype=np.int64)
 
-    def _tensor(self, tensor: int, layer: Layer) -> Place:
+    def _tensor(self, tensor: int, layer: Layer) -> Located:
         if tensor not in self.tensors:
             self.tensors[tensor] = self._stuck(layer, layer.input, "it is the network's input")
         return self.tensors[tensor]
 
-    def _entering(self, layer: Layer, before: Place) -> Place:
+    def _entering(self, layer: Layer, before: Located) -> Located:
         """What a layer reads, along its own axis of channels; where that is not known its inputs stay as they are."""
         axis = channel_axis(layer, layer.input)
         if len(before.units) == layer.c_in and before.axis == axis:
@@ -229,12 +229,12 @@ class _Walk:
         self._freeze(before.units, why)
         units = self._fresh(layer.c_in)
         self._freeze(units, why)
-        return Place(units, layer.input, axis)
+        return Located(units, layer.input, axis)
 
-    def _make(self, layer: Layer, before: Place) -> Place:
+    def _make(self, layer: Layer, before: Located) -> Located:
         reads, axis = before.units, channel_axis(layer, layer.output)
         if depthwise(layer) and layer.module:
-            return Place(np.repeat(reads, layer.c_out // layer.c_in), layer.output, axis)
+            return Located(np.repeat(reads, layer.c_out // layer.c_in), layer.output, axis)
         writes = self._fresh(layer.c_out)
         if not layer.module:
             self._freeze((*reads, *writes), f"the weight of {layer.name!r} is computed, and cannot be cut")
@@ -245,9 +245,9 @@ class _Walk:
                 first, *others = units.reshape(layer.groups, -1)
                 for other in others:
                     self._tie(first, other)
-        return Place(writes, layer.output, axis)
+        return Located(writes, layer.output, axis)
 
-    def _pass(self, layer: Layer, sources: list[Place]) -> Place | None:
+    def _pass(self, layer: Layer, sources: list[Located]) -> Located | None:
         """The units written by an operation without channels of its own; None where they cannot be followed."""
         sloped = slopes(layer, self.modules)
         if not sources or (layer.fixed and not sloped):  # it meets a tensor that would have to be cut too
@@ -279,7 +279,7 @@ class _Walk:
             return f"{layer.name!r} normalises over several channels"
         return f"{layer.name!r} mixes or reorders channels"
 
-    def _sum(self, sources: list[Place], after: Shape) -> Place | None:
+    def _sum(self, sources: list[Located], after: Shape) -> Located | None:
         first = sources[0]
         for other in sources[1:]:
             alike = len(other.units) == len(first.units) and len(other.shape) == len(first.shape)
@@ -288,11 +288,11 @@ class _Walk:
             self._tie(first.units, other.units)
         return first._replace(shape=after) if len(after) == len(first.shape) else None
 
-    def _stuck(self, layer: Layer, shape: Shape, why: str) -> Place:
+    def _stuck(self, layer: Layer, shape: Shape, why: str) -> Located:
         axis = len(shape) - 1 if layer.kind == "linear" else 0
         units = self._fresh(shape[axis] if shape else 0)
         self._freeze(units, why)
-        return Place(units, shape, axis)
+        return Located(units, shape, axis)
 
     def _fresh(self, count: int) -> Units:
         start = len(self.parent)

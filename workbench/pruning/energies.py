@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from workbench.cost.layer import WITH_WEIGHTS
+
 if TYPE_CHECKING:
     from workbench.cost.layer import Layer
     from workbench.cost.network import Network
@@ -32,7 +34,7 @@ def energies(network: Network, weights: Weights) -> dict[int, float]:
 def _energy(layer: Layer, given: list[float], weights: Weights) -> float:
     if layer.kind == "norm":
         return _scale(layer, weights)
-    if layer.kind in {"conv", "conv_transpose", "linear"}:
+    if layer.kind in WITH_WEIGHTS:
         return given[0] * _gain(layer, weights)
     if layer.kind == "activation":
         return given[0] * (GATE if layer.op.rstrip("_") in _GATES else HALF)

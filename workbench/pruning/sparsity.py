@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from workbench.calling import Inputs, call
-from workbench.cost.layer import Layer
+from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.data.batches import batches
@@ -18,7 +18,6 @@ from workbench.step import Context, Layers, select
 
 Tensor = torch.Tensor
 
-PRUNABLE = frozenset({"conv", "conv_transpose", "linear"})
 IMPORTANCES = ("magnitude", "activation")
 BATCH = 100
 #: Images whose activations are looked at.
@@ -29,7 +28,7 @@ NO_FASTER = "zeros make the compressed file smaller; dense kernels multiply by t
 
 def prunable(network: Network) -> dict[str, Layer]:
     """The first operation of every layer whose single weights can be removed, by its path."""
-    return {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in PRUNABLE}
+    return {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in WITH_WEIGHTS}
 
 
 def chosen_weights(module: nn.Module, layers: Layers, example: Inputs) -> dict[str, nn.Parameter]:

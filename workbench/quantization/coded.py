@@ -66,7 +66,7 @@ class Coded(Rewrite, abstract=True):
     def _row(self, layer: Layer, chosen: bool, inner: bool, weights: Weights) -> Row:
         share = 1 - stored_bits(layer, self.bits) / (32 * layer.weight_elements)
         if not inner:
-            return row(self.brief, layer, Decision.UNFIT, {"why": "the first and the last layer are kept"})
+            return row(self.brief, layer, Decision.END_KEPT, {})
         if not chosen:
             return row(self.brief, layer, Decision.NOT_CHOSEN, {})
         found = weights.analysed(layer.module, self, lambda w: error(w, self.coded))

@@ -27,6 +27,7 @@ def to_float16(model: onnx.ModelProto, exclude: Container[str] = ()) -> onnx.Mod
     Values beyond float16's range become its largest ones (65504), subnormal ones its least (6e-8).
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -40,6 +41,7 @@ def to_float16(model: onnx.ModelProto, exclude: Container[str] = ()) -> onnx.Mod
         )
     converted.graph.ClearField("value_info")  # the types of before, which are no longer true
     _unite(converted)
+    OnnxModel.graph_topological_sort(converted.graph)  # types are inferred in the order of the nodes
     _join(converted)
     return converted
 

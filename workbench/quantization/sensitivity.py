@@ -40,7 +40,7 @@ def logits(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> Array:
     return np.concatenate(parts)
 
 
-def rank(
+def order_by_sensitivity(
     model: onnx.ModelProto, layers: Sequence[str], quantize: Quantizer, inputs: Array, progress: Reporter
 ) -> list[str]:
     """The layers by the harm that quantizing each one alone does, worst first.
@@ -83,7 +83,7 @@ def keep_accuracy(
     found = trial((), len(labels))
     if found.drop.value <= max_drop:
         return found
-    order = rank(model, layers, quantize, inputs[:256], progress.part(0.0, 0.6))
+    order = order_by_sensitivity(model, layers, quantize, inputs[:256], progress.part(0.0, 0.6))
     for count in range(1, len(order) + 1):
         progress(0.6 + 0.4 * count / len(order), f"{count} layers back in float")
         if trial(order[:count], subset).drop.low > max_drop and count < len(order):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from workbench.calling import answer
-from workbench.cost.layer import Layer
+from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -110,7 +110,7 @@ class PruneChannels(Rewrite):
         rows = [
             self._row(channels, layer, new, widths)
             for layer, new in zip(network.layers, after.layers, strict=True)
-            if layer.module and layer.kind in {"conv", "conv_transpose", "linear"}
+            if layer.module and layer.kind in WITH_WEIGHTS
         ]
         return Plan(network, after, tuple(rows), self.exact)
 
@@ -118,7 +118,7 @@ class PruneChannels(Rewrite):
         """A row for each layer whose channels cannot be removed, or not far enough for the budget."""
         rows = []
         for layer in channels.network.layers:
-            if layer.module and layer.kind in {"conv", "conv_transpose", "linear"}:
+            if layer.module and layer.kind in WITH_WEIGHTS:
                 why = channels.why_frozen(layer.module) if layer.module in channels.made else ""
                 decision = Decision.UNFIT if why else Decision.OUT_OF_REACH
                 rows.append(row(self.brief, layer, decision, {"why": why}))

@@ -1,4 +1,4 @@
-// Made by `make views` from widgets/seam and the actions' signatures: change those. A test compares both.
+// Made by `make views` from the screen's seam/ and the actions' signatures: change those. A test compares both.
 declare namespace View {
   /** A panel that the head leads to. */
   interface Region {

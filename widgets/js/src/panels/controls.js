@@ -1,4 +1,4 @@
-// One control a kind of setting, as widgets/controls.py describes them; none knows a technique.
+// One control a kind of setting, as controls.py describes them; none knows a technique.
 import { track } from "../track.js";
 import { html, throttle, useId, useMemo, useRef, useState } from "../ui.js";
 

@@ -14,11 +14,11 @@ from workbench.diagnosis.comparison import EXACT, SPEED, Contrast, figures, laye
 from workbench.measure.wording import UNSURE, signed
 from workbench.pareto import more_is_better
 from workbench.variant import Variant
+from workbench_widgets.formatting import change, difference, trend
 from workbench_widgets.pictures import pictures
 from workbench_widgets.rows import judged_by
 from workbench_widgets.seam.comparison_view import Answers, ClassOfBoth, ComparisonView, FigureOfBoth, LayerOfBoth
 from workbench_widgets.store import State
-from workbench_widgets.words import change, difference, trend
 
 MISSING = "Class by class and image by image needs the files of both: measure them on this machine first."
 NOISE = "Own error, dB"

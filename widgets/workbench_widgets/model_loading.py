@@ -13,14 +13,14 @@ from workbench.published import published
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import showing
+from workbench_widgets import study_state
 from workbench_widgets.background import Background
+from workbench_widgets.formatting import count
 from workbench_widgets.gallery import Gallery, fits, from_zoo, shape_text
 from workbench_widgets.running import Running
 from workbench_widgets.store import Card, Message, Ready, State, Store
 from workbench_widgets.uploads import Uploads
 from workbench_widgets.uploads import published as is_published
-from workbench_widgets.words import count
 
 
 class Opening:
@@ -45,7 +45,7 @@ class Opening:
         if self._unasked is not None:
             self._unasked.cancel()
         before, said = self._store.state, Message(f"Loading {name}.", "busy")
-        self._store.edit(lambda s: replace(showing.emptied(s), cards=_with(s.cards, new), model=name, message=said))
+        self._store.edit(lambda s: replace(study_state.emptied(s), cards=_with(s.cards, new), model=name, message=said))
         self._background.spawn(lambda: self._load_or_go_back(name, before))
 
     def _open(self) -> None:
@@ -120,7 +120,7 @@ class Opening:
         try:
             self._load(name)
         except Exception:
-            self._store.edit(lambda s: showing.back(s, before) if s.model == name and s.study is None else s)
+            self._store.edit(lambda s: study_state.back(s, before) if s.model == name and s.study is None else s)
             raise
 
     def _load(self, name: str) -> None:
@@ -129,7 +129,7 @@ class Opening:
         before = f" with {count(len(study.variants), 'variant', 'variants')} of before" if study.variants else ""
         ready = Message(f"{name} is loaded{before}. Add a step to the recipe, or choose a variant.")
         shown = self._store.edit(
-            lambda s: showing.showing(s, study, elsewhere, _said_since(s) or ready) if s.model == name else s
+            lambda s: study_state.showing(s, study, elsewhere, _said_since(s) or ready) if s.model == name else s
         )
         if shown.study is study and not study.variants and elsewhere is None:
             sentence = "Measuring the original, which everything else is compared with."

@@ -54,7 +54,7 @@ def layer_errors(original: Path, variant: Path, inputs: Any, report: Reporter | 
     Layers are found by the names of their nodes; both results are taken as the next layer reads them,
     after batch norm, activation and rounding. Raises: what ONNX Runtime raises for a broken file; `Cancelled`.
     """
-    pair = Pair(onnx.load(str(original)), onnx.load(str(variant)))
+    pair = Graphs(onnx.load(str(original)), onnx.load(str(variant)))
     sums = {layer: Sums(place) for layer, place in pair.after.items()}
     for first, second, alone in pair.run(inputs, report or Reporter()):
         for layer, one in sums.items():
@@ -69,7 +69,7 @@ def to_frame(errors: list[LayerError]) -> pd.DataFrame:
     return pd.DataFrame([asdict(one) for one in errors], columns=list(LayerError.__dataclass_fields__))
 
 
-class Pair:
+class Graphs:
     """Two graphs, and where the layers of the first stand in both."""
 
     def __init__(self, original: onnx.ModelProto, variant: onnx.ModelProto) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.frame import on_one_machine, to_frame, where_rows
-from workbench.measure.quality import APART, CHANGE
+from workbench.measure.evaluation import APART, CHANGE
 from workbench_widgets.store import State
 
 
@@ -44,7 +44,7 @@ def axes(state: State) -> tuple[str, str] | None:
 
 def judged_by(state: State) -> tuple[str, ...]:
     """The figures that say how good a variant's answers are: what the study is judged by, and accuracy."""
-    return tuple(dict.fromkeys((state.study.measure if state.study else "accuracy", "accuracy")))
+    return tuple(dict.fromkeys((state.study.metric_name if state.study else "accuracy", "accuracy")))
 
 
 def qualities(state: State) -> tuple[str, ...]:

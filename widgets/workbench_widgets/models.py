@@ -16,10 +16,10 @@ from workbench.models.structure import ZOOS
 from workbench.quota import MEGABYTE
 from workbench.study import Study
 from workbench_widgets import uploads
+from workbench_widgets.formatting import compact, count
 from workbench_widgets.gallery import NOISE, shape_text
 from workbench_widgets.seam.model_view import DataAbout, Fact, ModelsView, Sample, Sources, Zoo
 from workbench_widgets.store import Card, State
-from workbench_widgets.words import compact, count
 
 #: Sample images: at most this many, one of each class where there are classes.
 SAMPLES = 10

@@ -11,25 +11,25 @@ from workbench.export import export
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import editing, looking, scope, showing
+from workbench_widgets import editing, scope, study_state, view_state
 from workbench_widgets.background import Background
 from workbench_widgets.controls import described, parse
-from workbench_widgets.latest import Latest
-from workbench_widgets.opening import Opening
+from workbench_widgets.formatting import count
+from workbench_widgets.latest_only import Latest
+from workbench_widgets.model_loading import Opening
 from workbench_widgets.planning import plan
 from workbench_widgets.running import Running
 from workbench_widgets.store import Message, State, Store, unexpected
-from workbench_widgets.words import count
 
 #: What only changes the state, at once.
 CHANGES: dict[str, Callable[..., State]] = {
     "add": editing.add_named, "remove": editing.remove, "move": editing.move, "switch": editing.switch,
     "focus": editing.focus, "undo": editing.undo, "redo": editing.redo,
-    "toggle": scope.toggle, "scope": scope.choose, "cost": looking.cost,
-    "select": looking.select, "axis": looking.axis, "tab": looking.tab,
-    "size": looking.size, "log": looking.log, "limit": looking.limit, "lineage": looking.lineage,
-    "drag": looking.drag, "parallel": looking.parallel,
-    "compare": looking.compare, "dismiss": looking.dismiss,
+    "toggle": scope.toggle, "scope": scope.choose, "cost": view_state.cost,
+    "select": view_state.select, "axis": view_state.axis, "tab": view_state.tab,
+    "size": view_state.size, "log": view_state.log, "limit": view_state.limit, "lineage": view_state.lineage,
+    "drag": view_state.drag, "parallel": view_state.parallel,
+    "compare": view_state.compare, "dismiss": view_state.dismiss,
 }  # fmt: skip
 
 
@@ -157,7 +157,7 @@ class Session:
                 manifest = export(variant, folder, format)
             finally:
                 self.store.update(exporting="")
-            self.store.edit(lambda s: showing.exported(s, variant, manifest))
+            self.store.edit(lambda s: study_state.exported(s, variant, manifest))
 
         self._background.spawn(work)
 
@@ -217,7 +217,7 @@ class Session:
 
         def work() -> None:
             change(study, variant)
-            self.store.edit(lambda s: showing.labelled(s, study))
+            self.store.edit(lambda s: study_state.labelled(s, study))
 
         self._background.spawn(work)
 

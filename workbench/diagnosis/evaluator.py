@@ -17,8 +17,8 @@ from workbench.errors import BadValue
 from workbench.estimate import Estimate, wilson
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import outputs
+from workbench.measure.evaluation import has_classes
 from workbench.measure.metrics import bootstrap
-from workbench.measure.quality import has_classes
 from workbench.quantization.sensitivity import paired_drop
 from workbench.recipe import Recipe
 
@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Bench:
+class Evaluator:
     """One model, one split, and how a study makes its variants.
 
     `known` finds the artefact of a recipe that has been run, and must know the original's. A score is 1
@@ -69,7 +69,7 @@ class Bench:
         return np.asarray(self.split.labels) if known else None
 
     @property
-    def measure(self) -> str:
+    def metric_name(self) -> str:
         """What the scores are: accuracy or agreement."""
         return "agreement" if self.labels is None else "accuracy"
 

@@ -47,7 +47,7 @@ REQUESTS = {"max_body_size": 2**16, "body_timeout": 10.0, "idle_connection_timeo
 #: Open files: each visitor's socket and kernel take some twenty.
 FILES = 65536
 #: Seconds between two starts of the process that kernels are forked of.
-BETWEEN_NURSERIES = 10.0
+BETWEEN_FORK_SERVERS = 10.0
 
 
 class Page(Brief, JupyterHandler):
@@ -135,12 +135,12 @@ class Asset(Brief):
 class Server(Voila):  # type: ignore[misc]
     """Voilà with these handlers and no other."""
 
-    nursery = Unicode("", config=True, help="The socket of the process that kernels are forked of; '' is none.")
+    fork_server = Unicode("", config=True, help="The socket of the process that kernels are forked of; '' is none.")
     starter = Integer(0, config=True, help="The process that started this one, and without which it ends; 0 is none.")
     folder = Unicode("", config=True, help="What goes with the server where its starter cannot tidy up any more.")
 
-    _nursery: subprocess.Popen[bytes] | None = None
-    _nursery_began = float("-inf")
+    _fork_server: subprocess.Popen[bytes] | None = None
+    _fork_server_began = float("-inf")
 
     def start(self) -> None:
         """Serve; the process that kernels are forked of comes first, and ends with this one."""
@@ -162,10 +162,11 @@ class Server(Voila):  # type: ignore[misc]
         """Start the process that kernels are forked of again where it died; end where the starter did."""
         if self.starter and os.getppid() != self.starter:
             self.ioloop.stop()
-        ended = self._nursery is None or self._nursery.poll() is not None
-        if self.nursery and ended and time.monotonic() - self._nursery_began > BETWEEN_NURSERIES:
-            self._nursery_began = time.monotonic()
-            self._nursery = subprocess.Popen([sys.executable, "-m", "workbench_widgets.nursery", self.nursery])
+        ended = self._fork_server is None or self._fork_server.poll() is not None
+        if self.fork_server and ended and time.monotonic() - self._fork_server_began > BETWEEN_FORK_SERVERS:
+            self._fork_server_began = time.monotonic()
+            command = [sys.executable, "-m", "workbench_widgets.fork_server", self.fork_server]
+            self._fork_server = subprocess.Popen(command)
 
     def init_settings(self) -> dict[str, Any]:
         """Voilà's settings and the turns of kernels that start."""

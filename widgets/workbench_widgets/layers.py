@@ -14,10 +14,10 @@ from workbench.cost.by_layer import COSTS, Pair, origin, to_frame
 from workbench.cost.layer import Layer
 from workbench.plan import Row
 from workbench_widgets import findings, scope
+from workbench_widgets.formatting import count, times
 from workbench_widgets.seam.cells import Drawing, Heading, HeatCell
 from workbench_widgets.seam.layer_view import LayerAction, LayerRow, LayersView
 from workbench_widgets.store import State
-from workbench_widgets.words import count, times
 
 #: The headings around those of heat.
 HEADINGS = (

@@ -18,11 +18,11 @@ from workbench.errors import MeasurementFailed
 from workbench.estimate import Estimate, exact
 from workbench.jobs import Reporter
 from workbench.measure.calibration import calibrate
+from workbench.measure.evaluation import quality
 from workbench.measure.latency import measure_latency, run_memory
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Metric
 from workbench.measure.paired import Sample
-from workbench.measure.quality import quality
 from workbench.measure.verdict import gather, reason, verdict
 from workbench.measure.wording import UNSURE
 from workbench.onnx_file import file_bytes

@@ -8,15 +8,15 @@ import pandas as pd
 
 from workbench.charts import column
 from workbench.export import Manifest, formats
-from workbench.measure.quality import APART, CHANGE
+from workbench.measure.evaluation import APART, CHANGE
 from workbench.pareto import more_is_better
 from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
 from workbench_widgets.exporting import files
+from workbench_widgets.formatting import COSTS, UNPAIRED, change, difference, trend, verdict
 from workbench_widgets.seam.variant_view import Exported, Figure, Label, OtherVariant, VariantView
 from workbench_widgets.store import State
-from workbench_widgets.words import COSTS, UNPAIRED, change, difference, trend, verdict
 
 FACTS = (
     "kl_divergence", "logit_error", "latency_ms", "speedup", "predicted_speedup", "macs", "params",

@@ -14,7 +14,7 @@ import pandas as pd
 from workbench import charts
 from workbench.charts import column
 from workbench_widgets import rows
-from workbench_widgets.latest import Latest
+from workbench_widgets.latest_only import Latest
 from workbench_widgets.store import State
 
 SHOWN = ("latency_ms", "speedup", "macs", "params", "file_bytes")

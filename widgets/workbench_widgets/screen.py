@@ -16,7 +16,7 @@ from workbench_widgets import charting, diagnosing, exporting, layers, models, r
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.seam.page_view import Answer
 from workbench_widgets.session import Session
-from workbench_widgets.still import PLAIN, Still
+from workbench_widgets.static_snapshot import PLAIN, Still
 from workbench_widgets.store import State, Store, unexpected
 
 #: Each panel: what it shows, and the parts of the state that it must be drawn anew for; drawn in this order, so

@@ -11,7 +11,7 @@ from workbench.estimate import Estimate, exact, paired_change
 from workbench.measure.wording import accuracy, lost, points, speed
 from workbench.recipe import Recipe
 from workbench.variant import Variant
-from workbench_widgets.words import change, times, verdict
+from workbench_widgets.formatting import change, times, verdict
 
 
 def variant(**changed: Estimate) -> Variant:

@@ -15,11 +15,11 @@ import workbench as wb
 from workbench.jobs import Job, Reporter
 from workbench.published import published
 from workbench.study import Study
-from workbench_widgets import still
+from workbench_widgets import static_snapshot
+from workbench_widgets.formatting import unfolded
 from workbench_widgets.screen import Screen
 from workbench_widgets.store import State
 from workbench_widgets.views import run
-from workbench_widgets.words import unfolded
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def state() -> State:
 
 
 def test_every_variant_stands_in_the_table_with_its_figures(state: State) -> None:
-    found = still.html(state)
+    found = static_snapshot.html(state)
     assert state.published is not None
     assert found.count("<tr>") == len(state.published.variants) + 1
     for variant in state.published.variants:
@@ -40,24 +40,24 @@ def test_every_variant_stands_in_the_table_with_its_figures(state: State) -> Non
 
 @pytest.mark.skipif(importlib.util.find_spec("vl_convert") is None, reason="vl-convert draws the picture")
 def test_the_picture_is_a_drawn_chart(state: State) -> None:
-    picture = re.search(r'src="data:image/png;base64,([^"]+)"', still.html(state))
+    picture = re.search(r'src="data:image/png;base64,([^"]+)"', static_snapshot.html(state))
     assert picture is not None
     content = base64.b64decode(picture.group(1))
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = struct.unpack(">II", content[16:24])
-    assert width > still.WIDTH
-    assert height > still.HEIGHT
+    assert width > static_snapshot.WIDTH
+    assert height > static_snapshot.HEIGHT
 
 
 def test_nothing_measured_leaves_nothing() -> None:
-    assert still.html(State()) == ""
+    assert static_snapshot.html(State()) == ""
 
 
 def test_the_output_of_a_cell_reads_without_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench_widgets.session.Session.start", lambda _: None)
     bundle = Screen()._repr_mimebundle_()
     bundle = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert bundle["text/plain"] == still.PLAIN
+    assert bundle["text/plain"] == static_snapshot.PLAIN
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
 
@@ -73,7 +73,7 @@ def test_a_failure_unfolds_to_the_calls_that_led_to_it_and_to_no_path() -> None:
 
     shown = run(State(jobs=(ended(work),)))["jobs"][0]
     assert shown["details"][0] == "ValueError: the core is singular"
-    assert shown["details"][1].startswith("widgets/test_still.py, line ")
+    assert shown["details"][1].startswith("widgets/test_static_snapshot.py, line ")
     assert shown["details"][1].endswith(", in work")
     assert not [line for line in shown["details"] if line.startswith("/")]
     assert shown["left"] is None

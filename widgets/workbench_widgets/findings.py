@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from workbench.cost.by_layer import Pair, origin
 from workbench.estimate import Estimate
 from workbench.recipe import Recipe
+from workbench_widgets.formatting import times
 from workbench_widgets.seam.cells import HeatCell
 from workbench_widgets.seam.layer_view import Ask
 from workbench_widgets.store import State
-from workbench_widgets.words import times
 
 NONE: HeatCell = {"value": None, "text": "–", "heat": 0, "sub": "", "trend": "", "title": ""}
 

@@ -15,8 +15,8 @@ from workbench.recipe import Recipe
 from workbench.step import Step
 from workbench.study import Study
 from workbench.variant import Variant
+from workbench_widgets.formatting import arrived
 from workbench_widgets.store import Message, State, Store
-from workbench_widgets.words import arrived
 
 K = TypeVar("K")
 T = TypeVar("T")

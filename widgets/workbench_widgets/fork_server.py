@@ -4,8 +4,8 @@ A kernel of its own takes seconds to import torch and half a gigabyte to hold it
 been computed before the fork, so no pool of threads exists that a child would miss. Linux alone: elsewhere kernels
 are started one by one.
 
-    python -m workbench_widgets.nursery SOCKET               serves until its server ends
-    python nursery.py SOCKET CONNECTION_FILE                 what Jupyter starts in a kernel's place, see `stand_in`
+    python -m workbench_widgets.fork_server SOCKET           serves until its server ends
+    python fork_server.py SOCKET CONNECTION_FILE             what Jupyter starts in a kernel's place, see `stand_in`
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ASK_SECONDS, ANSWER_SECONDS = 5.0, 120.0
 SUBSCRIBED_SECONDS = 0.3
 
 
-class Nursery:
+class ForkServer:
     """Listens at `path`; one connection is one kernel, which holds it for as long as it lives.
 
     A kernel hangs on its stand-in and not on this process: whoever kills this one takes no visitor's work away.
@@ -140,12 +140,12 @@ def stand_in(path: str, connection_file: str) -> None:
 
 def main(path: str) -> None:
     """Serve; who comes before everything is imported waits in line."""
-    nursery = Nursery(path)
+    fork_server = ForkServer(path)
     for name in IMPORTS:
         importlib.import_module(name)
     gc.freeze()  # what is collected no more is not written to, and stays shared
     Path(f"{path}.ready").touch()
-    nursery.serve()
+    fork_server.serve()
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def showing(state: State, study: Study, elsewhere: Published | None, message: Me
     if not selected and elsewhere is not None:
         selected = telling(elsewhere.variants).id
     shown = replace(state, study=study, published=elsewhere, frame=frame, selected=selected, message=message)
-    return _with_axes(shown, study.measure)
+    return _with_axes(shown, study.metric_name)
 
 
 def _with_axes(state: State, measure: str) -> State:

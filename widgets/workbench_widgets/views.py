@@ -14,10 +14,10 @@ from workbench.jobs import Job
 from workbench.plan import Plan
 from workbench.step import REGISTRY
 from workbench_widgets.controls import controls
+from workbench_widgets.formatting import count, times, unfolded
 from workbench_widgets.seam.page_view import HeadView, JobLine, PredictedRow, PredictionView, RunView, StatusView
 from workbench_widgets.seam.recipe_view import Family, RecipeView, StepCard, Technique
 from workbench_widgets.store import Entry, State
-from workbench_widgets.words import count, times, unfolded
 
 TITLE = "Workbench"
 REGIONS = (

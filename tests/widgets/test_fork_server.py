@@ -16,18 +16,18 @@ import psutil
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")]
-#: A nursery of a kernel that imports little and writes down what it is given.
+#: A fork server of a kernel that imports little and writes down what it is given.
 SERVE = """
 import sys
-from workbench_widgets import nursery
+from workbench_widgets import fork_server
 def run_kernel():
     import os, time
     with open(sys.argv[2], "w") as file:
         file.write(f"{os.getpid()} {os.environ.get('WHO')} {os.getcwd()}")
     time.sleep(0.3 if os.environ["WHO"] == "short" else 60)
-nursery.run_kernel = run_kernel
-nursery.IMPORTS = ("json",)
-nursery.main(sys.argv[1])
+fork_server.run_kernel = run_kernel
+fork_server.IMPORTS = ("json",)
+fork_server.main(sys.argv[1])
 """
 
 
@@ -54,11 +54,11 @@ def until(found: Callable[[], object], seconds: float = 20) -> None:
 
 def start(path: Path, folder: Path, who: str) -> tuple[subprocess.Popen[bytes], list[str]]:
     """A stand-in, and what its kernel wrote: process, name, folder."""
-    from workbench_widgets import nursery
+    from workbench_widgets import fork_server
 
     folder.mkdir(exist_ok=True)
     file = folder / "connection"
-    command = [sys.executable, "-S", nursery.__file__, str(path), str(file)]
+    command = [sys.executable, "-S", fork_server.__file__, str(path), str(file)]
     process = subprocess.Popen(command, cwd=folder, env={**os.environ, "WHO": who})
     until(lambda: file.exists() and file.read_text())
     return process, file.read_text().split()
@@ -89,13 +89,13 @@ def test_a_stand_in_ends_with_its_kernel(path: Path, tmp_path: Path) -> None:
 
 
 def test_where_nobody_answers_the_stand_in_is_a_kernel_itself(tmp_path: Path) -> None:
-    from workbench_widgets import nursery
+    from workbench_widgets import fork_server
 
     ports = {name: free() for name in ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")}
     file = tmp_path / "connection.json"
     about = {"transport": "tcp", "ip": "127.0.0.1", "key": "", "signature_scheme": "hmac-sha256"}
     file.write_text(json.dumps({**ports, **about}))
-    process = subprocess.Popen([sys.executable, "-S", nursery.__file__, str(tmp_path / "nobody"), str(file)])
+    process = subprocess.Popen([sys.executable, "-S", fork_server.__file__, str(tmp_path / "nobody"), str(file)])
     try:
         until(lambda: "ipykernel_launcher" in str(psutil.Process(process.pid).cmdline()))
     finally:

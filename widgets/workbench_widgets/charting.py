@@ -16,10 +16,10 @@ from workbench.limits import Limit, bound_on, read_limits
 from workbench.measure.judgement import NEAR
 from workbench.pareto import more_is_better
 from workbench_widgets import rows
+from workbench_widgets.formatting import count
 from workbench_widgets.seam.cells import Option
 from workbench_widgets.seam.chart_view import Axis, ChartView, Elsewhere, LimitField, LimitRule
 from workbench_widgets.store import State
-from workbench_widgets.words import count
 
 TABS: tuple[Option, ...] = (
     {"value": "tradeoff", "label": "Trade-off"},

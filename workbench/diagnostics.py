@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from workbench.arguments import check_kinds
 from workbench.diagnosis import (
-    Bench,
     Bisection,
     Comparison,
     Diagnosis,
+    Evaluator,
     Sensitivity,
     bisect,
     compare,
@@ -44,7 +44,7 @@ T = TypeVar("T")
 Progress = Callable[[float, str], None] | bool
 
 
-class Examination(ABC):
+class Diagnostics(ABC):
     """The part of a `Study` that looks closely at one variant. Each question can be asked as a job too."""
 
     model: Model
@@ -73,8 +73,8 @@ class Examination(ABC):
     @check_kinds
     def submit_diagnosis(self, variant: Variant | str, *, split: str = "validation") -> Job[Diagnosis]:
         """The same without blocking."""
-        chosen, bench = self._own(variant), self._bench(split)
-        return self._job(f"diagnosis of {chosen.name}", lambda report: diagnose(chosen, bench, report))
+        chosen, evaluator = self._own(variant), self._evaluator(split)
+        return self._job(f"diagnosis of {chosen.name}", lambda report: diagnose(chosen, evaluator, report))
 
     def compare(
         self, first: Variant | str, second: Variant | str, *, split: str = "validation", progress: Progress = True
@@ -89,9 +89,9 @@ class Examination(ABC):
         self, first: Variant | str, second: Variant | str, *, split: str = "validation"
     ) -> Job[Comparison]:
         """The same without blocking."""
-        one, two, bench = self._own(first), self._own(second), self._bench(split)
+        one, two, evaluator = self._own(first), self._own(second), self._evaluator(split)
         name = f"comparison of {one.name} and {two.name}"
-        return self._job(name, lambda report: compare(one, two, bench, report))
+        return self._job(name, lambda report: compare(one, two, evaluator, report))
 
     @check_kinds
     def bisect(self, variant: Variant | str, *, share: float = 0.9, progress: Progress = True) -> Bisection:
@@ -104,14 +104,14 @@ class Examination(ABC):
     @check_kinds
     def submit_bisection(self, variant: Variant | str, *, share: float = 0.9) -> Job[Bisection]:
         """The same without blocking."""
-        chosen, bench = self._own(variant), self._bench("validation")
+        chosen, evaluator = self._own(variant), self._evaluator("validation")
 
         def work(report: Reporter) -> Bisection:
-            original = bench.known(Recipe())
+            original = evaluator.known(Recipe())
             assert original is not None  # `_own` has seen a variant, so the original is measured
-            errors = layer_errors(original, chosen.onnx, bench.split.inputs[:IMAGES], report.part(0.0, 0.1))
+            errors = layer_errors(original, chosen.onnx, evaluator.split.inputs[:IMAGES], report.part(0.0, 0.1))
             order = suspicions({one.layer: one.own_sqnr_db for one in errors})
-            return bisect(bench, chosen.recipe, order, share=share, report=report.part(0.1, 1.0))
+            return bisect(evaluator, chosen.recipe, order, share=share, report=report.part(0.1, 1.0))
 
         return self._job(f"bisection of {chosen.name}", work)
 
@@ -128,8 +128,8 @@ class Examination(ABC):
         """The same without blocking."""
         if not isinstance(step, Step):
             raise BadValue(f"Sensitivity is to one step, such as wb.SVD(rank=0.5), got {step!r:.200}.")
-        bench, name = self._bench("validation"), f"sensitivity to {step.brief}"
-        return self._job(name, lambda report: sensitivity(bench, step, report))
+        evaluator, name = self._evaluator("validation"), f"sensitivity to {step.brief}"
+        return self._job(name, lambda report: sensitivity(evaluator, step, report))
 
     @check_kinds
     def submit_profile(self, recipe: Recipe) -> Job[pd.DataFrame]:
@@ -137,11 +137,12 @@ class Examination(ABC):
 
         Columns: see `workbench.measure.profiler.profile`.
         """
-        bench = self._bench("validation")
+        evaluator = self._evaluator("validation")
 
         def work(report: Reporter) -> pd.DataFrame:
             with tempfile.TemporaryDirectory() as folder:
-                path = bench.known(recipe) or bench.make(recipe, Path(folder) / "model.onnx", report.part(0.0, 0.7))
+                path = evaluator.known(recipe)
+                path = path or evaluator.make(recipe, Path(folder) / "model.onnx", report.part(0.0, 0.7))
                 report(0.7, "timing every operator")
                 return profile(path)
 
@@ -195,9 +196,9 @@ class Examination(ABC):
             raise BadValue(f"{variant} is not a variant of this study. Run its recipe here: study.run(variant.recipe).")
         return found
 
-    def _bench(self, split: str) -> Bench:
+    def _evaluator(self, split: str) -> Evaluator:
         def known(recipe: Recipe) -> Path | None:
             found = self.find(recipe)
             return None if found is None else found.onnx
 
-        return Bench(self.model, self.data, self.recalibrate, known, split)
+        return Evaluator(self.model, self.data, self.recalibrate, known, split)
