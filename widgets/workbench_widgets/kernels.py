@@ -13,6 +13,7 @@ from jupyter_server.utils import ensure_async
 from traitlets import Integer
 
 from workbench_widgets.sockets import Socket
+from workbench_widgets.upstream import connections, warm_pools
 
 #: Seconds that a place is kept for a visitor who has not come to the socket, which a page does at once.
 UNMET_SECONDS = 20.0
@@ -85,7 +86,7 @@ class Kernels(AsyncMappingKernelManager):
         """A visit has ended with this kernel, or with none (""): its page comes to the socket next."""
         kernel_id = kernel_id if kernel_id in self else ""  # it may have died since
         self.places.settle(kernel_id)
-        if kernel_id and not self._kernel_connections.get(kernel_id):
+        if kernel_id and not connections(self, kernel_id):
             self._unmet[kernel_id] = time.monotonic()
 
     def notify_connect(self, kernel_id: str) -> None:
@@ -105,7 +106,7 @@ class Kernels(AsyncMappingKernelManager):
 
     async def drop_dead(self) -> None:
         """Take kernels that ended while they were kept warm out of the pool, so that no visitor gets one."""
-        for name, pool in getattr(self, "_pools", {}).items():
+        for name, pool in warm_pools(self).items():
             for waiting in [one for one in pool if one.done()]:
                 if waiting.exception() or not await self._lives(waiting.result()["kernel_id"]):
                     pool.remove(waiting)
@@ -124,5 +125,5 @@ class Kernels(AsyncMappingKernelManager):
 
     def idle_seconds(self, kernel_id: str) -> float:
         """Seconds since a kernel last said or did anything."""
-        last = getattr(self._kernels[kernel_id], "last_activity", None)
+        last = getattr(self.get_kernel(kernel_id), "last_activity", None)
         return 0.0 if last is None else (last.now(last.tzinfo) - last).total_seconds()

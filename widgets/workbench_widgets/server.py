@@ -21,7 +21,7 @@ from typing import Any
 
 import tornado.web
 from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.services.kernels.handlers import KernelHandler, _kernel_id_regex
+from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.utils import url_path_join
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
@@ -30,6 +30,7 @@ from voila.app import Voila
 from voila.tornado.handler import TornadoVoilaHandler
 
 from workbench_widgets.sockets import Brief, Socket, from_elsewhere
+from workbench_widgets.upstream import KERNEL_ID
 
 STATIC = Path(__file__).parent / "static"
 #: All that the server gives besides the page and its kernels.
@@ -175,7 +176,7 @@ class Server(Voila):  # type: ignore[misc]
 
     def init_handlers(self) -> list[Any]:
         """The page, its files, a kernel for each visitor with its socket, and the login by token."""
-        base, kernel = self.server_url, f"/api/kernels/{_kernel_id_regex}"
+        base, kernel = self.server_url, f"/api/kernels/{KERNEL_ID}"
         about = {
             "notebook_path": os.path.relpath(self.notebook_path, self.root_dir),
             "template_paths": self.template_paths,

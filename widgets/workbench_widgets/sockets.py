@@ -20,6 +20,8 @@ from tornado.iostream import StreamBufferFullError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
+from workbench_widgets.upstream import abort, before_each_frame
+
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 CHANNELS = frozenset({b"shell", b"control", b"stdin"})
 #: Parts of a message: channel, header, parent, metadata, content, and buffers; the page sends one.
@@ -106,13 +108,8 @@ class Socket(Brief, VoilaKernelWebsocketHandler):  # type: ignore[misc]  # VoilÃ
         """The protocol, each of whose frames waits for its turn: also those that reach no handler."""
         protocol = super().get_websocket_protocol()
         if protocol is not None:
-            receive = protocol._receive_frame
-
-            async def in_turn() -> None:
-                await asyncio.sleep(self.visitor.frames.take())  # of 0 too: a full buffer would be read without a pause
-                await receive()
-
-            protocol._receive_frame = in_turn
+            # a wait of 0 is one, too: a full buffer would be read without a pause
+            before_each_frame(protocol, lambda: asyncio.sleep(self.visitor.frames.take()))
         return protocol  # type: ignore[no-any-return]
 
     async def open(self, kernel_id: str) -> None:
@@ -152,7 +149,7 @@ class Socket(Brief, VoilaKernelWebsocketHandler):  # type: ignore[misc]  # VoilÃ
         """Close at once: a page that misbehaves is not asked to agree."""
         self.leave()
         if self.ws_connection is not None:
-            self.ws_connection._abort()
+            abort(self.ws_connection)
 
     def leave(self) -> None:
         """Give the place among the visitor's sockets back."""
