@@ -135,7 +135,7 @@ def _is_nothing(value: ast.expr) -> bool:
     return isinstance(value, ast.Constant) and value.value is None
 
 
-def _others(node: ast.expr) -> Iterator[ast.expr]:
+def _others(node: ast.expr) -> Iterator[ast.expr]:  # noqa: C901  # one branch a kind of slip
     """What an expression could have been by a slip."""
     if isinstance(node, ast.Compare):
         for index, one in enumerate(node.ops):
