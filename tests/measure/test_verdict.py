@@ -16,7 +16,7 @@ import workbench as wb
 from workbench.cost.roofline import device
 from workbench.errors import BadValue
 from workbench.estimate import Estimate
-from workbench.measure.guidelines import EXPERIMENTS
+from workbench.measure.guideline_experiments import EXPERIMENTS
 from workbench.measure.levels import fused
 from workbench.measure.machine import machine
 from workbench.measure.verdict import Evidence, gather, reason, verdict

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.measure.calibration import calibrate
-    from workbench.measure.guidelines import guidelines
+    from workbench.measure.guideline_experiments import guidelines
     from workbench.measure.latency import measure_latency, run_memory
     from workbench.measure.levels import compare_levels
     from workbench.measure.profiler import profile
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "calibrate": "calibration",
     "compare_levels": "levels",
-    "guidelines": "guidelines",
+    "guidelines": "guideline_experiments",
     "measure_latency": "latency",
     "profile": "profiler",
     "run_memory": "latency",
@@ -25,7 +25,7 @@ __all__ = ["calibrate", "compare_levels", "guidelines", "measure_latency", "prof
 
 
 def __getattr__(name: str) -> Any:
-    """The public names. A submodule of the same name is replaced by its function on first use."""
+    """The public names; no submodule may have the name of one, or it would take its place."""
     if name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
         globals()[name] = value
