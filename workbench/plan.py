@@ -241,7 +241,7 @@ class Plan:
         return True  # the plan of an empty recipe is one, too
 
     def _repr_html_(self) -> str:
-        return self.frame().to_html()
+        return str(self.frame()._repr_html_())  # type: ignore[operator]  # pandas' own, which its stubs do not know
 
     def __str__(self) -> str:
         return self.frame().to_string()
