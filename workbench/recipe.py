@@ -7,6 +7,7 @@ with is in `workbench.step`, the form of recipe files in `workbench.recipe_file`
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
@@ -305,6 +306,8 @@ def _step(entry: object) -> Step:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("step"), str):
         raise BadValue(f"Each step is a mapping with the key 'step' and a name, got {shown(entry)}.")
     options = {str(k): v for k, v in entry.items() if k != "step"}
+    if entry["step"] not in REGISTRY:  # techniques register themselves, once somebody has asked for one
+        importlib.import_module("workbench.steps")
     if entry["step"] not in REGISTRY:
         raise unknown("step", entry["step"], REGISTRY)
     kind = REGISTRY[entry["step"]]

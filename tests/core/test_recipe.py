@@ -44,9 +44,9 @@ def test_the_catalogue_can_be_loaded_by_name() -> None:
 
 @pytest.mark.parametrize("use", ["Recipe.load('int8')", "recipes()", "Recipe.from_list([{'step': 'SVD'}])"])
 def test_recipes_are_read_where_no_step_was_used_before(use: str) -> None:
-    code = f"import workbench as wb; print(wb.{use})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for code in (f"import workbench as wb; print(wb.{use})", f"from workbench.recipe import *; print({use})"):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_code_runs_and_makes_the_same_recipe() -> None:
