@@ -34,7 +34,7 @@ print(tempfile.gettempdir(), os.environ["WORKBENCH_LIMIT_JOB_MINUTES"])
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     site = Site(visitors=1, base_url="/bench/", quota=Quota(job_minutes=7))
-    with serving(free_port(8970), SOURCE, preheat=False, site=site) as (address, _):
+    with serving(free_port(9030), SOURCE, preheat=False, site=site) as (address, _):
         yield address
 
 

@@ -10,7 +10,6 @@ from workbench.data import Data
 from workbench.errors import BadValue
 from workbench.jobs import Job
 from workbench.published import published
-from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import study_state
@@ -132,9 +131,7 @@ class Opening:
             lambda s: study_state.showing(s, study, elsewhere, _said_since(s) or ready) if s.model == name else s
         )
         if shown.study is study and not study.variants and elsewhere is None:
-            sentence = "Measuring the original, which everything else is compared with."
-            self._unasked = self._running.submit(study, Recipe(), sentence)
-            self._store.edit(lambda s: replace(s, message=_said_since(shown) or s.message))
+            self._unasked = self._running.measure_unasked(study)
 
 
 def _with(cards: tuple[Card, ...], new: tuple[Card, ...]) -> tuple[Card, ...]:

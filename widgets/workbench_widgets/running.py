@@ -40,9 +40,23 @@ class Running:
         """Start a recipe's job."""
         return self.follow(study, study.submit(recipe), sentence, lambda s: _arrived(s, study, recipe))
 
-    def follow(self, study: Study, job: Job[T], sentence: str, finish: Callable[[State], State]) -> Job[T]:
+    def measure_unasked(self, study: Study) -> Job[Variant]:
+        """Start measuring the original. Nobody has asked for it, so it covers nothing that went wrong."""
+        sentence = "Measuring the original, which everything else is compared with."
+        job = study.submit(Recipe())
+        return self.follow(study, job, sentence, lambda s: _arrived(s, study, Recipe()), over_errors=False)
+
+    def follow(
+        self, study: Study, job: Job[T], sentence: str, finish: Callable[[State], State], *, over_errors: bool = True
+    ) -> Job[T]:
         """Show a job on the screen; when it is done, `finish` puts its result into the state."""
-        self.store.edit(lambda s: replace(s, jobs=(*_active(s), job), message=Message(sentence, "busy")))
+
+        def started(state: State) -> State:
+            kept = state.message.kind == "error" and not over_errors
+            message = state.message if kept else Message(sentence, "busy")
+            return replace(state, jobs=(*_active(state), job), message=message)
+
+        self.store.edit(started)
         job.on_change(lambda changed: self._guarded(lambda: self._report(study, changed, finish)))
         return job
 
