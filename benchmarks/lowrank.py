@@ -4,7 +4,8 @@
 
 Prints: Tucker-2 of all 3 x 3 layers of ResNet-18 and ResNet-50 at half rank against `partial_tucker`, on white
 noise (fresh weights) and on kernels with falling spectra (as trained ones have); a change of rank on a cached
-layer and the layers that it makes; CP at rank 64; peak memory; tensorly-torch where it is installed. With `--quick` the layers of 512 channels are left out.
+layer and the layers that it makes; CP at rank 64; peak memory; tensorly-torch where it is installed. With
+`--quick` the layers of 512 channels are left out.
 """
 
 from __future__ import annotations
