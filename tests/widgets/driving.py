@@ -30,7 +30,11 @@ def act(screen: Screen, panel: str, action: str, **detail: Any) -> None:
 
 
 def view(screen: Screen, panel: str) -> dict[str, Any]:
-    """What a panel shows, which is of the type that its function says."""
+    """What a panel shows when all panels show the same state; it is of the type that its function says.
+
+    Panels are drawn one by one after a change: what a test saw in one of them must not still be missing in the next.
+    """
+    screen.store.between(lambda _state: None)
     found: dict[str, Any] = screen.panels[panel].view
     shown = get_type_hints(PANELS[panel][0]).get("return")
     assert "failed" in found or not is_typeddict(shown) or list(differences(found, shown)) == []
