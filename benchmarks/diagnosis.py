@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import workbench as wb
-from workbench.build import lower
+from workbench.building.build import lower
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.diagnosis import Bisection, Evaluator, bisect, layer_errors

@@ -23,7 +23,7 @@ from tensorly.decomposition import partial_tucker
 from torch import nn
 
 import workbench as wb
-from workbench.build import context, rewrite
+from workbench.building.build import context, rewrite
 from workbench.errors import BadValue
 from workbench.estimate import Estimate, wilson
 from workbench.factorization import fitter

@@ -246,7 +246,7 @@ def _model_files(folder: Path) -> list[bytes]:
     import torch
 
     import workbench as wb
-    from workbench import build
+    from workbench.building import build
     from workbench.models.structure import save_variant
 
     model, found = _model(), []

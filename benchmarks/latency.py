@@ -22,7 +22,7 @@ import torch
 from cost import torchvision
 
 import workbench as wb
-from workbench import build
+from workbench.building import build
 from workbench.cost.network import Network
 from workbench.data import Data
 from workbench.jobs import Reporter

@@ -158,7 +158,7 @@ def test_unknown_columns_are_named(frame: pd.DataFrame) -> None:
 
 
 def test_every_column_of_a_study_with_a_number_can_be_shown() -> None:
-    from workbench.frame import EXACT, MEASURED
+    from workbench.frames.frame import EXACT, MEASURED
 
     assert {*EXACT, *MEASURED} <= set(charts.COLUMNS)
 

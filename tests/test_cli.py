@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from workbench import cli, dashboard
 from workbench.cli import app
 from workbench.errors import StepFailed, WorkbenchError
-from workbench.quota import Quota
+from workbench.untrusted.quota import Quota
 
 #: A server begins to listen to a kernel a moment after that kernel is ready.
 PRINTING = "import time\ntime.sleep(1)\nprint(6 * 7)"

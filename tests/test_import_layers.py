@@ -16,15 +16,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up. A module imports from its own row and from the rows above it in this list.
 LAYERS = (
-    {"arguments", "closures", "unwrap"}
-    | {"calling", "callable_module", "checking", "content", "disk", "errors", "estimate", "jobs", "limits", "lineage"}
-    | {"progress", "quota", "snapshot", "tracing_lock", "untrusted"},
-    {"onnx_file", "onnx_graph", "lowrank", "cost", "runtimes", "models", "data", "coding"},
+    {"errors", "estimate", "files", "interface", "jobs", "modules", "progress", "untrusted"},
+    {"artefact", "lowrank", "cost", "runtimes", "models", "data", "coding"},
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
-    {"steps", "measure", "pareto", "build", "variant", "frame", "keeping", "naming", "storage", "export"}
-    | {"charts", "manifest", "rewritten", "portability", "diagnosis"},
-    {"diagnostics", "published", "study", "search"},
+    {"steps", "measure", "building", "variant", "studies", "export", "charts", "frames", "manifest", "diagnosis"},
+    {"published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from workbench import charts, lowrank, measure, runtimes, steps
-    from workbench.build import compress
+    from workbench.building.build import compress
     from workbench.cost import cost
     from workbench.data import Data, data
     from workbench.errors import WorkbenchError
@@ -34,7 +34,7 @@ _HOMES = {
     "Variant": "workbench.variant",
     "WorkbenchError": "workbench.errors",
     "catalog": "workbench.models",
-    "compress": "workbench.build",
+    "compress": "workbench.building.build",
     "load": "workbench.models",
     "recipes": "workbench.steps",
 }

@@ -112,7 +112,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of recipes, by which editors complete and check them."""
     import workbench as wb
-    from workbench.disk import told
+    from workbench.files.disk import told
 
     text = json.dumps(wb.Recipe.schema(), indent=2)
     if output is None:

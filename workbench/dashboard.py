@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadValue, WorkbenchError, unknown
-from workbench.quota import Quota
+from workbench.untrusted.quota import Quota
 
 HOST = "127.0.0.1"
 #: Addresses that stand for every one of this machine.

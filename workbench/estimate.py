@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workbench.arguments import check_kinds
+from workbench.interface.arguments import check_kinds
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench import quota
-from workbench.callable_module import make_callable
-from workbench.calling import answer
 from workbench.coding import decode, pack
-from workbench.content import MANIFEST, MANIFEST_VERSION, digest
 from workbench.data.batches import batches
-from workbench.disk import keep_on_disk, told, workspace
 from workbench.errors import BadValue, ExportFailed, unknown
 from workbench.estimate import Estimate
+from workbench.files.content import MANIFEST, MANIFEST_VERSION, digest
+from workbench.files.disk import keep_on_disk, told, workspace
+from workbench.interface.callable_module import make_callable
 from workbench.measure.accuracy import BATCH, outputs
 from workbench.models.structure import restore
+from workbench.modules.calling import answer
 from workbench.step import Lower
+from workbench.untrusted import quota
 from workbench.variant import Variant
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from workbench import quota
 from workbench.errors import BadValue, Cancelled, OverQuota
+from workbench.untrusted import quota
 
 T = TypeVar("T")
 State = Literal["waiting", "running", "done", "failed", "cancelled"]

@@ -7,10 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from workbench.content import MANIFEST, MANIFEST_VERSION
 from workbench.errors import shown
 from workbench.estimate import Estimate
 from workbench.export import Manifest
+from workbench.files.content import MANIFEST, MANIFEST_VERSION
 from workbench.recipe import Recipe
 from workbench.untrusted import Guard, check_version, parse_json, read_text
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench import recipe_file
-from workbench.arguments import check_kinds
 from workbench.cost.layer import WITH_WEIGHTS
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, OutOfReach, StepFailed, shown, unknown
+from workbench.interface.arguments import check_kinds
 from workbench.models.model import Model, check_model
 from workbench.plan import Decision, Plan, Row, chained, row
 from workbench.schema import recipe_schema

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from workbench.disk import told
 from workbench.errors import BadValue, unknown
+from workbench.files.disk import told
 from workbench.untrusted import check_version, parse_json, parse_yaml, read_text
 
 #: The version of the form. It grows where what an earlier workbench reads would be misunderstood.

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from workbench.calling import Inputs
 from workbench.cost.layer import WITH_WEIGHTS
 from workbench.cost.weights import Weights
 from workbench.jobs import Reporter
+from workbench.modules.calling import Inputs
 from workbench.plan import Decision, Plan, Row, row
 from workbench.recipe import REGISTRY, Step
 from workbench.settings import Layers, Setting, Stops, check, layers_setting, select, setting

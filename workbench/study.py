@@ -14,27 +14,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench import build
-from workbench.arguments import check_kinds
+from workbench.building import build
 from workbench.data import Data
 from workbench.data.classes import check_classes
-from workbench.diagnostics import Diagnostics
-from workbench.disk import told, workspace
+from workbench.diagnosis.diagnostics import Diagnostics
 from workbench.errors import BadFile, BadValue, StorageFailed, unknown
-from workbench.frame import to_frame, where_rows
+from workbench.files.disk import told, workspace
+from workbench.frames.frame import to_frame, where_rows
+from workbench.frames.pareto import front
+from workbench.interface.arguments import check_kinds
 from workbench.jobs import Gate, Job, Reporter
-from workbench.keeping import Keeping, home, shown
 from workbench.measure.evaluation import changes, has_classes, principal
-from workbench.measure.figures import facts, measure, notes, predict, prepare
+from workbench.measure.figures import measure, metadata, notes, predict, prepare
 from workbench.measure.machine import machine
 from workbench.measure.metrics import Function, Metric, as_metric
 from workbench.models.model import Model, check_model
 from workbench.models.structure import save_variant
-from workbench.naming import Names
-from workbench.pareto import front
 from workbench.recipe import Recipe, as_recipe
 from workbench.step import Step
-from workbench.storage import Record, Storage
+from workbench.studies.keeping import Keeping, home, shown
+from workbench.studies.naming import Names
+from workbench.studies.storage import Record, Storage
 from workbench.variant import Variant
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ class Study(Diagnostics, Keeping):
     @check_kinds
     def id_of(self, recipe: Recipe) -> str:
         """The id that a recipe's variant has or will have here: a digest of model, data, recipe and settings."""
-        facts = [self.model.hash, self.data.hash, recipe.to_list(), self.recalibrate]
-        content = json.dumps(facts + ([self.metric.name] if self.metric else []), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+        content = [self.model.hash, self.data.hash, recipe.to_list(), self.recalibrate]
+        text = json.dumps(content + ([self.metric.name] if self.metric else []), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def run(self, recipe: Recipe | Step, *, progress: Callable[[float, str], None] | bool = True) -> Variant:
         """The variant of a recipe: applied, exported to ONNX and measured; from the cache the second time.
@@ -154,7 +154,7 @@ class Study(Diagnostics, Keeping):
         return self._job(recipe.name, lambda report: self._make(recipe, report))
 
     def frame(self) -> pd.DataFrame:
-        """One row a variant; measured columns have `_low` and `_high` beside them. See `workbench.frame`."""
+        """One row a variant; measured columns have `_low` and `_high` beside them. See `workbench.frames.frame`."""
         frame = to_frame(self.variants)
         if self.metric is not None and self.metric.more_is_better:
             frame.attrs["more_is_better"] = [self.metric.name]
@@ -211,7 +211,7 @@ class Study(Diagnostics, Keeping):
         network = build.network_of(module, self.model, recipe)
         estimates |= predict(network, self.model.network)
         others = original.estimates if original else None
-        texts = facts(estimates, others, (artefact, baseline), network)
+        texts = metadata(estimates, others, (artefact, baseline), network)
         why = texts.pop("reason", "")
         record = Record(
             id=self.id_of(recipe),
@@ -223,7 +223,7 @@ class Study(Diagnostics, Keeping):
                 *report.notes,
                 *notes(estimates, others, len(self.data.classes), why),
             ),
-            facts=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},
+            metadata=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},
         )
         record = self._storage.store(record, artefact, state)
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -268,9 +268,9 @@ class Study(Diagnostics, Keeping):
             weights=folder / record.state,
             notes=record.notes,
             created=record.created,
-            verdict=str(record.facts.get("verdict", "")),
-            machine=str(record.facts.get("machine", "")),
-            written=json.loads(record.facts.get(SAMPLES, "{}")),
+            verdict=str(record.metadata.get("verdict", "")),
+            machine=str(record.metadata.get("machine", "")),
+            written=json.loads(record.metadata.get(SAMPLES, "{}")),
             names=self._names,
         )
 

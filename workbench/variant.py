@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.arguments import check_kinds
-from workbench.content import problem
-from workbench.disk import told
 from workbench.errors import BadFile, unknown
 from workbench.estimate import Estimate
-from workbench.naming import Names
+from workbench.files.content import problem
+from workbench.files.disk import told
+from workbench.interface.arguments import check_kinds
 from workbench.recipe import Recipe
+from workbench.studies.naming import Names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ class Variant:
     @cached_property
     def network(self) -> Network:
         """The operations and shapes as they became: `wb.cost(variant)` reads them."""
-        from workbench.build import network_of
+        from workbench.building.build import network_of
 
         return network_of(self.module, self.model, self.recipe)
 

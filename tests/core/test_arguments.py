@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.arguments import check_kinds
+from workbench.interface.arguments import check_kinds
 
 WRONG = [5, None, [1, 2], math.nan, {"a": 1}, object(), "no such thing"]
 MATRIX, KERNEL = torch.randn(4, 3), torch.randn(4, 3, 3, 3)

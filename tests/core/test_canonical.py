@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.calling import call, flatten, tensors_map
+from workbench.artefact.onnx_file import write_onnx
 from workbench.cost.trace import trace
 from workbench.errors import BadValue
 from workbench.models.architectures import ARCHITECTURES
@@ -28,8 +28,8 @@ from workbench.models.exported import exported
 from workbench.models.graph import Graph, from_data, to_data
 from workbench.models.layers import LAYER_TYPES, WEIGHED, is_plain
 from workbench.models.structure import restore, save_variant
-from workbench.onnx_file import write_onnx
-from workbench.snapshot import snapshot
+from workbench.modules.calling import call, flatten, tensors_map
+from workbench.modules.snapshot import snapshot
 
 NETWORKS = odd.networks()
 
@@ -224,6 +224,7 @@ def test_restored_networks_are_canonical(tmp_path: Path, models: dict[str, Any])
 
 def test_networks_that_are_loaded_on_several_threads_leave_torch_as_it_was() -> None:
     """Tracing replaces functions of Python's math for all threads; what overlaps would put them back in wrong order."""
+
     def load(number: int) -> float:
         module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
         torch.nn.init.constant_(module[0].bias, number)

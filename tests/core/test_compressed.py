@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from torch import nn
 
 import workbench as wb
-from workbench import build
+from workbench.building import build
 from workbench.cost.compressed import ZSTD_LEVEL, compressed_bytes, ratio
 from workbench.jobs import Reporter
 from workbench.models import Model

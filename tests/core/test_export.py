@@ -17,7 +17,7 @@ from tiny import CLASSES, SHAPE, tiny_model
 
 import workbench as wb
 from workbench import export
-from workbench.build import lower
+from workbench.building.build import lower
 from workbench.coding import pack
 from workbench.errors import ExportFailed, OverQuota
 from workbench.estimate import Estimate

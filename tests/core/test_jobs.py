@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import workbench as wb
-from workbench.build import shares
+from workbench.building.build import shares
 from workbench.errors import BadValue, Cancelled
 from workbench.jobs import Gate, Job, Pace, Reporter
 from workbench.progress import follow

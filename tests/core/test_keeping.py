@@ -13,9 +13,9 @@ from tiny import tiny_data, tiny_model
 
 import workbench as wb
 from workbench.errors import BadFile, BadValue, UnknownName
-from workbench.keeping import home, shown
-from workbench.naming import distinct
 from workbench.recipe import Recipe
+from workbench.studies.keeping import home, shown
+from workbench.studies.naming import distinct
 
 
 @pytest.fixture(scope="module", autouse=True)

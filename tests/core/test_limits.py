@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from workbench.charts import COLUMNS
 from workbench.errors import BadValue
-from workbench.limits import COMPARISONS, Limit, bound_on, named, read_limits, with_bound, write_limits
+from workbench.frames.limits import COMPARISONS, Limit, bound_on, named, read_limits, with_bound, write_limits
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 LIMITS = st.lists(

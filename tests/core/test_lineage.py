@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.lineage import lineage
+from workbench.studies.lineage import lineage
 
 
 def test_a_tree_by_hand() -> None:

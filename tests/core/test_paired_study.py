@@ -12,8 +12,8 @@ from varied import varied_data, varied_model
 import workbench as wb
 from workbench.diagnosis.comparison import change, figures
 from workbench.estimate import Estimate, paired_change
-from workbench.frame import to_frame
-from workbench.pareto import front
+from workbench.frames.frame import to_frame
+from workbench.frames.pareto import front
 from workbench.variant import Variant
 from workbench_widgets.formatting import verdict
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import quota
 from workbench.errors import BadValue, OverQuota
 from workbench.jobs import Job, Reporter
-from workbench.quota import Quota
-from workbench.storage import Record, Storage
+from workbench.studies.storage import Record, Storage
+from workbench.untrusted import quota
+from workbench.untrusted.quota import Quota
 
 numbers = st.none() | st.integers(1, 10**6)
 

@@ -9,7 +9,7 @@ import torch
 from tiny import tiny_data, tiny_model
 
 import workbench as wb
-from workbench import build
+from workbench.building import build
 from workbench.data import Data, Split
 from workbench.jobs import Reporter
 

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from tiny import tiny_data, tiny_model
 
 import workbench as wb
-from workbench.disk import workspace
 from workbench.errors import BadFile, StorageFailed, WorkbenchError
+from workbench.files.disk import workspace
 
 FIRST, SECOND = wb.Prune(ratio=0.3), wb.Prune(ratio=0.6)
 
@@ -344,7 +344,7 @@ def test_what_a_killed_process_left_unfinished_is_tidied_up(tmp_path: Path) -> N
     script = f"""
 import os, sys
 from pathlib import Path
-from workbench.disk import workspace
+from workbench.files.disk import workspace
 with workspace(Path({str(tmp_path)!r})) as folder:
     (folder / "half").write_text("x")
     os.kill(os.getpid(), 9)

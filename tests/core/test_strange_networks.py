@@ -17,11 +17,11 @@ from torch import nn
 from torch.nn import functional as fn
 
 import workbench as wb
-from workbench.calling import call, flatten, tensors_map
 from workbench.errors import BadValue
 from workbench.models import Model
 from workbench.models.structure import save_variant
-from workbench.unwrap import unwrap
+from workbench.modules.calling import call, flatten, tensors_map
+from workbench.modules.unwrap import unwrap
 
 Tensor = torch.Tensor
 #: Multiply-accumulates: 3 -> 16 channels on 10 x 10, 16 -> 16 on 8 x 8, 16 features -> 4 classes.

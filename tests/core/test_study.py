@@ -13,12 +13,12 @@ import torch
 from tiny import CLASSES, SHAPE, tiny_data, tiny_model
 
 import workbench as wb
-from workbench.content import content_name
 from workbench.errors import BadFile, BadValue, Cancelled, ExportFailed, StepFailed, UnknownName
 from workbench.estimate import Estimate
-from workbench.frame import where_rows
+from workbench.files.content import content_name
+from workbench.frames.frame import where_rows
+from workbench.frames.pareto import front
 from workbench.measure.figures import notes
-from workbench.pareto import front
 
 PRUNED = wb.Prune(ratio=0.5)
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.calling import answer
 from workbench.data import Data
 from workbench.models import Model
+from workbench.modules.calling import answer
 from workbench.runtimes.onnxruntime import OnnxSession, open_session
 
 WORDS, LENGTH, WIDTH, CLASSES = 40, 6, 32, 4

@@ -7,7 +7,7 @@ import torch
 from tiny import tiny_data, tiny_model
 
 import workbench as wb
-from workbench.build import rewrite
+from workbench.building.build import rewrite
 from workbench.errors import StepFailed, UnknownName
 from workbench.models import Model
 from workbench.step import WITH_WEIGHTS, select

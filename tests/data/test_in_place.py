@@ -123,7 +123,8 @@ def test_importance_by_gradient_looks_at_what_a_layer_gives_not_at_what_becomes_
         torch.manual_seed(0)
         model = wb.load(Sums(inplace).eval(), example=torch.rand(1, *SHAPE))
         small = wb.compress(model, wb.PruneChannels(0.5, importance="taylor"), data=data(x, y))
-        widths.append({name: value.shape for name, value in small.module.state_dict().items()} | {
-            "sum": round(float(sum(value.double().sum() for value in small.module.state_dict().values())), 3)
-        })
+        widths.append(
+            {name: value.shape for name, value in small.module.state_dict().items()}
+            | {"sum": round(float(sum(value.double().sum() for value in small.module.state_dict().values())), 3)}
+        )
     assert widths[0] == widths[1]

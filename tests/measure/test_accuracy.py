@@ -11,10 +11,10 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+from workbench.artefact.onnx_file import write_onnx
 from workbench.errors import BadValue, Cancelled, MeasurementFailed
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import evaluate, outputs
-from workbench.onnx_file import write_onnx
 
 
 @dataclass

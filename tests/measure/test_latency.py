@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from workbench.artefact.onnx_file import write_onnx
 from workbench.errors import BadValue, Cancelled, MeasurementFailed
 from workbench.jobs import Job, Reporter
 from workbench.measure.latency import ENOUGH, Timings, interleave, measure_latency
@@ -20,7 +21,6 @@ from workbench.measure.machine import machine
 from workbench.measure.measurement_lock import turn
 from workbench.measure.speed_probe import fastest_known, pulse, remember
 from workbench.measure.worker import Request, measure
-from workbench.onnx_file import write_onnx
 
 
 def linear(width: int, folder: Path) -> Path:

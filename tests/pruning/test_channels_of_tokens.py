@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import workbench as wb
-from workbench.build import rewrite
+from workbench.building.build import rewrite
 from workbench.cost.trace import trace
 from workbench.pruning.channels import follow
 from workbench.pruning.importance import KINDS

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import workbench as wb
-from workbench import build
+from workbench.building import build
 from workbench.cost.trace import trace
 from workbench.errors import BadValue
 

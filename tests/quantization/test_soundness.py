@@ -11,14 +11,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from workbench.build import lower
-from workbench.checking import Difference, difference, flatten, require_equal
+from workbench.artefact.onnx_file import save_onnx, write_onnx
+from workbench.artefact.onnx_graph import Graph, separate
+from workbench.building.build import lower
 from workbench.data import data as load_data
 from workbench.errors import BadFile, StepFailed
 from workbench.jobs import Reporter
 from workbench.models import load
-from workbench.onnx_file import save_onnx, write_onnx
-from workbench.onnx_graph import Graph, separate
+from workbench.modules.checking import Difference, difference, flatten, require_equal
 from workbench.quantization.half import to_float16
 from workbench.quantization.qdq import quantize_graph
 from workbench.quantization.ranges import activation_ranges
@@ -199,9 +199,7 @@ def test_a_file_that_ends_the_process_becomes_a_sentence(deadly: Path) -> None:
     assert session.run(None, {"x": np.ones(2, np.float32)})[0].tolist() == [1.0, 1.0]
 
 
-def test_the_death_of_the_process_apart_is_told_from_a_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_death_of_the_process_apart_is_told_from_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the runtime: here the process apart kills itself over one file, and refuses another in order."""
     stub = tmp_path / "stub.py"
     stub.write_text(

@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from workbench import onnx_file
+from workbench.artefact import onnx_file
+from workbench.artefact.onnx_file import file_bytes, write_onnx
 from workbench.errors import StepFailed
 from workbench.models.architectures import ARCHITECTURES
-from workbench.onnx_file import file_bytes, write_onnx
 from workbench.runtimes import runtime
 
 
@@ -88,7 +88,6 @@ class Shared(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.first(self.conv(x))
         return self.second(self.conv(x)).mean((2, 3))
-
 
 
 def test_the_export_leaves_stdout_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.build import rewrite
-from workbench.calling import call, flatten
+from workbench.building.build import rewrite
 from workbench.data import Data
 from workbench.models import Model
+from workbench.modules.calling import call, flatten
 
 NETWORKS = odd.networks()
 #: Steps that need images to work on, and may then train.

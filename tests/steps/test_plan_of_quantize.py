@@ -11,13 +11,13 @@ from onnx import TensorProto
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from workbench.build import lower
+from workbench.artefact.onnx_graph import WEIGHTED, stem
+from workbench.building.build import lower
 from workbench.data import data as load_data
 from workbench.errors import UnknownName
 from workbench.jobs import Reporter
 from workbench.measure import int8_layouts
 from workbench.models import load
-from workbench.onnx_graph import WEIGHTED, stem
 from workbench.steps.quantize import Quantize
 
 

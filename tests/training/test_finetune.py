@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.build import context, rewrite
+from workbench.building.build import context, rewrite
 from workbench.data import Data, Split
 from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.jobs import Reporter
@@ -25,7 +25,7 @@ from workbench.training.distill import METHODS
 from workbench.training.loop import Diverged, score
 
 SHAPE = (2, 8, 8)
-NET = '''
+NET = """
 import torch, workbench as wb
 from torch import nn
 
@@ -42,7 +42,7 @@ def data(n=240):
         x = torch.randn(n, 2, 8, 8, generator=torch.Generator().manual_seed(seed))
         splits[name] = (x, (x.mean((1, 2, 3)) * 12).round().long().clamp(-1, 1) + 1)
     return wb.data(splits, name="small", classes=("a", "b", "c"))
-'''
+"""
 _scope: dict[str, object] = {}
 exec(NET, _scope)
 
@@ -144,9 +144,7 @@ def test_no_training_split_is_an_error_with_what_to_do() -> None:
             rewrite(model(), step.recipe(), only)
 
 
-def test_divergence_says_where_and_keeps_the_last_good_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_divergence_says_where_and_keeps_the_last_good_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter(range(100))
     original = distill.logits
     monkeypatch.setattr(distill, "logits", lambda a, b: original(a, b) * (float("nan") if next(calls) == 10 else 1))
@@ -192,7 +190,7 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path: Path) -> No
     code = NET + textwrap.dedent("""
         import sys
         from pathlib import Path
-        from workbench.build import rewrite
+        from workbench.building.build import rewrite
         from workbench.jobs import Reporter
         recipe = wb.Prune(0.5) | wb.Finetune(epochs=10, batch=16)
         report = Reporter(lambda fraction, stage: print(stage, flush=True))

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from workbench.dashboard import Site, free_port, serving
-from workbench.quota import Quota
+from workbench.untrusted.quota import Quota
 
 pytest.importorskip("voila")
 from workbench_widgets.kernels import Kernels

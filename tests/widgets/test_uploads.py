@@ -14,7 +14,7 @@ from driving import act
 from safetensors.torch import save_file
 
 from workbench.errors import BadFile, BadValue, OverQuota, WorkbenchError
-from workbench.quota import Quota
+from workbench.untrusted.quota import Quota
 from workbench_widgets import uploads
 from workbench_widgets.gallery import Gallery
 from workbench_widgets.screen import Screen

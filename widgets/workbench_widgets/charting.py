@@ -12,9 +12,9 @@ import pandas as pd
 from workbench import charts
 from workbench.charts import column, drawable
 from workbench.errors import WorkbenchError
-from workbench.limits import Limit, bound_on, read_limits
+from workbench.frames.limits import Limit, bound_on, read_limits
+from workbench.frames.pareto import more_is_better
 from workbench.measure.judgement import NEAR
-from workbench.pareto import more_is_better
 from workbench_widgets import rows
 from workbench_widgets.formatting import count
 from workbench_widgets.seam.cells import Option

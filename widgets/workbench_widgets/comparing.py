@@ -11,8 +11,8 @@ from workbench.charts import COLUMNS, column
 from workbench.cost.by_layer import COSTS
 from workbench.diagnosis import Comparison
 from workbench.diagnosis.comparison import EXACT, SPEED, Contrast, figures, layers, steps
+from workbench.frames.pareto import more_is_better
 from workbench.measure.wording import UNSURE, signed
-from workbench.pareto import more_is_better
 from workbench.variant import Variant
 from workbench_widgets.formatting import change, difference, trend
 from workbench_widgets.pictures import pictures

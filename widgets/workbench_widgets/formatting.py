@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from workbench.charts import COLUMNS, column, lower
 from workbench.estimate import Estimate
-from workbench.frame import EXACT
+from workbench.frames.frame import EXACT
 from workbench.measure.evaluation import AGREEMENT, CHANGE, VALIDATION
 from workbench.measure.wording import UNSURE, accuracy, points, signed, smaller, speed
 from workbench.variant import Variant

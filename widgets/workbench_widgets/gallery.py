@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import workbench as wb
-from workbench.calling import flatten, noise_like
 from workbench.data import Data
 from workbench.errors import BadFile, BadValue
 from workbench.models import Model
+from workbench.modules.calling import flatten, noise_like
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.untrusted import check_apart

@@ -13,8 +13,8 @@ from workbench.cost.layer import CONVOLUTIONS
 from workbench.data import Data, Split
 from workbench.models import Model
 from workbench.models.structure import ZOOS
-from workbench.quota import MEGABYTE
 from workbench.study import Study
+from workbench.untrusted.quota import MEGABYTE
 from workbench_widgets import uploads
 from workbench_widgets.formatting import compact, count
 from workbench_widgets.gallery import NOISE, shape_text

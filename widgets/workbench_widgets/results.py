@@ -9,7 +9,7 @@ import pandas as pd
 
 from workbench import charts
 from workbench.charts import column
-from workbench.lineage import lineage
+from workbench.studies.lineage import lineage
 from workbench_widgets import rows
 from workbench_widgets.seam.cells import Cell, Heading
 from workbench_widgets.seam.chart_view import TableView, VariantRow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.frame import on_one_machine, to_frame, where_rows
+from workbench.frames.frame import on_one_machine, to_frame, where_rows
 from workbench.measure.evaluation import APART, CHANGE
 from workbench_widgets.store import State
 

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import ipywidgets
 
-from workbench import quota
 from workbench.errors import WorkbenchError
 from workbench.study import Study
+from workbench.untrusted import quota
 from workbench_widgets import charting, diagnosing, exporting, layers, models, results, scope, variant, views
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.seam.page_view import Answer

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from workbench import charts
 from workbench.export import Manifest
-from workbench.frame import EXACT
+from workbench.frames.frame import EXACT
 from workbench.published import Published
 from workbench.study import Study
 from workbench.variant import Variant
@@ -78,9 +78,7 @@ def telling(variants: tuple[Variant, ...]) -> Variant:
     """
     original = variants[0]["accuracy"]
     paired = ((one, one.estimates.get("accuracy_change")) for one in variants)
-    as_good = [
-        one for one, change in paired if (change.high >= 0 if change else one["accuracy"].value >= original.low)
-    ]
+    as_good = [one for one, change in paired if (change.high >= 0 if change else one["accuracy"].value >= original.low)]
     return max(as_good, key=lambda one: one["speedup"].value)
 
 

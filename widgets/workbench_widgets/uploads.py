@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench import quota
 from workbench.errors import BadFile, BadValue, shown
 from workbench.models.load import FILES
-from workbench.quota import MEGABYTE, Quota
+from workbench.untrusted import quota
+from workbench.untrusted.quota import MEGABYTE, Quota
 
 if TYPE_CHECKING:
     from workbench.data import Data

@@ -8,8 +8,8 @@ import pandas as pd
 
 from workbench.charts import column
 from workbench.export import Manifest, formats
+from workbench.frames.pareto import more_is_better
 from workbench.measure.evaluation import APART, CHANGE
-from workbench.pareto import more_is_better
 from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison

@@ -8,8 +8,8 @@ from workbench import charts
 from workbench.charts import column
 from workbench.cost.by_layer import COSTS
 from workbench.errors import BadValue, WorkbenchError, unknown
-from workbench.frame import where_rows
-from workbench.limits import read_limits, with_bound, write_limits
+from workbench.frames.frame import where_rows
+from workbench.frames.limits import read_limits, with_bound, write_limits
 from workbench_widgets import charting, rows
 from workbench_widgets.store import Message, State
 

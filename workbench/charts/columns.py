@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pandas.api.types import is_numeric_dtype
 
-from workbench.arguments import check_kinds
 from workbench.errors import unknown
+from workbench.interface.arguments import check_kinds
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from workbench.arguments import check_kinds
 from workbench.charts.columns import column, lower
 from workbench.charts.rows import records
 from workbench.errors import unknown
+from workbench.interface.arguments import check_kinds
 
 #: The name of the rows in a chart's specification, so that a view already drawn can be given other rows.
 LAYERS = "layers"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from workbench.arguments import check_kinds
 from workbench.errors import unknown
+from workbench.interface.arguments import check_kinds
 
 _NEEDED = ("device", "title", "latency_ms", "memory_bound_share", "fits", "why", "energy_uj")
 _FITS = {"Fits": "#0072b2", "Does not fit": "#d55e00"}

@@ -12,8 +12,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from workbench.arguments import check_kinds
 from workbench.errors import BadValue, unknown
+from workbench.interface.arguments import check_kinds
 
 #: Errors are coloured between these, in dB: at the first little is left of a layer, at the last nothing is lost.
 _WORST_DB, _BEST_DB = 0.0, 50.0

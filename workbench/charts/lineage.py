@@ -7,11 +7,11 @@ import json
 import altair as alt
 import pandas as pd
 
-from workbench.arguments import check_kinds
 from workbench.charts.columns import column
 from workbench.charts.marks import FRONT, LINE, check_frame, data, flag, legend, numbers, roles, texts
 from workbench.errors import unknown
-from workbench.lineage import lineage as tree
+from workbench.interface.arguments import check_kinds
+from workbench.studies.lineage import lineage as tree
 
 _STEP = 30  # pixels from one variant to the next
 _INDENT = 26  # pixels from a variant to what continues it

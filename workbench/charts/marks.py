@@ -5,10 +5,10 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from workbench.arguments import check_kinds
 from workbench.charts.rows import records
 from workbench.errors import BadValue
-from workbench.pareto import front
+from workbench.frames.pareto import front
+from workbench.interface.arguments import check_kinds
 
 DATASET = "variants"
 ORIGINAL = "Original"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from workbench.arguments import check_kinds
 from workbench.charts.columns import check_columns, column, lower
 from workbench.charts.marks import FRONT, LINE, ORIGINAL, check_frame, data, flag, legend, numbers, roles, texts
-from workbench.pareto import more_is_better
+from workbench.frames.pareto import more_is_better
+from workbench.interface.arguments import check_kinds
 
 #: The axes that are drawn where none are asked for.
 PARALLEL = ("accuracy", "latency_ms", "speedup", "macs", "params", "memory_access_bytes", "file_bytes", "energy_uj")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from workbench.arguments import check_kinds
+from workbench.interface.arguments import check_kinds
 
 if TYPE_CHECKING:
     import pandas as pd

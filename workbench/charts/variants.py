@@ -8,7 +8,6 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from workbench.arguments import check_kinds
 from workbench.charts.columns import check_columns, column, drawable, lower
 from workbench.charts.marks import (
     FRONT,
@@ -25,6 +24,7 @@ from workbench.charts.marks import (
     texts,
 )
 from workbench.errors import unknown
+from workbench.interface.arguments import check_kinds
 from workbench.measure.judgement import AS_PREDICTED, FASTER, SLOWER, judge
 
 _AGREEMENT: Groups = {

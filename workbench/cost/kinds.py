@@ -58,9 +58,7 @@ KINDS: dict[Any, str] = {
     getattr(aten, name): kind for kind, names in _NAMES.items() for name in names.split() if hasattr(aten, name)
 }
 #: Operators with several results that all carry data; of every other only the first does.
-MULTIPLE = frozenset(
-    "split split_with_sizes chunk unbind unsafe_split unsafe_split_with_sizes unsafe_chunk".split()
-)
+MULTIPLE = frozenset("split split_with_sizes chunk unbind unsafe_split unsafe_split_with_sizes unsafe_chunk".split())
 #: Operators whose result is a part of what they are given.
 PARTS = MULTIPLE | {"slice", "select", "narrow"}
 #: Functions of torch that run a recurrent layer over all its steps.

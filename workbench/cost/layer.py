@@ -225,6 +225,7 @@ class Layer:
         """Of the output."""
         return prod(self.output) * self.bits // 8
 
+
 def _new(_: Layer) -> dict[Hashable, Any]:
     return {}
 

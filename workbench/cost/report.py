@@ -116,8 +116,8 @@ def _network(model: HasNetwork | nn.Module, example: torch.Tensor | None) -> Net
     found = getattr(model, "network", None)
     if isinstance(found, Network):
         return found
-    from workbench.calling import as_example
     from workbench.cost.trace import trace
-    from workbench.unwrap import unwrap
+    from workbench.modules.calling import as_example
+    from workbench.modules.unwrap import unwrap
 
     return trace(unwrap(model), as_example(example))

@@ -12,14 +12,14 @@ from torch import fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.calling import Inputs, arguments, call, flatten, line_of, shapes, tensors_map
 from workbench.cost.fusion import mark_fused
 from workbench.cost.kinds import BLANK, CELLS, KINDS, MULTIPLE, PARTS, RECURRENT, REDUCTIONS
 from workbench.cost.layer import Layer, Shape, interned
 from workbench.cost.network import Network
 from workbench.cost.shapes import known
 from workbench.errors import BadValue
-from workbench.snapshot import snapshot, to_meta
+from workbench.modules.calling import Inputs, arguments, call, flatten, line_of, shapes, tensors_map
+from workbench.modules.snapshot import snapshot, to_meta
 
 __all__ = ["mark_fused", "trace"]
 
@@ -307,9 +307,7 @@ def _attention(layer: Layer, query: Tensor, key: Tensor, value: Tensor) -> Layer
     softmax, written and read again.
     """
     scores = query.shape[:-1].numel() * key.shape[-2]
-    return layer.but(
-        work=scores * (query.shape[-1] + value.shape[-1]), others=key.numel() + value.numel() + 4 * scores
-    )
+    return layer.but(work=scores * (query.shape[-1] + value.shape[-1]), others=key.numel() + value.numel() + 4 * scores)
 
 
 def _listen(module: nn.Module, recorder: _Recorder) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from workbench.arguments import check_kinds
 from workbench.data.batches import batches
 from workbench.errors import BadValue, unknown
+from workbench.interface.arguments import check_kinds
 
 if TYPE_CHECKING:
     import torch
@@ -24,9 +24,7 @@ def check_lengths(split: str, inputs: int, labels: int) -> None:
     if inputs == 0:
         raise BadValue(f"Split {split!r} is empty. Give at least one input, or leave the split out.")
     if inputs != labels:
-        raise BadValue(
-            f"Split {split!r} has {inputs} inputs and {labels} labels. Each input needs exactly one label."
-        )
+        raise BadValue(f"Split {split!r} has {inputs} inputs and {labels} labels. Each input needs exactly one label.")
 
 
 @dataclass(frozen=True)

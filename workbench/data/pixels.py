@@ -77,9 +77,7 @@ def as_tensor(value: Any, of: str, *, batch: bool) -> Tensor:
     except Exception as error:  # a foreign object may raise anything when it is read
         raise BadValue(f"{of} cannot be read as an array: {error}.") from error
     if found.dtype.kind not in "biuf":
-        raise BadValue(
-            f"{of} is {shown(value)}, a {type(value).__name__}. Give a tensor or an array of numbers."
-        )
+        raise BadValue(f"{of} is {shown(value)}, a {type(value).__name__}. Give a tensor or an array of numbers.")
     return _channels_first(torch.from_numpy(_native(found)), batch, last=True)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench import build
+from workbench.building import build
 from workbench.errors import BadValue
 from workbench.estimate import Estimate, wilson
 from workbench.jobs import Reporter

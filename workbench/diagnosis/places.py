@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from workbench.onnx_graph import WEIGHTED, Graph, scope
+from workbench.artefact.onnx_graph import WEIGHTED, Graph, scope
 
 #: What may follow a layer before the next one reads its result.
 _SETTLING = frozenset(

@@ -54,9 +54,7 @@ def share(
             f"with the layers that {type(family).__name__} can treat. Raise the budget or add a step of another kind."
         )
     chosen = share_out(priced, budget).chosen
-    return {
-        one.layer.module: options[index][1] for one, options, index in zip(treated, layers, chosen, strict=True)
-    }
+    return {one.layer.module: options[index][1] for one, options, index in zip(treated, layers, chosen, strict=True)}
 
 
 def _options(family: Family, one: Treated, cost: str, weights: Weights) -> list[Priced]:

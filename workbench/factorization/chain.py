@@ -26,10 +26,7 @@ def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: 
     taps = zip(layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
     chosen = [one if own else (1, 1, 0, 1) for own, one in zip(axes, taps, strict=True)]
     kernel, stride, padding, dilation = zip(*chosen, strict=True)
-    after = [
-        (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, (k, s, p, d) in zip(before[1:], chosen, strict=True)
-    ]
+    after = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, (k, s, p, d) in zip(before[1:], chosen, strict=True)]
     return Layer.made(
         name=layer.name, kind="conv", input=before, output=(c_out, *after), module=layer.module, kernel=kernel,
         stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias, bits=layer.bits,
@@ -129,4 +126,3 @@ def no_taps(layer: Layer) -> str:
     """Why a family that works on taps leaves a layer with one alone."""
     what = "linear layer" if layer.kind == "linear" else "1x1 convolution"
     return f"a {what} has no taps, use SVD"
-

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from workbench.arguments import check_kinds
+from workbench.interface.arguments import check_kinds
 from workbench.lowrank.checks import relative
 
 Tensor = torch.Tensor

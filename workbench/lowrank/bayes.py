@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from workbench.arguments import check_kinds
 from workbench.errors import BadValue
+from workbench.interface.arguments import check_kinds
 from workbench.lowrank.checks import checked
 
 #: Approximate optimum of the threshold's free constant: tau is this times the root of the aspect ratio.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from workbench.arguments import check_kinds
 from workbench.errors import BadValue
+from workbench.interface.arguments import check_kinds
 from workbench.lowrank import polyadic, tucker
 from workbench.lowrank.checks import checked
 from workbench.lowrank.tucker import TuckerBasis

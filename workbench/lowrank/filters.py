@@ -10,8 +10,8 @@ from math import gcd, prod
 import torch
 from torch.nn import functional
 
-from workbench.arguments import check_kinds
 from workbench.errors import BadValue
+from workbench.interface.arguments import check_kinds
 from workbench.lowrank.checks import checked, checked_rank
 from workbench.lowrank.moments import regress, solve
 

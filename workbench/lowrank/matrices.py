@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from workbench.arguments import check_kinds
+from workbench.interface.arguments import check_kinds
 from workbench.lowrank.checks import checked, checked_rank
 from workbench.lowrank.moments import projected_regression, top_eigenvectors
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from workbench.arguments import check_kinds
 from workbench.errors import BadValue
+from workbench.interface.arguments import check_kinds
 from workbench.lowrank.checks import checked, relative
 from workbench.lowrank.moments import projected_regression
 

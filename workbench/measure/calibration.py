@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.arguments import check_kinds
 from workbench.cost.calibrated import COMMON, Calibration, store, stored
 from workbench.cost.features import AMOUNTS, work
 from workbench.cost.network import Network
 from workbench.cost.roofline import Device, this_machine
+from workbench.interface.arguments import check_kinds
 from workbench.jobs import Reporter
 from workbench.measure.latency import interleave
 from workbench.measure.machine import machine

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import zstandard
 
+from workbench.artefact.onnx_file import file_bytes
 from workbench.coding import pack
 from workbench.cost.compressed import ZSTD_LEVEL
 from workbench.cost.energy import energy
@@ -25,7 +26,6 @@ from workbench.measure.metrics import Metric
 from workbench.measure.paired import Sample
 from workbench.measure.verdict import gather, reason, verdict
 from workbench.measure.wording import UNSURE
-from workbench.onnx_file import file_bytes
 
 
 class Measured(NamedTuple):
@@ -75,7 +75,7 @@ def predict(network: Network, original: Network) -> dict[str, Estimate]:
     }
 
 
-def facts(
+def metadata(
     found: Mapping[str, Estimate], original: Mapping[str, Estimate] | None, files: tuple[Path, Path], network: Network
 ) -> dict[str, str]:
     """Texts to keep with a variant: the machine, and for all but the original the verdict and its reason.

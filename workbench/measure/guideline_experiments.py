@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.arguments import check_kinds
+from workbench.interface.arguments import check_kinds
 from workbench.measure.latency import interleave
 from workbench.measure.probes import Probe
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import onnx
 
+from workbench.artefact.onnx_graph import WEIGHTED, attribute
 from workbench.errors import MeasurementFailed
 from workbench.jobs import Reporter
 from workbench.measure.latency import fastest
 from workbench.measure.machine import machine
-from workbench.onnx_graph import WEIGHTED, attribute
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import Range
 

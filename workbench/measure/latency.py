@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 import workbench
-from workbench.arguments import check_kinds
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Z95, Estimate, exact
+from workbench.interface.arguments import check_kinds
 from workbench.jobs import Reporter
 from workbench.measure.measurement_lock import turn
 from workbench.measure.speed_probe import TOLERANCE, fastest_known, fastest_of, remember

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from workbench.arguments import check_kinds
 from workbench.errors import WorkbenchError
+from workbench.interface.arguments import check_kinds
 from workbench.measure.latency import Subject, interleave
 from workbench.runtimes import available
 from workbench.runtimes.onnxruntime import LEVELS, open_session

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from workbench.arguments import check_kinds
+from workbench.artefact.onnx_graph import WEIGHTED, scope
 from workbench.errors import BadFile, BadValue
-from workbench.onnx_graph import WEIGHTED, scope
+from workbench.interface.arguments import check_kinds
 from workbench.runtimes.base import noise
 from workbench.runtimes.onnxruntime import OnnxSession, feeds
 

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from workbench.calling import Inputs, call, flatten, line_of, noise_like, shapes, tensors_map
 from workbench.errors import BadValue, WorkbenchError
 from workbench.models.exported import exported
 from workbench.models.graph import Graph, unstorable
 from workbench.models.in_place import out_of_place
 from workbench.models.names import sound_names
 from workbench.models.symbolic import symbolic
-from workbench.snapshot import snapshot
-from workbench.tracing_lock import TRACING
+from workbench.modules.calling import Inputs, call, flatten, line_of, noise_like, shapes, tensors_map
+from workbench.modules.snapshot import snapshot
+from workbench.modules.tracing_lock import TRACING
 
 Tensor = torch.Tensor
 

@@ -20,10 +20,10 @@ import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_map
 
-from workbench.calling import Inputs, arguments, plain
 from workbench.errors import BadValue
 from workbench.models.graph import Graph, drop_unread
 from workbench.models.lifted import lift
+from workbench.modules.calling import Inputs, arguments, plain
 
 #: Names of operators that only assert something; they are true of every input that gets so far.
 _ASSERTIONS = ("_assert", "sym_constrain", "assert_")
@@ -112,6 +112,7 @@ def _nested_inputs(graph: fx.Graph, leaves: list[fx.Node], names: list[str], val
     waiting = iter(leaves)
     with graph.inserting_before(leaves[0]):
         tops = [graph.placeholder(name) for name in names]
+
     def unpack(node: fx.Node, value: Any, before: fx.Node) -> None:
         if isinstance(value, dict):
             items: Any = value.items()

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from workbench.calling import as_example
-from workbench.content import check_folder
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, shown, unknown
+from workbench.files.content import check_folder
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.canonical import canonical
 from workbench.models.model import Model
 from workbench.models.structure import ZOOS, fill, load_variant
+from workbench.modules.calling import as_example
+from workbench.modules.unwrap import unwrap
 from workbench.untrusted import read_tensors
-from workbench.unwrap import unwrap
 
 BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)

@@ -9,12 +9,12 @@ from functools import cached_property
 
 import torch
 
-from workbench.calling import Inputs, flatten
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
 from workbench.models.graph import Graph, to_data
+from workbench.modules.calling import Inputs, flatten
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from workbench.calling import Inputs, tensors_map
 from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.architectures import ARCHITECTURES
 from workbench.models.graph import Graph, from_data, to_data
 from workbench.models.model import Model
+from workbench.modules.calling import Inputs, tensors_map
 from workbench.untrusted import Guard, check_version, parse_json, read_metadata, read_tensors
 
 #: The version of the description.
@@ -34,8 +34,8 @@ DTYPES = {name: getattr(torch, name) for name in ("float32", "int64", "int32", "
 ZOOS = ("torchvision", "timm")
 
 
-def save_variant(module: nn.Module, model: Model, path: Path, **facts: str) -> None:
-    """Write a rewritten network of `model`: its graph, its tensors and `facts` in one safetensors file.
+def save_variant(module: nn.Module, model: Model, path: Path, **metadata: str) -> None:
+    """Write a rewritten network of `model`: its graph, its tensors and `metadata` in one safetensors file.
 
     Raises: `StepFailed` when it holds something that cannot be written down as data.
     """
@@ -45,7 +45,7 @@ def save_variant(module: nn.Module, model: Model, path: Path, **facts: str) -> N
     state = {k: v.detach().clone().contiguous() for k, v in module.state_dict().items() if k not in shared}
     structure = {"version": VERSION, "name": type(module).__name__, "shared": shared, **to_data(module)}
     structure["example"] = _encode_example(model.example)
-    texts = {"source": model.source, "structure": json.dumps(structure), **facts}
+    texts = {"source": model.source, "structure": json.dumps(structure), **metadata}
     save_file(state, path, {"format": "pt", **texts})
 
 

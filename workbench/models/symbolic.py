@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from workbench.calling import Inputs, arguments
 from workbench.models.functions import name_of
 from workbench.models.graph import Graph, unstorable
 from workbench.models.layers import is_plain
+from workbench.modules.calling import Inputs, arguments
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 #: Products and normalisations; called as functions on parameters they are layers that are not modules yet.

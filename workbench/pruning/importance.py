@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from workbench.calling import answer
 from workbench.data.batches import batches
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
+from workbench.modules.calling import answer
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import MAKERS, Channels, Group, makes
 from workbench.pruning.widths import Scores

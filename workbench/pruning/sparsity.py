@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from workbench.calling import Inputs, call
 from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.data.batches import batches
+from workbench.modules.calling import Inputs, call
 from workbench.pruning.channels import follow
 from workbench.pruning.importance import gain, norms_after
 from workbench.step import Context, Layers, select

@@ -144,9 +144,7 @@ def _shrunk(layer: Layer, shapes: tuple[Shape, Shape], written: dict[int, tuple[
     if others:
         pairs = [written[tensor] for tensor in layer.reads[1:] if tensor in written]
         others += sum(prod(new) - prod(old) for old, new in pairs)
-    new = layer.but(
-        input=before, output=after, groups=before[0] if depthwise(layer) else layer.groups, others=others
-    )
+    new = layer.but(input=before, output=after, groups=before[0] if depthwise(layer) else layer.groups, others=others)
     if layer.fixed:  # a slope for each channel; whatever else has numbers of its own is not cut
         return new.but(fixed=after[0], weights=after[0] if layer.weights else 0)
     if not layer.module:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from workbench.artefact.onnx_graph import Graph, attribute
 from workbench.jobs import Reporter
-from workbench.onnx_graph import Graph, attribute
 from workbench.quantization.patches import as_patches, observe_layers
 
 Array = npt.NDArray[Any]

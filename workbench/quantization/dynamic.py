@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from workbench.onnx_graph import separate
+from workbench.artefact.onnx_graph import separate
 from workbench.quantization.edges import data_tensors
 
 #: Convolutions have a dynamic kernel too (ConvInteger); it is two to five times slower than float.

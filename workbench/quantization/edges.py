@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from workbench.onnx_graph import Graph
+from workbench.artefact.onnx_graph import Graph
 
 #: Operators with integer kernels on ONNX Runtime's CPU provider; all others would run in float between casts.
 INTEGER_OPERATORS = (
@@ -38,9 +38,7 @@ _TELLS = frozenset(
 _MIXES = frozenset({"Add", "Sub", "Where", "Concat", "Min", "Max"})
 #: Operators that give what a table has at places.
 _LOOKS_UP = frozenset({"Gather", "GatherElements", "GatherND", "OneHot"})
-_WHOLE = frozenset(
-    {TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8}
-)
+_WHOLE = frozenset({TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8})
 _DATA_KINDS = _WHOLE | {TensorProto.FLOAT}
 LEVELS = 256
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 
-from workbench.onnx_graph import Graph, attribute
+from workbench.artefact.onnx_graph import Graph, attribute
 
 _HOMOGENEOUS = frozenset({"Relu", "MaxPool", "AveragePool"})  # f(s x) = s f(x) for s > 0
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
+from workbench.artefact.onnx_graph import WEIGHTED, Graph, attribute, stem
 from workbench.jobs import Reporter
-from workbench.onnx_graph import WEIGHTED, Graph, attribute, stem
 from workbench.quantization.edges import float_nodes_of_shapes, kinds_of
 from workbench.quantization.observe import extremes
 

@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch.nn import functional
 
-from workbench.onnx_graph import attribute
+from workbench.artefact.onnx_graph import attribute
 from workbench.quantization.windows import ints
 
 Tensor = torch.Tensor

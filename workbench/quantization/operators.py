@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch.nn import functional
 
-from workbench.onnx_graph import attribute, reads_of
+from workbench.artefact.onnx_graph import attribute, reads_of
 from workbench.quantization import moves, recurrent, windows
 from workbench.quantization.windows import ints
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from workbench.artefact.onnx_graph import Graph, attribute
 from workbench.jobs import Reporter
-from workbench.onnx_graph import Graph, attribute
 from workbench.quantization.observe import read
 
 Array = npt.NDArray[Any]
@@ -34,11 +34,7 @@ class SeenLayer:
 
 def observe_layers(graph: Graph, inputs: Array, progress: Reporter, *, second: bool) -> list[SeenLayer]:
     """The layers with constant weights, with the moments of their inputs' patches."""
-    layers = [
-        SeenLayer(node, attribute(node, "group", 1))
-        for node in graph.nodes
-        if _has_plain_weight(graph, node)
-    ]
+    layers = [SeenLayer(node, attribute(node, "group", 1)) for node in graph.nodes if _has_plain_weight(graph, node)]
     names = sorted({layer.node.input[0] for layer in layers})
     for values in read(graph.model, names, inputs, progress, "looking at the layers' inputs"):
         for layer in layers:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from workbench.onnx_graph import WEIGHTED, Graph, attribute, drop_unread
+from workbench.artefact.onnx_graph import WEIGHTED, Graph, attribute, drop_unread
 from workbench.quantization.edges import INTEGER_OPERATORS, integer_nodes
 
 Array = npt.NDArray[Any]

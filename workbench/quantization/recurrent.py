@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import torch
 
-from workbench.onnx_graph import attribute
+from workbench.artefact.onnx_graph import attribute
 
 Tensor = torch.Tensor
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import onnx
 import torch
 
+from workbench.artefact.onnx_graph import Graph
 from workbench.jobs import Reporter
-from workbench.onnx_graph import Graph
 from workbench.quantization.patches import SeenLayer, as_patches, from_patches, observe_layers
 
 Array = npt.NDArray[Any]

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
-from workbench.onnx_graph import attribute
+from workbench.artefact.onnx_graph import attribute
 from workbench.quantization.operators import OPERATORS, run
 
 _LIMITS: dict[int, tuple[int, int]] = {

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from workbench.checking import difference, require_equal
+from workbench.artefact.onnx_graph import WEIGHTED, Graph, attribute, stem
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
-from workbench.onnx_graph import WEIGHTED, Graph, attribute, stem
+from workbench.modules.checking import difference, require_equal
 from workbench.quantization.observe import read
 from workbench.runtimes.onnxruntime import feeds, open_session
 

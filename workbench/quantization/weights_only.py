@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from workbench.onnx_graph import WEIGHTED, Graph, attribute, drop_unread
+from workbench.artefact.onnx_graph import WEIGHTED, Graph, attribute, drop_unread
 
 Array = npt.NDArray[Any]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from workbench.arguments import check_kinds
 from workbench.errors import BadValue, unknown
+from workbench.interface.arguments import check_kinds
 from workbench.runtimes.base import REGISTRY, Runtime, Session
 
 for _module in pkgutil.iter_modules(__path__):

@@ -8,11 +8,11 @@ from math import prod
 import torch
 from torch import nn
 
-from workbench.calling import answer
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.data.batches import batches
 from workbench.jobs import Reporter
+from workbench.modules.calling import answer
 
 Tensor = torch.Tensor
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from workbench.calling import Inputs, answer
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
@@ -19,6 +18,7 @@ from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.models.edit import node_of, skip
 from workbench.models.graph import Graph
+from workbench.modules.calling import Inputs, answer
 from workbench.pruning.energies import energies
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Stops, layers_setting, select, setting
 from workbench.steps.recalibrate import Recalibrate
@@ -217,9 +217,7 @@ def without(network: Network, blocks: Sequence[Block]) -> Network:
 
     results = {read(layer.writes) for layer in network.layers if layer.result}
     kept = (layer for layer in network.layers if layer.name not in gone)
-    return Network(
-        tuple(x.but(reads=tuple(map(read, x.reads)), result=x.writes in results) for x in kept)
-    )
+    return Network(tuple(x.but(reads=tuple(map(read, x.reads)), result=x.writes in results) for x in kept))
 
 
 @torch.no_grad()

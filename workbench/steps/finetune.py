@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from workbench.calling import answer, tensors_map
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import Cancelled, StepFailed
+from workbench.modules.calling import answer, tensors_map
 from workbench.settings import decades, doublings
 from workbench.step import Context, Decision, Plan, Rewrite, row, select, setting
 from workbench.training.augment import AUGMENTATIONS

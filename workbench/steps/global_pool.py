@@ -10,7 +10,6 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from workbench.calling import answer
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
@@ -19,6 +18,7 @@ from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised, solve
 from workbench.models.edit import node_of, skip
+from workbench.modules.calling import answer
 from workbench.step import Context, Decision, Plan, Rewrite, Row, row
 
 BATCH = 100

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from workbench.calling import answer
 from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue, OutOfReach
+from workbench.modules.calling import answer
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
 from workbench.pruning.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
@@ -190,9 +190,7 @@ class PruneChannels(Rewrite):
             return Decision.KEEPS_WIDTH, {"inputs": inputs, "why": why}
         return Decision.NARROWED, {**width, "together": f", together with {tied}" if tied else ""}
 
-    def _not_chosen(
-        self, channels: Channels, group: Group, name: str, inputs: str
-    ) -> tuple[Decision, dict[str, Any]]:
+    def _not_chosen(self, channels: Channels, group: Group, name: str, inputs: str) -> tuple[Decision, dict[str, Any]]:
         chosen = set(select(self.layers, channels.made))
         if name not in chosen:
             return Decision.NOT_CHOSEN, {"inputs": inputs, "why": "not among the chosen layers"}

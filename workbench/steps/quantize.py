@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy.typing as npt
 import onnx
 
+from workbench.artefact.onnx_file import save_onnx
+from workbench.artefact.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.data.classes import class_numbers
 from workbench.errors import BadValue, StepFailed, UnknownName
 from workbench.jobs import Reporter
 from workbench.measure.int8_layouts import Form, fastest_of
-from workbench.onnx_file import save_onnx
-from workbench.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize

@@ -1,4 +1,4 @@
-"""A training run on disk: tensors and a few facts, replaced as a whole, so that a killed run can go on."""
+"""A training run on disk: tensors and a few metadata, replaced as a whole, so that a killed run can go on."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Checkpoint:
     path: Path
     key: str
 
-    def save(self, tensors: Tensors, facts: dict[str, Any]) -> None:
+    def save(self, tensors: Tensors, metadata: dict[str, Any]) -> None:
         """Write beside the file and rename: killing the process leaves the old one or the new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(f".{secrets.token_hex(4)}.part")  # another process may train the same
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(plain, part, {"key": self.key, "facts": json.dumps(facts)})
+        save_file(plain, part, {"key": self.key, "metadata": json.dumps(metadata)})
         part.replace(self.path)
 
     def load(self) -> tuple[Tensors, dict[str, Any]] | None:
@@ -39,7 +39,7 @@ class Checkpoint:
                 metadata = file.metadata() or {}
                 if metadata.get("key") != self.key:
                     return None
-                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata["facts"])  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata["metadata"])  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, ValueError):
             return None  # a file that another program damaged: the run starts anew
 

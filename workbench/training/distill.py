@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from workbench.calling import Inputs, call, tensors_map
-from workbench.calling import answer as answer_of
 from workbench.errors import StepFailed
+from workbench.modules.calling import Inputs, call, tensors_map
+from workbench.modules.calling import answer as answer_of
 
 Tensor = torch.Tensor
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from workbench.calling import answer
 from workbench.errors import Cancelled, StepFailed
 from workbench.jobs import Reporter
+from workbench.modules.calling import answer
 from workbench.training.augment import augment
 from workbench.training.checkpoint import Checkpoint, Tensors, nested, unnested
 from workbench.training.entropy import cross_entropy, known_labels
@@ -157,11 +157,11 @@ class Trainer:
         found = self.checkpoint.load() if self.checkpoint is not None else None
         if found is None:
             return False
-        tensors, facts = found
+        tensors, metadata = found
         self.student.load_state_dict(unnested("student", tensors))
         self.extra.load_state_dict(unnested("extra", tensors))
-        self._best, self._step = unnested("best", tensors), facts["step"]
-        self.history = History([Score(*one) for one in facts["scores"]], facts["best"])
+        self._best, self._step = unnested("best", tensors), metadata["step"]
+        self.history = History([Score(*one) for one in metadata["scores"]], metadata["best"])
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in unnested("optimizer", tensors).items():
             index, _, key = name.partition(".")
@@ -276,9 +276,7 @@ def move(module: nn.Module, device: torch.device, layout: torch.memory_format) -
 def _optimizer(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(
-        parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay
-    )
+    return torch.optim.SGD(parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
 
 
 def _generator(*numbers: int) -> torch.Generator:

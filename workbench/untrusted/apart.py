@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import BadFile, WorkbenchError
-from workbench.quota import Quota
+from workbench.untrusted.quota import Quota
 
 _PROGRAM = "import sys; from workbench.untrusted.apart import run; run(*sys.argv[1:])"
 

@@ -17,9 +17,9 @@ from workbench.jobs import Reporter
 from workbench.measure.accuracy import in_batches
 from workbench.measure.evaluation import has_classes
 from workbench.measure.latency import Subject, interleave
+from workbench.modules.tracing_lock import TRACING
 from workbench.runtimes import DEFAULT, Runtime, available, runtime
 from workbench.step import Lower
-from workbench.tracing_lock import TRACING
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from workbench.calling import Inputs, call, tensors_map
-from workbench.checking import require_equal
 from workbench.cost.trace import trace
 from workbench.jobs import Reporter
+from workbench.modules.calling import Inputs, call, tensors_map
+from workbench.modules.checking import require_equal
 from workbench.plan import Plan
 from workbench.step import Step
 

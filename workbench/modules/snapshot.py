@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from workbench.closures import rebind
+from workbench.modules.closures import rebind
 
 Tensor = torch.Tensor
 

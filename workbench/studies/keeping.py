@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from workbench import quota
 from workbench.errors import BadValue, NewerVersion, WorkbenchError
-from workbench.naming import Label, Names
 from workbench.recipe import Recipe
-from workbench.storage import Damaged, Record, Storage
+from workbench.studies.naming import Label, Names
+from workbench.studies.storage import Damaged, Record, Storage
+from workbench.untrusted import quota
 
 if TYPE_CHECKING:
     from workbench.variant import Variant

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from workbench.calling import Inputs, call, flatten, noise_like, tensors_map
+from workbench.artefact.onnx_file import write_onnx
+from workbench.building.rewritten import check_rewritten
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -24,10 +25,9 @@ from workbench.jobs import Reporter
 from workbench.models import Model
 from workbench.models.graph import Graph
 from workbench.models.structure import save_variant
-from workbench.onnx_file import write_onnx
+from workbench.modules.calling import Inputs, call, flatten, noise_like, tensors_map
 from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
-from workbench.rewritten import check_rewritten
 from workbench.step import Context, Lower, Rewrite, Step
 from workbench.steps.recalibrate import Recalibrate
 

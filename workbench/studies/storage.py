@@ -17,13 +17,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from workbench import quota
-from workbench.content import content_name, problem
-from workbench.disk import keep_on_disk, told
 from workbench.errors import BadFile, StorageFailed
 from workbench.estimate import Estimate
-from workbench.naming import Label
-from workbench.untrusted import check_version
+from workbench.files.content import content_name, problem
+from workbench.files.disk import keep_on_disk, told
+from workbench.studies.naming import Label
+from workbench.untrusted import check_version, quota
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -61,13 +60,13 @@ class Record:
     notes: tuple[str, ...]
     onnx: str = ""
     state: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)  # the verdict, the machine; of later versions what they like
+    metadata: dict[str, Any] = field(default_factory=dict)  # the verdict, the machine; of later versions what they like
 
     @property
     def seal(self) -> str:
         """A digest of what the row says, by which a change of it is noticed."""
         figures = {name: [getattr(e, part) for part in SEALED] for name, e in self.estimates.items()}
-        said = [self.facts.get(name, "") for name in ("verdict", "machine", "samples")]
+        said = [self.metadata.get(name, "") for name in ("verdict", "machine", "samples")]
         content = [self.id, self.created, self.recipe, figures, self.notes, self.onnx, self.state, said]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -99,12 +98,12 @@ class Storage:
             if not self._columns("variants"):
                 raise
 
-    def claim(self, **facts: str) -> None:
+    def claim(self, **belonging: str) -> None:
         """Write what the study is about, or check that the folder is about the same.
 
         Raises: `BadFile` when it holds another study.
         """
-        for key, value in {"version": VERSION, **facts}.items():
+        for key, value in {"version": VERSION, **belonging}.items():
             stored = self._claimed(key, value)
             if key == "version" and stored != value:
                 raise BadFile(
@@ -216,7 +215,7 @@ class Storage:
             database.execute("INSERT INTO replaced VALUES (?, ?)", (record.id, content))
         estimates = json.dumps({name: asdict(e) for name, e in record.estimates.items()})
         head = (record.id, record.created, record.recipe, estimates, json.dumps(record.notes))
-        values = (*head, record.onnx, record.state, json.dumps(record.facts), record.seal, str(ROW_VERSION))
+        values = (*head, record.onnx, record.state, json.dumps(record.metadata), record.seal, str(ROW_VERSION))
         changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
         database.execute(
             f"INSERT INTO variants ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "

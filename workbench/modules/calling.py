@@ -141,7 +141,7 @@ def _brief(value: Any) -> str:
 
 
 #: Where code lies that is nobody's network.
-_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
 _PYTHON = str(Path(traceback.__file__).parent)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from workbench.errors import BadValue
-from workbench.snapshot import unwrapped
+from workbench.modules.snapshot import unwrapped
 
 
 def unwrap(source: Any) -> nn.Module:

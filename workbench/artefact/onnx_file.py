@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from workbench.checking import TOLERANCE, difference, flatten
+from workbench.artefact.onnx_graph import Graph, tidy
 from workbench.errors import StepFailed
-from workbench.onnx_graph import Graph, tidy
-from workbench.tracing_lock import TRACING
+from workbench.modules.checking import TOLERANCE, difference, flatten
+from workbench.modules.tracing_lock import TRACING
 
 if TYPE_CHECKING:
     import torch
@@ -184,9 +184,7 @@ def _tensors(outputs: Any) -> list[torch.Tensor]:
     return [] if outputs is None else [outputs]
 
 
-def _quietly(
-    export: Callable[[nn.Module, _Call, str], None], module: nn.Module, call: _Call
-) -> onnx.ModelProto:
+def _quietly(export: Callable[[nn.Module, _Call, str], None], module: nn.Module, call: _Call) -> onnx.ModelProto:
     """Run an exporter without its chatter, one at a time, and read what it wrote."""
     import torch
 

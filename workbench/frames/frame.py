@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pandas.api.types import is_numeric_dtype
 
 from workbench.errors import BadValue, unknown
-from workbench.limits import read_limits
+from workbench.frames.limits import read_limits
 
 if TYPE_CHECKING:
     import pandas as pd

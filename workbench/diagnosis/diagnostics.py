@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from workbench.arguments import check_kinds
 from workbench.diagnosis import (
     Bisection,
     Comparison,
@@ -23,11 +22,12 @@ from workbench.diagnosis import (
 )
 from workbench.diagnosis.bisection import suspicions
 from workbench.diagnosis.diagnose import IMAGES
-from workbench.disk import told
 from workbench.errors import BadValue
+from workbench.files.disk import told
+from workbench.interface.arguments import check_kinds
 from workbench.jobs import Gate, Job, Reporter
+from workbench.measure.portability import portability
 from workbench.measure.profiler import profile
-from workbench.portability import portability
 from workbench.progress import follow
 from workbench.recipe import Recipe
 from workbench.step import Step
@@ -158,7 +158,7 @@ class Diagnostics(ABC):
         images: int = 2000,
         progress: Progress = True,
     ) -> pd.DataFrame:
-        """A variant, or its id, in every installed runtime: what it says and how fast. See `workbench.portability`."""
+        """A variant, or its id, in every installed runtime: answers and speed. See `workbench.measure.portability`."""
         return follow(self.submit_portability(variant, runtimes, threads, images=images), progress)
 
     @check_kinds

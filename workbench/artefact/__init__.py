@@ -1,0 +1,1 @@
+"""The ONNX file that a variant is: written, weighed, edited."""

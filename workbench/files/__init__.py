@@ -1,0 +1,1 @@
+"""Files and disks: what is known by its content, and what the system refuses."""

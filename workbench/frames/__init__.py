@@ -1,0 +1,1 @@
+"""Tables of variants: their columns, limits, fronts."""

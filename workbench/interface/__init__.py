@@ -1,0 +1,1 @@
+"""What makes functions public: arguments that are checked, modules that can be called."""

@@ -1,0 +1,1 @@
+"""What is done with torch modules whatever they compute: how they are called, copied, compared."""
