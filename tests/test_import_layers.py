@@ -21,7 +21,7 @@ LAYERS = (
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "variant", "studies", "export", "charts", "frames", "manifest", "diagnosis"},
-    {"published", "study", "search"},
+    {"keeping", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -24,6 +24,7 @@ from workbench.frames.frame import to_frame, where_rows
 from workbench.frames.pareto import front
 from workbench.interface.arguments import check_kinds
 from workbench.jobs import Gate, Job, Reporter
+from workbench.keeping import Keeping, home, shown
 from workbench.measure.evaluation import changes, has_classes, principal
 from workbench.measure.figures import measure, metadata, notes, predict, prepare
 from workbench.measure.machine import machine
@@ -32,7 +33,6 @@ from workbench.models.model import Model, check_model
 from workbench.models.structure import save_variant
 from workbench.recipe import Recipe, as_recipe
 from workbench.step import Step
-from workbench.studies.keeping import Keeping, home, shown
 from workbench.studies.naming import Names
 from workbench.studies.storage import Record, Storage
 from workbench.variant import Variant

@@ -13,8 +13,8 @@ from tiny import tiny_data, tiny_model
 
 import workbench as wb
 from workbench.errors import BadFile, BadValue, UnknownName
+from workbench.keeping import home, shown
 from workbench.recipe import Recipe
-from workbench.studies.keeping import home, shown
 from workbench.studies.naming import distinct
 
 

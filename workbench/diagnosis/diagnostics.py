@@ -22,11 +22,11 @@ from workbench.diagnosis import (
 )
 from workbench.diagnosis.bisection import suspicions
 from workbench.diagnosis.diagnose import IMAGES
+from workbench.diagnosis.portability import portability
 from workbench.errors import BadValue
 from workbench.files.disk import told
 from workbench.interface.arguments import check_kinds
 from workbench.jobs import Gate, Job, Reporter
-from workbench.measure.portability import portability
 from workbench.measure.profiler import profile
 from workbench.progress import follow
 from workbench.recipe import Recipe
@@ -158,7 +158,7 @@ class Diagnostics(ABC):
         images: int = 2000,
         progress: Progress = True,
     ) -> pd.DataFrame:
-        """A variant, or its id, in every installed runtime: answers and speed. See `workbench.measure.portability`."""
+        """A variant, or its id, in every installed runtime: answers, speed. See `workbench.diagnosis.portability`."""
         return follow(self.submit_portability(variant, runtimes, threads, images=images), progress)
 
     @check_kinds
