@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import BadFile, BadValue, shown
-from workbench.models.load import FILES
+from workbench.models.doors import FILES
 from workbench.untrusted import quota
 from workbench.untrusted.quota import MEGABYTE, Quota
 

@@ -27,7 +27,7 @@ def catalog() -> pd.DataFrame:
 
 def _bundled() -> list[dict[str, Any]]:
     from workbench.models.architectures import ARCHITECTURES
-    from workbench.models.load import bundled_path, load
+    from workbench.models.doors import bundled_path, load
     from workbench.untrusted import read_metadata
 
     rows = []

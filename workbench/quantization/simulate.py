@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from workbench.artefact.onnx_graph import attribute
-from workbench.quantization.operators import OPERATORS, run
+from workbench.operators.table import OPERATORS, run
 
 _LIMITS: dict[int, tuple[int, int]] = {
     TensorProto.UINT8: (0, 255),

@@ -15,8 +15,8 @@ Tensor = torch.Tensor
 
 
 def ints(value: Any) -> list[int]:
-    """A tensor of whole numbers as a list."""
-    return [int(one) for one in value.reshape(-1).tolist()]
+    """A tensor or an array of whole numbers as a list; sizes that torch keeps as symbols stay what they are."""
+    return [one if isinstance(one, torch.SymInt) else int(one) for one in value.reshape(-1).tolist()]
 
 
 def _padded(node: onnx.NodeProto, x: Tensor, value: float = 0.0) -> Tensor:
@@ -107,7 +107,7 @@ def resize(node: onnx.NodeProto, x: Tensor, _roi: Any = None, scales: Any = None
     odd = mode == "cubic" and (rank != 2 or attribute(node, "cubic_coeff_a", -0.75) != -0.75)
     if not (plain or smooth) or odd or attribute(node, "axes", None) or attribute(node, "exclude_outside", 0):
         raise NotImplementedError
-    wanted: dict[str, Any] = {"size": ints(sizes)[2:]} if sizes is not None and sizes.numel() else {}
+    wanted: dict[str, Any] = {"size": ints(sizes)[2:]} if sizes is not None and len(sizes) else {}
     if not wanted:
         factors = [float(one) for one in scales.tolist()[2:]]
         wanted = {"size": [math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]}

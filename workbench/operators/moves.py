@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from workbench.artefact.onnx_graph import attribute
-from workbench.quantization.windows import ints
+from workbench.operators.windows import ints
 
 Tensor = torch.Tensor
 
@@ -47,11 +47,10 @@ def cut(node: onnx.NodeProto, x: Tensor, starts: Any, ends: Any, axes: Any = Non
     dims = ints(axes) if axes is not None else list(range(len(first)))
     strides = ints(steps) if steps is not None else [1] * len(first)
     for start, end, dim, step in zip(first, last, dims, strides, strict=True):
-        chosen = range(*slice(start, end, step).indices(x.shape[dim]))
         if step > 0:
-            x = x.narrow(dim, chosen.start, max(0, chosen.stop - chosen.start)) if chosen else x.narrow(dim, 0, 0)
-            x = x.index_select(dim, torch.arange(0, x.shape[dim], step)) if step > 1 else x
+            x = x[(*[slice(None)] * (dim % x.dim()), slice(start, end, step))]
         else:
+            chosen = range(*slice(start, end, step).indices(x.shape[dim]))
             x = x.index_select(dim, torch.tensor(list(chosen), dtype=torch.int64))
     return x
 

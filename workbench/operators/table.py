@@ -13,8 +13,8 @@ from onnx.reference import ReferenceEvaluator
 from torch.nn import functional
 
 from workbench.artefact.onnx_graph import attribute, reads_of
-from workbench.quantization import moves, recurrent, windows
-from workbench.quantization.windows import ints
+from workbench.operators import moves, recurrent, windows
+from workbench.operators.windows import ints
 
 Tensor = torch.Tensor
 _OPSET = 20  # that of the files which are written here

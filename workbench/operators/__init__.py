@@ -1,0 +1,1 @@
+"""ONNX's operators in torch: what files are simulated and converted with."""
