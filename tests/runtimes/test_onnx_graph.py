@@ -42,7 +42,7 @@ def answers(model: onnx.ModelProto, inputs: Array) -> list[Array]:
     options.log_severity_level = 3
     given = {one.name for one in model.graph.input} & {"x"}
     found: list[Array] = onnxruntime.InferenceSession(model.SerializeToString(), options).run(
-        None, {name: inputs for name in given}
+        None, dict.fromkeys(given, inputs)
     )
     return found
 
