@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import ctypes
 import threading
 import time
 from collections import deque
@@ -135,6 +137,47 @@ class Gate:
             self._moved.notify_all()
 
 
+class Worker(threading.Thread):
+    """A thread that is not left behind when Python exits: torch's C++ aborts the whole process where that happens.
+
+    At exit `stop` is called, and the thread waited for. One that does not listen is interrupted at its next line of
+    Python, and one that stays in a single call for seconds more is left after all: nothing keeps an exit waiting.
+    """
+
+    #: Seconds that all threads have to listen, then to be interrupted, and once more for those that caught that.
+    PATIENCE = (1.5, 1.0, 1.0)
+
+    def __init__(self, work: Callable[[], object], *, name: str, stop: Callable[[], object] = lambda: None) -> None:
+        super().__init__(target=work, name=f"workbench-{name}", daemon=True)
+        self.stop = stop
+
+    def start(self) -> None:
+        """Start it."""
+        # What is registered last is called first: before what the work needs, such as its folder, is taken away.
+        atexit.unregister(Worker._end_all)
+        atexit.register(Worker._end_all)
+        super().start()
+
+    def _interrupt(self) -> None:
+        """Raise `SystemExit` in the thread, which ends one without a word."""
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit))
+
+    @staticmethod
+    def _end_all() -> None:
+        for again, seconds in enumerate(Worker.PATIENCE):
+            for worker in _workers() if again else ():
+                worker._interrupt()
+            end = time.monotonic() + seconds
+            while (left := _workers()) and time.monotonic() < end:
+                for worker in left:  # also those that work of before has just started
+                    worker.stop()
+                left[0].join(0.05)
+
+
+def _workers() -> list[Worker]:
+    return [one for one in threading.enumerate() if isinstance(one, Worker)]
+
+
 class Job(Generic[T]):
     """One unit of long work, started at once on a thread of its own (or when its turn at `gate` has come)."""
 
@@ -152,7 +195,7 @@ class Job(Generic[T]):
         self._work, self._gate = work, gate
         if gate is not None:
             gate.enter(self)  # here, not on the thread: threads start in any order
-        self._thread = threading.Thread(target=self._run, name=f"workbench-{name}", daemon=True)
+        self._thread = Worker(self._run, name=name, stop=self.cancel)
         self._thread.start()
 
     @property

@@ -48,3 +48,34 @@ def test_a_layer_that_gains_more_gets_more() -> None:
     flat = [(float(c), 1.0 / c) for c in range(1, 20)]
     chosen = share_out([steep, flat], 20.0).chosen
     assert chosen[0] > chosen[1]
+
+
+gains = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 60)), min_size=1, max_size=4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(given_layers=st.lists(gains, min_size=2, max_size=4), taken=st.integers(0, 16))
+def test_a_budget_that_is_hit_exactly_is_spent_in_the_best_way(
+    given_layers: list[list[tuple[int, int]]], taken: int
+) -> None:
+    """Where each layer gains less and less by a unit of cost, taking the best unit first leaves nothing better."""
+    layers, segments = [], []
+    for steps in given_layers:
+        steep_first = sorted(steps, key=lambda one: one[0] / one[1])
+        segments += steep_first
+        points = [(1.0, 1000.0)]
+        for cost, gain in steep_first:
+            points.append((points[-1][0] + cost, points[-1][1] - gain))
+        layers.append(points)
+    segments.sort(key=lambda one: one[0] / one[1])
+    budget = len(layers) + sum(cost for cost, _ in segments[:taken])
+    every = itertools.product(*[range(len(options)) for options in layers])
+    fits = [one for one in every if sum(o[i][0] for o, i in zip(layers, one, strict=True)) <= budget]
+    best = min(loss(layers, one) for one in fits)
+    assert loss(layers, share_out(layers, budget).chosen) == best
+
+
+def test_what_is_left_over_is_spent() -> None:
+    layers: list[list[Option]] = [[(1.0, 9.0), (3.0, 8.0), (5.0, 1.0)], [(1.0, 5.0), (2.0, 4.9)]]
+    found = share_out(layers, 5.0)  # the hull's step of the first layer would cost 4 more
+    assert (found.chosen, found.cost) == ((1, 1), 5.0)

@@ -104,3 +104,22 @@ def test_nan_is_refused() -> None:
 def test_zeros_stay_zeros() -> None:
     found = tucker2(torch.zeros(6, 6, 3, 3), (2, 2))
     assert float(found.to_tensor().abs().max()) == 0
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4), (6, 5, 3, 2), (6, 5, 2, 2, 3)])
+def test_kernels_of_one_two_and_three_axes_are_taken_and_their_taps_kept(shape: tuple[int, ...]) -> None:
+    weight = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    found = tucker2(weight, (5, 4))
+    assert found.core.shape == (5, 4, *shape[2:])
+    turned = tucker2(weight.flatten(2), (5, 4))  # taps are only taps, however they lie
+    assert torch.allclose(found.to_tensor().flatten(2), turned.to_tensor(), atol=1e-4)
+    with tensorly.backend_context("pytorch"):
+        assert error(weight, tensorly.tucker_to_tensor(basis(weight).slice((6, 5)))) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 5), (2, 2, 2, 2, 2, 2), (0, 3, 3)])
+def test_other_tensors_are_refused_with_their_shape(shape: tuple[int, ...]) -> None:
+    for work in (lambda weight: tucker2(weight, (1, 1)), basis):
+        with pytest.raises(BadValue, match="non-empty tensor of 3 or 4 or 5 dimensions") as caught:
+            work(torch.ones(shape))
+        assert str(shape) in str(caught.value)

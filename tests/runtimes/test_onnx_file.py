@@ -194,3 +194,37 @@ def test_external_data_counts(tmp_path: Path) -> None:
     onnx.save_model(model, str(tmp_path / "out.onnx"), save_as_external_data=True, location="weights.bin")
     outside = (tmp_path / "out.onnx").stat().st_size
     assert outside < 4096 < 4096 * 8 * 4 <= file_bytes(tmp_path / "out.onnx") - outside
+
+
+class Two(nn.Module):
+    """Two inputs, by place or by name, and two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"sum": self.head(left + right), "difference": left - right}
+
+
+@pytest.mark.parametrize("exporter", ["both", "newer"])
+@pytest.mark.parametrize("named", [False, True])
+def test_each_exporter_keeps_names_and_takes_any_batch(
+    exporter: str, named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("an operator that it does not know")
+
+    if exporter == "newer":
+        monkeypatch.setattr(onnx_file, "_export_script", refuse)
+    module, (left, right) = Two().eval(), torch.randn(2, 5, 4)
+    example: Any = {"left": left[:1], "right": right[:1]} if named else (left[:1], right[:1])
+    session = onnxruntime.InferenceSession(str(write_onnx(module, example, tmp_path / "net.onnx")))
+    names = ["left", "right"] if named else ["input", "input_2"]
+    assert [one.name for one in session.get_inputs()] == names
+    assert [one.name for one in session.get_outputs()] == ["logits", "output_2"]
+    found = session.run(None, dict(zip(names, (left.numpy(), right.numpy()), strict=True)))
+    with torch.no_grad():
+        expected = module(left, right)
+    for one, other in zip(found, expected.values(), strict=True):
+        np.testing.assert_allclose(one, other.numpy(), atol=1e-5)

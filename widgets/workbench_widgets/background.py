@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from workbench.errors import WorkbenchError
+from workbench.jobs import Worker
 from workbench_widgets.store import Store, unexpected
 
 
@@ -17,7 +17,7 @@ class Background:
 
     def spawn(self, work: Callable[[], object]) -> None:
         """Start `work` and return at once."""
-        threading.Thread(target=self.guarded, args=(work,), name="workbench-screen", daemon=True).start()
+        Worker(lambda: self.guarded(work), name="screen").start()
 
     def guarded(self, work: Callable[[], object]) -> None:
         """Do `work` here; it cannot raise."""

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from workbench.jobs import Worker
+
 T = TypeVar("T")
 
 
@@ -16,7 +18,8 @@ class Latest(Generic[T]):
         self._work = work
         self._wanted: list[T] = []
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="workbench-latest", daemon=True).start()
+        self._over = False
+        Worker(self._run, name="latest", stop=self._stop).start()
 
     def ask(self, request: T) -> None:
         """Want this, and nothing that was asked for before; returns at once."""
@@ -24,9 +27,16 @@ class Latest(Generic[T]):
             self._wanted = [request]
             self._changed.notify()
 
+    def _stop(self) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify()
+
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._wanted)
+                self._changed.wait_for(lambda: self._wanted or self._over)
+                if self._over:
+                    return
                 request = self._wanted.pop()
             self._work(request)

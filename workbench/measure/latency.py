@@ -30,6 +30,7 @@ from workbench.jobs import Reporter
 from workbench.measure.measurement_lock import turn
 from workbench.measure.speed_probe import TOLERANCE, fastest_known, fastest_of, remember
 from workbench.measure.worker import Request
+from workbench.runtimes.base import home
 
 Array = npt.NDArray[np.float64]
 
@@ -143,6 +144,8 @@ def interleave(
         limit=20 * max(seconds, SECONDS),
         sessions=sessions,
         pulse=fastest_known(),
+        homes=tuple(sorted({home(one.runtime) for one in subjects} - {""})),
+        path=tuple(sys.path),
     )
     answer = _ask(request, progress or Reporter())
     rounds = min(len(session) for artefact in answer["times"] for session in artefact)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import random
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.errors import WorkbenchError
+from workbench.errors import BadValue, WorkbenchError
 from workbench.measure.speed_probe import TOLERANCE, fastest_of, pulse
 from workbench.runtimes import Session, runtime
 from workbench.runtimes.apart import EXPENDABLE
@@ -51,6 +52,8 @@ class Request:
     sessions: int = 3
     seed: int = 0
     pulse: float | None = None  # milliseconds of the fastest known
+    homes: tuple[str, ...] = ()  # modules that register runtimes of somebody else's
+    path: tuple[str, ...] = ()  # where those are found, after all else
 
 
 @dataclass
@@ -184,6 +187,21 @@ def _ticks() -> dict[int, float]:
     return found
 
 
+def _know(homes: tuple[str, ...], path: tuple[str, ...]) -> None:
+    """Have runtimes of somebody else's registered here too. Raises: `BadValue` where that cannot be."""
+    sys.path += [place for place in path if place not in sys.path]
+    for module in homes:
+        try:
+            if module == "__main__":
+                raise ImportError("a notebook or script")
+            importlib.import_module(module)
+        except Exception as error:
+            raise BadValue(
+                f"A runtime is defined in {module!r}, which the process that measures cannot import "
+                f"({type(error).__name__}: {error}), so it is not timed. Put it into a file that can be imported."
+            ) from error
+
+
 def _prepare(path: str, name: str, request: Request) -> Callable[[], Any]:
     """A function that runs the artefact once on fixed random inputs.
 
@@ -224,7 +242,7 @@ def main() -> None:
     """Serve one request."""
     request = json.loads(sys.stdin.readline())
     os.environ[EXPENDABLE] = "1"  # this is a process apart already
-    request |= {name: tuple(request[name]) for name in ("artefacts", "runtimes")}
+    request |= {name: tuple(request[name]) for name in ("artefacts", "runtimes", "homes", "path")}
     last = [0.0]
 
     def report(share: float) -> None:
@@ -235,6 +253,7 @@ def main() -> None:
     try:
         cpus = pin(request["threads"])
         wanted = Request(**request)
+        _know(wanted.homes, wanted.path)
         answer: dict[str, Any] = {"cpus": cpus}
         answer |= {"memory": measure_memory(wanted, report)} if wanted.memory else asdict(measure(wanted, report))
     except WorkbenchError as error:

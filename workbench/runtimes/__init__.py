@@ -7,12 +7,12 @@ import pkgutil
 
 from workbench.errors import BadValue, unknown
 from workbench.interface.arguments import check_kinds
-from workbench.runtimes.base import REGISTRY, Runtime, Session
+from workbench.runtimes.base import REGISTRY, Runtime, Session, register
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["DEFAULT", "REGISTRY", "Runtime", "Session", "available", "runtime"]
+__all__ = ["DEFAULT", "REGISTRY", "Runtime", "Session", "available", "register", "runtime"]
 
 #: The runtime in which accuracy and latency are measured.
 DEFAULT = "onnxruntime"
