@@ -85,7 +85,7 @@ class Shelf:
 def searches(shelf: Shelf, recipe: Recipe) -> tuple[Bisection, Bisection]:
     """By halving alone, and with the layer first that adds the most error."""
     evaluator = shelf.evaluator
-    errors = layer_errors(shelf.find(Recipe()), shelf.find(recipe), evaluator.split.inputs[:256])
+    errors = layer_errors(shelf.find(Recipe()), shelf.find(recipe), evaluator.split.first(256))
     order = suspicions({one.layer: one.own_sqnr_db for one in errors})
     return bisect(evaluator, recipe), bisect(evaluator, recipe, order)
 

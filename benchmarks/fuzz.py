@@ -239,7 +239,7 @@ def _read_data(path: Path) -> object:
     import workbench as wb
 
     data = wb.data(path)
-    return [data[name].inputs.shape for name in data.splits], data.classes
+    return [(len(data[name]), *data[name].shape) for name in data.splits], data.classes
 
 
 def _model_files(folder: Path) -> list[bytes]:

@@ -33,7 +33,9 @@ from workbench.untrusted import quota
 from workbench.variant import Variant
 
 if TYPE_CHECKING:
-    import torch
+    from workbench.data import Split
+
+    pass
 
 PACKAGES = ("nn-workbench", "torch", "onnx", "onnxruntime", "numpy")
 DECODER = "decode.py"
@@ -197,7 +199,7 @@ WRITERS: dict[str, Callable[[Variant, Path], Path]] = {
 
 def _verify(variant: Variant, written: Path) -> dict[str, float]:
     """Run the written file against the measured artefact. Raises `ExportFailed`."""
-    sample = variant.data["test"].inputs[:SAMPLE]
+    sample = variant.data["test"].first(SAMPLE)
     expected, found = outputs(variant.onnx, sample), _outputs(variant, written, sample)
     difference = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
     if not difference <= TOLERANCE:
@@ -214,7 +216,7 @@ def _verify(variant: Variant, written: Path) -> dict[str, float]:
 def _verify_accuracy(variant: Variant, written: Path) -> float:
     """The accuracy of what was written, on the test split. Raises `ExportFailed` when it is another."""
     test, measured = variant.data["test"], variant["accuracy"]
-    found = float((_outputs(variant, written, test.inputs).argmax(1) == test.labels.numpy()).mean())
+    found = float((_outputs(variant, written, test).argmax(1) == test.labels.numpy()).mean())
     if not measured.low <= found <= measured.high:
         raise ExportFailed(
             f"{written.name} reaches {found:.4f} where {measured.value:.4f} was measured. Nothing was exported."
@@ -222,7 +224,7 @@ def _verify_accuracy(variant: Variant, written: Path) -> float:
     return found
 
 
-def _outputs(variant: Variant, written: Path, inputs: torch.Tensor) -> np.ndarray[Any, Any]:
+def _outputs(variant: Variant, written: Path, inputs: Split) -> np.ndarray[Any, Any]:
     if written.suffix == ".onnx":
         return outputs(written, inputs)
     if written.suffix == ".wbz":

@@ -21,7 +21,6 @@ from workbench.recipe import REGISTRY, Step
 from workbench.settings import Layers, Setting, Stops, check, layers_setting, select, setting
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from workbench.data import Split
@@ -38,7 +37,7 @@ class Context:
 
     example: Inputs  # one input, batch of 1, normalised
     progress: Reporter = field(default_factory=Reporter)
-    calibration: torch.Tensor | None = None  # (N, ...) inputs, normalised
+    calibration: Split | None = None  # inputs in memory, (N, ...), become a split without labels
     train: Split | None = None
     validation: Split | None = None
     original: nn.Module | None = None  # the unmodified network, as a teacher or a reference
@@ -46,6 +45,12 @@ class Context:
     seed: int = 0
     folder: Path | None = None  # where this step may keep what a killed process needs to go on
     keep: Callable[[nn.Module, str], Path] | None = None  # writes a network to a file that `wb.load` reads
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None:
+            from workbench.data.batches import as_split
+
+            object.__setattr__(self, "calibration", as_split(self.calibration))
 
 
 class Rewrite(Step, abstract=True):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from workbench.building import build
 from workbench.data import Data
 from workbench.data.classes import check_classes
+from workbench.data.matching import misfit
 from workbench.diagnosis.diagnostics import Diagnostics
 from workbench.errors import BadFile, BadValue, StorageFailed, unknown
 from workbench.files.disk import told, workspace
@@ -77,7 +78,7 @@ class Study(Diagnostics, Keeping):
         keep: bool = True,
     ) -> None:
         _check_fit(model, data, classified=metric is None)
-        self.model, self.data, self.recalibrate = model, data.of_type(model.dtype), recalibrate
+        self.model, self.data, self.recalibrate = model, data.like(model.example), recalibrate
         self.metric = None if metric is None else as_metric(metric)
         #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
         self.metric_name = principal(data, self.metric)
@@ -289,15 +290,10 @@ def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
     check_model(model, "A study needs")
     if not isinstance(data, Data):
         raise BadValue(f"A study needs data from wb.data, got {type(data).__name__}.")
-    if isinstance(model.example, (tuple, Mapping)):
+    wrong = misfit(data["test"].like(model.example).example, model.example)
+    if wrong:
         raise BadValue(
-            f"{model.name} takes several inputs, and data here have one. plan, predict, wb.compress and wb.cost work "
-            "on it; for a study wrap it in a module of one input."
-        )
-    have, want = tuple(data["test"].inputs.shape[1:]), model.shape
-    if have != want:
-        raise BadValue(
-            f"The images of {data.name} have shape {have}, the model {model.name} takes {want} "
+            f"The images of {data.name}{wrong} "
             "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
     output, test = model.network.layers[-1].output, data["test"]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,11 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from workbench.artefact.onnx_file import write_onnx
+from workbench.data import Split
+from workbench.data.batches import as_split
 from workbench.errors import BadValue, Cancelled, MeasurementFailed
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import evaluate, outputs
-
-
-@dataclass
-class Split:
-    inputs: torch.Tensor
-    labels: torch.Tensor
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +32,7 @@ def artefact(net: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def split() -> Split:
     generator = torch.Generator().manual_seed(1)
-    return Split(torch.randn(257, 1, 8, 8, generator=generator), torch.randint(5, (257,), generator=generator))
+    return as_split(torch.randn(257, 1, 8, 8, generator=generator), torch.randint(5, (257,), generator=generator))
 
 
 def test_agrees_with_torch(net: nn.Module, artefact: Path, split: Split) -> None:
@@ -86,7 +81,7 @@ def test_nan_has_no_accuracy(split: Split, tmp_path: Path) -> None:
 
 
 def test_labels_must_fit(artefact: Path, split: Split) -> None:
-    with pytest.raises(BadValue, match="257 inputs and labels of shape"):
-        evaluate(artefact, Split(split.inputs, split.labels[:5]))
-    with pytest.raises(BadValue, match="no inputs"):
-        evaluate(artefact, Split(split.inputs[:0], split.labels[:0]))
+    with pytest.raises(BadValue, match="257 inputs and 5 labels"):
+        evaluate(artefact, as_split(split.inputs, split.labels[:5]))
+    with pytest.raises(BadValue, match="is empty"):
+        evaluate(artefact, as_split(split.inputs[:0], split.labels[:0]))

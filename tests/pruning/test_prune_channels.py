@@ -17,6 +17,7 @@ import workbench as wb
 from workbench.artefact.onnx_file import write_onnx
 from workbench.building.build import rewrite
 from workbench.cost.trace import trace
+from workbench.data.batches import as_split
 from workbench.errors import BadValue, UnknownName
 from workbench.jobs import Reporter
 from workbench.models.canonical import canonical
@@ -91,7 +92,7 @@ def test_taylor_predicts_what_a_small_change_does_to_the_loss() -> None:
     channels = follow(trace(net, EXAMPLE), net)
     group = next(g for g in channels.groups if g.layers == ("a",))
     x, y = images(8), torch.arange(8) % 5
-    (scores,) = by_gradient(net, channels, [group], (x.clone(), y), Reporter())
+    (scores,) = by_gradient(net, channels, [group], as_split(x, y), Reporter())
     h, expected = 1e-3, []
     for unit in range(3):
         losses = []

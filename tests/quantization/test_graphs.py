@@ -13,6 +13,7 @@ from small_nets import SHAPE, graph, images, net
 from torch import nn
 
 from workbench.artefact.onnx_file import write_onnx
+from workbench.data.batches import as_split
 from workbench.estimate import paired_change
 from workbench.jobs import Reporter
 from workbench.quantization.biases import correct_bias
@@ -273,10 +274,11 @@ def test_the_fragile_layer_goes_back_to_float(fragile: tuple[onnx.ModelProto, np
         return quantize_graph(model, ranges, per_channel=False, exclude=kept)
 
     assert order_by_sensitivity(model, ["0", "2", "6"], quantize, inputs[:100], Reporter())[0] == "2"
-    everything = keep_accuracy(model, ["0", "2", "6"], quantize, (inputs, labels), 1.0, Reporter())
+    split = as_split(inputs, torch.from_numpy(labels))
+    everything = keep_accuracy(model, ["0", "2", "6"], quantize, split, 1.0, Reporter())
     assert everything.kept == ()
     assert everything.drop.value > 0.1
-    found = keep_accuracy(model, ["0", "2", "6"], quantize, (inputs, labels), 0.05, Reporter())
+    found = keep_accuracy(model, ["0", "2", "6"], quantize, split, 0.05, Reporter())
     assert found.kept == ("2",)
     assert found.drop.value <= 0.05
     assert found.drop.n == len(labels)

@@ -20,8 +20,9 @@ from workbench.artefact.onnx_file import write_onnx
 from workbench.building.build import compress
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data import Split
 from workbench.data import data as load_data
-from workbench.data.dataset import Split
+from workbench.data.source import Held
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.measure import int8_layouts
@@ -228,10 +229,10 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
         labels = torch.arange(n) % 5
         for k in range(4):
             inputs[labels == k, k % 2] += 1.5 if k < 2 else -1.5
-        return Split(name, lambda: (inputs, labels))
+        return Split(name, Held(name, inputs, labels))
 
     train, validation, test = split("train", 320, 1), split("validation", 100, 2), split("test", 300, 3)
-    context = Context(train.inputs[:1], calibration=train.inputs[:100], train=train, validation=validation)
+    context = Context(train.example, calibration=train.first(100), train=train, validation=validation)
     return Task(source, context, test)
 
 
@@ -273,7 +274,7 @@ def test_qat_keeps_the_start_where_training_harms(task: Task) -> None:
     before, after = task.source.with_name("ptq.onnx"), task.source.with_name("harmed.onnx")
     Quantize("int8", types="u8s8").lower(task.source, before, task.context)
     exact = outputs(task.source, task.context.validation.inputs).argmax(1)  # type: ignore[union-attr]
-    own = Split("validation", lambda: (task.context.validation.inputs, torch.from_numpy(exact)))  # type: ignore[union-attr]
+    own = task.context.validation.with_labels(torch.from_numpy(exact))  # type: ignore[union-attr]
     context = Context(
         task.context.example, calibration=task.context.calibration, train=task.context.train, validation=own
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from torch import nn
 from workbench.artefact.onnx_file import file_bytes, write_onnx
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.batches import as_split
 from workbench.errors import BadValue, MeasurementFailed, StepFailed, UnknownName
 from workbench.estimate import Estimate
 from workbench.measure import int8_layouts
@@ -273,30 +274,23 @@ def test_fp16_leaves_out_what_is_excluded(nets: dict[str, Path]) -> None:
     assert constants["classifier.1.weight"] == onnx.TensorProto.FLOAT
 
 
-@dataclass
-class Labelled:
-    inputs: torch.Tensor
-    labels: torch.Tensor
-
-
 def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {}
+    asked: dict[str, Any] = {}
 
     def keep(model: object, layers: list[str], quantize: Quantizer, split: object, bound: float, _: object) -> Mixed:
         asked.update(layers=layers, split=split, bound=bound)
         return Mixed(quantize(frozenset({"stem.0"})), ("stem.0",), Estimate(0.2, 0.1, 0.3, 9))
 
     monkeypatch.setattr("workbench.steps.quantize.keep_accuracy", keep)
-    validation = Labelled(images(9, seed=4), torch.arange(9))
-    context = Context(images(1), calibration=images(60), validation=validation)  # type: ignore[arg-type]
+    validation = as_split(images(9, seed=4), torch.arange(9))
+    context = Context(images(1), calibration=images(60), validation=validation)
     Quantize("int8", max_drop=0.05, exclude="head.*").lower(nets["fashion-resnet"], tmp_path / "m.onnx", context)
     assert "20.00% of accuracy is lost on the validation split, more than 5.00%" in context.progress.notes[0]
     assert {node.name for node in float_nodes(tmp_path / "m.onnx")} == {"stem.0", "head.2"}
     assert asked["bound"] == 0.05
     assert len(asked["layers"]) == 11
     assert "head.2" not in asked["layers"]
-    np.testing.assert_array_equal(asked["split"][0], validation.inputs)
-    np.testing.assert_array_equal(asked["split"][1], validation.labels)
+    assert asked["split"] is validation
 
 
 def test_max_drop_needs_validation_images(nets: dict[str, Path]) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 import workbench as wb
 from workbench.building.build import context, rewrite
 from workbench.data import Data, Split
+from workbench.data.source import Later, Source
 from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.models import Model
@@ -122,10 +123,10 @@ def test_training_sees_neither_test_images_nor_their_labels() -> None:
     """With another test split, or one that cannot be read, the very same weights come out."""
     d = data()
 
-    def sealed() -> tuple[torch.Tensor, torch.Tensor]:
+    def sealed() -> Source:
         raise AssertionError("the test split was read")
 
-    closed = Data("closed", {**d.splits, "test": Split("test", sealed)}, d.classes)
+    closed = Data("closed", {**d.splits, "test": Split("test", Later(sealed))}, d.classes)
     recipe = wb.PruneChannels(ratio=0.3, rounds=1) | wb.Finetune(epochs=2) | wb.ShareWeights(bits=3, lr=1e-3)
     a, b = (rewrite(model(), recipe, one) for one in (d, closed))
     assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.data import Split
+from workbench.data.batches import as_split
 from workbench.errors import Cancelled
 from workbench.jobs import Reporter
 from workbench.training.augment import augment
@@ -33,7 +34,7 @@ def net() -> nn.Module:
 def split(n: int = N, seed: int = 0) -> Split:
     random = torch.Generator().manual_seed(seed)
     x = torch.randn(n, 1, 8, 8, generator=random)
-    return Split("train", lambda: (x, (x.mean((1, 2, 3)) * 40).long().clamp(-1, 1) + 1))
+    return as_split(x, (x.mean((1, 2, 3)) * 40).long().clamp(-1, 1) + 1)
 
 
 def trainer(student: nn.Module, **settings: object) -> Trainer:

@@ -94,7 +94,7 @@ def card(model: Model, original: Variant | None = None) -> Card:
 
 def fits(model: Model, data: Data) -> bool:
     """Whether the images have the shape that the model takes."""
-    return tuple(data["test"].inputs.shape[1:]) == model.shape
+    return data["test"].shape == model.shape
 
 
 def shape_text(sizes: Sequence[int]) -> str:

@@ -105,7 +105,7 @@ class Opening:
         if study is None or fits(study.model, data):
             self.choose(self._store.state.model)
             return
-        has, takes = shape_text(data["test"].inputs.shape[1:]), shape_text(study.model.shape)
+        has, takes = shape_text(data["test"].shape), shape_text(study.model.shape)
         raise BadValue(
             f"{data.name} holds images of {has}, and {study.model.name} takes {takes}, so it stays measured on "
             f"{study.data.name}. Choose or load a model that takes such images: it will be measured on {data.name}."

@@ -11,6 +11,7 @@ from workbench.charts import COLUMNS
 from workbench.charts.diagnosis import png
 from workbench.cost.layer import CONVOLUTIONS
 from workbench.data import Data, Split
+from workbench.data.batches import arrays
 from workbench.models import Model
 from workbench.models.structure import ZOOS
 from workbench.study import Study
@@ -76,7 +77,7 @@ def _about(model: Model) -> str:
 
 def _data(data: Data, model: Model, home: str) -> DataAbout:
     test = data["test"]
-    shape = shape_text(test.inputs.shape[1:])
+    shape = shape_text(test.shape)
     classes = f", {len(data.classes)} classes" if data.classes else ""
     sentence = " ".join([f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}.", *data.notes])
     if data.name == NOISE:
@@ -94,8 +95,8 @@ def _data(data: Data, model: Model, home: str) -> DataAbout:
 @lru_cache(maxsize=4)
 def _cached(split: Split, classes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     picks = _picks(split, len(classes))
-    step = max(1, -(-max(split.inputs.shape[-2:]) // LARGEST))
-    images = split.inputs[[index for index, _ in picks]][..., ::step, ::step].numpy()
+    step = max(1, -(-max(split.shape[-2:]) // LARGEST))
+    images = arrays(split.read([index for index, _ in picks])[0])[..., ::step, ::step]
     names = [classes[label] if 0 <= label < len(classes) else f"image {index}" for index, label in picks]
     return tuple((name, png(image)) for name, image in zip(names, images, strict=True))
 
@@ -103,7 +104,7 @@ def _cached(split: Split, classes: tuple[str, ...]) -> tuple[tuple[str, str], ..
 def _samples(data: Data) -> list[Sample]:
     """Images with the names of their classes; none for data that are no pictures."""
     split = data.get("validation") or data["test"]
-    if split.inputs.dim() != 4 or split.inputs.shape[1] not in {1, 3}:
+    if not split.pictures:
         return []
     return [{"name": name, "picture": picture} for name, picture in _cached(split, data.classes)]
 

@@ -20,6 +20,7 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data import Data
+from workbench.data.batches import batches
 from workbench.errors import BadValue, StepFailed, WorkbenchError
 from workbench.jobs import Reporter
 from workbench.models import Model
@@ -67,7 +68,7 @@ def compress(
             "Use Study.run(recipe), then wb.export(variant, folder)."
         )
     report = Reporter()
-    module = rewrite(model, recipe, data.of_type(model.dtype) if data is not None else None, report)
+    module = rewrite(model, recipe, data.like(model.example) if data is not None else None, report)
     for note in report.notes:
         warnings.warn(note, stacklevel=2)
     assert isinstance(module, Graph)
@@ -141,8 +142,7 @@ def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, ta
             scene = context(model, data, part)
             step.lower(current, following, scene)
             inputs = _inputs(scene)
-            if isinstance(inputs, torch.Tensor):  # of several inputs only the one without data is known here
-                check_lowered(current, following, inputs.numpy(), step.brief, part)
+            check_lowered(current, following, inputs, step.brief, part)
             current = following
         shutil.move(current, target)
     return target
@@ -165,11 +165,10 @@ def network_of(module: nn.Module, model: Model, recipe: Recipe) -> Network:
 
 def context(model: Model, data: Data | None, progress: Reporter, folder: Path | None = None) -> Context:
     """What the steps may see: every split but the test split."""
-    calibration = data.get("calibration") if data is not None else None
     return Context(
         example=model.example,
         progress=progress,
-        calibration=calibration.inputs if calibration is not None else None,
+        calibration=data.get("calibration") if data is not None else None,
         train=data.get("train") if data is not None else None,
         validation=data.get("validation") if data is not None else None,
         original=model.module,
@@ -189,7 +188,7 @@ def _keep(model: Model, folder: Path, module: nn.Module, name: str) -> Path:
 def _inputs(scene: Context) -> Inputs:
     """A few real inputs, or noise where there are none."""
     if scene.calibration is not None and len(scene.calibration):
-        return scene.calibration[:16].clone()
+        return next(batches(scene.calibration, 16))
     several = tensors_map(lambda one: torch.cat([one] * 4) if one.shape[0] == 1 else one, scene.example)
     return noise_like(several, scene.seed)
 

@@ -1,7 +1,7 @@
 """Data sets: named splits of images and labels."""
 
 from workbench.data.dataset import SPLITS, Data, Split
-from workbench.data.load import data
+from workbench.data.door import data
 from workbench.interface.callable_module import make_callable
 
 __all__ = ["SPLITS", "Data", "Split", "data"]

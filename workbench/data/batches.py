@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
+from workbench.data.dataset import Split
+from workbench.data.source import BATCH, Held, Labels
+from workbench.modules.calling import Inputs, tensors_map
+
+
+def as_split(inputs: Any, labels: Labels | None = None) -> Split:
+    """A split itself; inputs (N, ...) in memory, tensors or arrays or containers of these, as one."""
+    if isinstance(inputs, Split):
+        return inputs
+    import numpy as np
     import torch
+    from torch.utils._pytree import tree_map
+
+    def tensor(one: Any) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(one)) if isinstance(one, np.ndarray) else one
+
+    return Split("inputs", Held("inputs", tree_map(tensor, inputs), labels))
 
 
-def batches(inputs: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
-    """Copies of inputs (N, ...) in order, `size` at a time; the last batch may be smaller.
+def batches(inputs: Any, size: int = BATCH) -> Iterator[Inputs]:
+    """The inputs of a split, or those in memory, in order, `size` at a time; the last batch may be smaller.
 
     A network whose first operation works in place (`nn.ReLU(inplace=True)`, `x.sub_(mean)`) writes into what it
-    is given. Whatever runs a torch module on data takes its batches from here, so that the data stay as they are.
+    is given. Whatever runs a network on data takes its batches from here, so that the data stay as they are.
     """
-    for part in inputs.split(size):
-        yield part.clone()
+    return (part for part, _ in as_split(inputs).batches(size))
+
+
+def arrays(inputs: Any) -> Any:
+    """A batch of inputs as numpy arrays, in the same containers; they share the memory."""
+    return tensors_map(lambda one: one.detach().numpy(), inputs)
+
+
+def count(inputs: Inputs) -> int:
+    """How many inputs a batch holds."""
+    found: list[int] = []
+    tensors_map(lambda one: found.append(len(one)), inputs)
+    return found[0]

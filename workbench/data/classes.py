@@ -25,9 +25,9 @@ def class_names(classes: Any) -> tuple[str, ...]:
     return found
 
 
-def is_class_numbers(labels: torch.Tensor) -> bool:
-    """Whether labels (N, ...) are class numbers, one an input."""
-    return labels.dim() == 1 and not labels.is_floating_point()
+def is_class_numbers(labels: Any) -> bool:
+    """Whether labels (N, ...) are class numbers, one an input; no list of objects is."""
+    return not isinstance(labels, list) and labels.dim() == 1 and not labels.is_floating_point()
 
 
 def check_classes(labels: torch.Tensor | npt.NDArray[Any], outputs: int, of: str) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from workbench.data.dataset import SPLITS
-from workbench.data.pixels import GREY, Form, as_tensor, resize
+from workbench.data.pixels import GREY, Form, as_inputs, as_tensor, resize
+from workbench.data.source import Labels, Source, check_lengths
 from workbench.errors import BadFile, BadValue
+from workbench.files.content import known_digest
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 #: Other names that a split's folder, or its key in a mapping, may have.
@@ -94,19 +99,43 @@ def survey(found: dict[str, Listed], form: Form) -> tuple[bool, tuple[int, int]]
     return colour, form.size or first[1]
 
 
-def read_pictures(paths: npt.NDArray[Any], look: tuple[bool, tuple[int, int]]) -> torch.Tensor:
-    """The pixels of pictures, uint8 (N, C, H, W), in colour or grey and of a size as `look` says.
+class Pictures(Source):
+    """Pictures in files, decoded when they are asked for, in colour or grey and of a size as `look` says."""
 
-    Raises: `BadFile` for one that cannot be read.
-    """
-    colour, size = look
-    pixels = torch.empty(len(paths), 3 if colour else 1, *size, dtype=torch.uint8)
-    for index, path in enumerate(paths):
-        with _opened(path) as picture:
-            found = _decoded(path, picture)
-        found = found if tuple(found.shape[-2:]) == size else resize(found[None], size)[0]
-        pixels[index] = found  # one channel fills three
-    return pixels
+    def __init__(
+        self, split: str, paths: npt.NDArray[Any], labels: Labels | None, look: tuple[bool, tuple[int, int]], form: Form
+    ) -> None:
+        check_lengths(split, len(paths), len(paths) if labels is None else len(labels))
+        self.split, self.paths, self._labels, self.form = split, paths, labels, form
+        self.colour, self.size = look
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def labels(self) -> Labels | None:
+        """Those of the folders."""
+        return self._labels
+
+    def read(self, places: torch.Tensor) -> torch.Tensor:
+        """As `Source.read`. Raises: `BadFile` for one that cannot be read."""
+        return as_inputs(self.split, self.pixels(places), self.form)
+
+    def pixels(self, places: torch.Tensor) -> torch.Tensor:
+        """The pixels at places (n,), uint8 (n, C, H, W)."""
+        pixels = torch.empty(len(places), 3 if self.colour else 1, *self.size, dtype=torch.uint8)
+        for index, path in enumerate(self.paths[places.numpy()]):
+            with _opened(path) as picture:
+                found = _decoded(path, picture)
+            found = found if tuple(found.shape[-2:]) == self.size else resize(found[None], self.size)[0]
+            pixels[index] = found  # one channel fills three
+        return pixels
+
+    def feed(self, digest: _Hash, places: torch.Tensor) -> None:
+        """How pictures become inputs, and the content of each file."""
+        digest.update(repr((self.colour, self.size, self.form)).encode())
+        for path in self.paths[places.numpy()]:
+            digest.update(known_digest(path).encode())
 
 
 def _opened(path: Path) -> Any:

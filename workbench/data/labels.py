@@ -143,19 +143,19 @@ def _check_named(split: str, labels: Tensor | None, classes: Sequence[str]) -> N
         )
 
 
-def without_unlabelled(split: str, inputs: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None, str]:
-    """The inputs that have a label, their labels, and a sentence on what was left out; "" where nothing was.
+def unlabelled(split: str, labels: Tensor | None) -> tuple[Tensor | None, str]:
+    """Which inputs (N,) have a label where some have none, else None; and a sentence on those that have none.
 
-    All inputs stay, without labels, where none has one, and for calibration, which looks at inputs alone.
+    Where none has one all are False. Calibration looks at inputs alone, so nothing is said of it.
     """
     if labels is None or not is_class_numbers(labels) or not bool((labels == IGNORED).any()):
-        return inputs, labels, ""
+        return None, ""
     known = labels != IGNORED
-    if split == "calibration" or not bool(known.any()):
-        return inputs, None, "" if bool(known.any()) else f"Split {split!r} has no labels: every one is {IGNORED}."
+    if not bool(known.any()):
+        return known, f"Split {split!r} has no labels: every one is {IGNORED}."
     left = len(labels) - int(known.sum())
     said = (
         f"{left} of the {len(labels)} inputs of split {split!r} have the label {IGNORED}, which says that they have "
         "none: they are left out."
     )
-    return inputs[known], labels[known], said
+    return known, "" if split == "calibration" else said

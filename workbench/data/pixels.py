@@ -131,12 +131,12 @@ def as_inputs(split: str, found: Tensor, form: Form) -> Tensor:
     """Inputs (N, ...) of one split, contiguous: pixels (uint8) scaled and normalised, other numbers as they are.
 
     They are float32; other whole numbers, such as token ids, stay whole (int64 or bool), unless `mean` or `std` are
-    given: what these normalise must lie between 0 and 1, as scaled pixels do. Shares memory where nothing changes.
+    given: what these normalise must lie between 0 and 1, see `check_scaled`. Shares memory where nothing changes.
     Raises: `BadValue` with the offending value.
     """
-    if len(found) == 0 or found.numel() == 0:
+    if len(found) and found.numel() == 0:
         raise BadValue(f"Split {split!r} is empty: its inputs have shape {tuple(found.shape)}.")
-    found = _resized(split, found, form.size)
+    found = resized(split, found, form.size)
     pixels = found.dtype == torch.uint8
     if is_whole(found) and not form.mean and not form.std:
         return found.contiguous().to(torch.bool if found.dtype == torch.bool else torch.int64)
@@ -145,8 +145,6 @@ def as_inputs(split: str, found: Tensor, form: Form) -> Tensor:
         inputs = inputs.div_(255)
     if not form.mean and not form.std:
         return inputs
-    if not pixels:
-        _check_scaled(split, inputs)
     return _normalised(split, inputs, form)
 
 
@@ -155,7 +153,10 @@ def is_whole(found: Tensor) -> bool:
     return not found.is_floating_point() and found.dtype != torch.uint8
 
 
-def _check_scaled(split: str, inputs: Tensor) -> None:
+def check_scaled(split: str, inputs: Tensor, form: Form) -> None:
+    """Raises: `BadValue` where `mean` or `std` are to normalise numbers that do not lie between 0 and 1."""
+    if inputs.dtype == torch.uint8 or inputs.numel() == 0 or not (form.mean or form.std):
+        return
     low, high = float(inputs.min()), float(inputs.max())
     if not (low >= 0 and high <= 1) and low == low:  # NaN is told later
         raise BadValue(
@@ -186,7 +187,7 @@ def stack(split: str, parts: Sequence[Tensor], form: Form) -> Tensor:
     if len({one.dtype == torch.uint8 for one in parts}) > 1:
         raise BadValue(f"Split {split!r} holds pixels (uint8) and inputs of other types. Give all in one type.")
     if form.size is not None:
-        parts = [_resized(split, one, form.size) for one in parts]
+        parts = [resized(split, one, form.size) for one in parts]
     for index, one in enumerate(parts):
         if one.shape[1:] != parts[0].shape[1:]:
             raise BadValue(
@@ -196,7 +197,8 @@ def stack(split: str, parts: Sequence[Tensor], form: Form) -> Tensor:
     return torch.cat(list(parts))
 
 
-def _resized(split: str, images: Tensor, size: tuple[int, int] | None) -> Tensor:
+def resized(split: str, images: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """Images (N, C, H, W) at a size (height, width); as they are where it is None or theirs. Raises: `BadValue`."""
     if size is None or (images.dim() == 4 and tuple(images.shape[-2:]) == size):
         return images
     if images.dim() != 4:

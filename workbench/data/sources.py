@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from workbench.data.classes import class_names, is_class_numbers
 from workbench.data.collect import collect
-from workbench.data.dataset import SPLITS, Data, Split, check_lengths
-from workbench.data.folder import ALIASES, list_folder, read_pictures, survey
-from workbench.data.labels import numbered, without_unlabelled
+from workbench.data.dataset import SPLITS, Data, Split
+from workbench.data.folder import ALIASES, Pictures, list_folder, survey
+from workbench.data.labels import numbered, unlabelled
 from workbench.data.npz import check_images, read_npz
-from workbench.data.pixels import Form, as_inputs, as_tensor
+from workbench.data.pixels import Form, as_tensor
+from workbench.data.source import Held, Later, Source
 from workbench.errors import BadFile, BadValue, shown, unknown
-
-Pair = tuple[torch.Tensor, torch.Tensor | None]
-Rows = TypeVar("Rows", torch.Tensor, npt.NDArray[Any])
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -70,21 +67,18 @@ def _from_path(path: Path, form: Form, classes: tuple[str, ...]) -> Data:
 def _fashion_mnist() -> Data:
     path = Path(__file__).with_name("fashion-mnist.npz")
     arrays = cache(lambda: read_npz(path))
+
+    def opened(part: str, rows: slice) -> Source:
+        pixels = as_tensor(arrays()[f"{part}_images"][rows], part, batch=True)
+        return Held(part, pixels, torch.from_numpy(arrays()[f"{part}_labels"][rows]).long(), FASHION)
+
     rows = {
         "train": ("train", slice(0, VALIDATION_START)),
         "calibration": ("train", slice(0, CALIBRATION_END)),
         "validation": ("train", slice(VALIDATION_START, None)),
         "test": ("test", slice(None)),
     }
-
-    def loader(part: str, rows: slice) -> Callable[[], Pair]:
-        def read() -> Pair:
-            pixels = as_tensor(arrays()[f"{part}_images"][rows], part, batch=True)
-            return as_inputs(part, pixels, FASHION), torch.from_numpy(arrays()[f"{part}_labels"][rows]).long()
-
-        return read
-
-    splits = {name: Split(name, loader(*where)) for name, where in rows.items()}
+    splits = {name: Split(name, Later(partial(opened, *where))) for name, where in rows.items()}
     return Data("fashion-mnist", splits, FASHION_CLASSES, FASHION.mean, FASHION.std, licence="MIT")
 
 
@@ -111,19 +105,33 @@ def _from_npz(path: Path, form: Form, classes: tuple[str, ...]) -> Data:
 def _from_mapping(source: Mapping[Any, Any], form: Form, classes: tuple[str, ...]) -> Data:
     raw = {split: collect(split, value, form) for split, value in _splits_of(source).items()}
     labels, classes = numbered({split: one[1] for split, one in raw.items()}, classes)
-    for split, (inputs, _) in raw.items():
-        known = labels[split]
-        check_lengths(split, len(inputs), len(inputs) if known is None else len(known))
-    pairs = complete({split: (raw[split][0], labels[split]) for split in raw})
-    loads, notes = {}, []
-    for split, (inputs, known) in pairs.items():
-        inputs, known, said = without_unlabelled(split, inputs, known)
-        loads[split] = partial(_as_pair, split, inputs, known, form)
-        notes += [said] if said else []
-    found = Data("data", {k: Split(k, one) for k, one in loads.items()}, classes, form.mean, form.std, "", tuple(notes))
-    for one in found.splits.values():  # what is wrong is told here, not at the first use
-        _ = one.inputs
+    held = {split: Held(split, inputs, labels[split], form) for split, (inputs, _) in raw.items()}
+    found = assembled("data", held, form, classes)
+    for split in found.splits.values():  # what is wrong is told here, not at the first use
+        for _ in split.batches():
+            pass
     return found
+
+
+def assembled(name: str, sources: Mapping[str, Source], form: Form, classes: tuple[str, ...]) -> Data:
+    """A data set of one source a split: those that are missing derived, inputs without a label left out."""
+    splits = complete({split: Split(split, one) for split, one in sources.items()})
+    parts = {split: _with_labels(one) for split, one in splits.items()}
+    notes = tuple(said for _, said in parts.values() if said)
+    return Data(name, {split: one for split, (one, _) in parts.items()}, classes, form.mean, form.std, "", notes)
+
+
+def _with_labels(split: Split) -> tuple[Split, str]:
+    """The inputs that have a label, and a sentence on what was left out; "" where nothing was.
+
+    All inputs stay, without labels, where none has one, and for calibration, which looks at inputs alone.
+    """
+    known, said = unlabelled(split.name, split.labels if split.labelled else None)
+    if known is None:
+        return split, ""
+    if split.name == "calibration" or not bool(known.any()):
+        return split.with_labels(None), said
+    return split.take(known.nonzero()[:, 0]), said
 
 
 def _splits_of(source: Mapping[Any, Any]) -> dict[str, Any]:
@@ -140,10 +148,6 @@ def _splits_of(source: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
-def _as_pair(split: str, inputs: torch.Tensor, labels: torch.Tensor | None, form: Form) -> Pair:
-    return as_inputs(split, inputs, form), labels
-
-
 def _from_folder(root: Path, form: Form, classes: tuple[str, ...]) -> Data:
     """Pictures are read when a split is first used; their sizes are looked at now."""
     listed, said = list_folder(root)
@@ -151,39 +155,30 @@ def _from_folder(root: Path, form: Form, classes: tuple[str, ...]) -> Data:
         raise BadFile(f"{root} has the splits {sorted(listed)}; it needs at least test/, which reports.")
     look = survey(listed, form)
     labels, classes = numbered({split: one[1] for split, one in listed.items()}, classes)
-    rows = complete({split: (one[0], labels[split]) for split, one in listed.items()})
-
-    def loader(split: str, paths: npt.NDArray[Any], known: torch.Tensor | None) -> Callable[[], Pair]:
-        return lambda: (as_inputs(split, read_pictures(paths, look), form), known)
-
-    splits = {split: Split(split, loader(split, *one)) for split, one in rows.items()}
-    return Data(root.resolve().name, splits, classes, form.mean, form.std, "", (said,) if said else ())
+    pictures = {split: Pictures(split, one[0], labels[split], look, form) for split, one in listed.items()}
+    return replace(assembled(root.resolve().name, pictures, form, classes), notes=(said,) if said else ())
 
 
-def complete(pairs: Mapping[str, tuple[Rows, torch.Tensor | None]]) -> dict[str, tuple[Rows, torch.Tensor | None]]:
+def complete(splits: Mapping[str, Split]) -> dict[str, Split]:
     """Derive validation and calibration from train where they are missing; never from test."""
-    found = dict(pairs)
+    found = dict(splits)
     if "train" not in found or {"validation", "calibration"} <= found.keys():
         return found
-    train = _mixed(*found["train"])
-    if "validation" not in found and len(train[0]) >= 10:
-        cut = len(train[0]) - len(train[0]) // 5
-        train, found["validation"] = _part(train, slice(cut)), _part(train, slice(cut, None))
+    train = _mixed(found["train"])
+    if "validation" not in found and len(train) >= 10:
+        cut = len(train) - len(train) // 5
+        found["validation"] = replace(train.take(range(cut, len(train))), name="validation")
+        train = train.first(cut)
     found["train"] = train
-    found.setdefault("calibration", _part(train, slice(CALIBRATION_END)))
+    found.setdefault("calibration", replace(train.first(CALIBRATION_END), name="calibration"))
     return found
 
 
-def _mixed(inputs: Rows, labels: torch.Tensor | None) -> tuple[Rows, torch.Tensor | None]:
+def _mixed(split: Split) -> Split:
     """In an order of chance where the classes stand one behind the other: a part would miss some of them."""
-    if labels is None or not is_class_numbers(labels) or not len(inputs) == len(labels) > 0:
-        return inputs, labels
+    if not split.labelled or not is_class_numbers(split.labels):
+        return split
+    labels = split.labels
     if int(labels.min()) == int(labels.max()) or not bool((labels[1:] >= labels[:-1]).all()):
-        return inputs, labels
-    order = np.random.default_rng(0).permutation(len(labels))
-    return inputs[order], labels[order]
-
-
-def _part(pair: tuple[Rows, torch.Tensor | None], rows: slice) -> tuple[Rows, torch.Tensor | None]:
-    inputs, labels = pair
-    return inputs[rows], None if labels is None else labels[rows]
+        return split
+    return split.take(torch.from_numpy(np.random.default_rng(0).permutation(len(labels))))

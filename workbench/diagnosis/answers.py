@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.data.batches import arrays
 from workbench.errors import BadValue
 from workbench.estimate import Estimate, wilson
 from workbench.measure.divergence import log_softmax
@@ -17,6 +18,8 @@ from workbench.quantization.sensitivity import paired_drop
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from workbench.data import Split
 
 Array = npt.NDArray[Any]
 
@@ -101,11 +104,11 @@ class Answers:
         order = frame.sort_values(["change", "confidence_before"], ascending=[True, False], ignore_index=True)
         return order.astype({"change": str})
 
-    def pick(self, inputs: Any, count: int, change: str | None = None) -> tuple[Array, pd.DataFrame]:
+    def pick(self, images: Split, count: int, change: str | None = None) -> tuple[Array, pd.DataFrame]:
         """The first `count` of `flips`, those of one `change` if it is given: their inputs (n, ...) and rows."""
         rows = self.flips()
         rows = (rows if change is None else rows[rows["change"] == change]).head(count)
-        return np.asarray(inputs[rows["index"].tolist()]), rows
+        return arrays(images.read(rows["index"].tolist())[0]), rows
 
     def confidence(self) -> pd.DataFrame:
         """Rows `original`, `variant` and `shift`: how sure the networks are of their answers, and whether rightly.

@@ -188,7 +188,7 @@ class Comparison:
 
     def images(self, count: int = 24, change: str | None = None) -> tuple[Array, pd.DataFrame]:
         """Inputs (n, C, H, W) of the first `count` of `flips`, and their rows. See `Diagnosis.images`."""
-        return self._answers().pick(self.first.data[self.split].inputs, count, change)
+        return self._answers().pick(self.first.data[self.split], count, change)
 
     def __str__(self) -> str:
         lines = [f"{self.second.name} against {self.first.name}, on the {self.split} split."]
@@ -226,7 +226,7 @@ def compare(first: Variant, second: Variant, evaluator: Evaluator, report: Repor
         raise BadValue(f"{first.name} is compared with itself. Choose two variants.")
     report, original = report or Reporter(), evaluator.known(Recipe())
     assert original is not None  # a study measures it before any variant
-    few = evaluator.split.inputs[:IMAGES]
+    few = evaluator.split.first(IMAGES)
     parts = (report.part(0.0, 0.15), report.part(0.15, 0.3))
     errors = [tuple(layer_errors(original, v.onnx, few, part)) for v, part in zip((first, second), parts, strict=True)]
     one = evaluator.outputs(first.recipe, report.part(0.3, 0.6))

@@ -94,7 +94,7 @@ class Diagnosis:
 
         `change` limits them to "lost", "gained" or "other".
         """
-        return self._answers().pick(self.variant.data[self.split].inputs, count, change)
+        return self._answers().pick(self.variant.data[self.split], count, change)
 
     def restore(self, layers: Layers) -> Recipe:
         """The variant's recipe with these layers left as they are in the original. Raises as `Recipe.without`."""
@@ -152,7 +152,7 @@ def diagnose(variant: Variant, evaluator: Evaluator, report: Reporter | None = N
     """
     report, original = report or Reporter(), evaluator.known(Recipe())
     assert original is not None  # a study measures it before any variant
-    errors = layer_errors(original, variant.onnx, evaluator.split.inputs[:IMAGES], report.part(0.0, 0.2))
+    errors = layer_errors(original, variant.onnx, evaluator.split.first(IMAGES), report.part(0.0, 0.2))
     values = evaluator.outputs(variant.recipe, report.part(0.2, 0.5))
     classes = evaluator.original.ndim == 2 and np.isfinite(values).all()
     labels = evaluator.labels if evaluator.labels is not None else evaluator.original.argmax(axis=1)

@@ -109,7 +109,7 @@ class Diagnostics(ABC):
         def work(report: Reporter) -> Bisection:
             original = evaluator.known(Recipe())
             assert original is not None  # `_own` has seen a variant, so the original is measured
-            errors = layer_errors(original, chosen.onnx, evaluator.split.inputs[:IMAGES], report.part(0.0, 0.1))
+            errors = layer_errors(original, chosen.onnx, evaluator.split.first(IMAGES), report.part(0.0, 0.1))
             order = suspicions({one.layer: one.own_sqnr_db for one in errors})
             return bisect(evaluator, chosen.recipe, order, share=share, report=report.part(0.1, 1.0))
 

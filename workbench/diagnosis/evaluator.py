@@ -60,7 +60,7 @@ class Evaluator:
         """The original's outputs (N, ...)."""
         artefact = self.known(Recipe())
         assert artefact is not None  # a study measures it before any variant
-        return outputs(artefact, self.split.inputs)
+        return outputs(artefact, self.split)
 
     @property
     def labels(self) -> Array | None:
@@ -82,10 +82,10 @@ class Evaluator:
             return self.original
         found = self.known(recipe)
         if found is not None:
-            return outputs(found, self.split.inputs, progress=report)
+            return outputs(found, self.split, progress=report)
         with tempfile.TemporaryDirectory() as folder:
             path = self.make(recipe, Path(folder) / "model.onnx", report.part(0.0, 0.8))
-            return outputs(path, self.split.inputs, progress=report.part(0.8, 1.0))
+            return outputs(path, self.split, progress=report.part(0.8, 1.0))
 
     def make(self, recipe: Recipe, target: Path, report: Reporter) -> Path:
         """Write a recipe's artefact to `target`. Raises: what the steps raise; `Cancelled`."""

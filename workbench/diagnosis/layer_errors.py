@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from workbench.data.batches import as_split, batches
 from workbench.diagnosis.places import Place, isolated, layer_names, places
 from workbench.jobs import Reporter
 from workbench.quantization.observe import with_outputs
@@ -49,7 +50,7 @@ class LayerError:
 
 
 def layer_errors(original: Path, variant: Path, inputs: Any, report: Reporter | None = None) -> list[LayerError]:
-    """Compare two artefacts on inputs (N, ...), one entry a layer of the original, in execution order.
+    """Compare two artefacts on a split, or inputs (N, ...), one entry a layer of the original, in execution order.
 
     Layers are found by the names of their nodes; both results are taken as the next layer reads them,
     after batch norm, activation and rounding. Raises: what ONNX Runtime raises for a broken file; `Cancelled`.
@@ -94,12 +95,12 @@ class Graphs:
         """Batch after batch: the original's tensors, the variant's, and every layer's result by itself."""
         first = Run(self.original, {x for one in self.before.values() for x in (one.source, one.result)})
         second = Run(self.variant, {x for one in self.after.values() for x in (one.source, one.result) if x})
-        known, found = (one(np.asarray(inputs[:1])) for one in (first, second))
+        images = as_split(inputs)
+        known, found = (one(images.example) for one in (first, second))
         alone = Alone(self.variant, {k: self.after[k] for k in self._fed_alike(known, found)}, self.before)
         count = int(np.clip(_AT_ONCE // sum(value.size for value in known.values()), 1, _MOST_IMAGES))
-        for start in range(0, len(inputs), count):
-            report(start / len(inputs), "layer by layer")
-            batch = np.asarray(inputs[start : start + count])
+        for index, batch in enumerate(batches(images, count)):
+            report(index * count / len(images), "layer by layer")
             known = first(batch)
             yield known, second(batch), alone(known)
         report(1.0, "layer by layer")
@@ -121,7 +122,7 @@ class Run:
         self.names = sorted(names & made)
         self.session = open_session(with_outputs(model, self.names).SerializeToString())
 
-    def __call__(self, batch: Array) -> dict[str, Array]:
+    def __call__(self, batch: Any) -> dict[str, Array]:
         """The tensors by name."""
         given = feeds(self.session, batch)
         return {**given, **dict(zip(self.names, self.session.run(self.names, given), strict=True))}

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.data import Split
+from workbench.data.batches import arrays
 from workbench.errors import BadValue, Cancelled, StepFailed, WorkbenchError
 from workbench.estimate import Estimate, paired_change, wilson
 from workbench.jobs import Reporter
@@ -39,9 +41,9 @@ LARGEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Ask:
-    """What to run: test images (N, ...), their labels (N,) or None, seconds of timing a cell, thread counts."""
+    """What to run: test images, their labels (N,) or None, seconds of timing a cell, thread counts."""
 
-    inputs: Any
+    images: Split
     labels: Array | None
     seconds: float
     threads: tuple[int, ...]
@@ -75,9 +77,9 @@ def portability(
     counts = tuple(threads)
     if not counts or min(counts) < 1 or images < 1:
         raise BadValue(f"threads={counts}, images={images}: give at least one thread count, and one image.")
-    test = variant.data["test"]
-    labels = np.asarray(test.labels[:images]) if has_classes(test) else None
-    matrix = Matrix(variant, Ask(test.inputs[:images], labels, seconds, counts), progress or Reporter())
+    test = variant.data["test"].first(images)
+    labels = np.asarray(test.labels) if has_classes(test) else None
+    matrix = Matrix(variant, Ask(test, labels, seconds, counts), progress or Reporter())
     with tempfile.TemporaryDirectory() as folder:
         rows = matrix.rows([runtime(name) for name in names], Path(folder))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -141,8 +143,8 @@ class Matrix:
     def _outputs(self, one: Runtime, file: Path, threads: int, report: Reporter) -> Array:
         session = one.load(file, threads)
         # A runtime that compiles for each batch size does it here, where time does not count, and keeps the result.
-        session.run(np.asarray(self.ask.inputs[:1]))
-        return in_batches(session.run, self.ask.inputs, report)
+        session.run(arrays(self.ask.images.example))
+        return in_batches(session.run, self.ask.images, report)
 
     def _compare(self, values: Array) -> dict[str, Any]:
         if values.shape != self.reference.shape:

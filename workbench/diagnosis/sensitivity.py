@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.data import Data, Split
+from workbench.data import Data
 from workbench.diagnosis.evaluator import Evaluator
 from workbench.errors import BadValue
 from workbench.estimate import Estimate
@@ -56,7 +56,7 @@ def sensitivity(evaluator: Evaluator, step: Step, report: Reporter) -> Sensitivi
     if not names:
         raise BadValue(f"{step.expression()} changes no layer of this model; its plan(model) says why for each.")
     trial, found = replace(evaluator, recalibrate=False, data=_less(evaluator.data)), {}
-    inputs = evaluator.split.inputs[:IMAGES]
+    images = evaluator.split.first(IMAGES)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         original = evaluator.known(Recipe())
@@ -65,9 +65,9 @@ def sensitivity(evaluator: Evaluator, step: Step, report: Reporter) -> Sensitivi
             stage = _stage(report, index, len(names), layer)
             alone = recipe.without(tuple(one for one in names if one != layer), model)
             path = trial.make(alone, folder / f"{index}.onnx", stage.part(0.0, 0.8))
-            found[layer] = diverge(original, path, inputs, stage.part(0.8, 1.0)).kl_divergence
+            found[layer] = diverge(original, path, images, stage.part(0.8, 1.0)).kl_divergence
             path.unlink()
-    return Sensitivity(step, found, len(inputs))
+    return Sensitivity(step, found, len(images))
 
 
 def _less(data: Data) -> Data:
@@ -75,9 +75,7 @@ def _less(data: Data) -> Data:
     few = {name: split for name, split in data.splits.items() if name != "calibration"}
     known = data.get("calibration")
     if known is not None:
-        labels = known.labels[:CALIBRATION] if known.labelled else None
-        pair = (known.inputs[:CALIBRATION], labels)
-        few["calibration"] = Split("calibration", lambda: pair)
+        few["calibration"] = known.first(CALIBRATION)
     return replace(data, splits=few)
 
 

@@ -7,13 +7,16 @@ errors do not add up from layer to layer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from workbench.cost.layer import Layer
+from workbench.data.batches import as_split, batches
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import RIDGE
+from workbench.modules.calling import Inputs, call, copied
 from workbench.statistics.moments import BATCH, Moments, Observer
 
 Tensor = torch.Tensor
@@ -47,19 +50,20 @@ class CrossMoments:
 
 
 def collect_cross_moments(
-    original: nn.Module, changed: nn.Module, layer: Layer, inputs: Tensor, progress: Reporter, seed: int = 0
+    original: nn.Module, changed: nn.Module, layer: Layer, inputs: Any, progress: Reporter, seed: int = 0
 ) -> CrossMoments:
     """The moments of one layer, in two networks that both have it, at the same places of the same images.
 
     Raises: `StepFailed` when it reads values that are not finite; `Cancelled`.
     """
-    before, after = (Observer.of(layer, len(inputs), seed) for _ in range(2))
+    images = as_split(inputs)
+    before, after = (Observer.of(layer, len(images), seed) for _ in range(2))
     cross = torch.zeros_like(after.sums.second)
     with torch.no_grad():
-        for done in range(0, len(inputs), BATCH):
-            progress(done / len(inputs), "Reading calibration images")
+        for done, batch in enumerate(batches(images, BATCH)):
+            progress(done * BATCH / len(images), "Reading calibration images")
             read = [
-                _read(module, layer.module, observer, inputs[done : done + BATCH])
+                _read(module, layer.module, observer, batch)
                 for module, observer in ((original, before), (changed, after))
             ]
             cross += (read[0].mT @ read[1]).double()
@@ -70,7 +74,7 @@ class _Enough(Exception):
     """No error: what follows the layer need not be computed."""
 
 
-def _read(module: nn.Module, name: str, observer: Observer, images: Tensor) -> Tensor:
+def _read(module: nn.Module, name: str, observer: Observer, images: Inputs) -> Tensor:
     """The patches (groups, samples, d) that a layer reads of images."""
     found: list[Tensor] = []
 
@@ -82,7 +86,7 @@ def _read(module: nn.Module, name: str, observer: Observer, images: Tensor) -> T
     was_training = module.training
     module.eval()
     try:
-        module(images.clone())  # a network may write into what it is given
+        call(module, copied(images))
     except _Enough:
         pass
     finally:

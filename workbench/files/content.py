@@ -22,6 +22,17 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def known_digest(file: Path) -> str:
+    """As `digest`; a file is read again only when its size, times or place on the disk have changed."""
+    about = file.stat()
+    return _digest_at(file, (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+
+
+@lru_cache(maxsize=1 << 18)
+def _digest_at(file: Path, _about: tuple[int, ...]) -> str:
+    return digest(file)
+
+
 def content_name(file: Path) -> str:
     """What a file is called where names are digests: the beginning of the digest, and its suffix."""
     return digest(file)[:_NAMED] + file.suffix
@@ -33,18 +44,12 @@ def problem(file: Path) -> str:
     A file is read again only when its size, times or place on the disk have changed.
     """
     try:
-        about = file.stat()
-        name = _name_at(file, (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+        name = known_digest(file)[:_NAMED] + file.suffix
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return "" if name == file.name else "was changed since it was measured"
-
-
-@lru_cache(maxsize=4096)
-def _name_at(file: Path, _about: tuple[int, ...]) -> str:
-    return content_name(file)
 
 
 def check_folder(folder: Path) -> None:

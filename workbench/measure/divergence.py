@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.data.batches import arrays, as_split, batches
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
@@ -34,12 +35,12 @@ class Divergence:
 
 
 def diverge(original: Path, artefact: Path, inputs: Any, progress: Reporter | None = None) -> Divergence:
-    """Run two artefacts side by side over inputs (N, ...). Raises: as `side_by_side`."""
+    """Run two artefacts side by side over a split, or inputs (N, ...). Raises: as `side_by_side`."""
     return summarise(side_by_side(original, artefact, inputs, progress))
 
 
 def side_by_side(original: Path, artefact: Path, inputs: Any, progress: Reporter | None = None) -> Array:
-    """The rows of `apart` (N, 4) for all inputs (N, ...).
+    """The rows of `apart` (N, 4) for all inputs of a split, or (N, ...).
 
     Raises: `BadFile` when the runtime refuses one, `BadValue` when their outputs differ in shape,
     `MeasurementFailed` when one returns NaN or infinity, `Cancelled`.
@@ -47,9 +48,9 @@ def side_by_side(original: Path, artefact: Path, inputs: Any, progress: Reporter
     report = progress or Reporter()
     first, second = (runtime().load(Path(one)) for one in (original, artefact))
     parts = []
-    for start in range(0, len(inputs), BATCH):
-        report(start / len(inputs), "agreement")
-        batch = np.asarray(inputs[start : start + BATCH])
+    images = as_split(inputs)
+    for index, batch in enumerate(map(arrays, batches(images, BATCH))):
+        report(index * BATCH / len(images), "agreement")
         parts.append(apart(first.run(batch), second.run(batch)))
     report(1.0, "agreement")
     return np.concatenate(parts)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench.data import Data
+from workbench.data.classes import is_class_numbers
 from workbench.data.dataset import Split
 from workbench.errors import BadValue
 from workbench.estimate import Estimate
@@ -47,7 +48,7 @@ def principal(data: Data, metric: Metric | None) -> str:
 
 def has_classes(split: Split) -> bool:
     """Whether the labels are class numbers, one an input."""
-    return split.labelled and split.labels.dim() == 1 and not split.labels.is_floating_point()
+    return split.labelled and is_class_numbers(split.labels)
 
 
 def quality(artefact: Path, baseline: Path, data: Data, metric: Metric | None, report: Reporter) -> dict[str, Sample]:
@@ -82,7 +83,7 @@ def changes(found: Mapping[str, Sample], original: Mapping[str, Sample] | None) 
 
 def _on(artefact: Path, baseline: Path, split: Split, metric: Metric | None, report: Reporter) -> dict[str, Sample]:
     if not split.labelled:
-        return samples(side_by_side(baseline, artefact, split.inputs, report))
+        return samples(side_by_side(baseline, artefact, split, report))
     if metric is None or metric is ACCURACY:
         return {ACCURACY.name: Sample.of_marks(evaluate(artefact, split, progress=report).right)}
     return {metric.name: score(artefact, split, metric, report)}

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.data import Split
+from workbench.data.batches import arrays
 from workbench.data.classes import check_classes
 from workbench.errors import BadValue, MeasurementFailed, unknown
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
-from workbench.measure.accuracy import BATCH, Labelled
+from workbench.measure.accuracy import BATCH
 from workbench.measure.paired import Sample, resample, resample_whole
 from workbench.runtimes import runtime
 
@@ -78,7 +80,7 @@ def bootstrap(parts: Array, combine: Callable[[Array], Array], unit: str = "") -
     return resample(parts, combine, unit).estimate
 
 
-def score(artefact: Path, split: Labelled, metric: Metric, progress: Reporter | None = None) -> Sample:
+def score(artefact: Path, split: Split, metric: Metric, progress: Reporter | None = None) -> Sample:
     """A metric of an artefact on a split, taken in its runtime batch by batch; outputs are not kept.
 
     A function that returns one number for a batch is given all outputs at once instead.
@@ -100,13 +102,10 @@ def score(artefact: Path, split: Labelled, metric: Metric, progress: Reporter | 
     return metric.of_values(np.concatenate(parts))
 
 
-def _batches(
-    run: Callable[[Array], Array], split: Labelled, stage: str, report: Reporter
-) -> Iterator[tuple[Array, Array]]:
-    inputs, labels = split.inputs, np.asarray(split.labels)
-    for start in range(0, len(inputs), BATCH):
-        report(start / len(inputs), stage)
-        yield run(np.asarray(inputs[start : start + BATCH])), labels[start : start + BATCH]
+def _batches(run: Callable[[Any], Array], split: Split, stage: str, report: Reporter) -> Iterator[tuple[Array, Array]]:
+    for index, (batch, labels) in enumerate(split.batches(BATCH)):
+        report(index * BATCH / len(split), stage)
+        yield run(arrays(batch)), np.asarray(labels)
     report(1.0, stage)
 
 

@@ -73,6 +73,11 @@ def tensors_map(function: Callable[[torch.Tensor], Any], inputs: Any) -> Any:
     return tree_map(lambda one: function(one) if isinstance(one, torch.Tensor) else one, inputs)
 
 
+def copied(inputs: Inputs) -> Inputs:
+    """The same inputs in memory of their own: a network may write into what it is given."""
+    return cast("Inputs", tensors_map(torch.clone, inputs))
+
+
 def noise_like(inputs: Inputs, seed: int = 0) -> Inputs:
     """Standard normal numbers in the shapes of inputs; whole numbers stay what they are."""
     generator = torch.Generator().manual_seed(seed)

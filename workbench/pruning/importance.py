@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from workbench.data.batches import batches
+from workbench.data import Split
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
 from workbench.modules.calling import answer
@@ -47,19 +47,19 @@ def from_weights(kind: str, module: nn.Module, channels: Channels, groups: Seque
 
 
 def by_gradient(
-    module: nn.Module, channels: Channels, groups: Sequence[Group], images: tuple[Tensor, Tensor], report: Reporter
+    module: nn.Module, channels: Channels, groups: Sequence[Group], images: Split, report: Reporter
 ) -> list[Scores]:
     """The mean squared first-order change of the loss when a channel becomes zero (Molchanov et al. 2017, eq. 8).
 
-    `images` are inputs (N, ...) and labels (N,). A channel's activation times its gradient is summed over its
+    `images` have labels (N,). A channel's activation times its gradient is summed over its
     positions for each image, over the layers of a group, and squared.
     """
     norms = norms_after(channels, module)
     paths = {m: n for n, m in module.named_modules()}
     names = [name for group in groups for name in group.layers]
     found: dict[str, list[Tensor]] = {name: [] for name in names}
-    for index, (batch, labels) in enumerate(zip(batches(images[0], BATCH), images[1].split(BATCH), strict=True)):
-        report(index * BATCH / len(images[0]), "Reading gradients")
+    for index, (batch, labels) in enumerate(images.batches(BATCH)):
+        report(index * BATCH / len(images), "Reading gradients")
         seen: dict[str, Tensor] = {}
         handles = [
             module.get_submodule(paths[norms[name]] if name in norms else name).register_forward_hook(
@@ -67,7 +67,7 @@ def by_gradient(
             )
             for name in names
         ]
-        logits = answer(module, batch.clone())  # what the network writes into is not the user's
+        logits = answer(module, batch)
         for handle in handles:
             handle.remove()
         loss = cross_entropy(logits, labels, reduction="sum")
@@ -76,7 +76,7 @@ def by_gradient(
             product = seen[name].detach() * grad
             linear = isinstance(module.get_submodule(name), nn.Linear)  # its channels are last, others' are second
             product = product if linear else product.movedim(1, -1)
-            found[name].append(product.reshape(len(batch), -1, product.shape[-1]).sum(1))
+            found[name].append(product.reshape(len(labels), -1, product.shape[-1]).sum(1))
     effect = {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
     return [_squared_by_unit(group, channels, effect) for group in groups]
 

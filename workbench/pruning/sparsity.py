@@ -74,7 +74,7 @@ def _input_sizes(module: nn.Module, names: Iterable[str], context: Context) -> d
     handles = [
         module.get_submodule(name).register_forward_pre_hook(lambda _, args, n=name: add(n, args[0])) for name in names
     ]
-    inputs = context.calibration[:IMAGES]
+    inputs = context.calibration.first(IMAGES)
     try:
         for index, batch in enumerate(batches(inputs, BATCH)):
             context.progress(index * BATCH / len(inputs), "Reading calibration images")

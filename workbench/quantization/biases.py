@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 def correct_bias(
-    model: onnx.ModelProto, quantized: onnx.ModelProto, inputs: Array, progress: Reporter
+    model: onnx.ModelProto, quantized: onnx.ModelProto, inputs: Any, progress: Reporter
 ) -> onnx.ModelProto:
     """A copy whose biases take back the mean error that rounding the weights causes, (W - W_q) E[x].
 

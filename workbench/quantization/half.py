@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Container
 from typing import Any
 
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
@@ -71,9 +70,7 @@ def _join(model: onnx.ModelProto) -> None:
     graph.drop([node for node in graph.nodes if node.op_type == "Cast" and not read[node.output[0]]])
 
 
-def overflows(
-    model: onnx.ModelProto, inputs: npt.NDArray[Any], progress: Reporter, exclude: Container[str]
-) -> list[str]:
+def overflows(model: onnx.ModelProto, inputs: Any, progress: Reporter, exclude: Container[str]) -> list[str]:
     """The layers that meet values beyond float16 on inputs (N, ...), as a runtime with float16 kernels has them."""
     ranges, kept = extremes(model, inputs, progress), _kept(model, exclude)
     layer, found = "the input", []

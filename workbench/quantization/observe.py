@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from workbench.data.batches import as_split, batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.quantization.edges import data_tensors
@@ -37,7 +38,7 @@ class Histogram:
         return centres
 
 
-def extremes(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dict[str, tuple[float, float]]:
+def extremes(model: onnx.ModelProto, inputs: Any, progress: Reporter) -> dict[str, tuple[float, float]]:
     """The least and the greatest value of every tensor of `to_observe` over inputs (N, ...).
 
     Tensors that are not finite are left out where the network's outputs are finite nonetheless (masks of
@@ -59,7 +60,7 @@ def extremes(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dict[
     return {name: ends for name, ends in found.items() if name not in broken}
 
 
-def histograms(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dict[str, Histogram]:
+def histograms(model: onnx.ModelProto, inputs: Any, progress: Reporter) -> dict[str, Histogram]:
     """The distribution of the tensors that `extremes` looks at; runs the network twice."""
     ranges = extremes(model, inputs, progress.part(0.0, 0.4))
     counts = {name: np.zeros(BINS, dtype=np.int64) for name in ranges}
@@ -72,20 +73,21 @@ def histograms(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> dic
     return {name: Histogram(*ranges[name], counts[name]) for name in ranges}
 
 
-def _activations(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> Iterator[dict[str, Array]]:
+def _activations(model: onnx.ModelProto, inputs: Any, progress: Reporter) -> Iterator[dict[str, Array]]:
     return read(model, to_observe(model), inputs, progress, "calibrating")
 
 
 def read(
-    model: onnx.ModelProto, names: Sequence[str], inputs: Array, progress: Reporter, stage: str = ""
+    model: onnx.ModelProto, names: Sequence[str], inputs: Any, progress: Reporter, stage: str = ""
 ) -> Iterator[dict[str, Array]]:
     """Tensors of a graph, its inputs among them, for one batch of inputs (N, ...) after the other."""
     entries = {one.name for one in model.graph.input}
     inner = [name for name in dict.fromkeys(names) if name not in entries]
     session = open_session(with_outputs(model, inner).SerializeToString())
-    for start in range(0, len(inputs), BATCH):
-        progress(start / len(inputs), stage)
-        given = feeds(session, inputs[start : start + BATCH])
+    images = as_split(inputs)
+    for index, batch in enumerate(batches(images, BATCH)):
+        progress(index * BATCH / len(images), stage)
+        given = feeds(session, batch)
         made = session.run(inner, given) if inner else []  # no names would mean every output
         yield {**given, **dict(zip(inner, made, strict=True))}
 

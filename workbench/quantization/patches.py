@@ -32,7 +32,7 @@ class SeenLayer:
     count: int = 0
 
 
-def observe_layers(graph: Graph, inputs: Array, progress: Reporter, *, second: bool) -> list[SeenLayer]:
+def observe_layers(graph: Graph, inputs: Any, progress: Reporter, *, second: bool) -> list[SeenLayer]:
     """The layers with constant weights, with the moments of their inputs' patches."""
     layers = [SeenLayer(node, attribute(node, "group", 1)) for node in graph.nodes if _has_plain_weight(graph, node)]
     names = sorted({layer.node.input[0] for layer in layers})

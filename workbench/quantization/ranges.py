@@ -29,7 +29,7 @@ _COARSE = 512
 _SHRINK = tuple(float(share) for share in np.linspace(1.0, 0.2, 81))
 
 
-def activation_ranges(model: onnx.ModelProto, inputs: Array, method: str, progress: Reporter) -> dict[str, Range]:
+def activation_ranges(model: onnx.ModelProto, inputs: Any, method: str, progress: Reporter) -> dict[str, Range]:
     """The range of every float activation of a graph over inputs (N, ...), by one of `METHODS`.
 
     Raises: `StepFailed` when an activation is not finite; `Cancelled`.

@@ -57,7 +57,7 @@ Method = Callable[[Array, Array, Array, int], Array]
 
 def round_weights(
     model: onnx.ModelProto,
-    inputs: Array,
+    inputs: Any,
     progress: Reporter,
     grid: Grid,
     method: Method,

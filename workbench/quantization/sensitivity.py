@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from workbench.data import Split
+from workbench.data.batches import batches
 from workbench.estimate import Estimate, paired_change
 from workbench.jobs import Reporter
 from workbench.runtimes.onnxruntime import feeds, open_session
@@ -30,18 +32,18 @@ class Mixed:
     drop: Estimate
 
 
-def logits(model: onnx.ModelProto, inputs: Array, progress: Reporter) -> Array:
+def logits(model: onnx.ModelProto, inputs: Any, progress: Reporter) -> Array:
     """The graph's outputs (N, classes)."""
     session = open_session(model.SerializeToString())
     parts = []
-    for start in range(0, len(inputs), _BATCH):
+    for batch in batches(inputs, _BATCH):
         progress.check()
-        parts.append(session.run(None, feeds(session, inputs[start : start + _BATCH]))[0])
+        parts.append(session.run(None, feeds(session, batch))[0])
     return np.concatenate(parts)
 
 
 def order_by_sensitivity(
-    model: onnx.ModelProto, layers: Sequence[str], quantize: Quantizer, inputs: Array, progress: Reporter
+    model: onnx.ModelProto, layers: Sequence[str], quantize: Quantizer, inputs: Any, progress: Reporter
 ) -> list[str]:
     """The layers by the harm that quantizing each one alone does, worst first.
 
@@ -61,29 +63,29 @@ def keep_accuracy(
     model: onnx.ModelProto,
     layers: Sequence[str],
     quantize: Quantizer,
-    split: tuple[Array, Array],
+    split: Split,
     max_drop: float,
     progress: Reporter,
 ) -> Mixed:
     """Quantize, and give back float to as few of the most sensitive layers as keep the loss within `max_drop`.
 
-    `split` holds inputs (N, ...) and labels (N,) to choose on. The ranking looks at its first 256 inputs.
+    `split` has labels (N,) and is there to choose on. The ranking looks at its first 256 inputs.
     Layers are given back one after the other on a fifth of the split while the loss there is surely too
     large (its 95 % interval lies above the bound), and from then on until the whole split confirms it.
     """
-    inputs, labels = split
-    right = logits(model, inputs, progress).argmax(1) == labels
+    labels = split.labels.numpy()
+    right = logits(model, split, progress).argmax(1) == labels
     subset = max(1, len(labels) // 5)
 
     def trial(kept: Sequence[str], count: int) -> Mixed:
         graph = quantize(frozenset(kept))
-        now = logits(graph, inputs[:count], progress).argmax(1) == labels[:count]
+        now = logits(graph, split.first(count), progress).argmax(1) == labels[:count]
         return Mixed(graph, tuple(kept), paired_drop(right[:count], now))
 
     found = trial((), len(labels))
     if found.drop.value <= max_drop:
         return found
-    order = order_by_sensitivity(model, layers, quantize, inputs[:256], progress.part(0.0, 0.6))
+    order = order_by_sensitivity(model, layers, quantize, split.first(256), progress.part(0.0, 0.6))
     for count in range(1, len(order) + 1):
         progress(0.6 + 0.4 * count / len(order), f"{count} layers back in float")
         if trial(order[:count], subset).drop.low > max_drop and count < len(order):

@@ -46,17 +46,18 @@ class Simulated(nn.Module):
         self.opaque = sorted({f"{n.op_type} {n.name!r}" for n in model.graph.node if n.op_type not in _KNOWN})
         self.masters = nn.ParameterDict(_masters(model, self.constants, floats or {}))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, *args: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
         """The graph's first output."""
-        values: dict[str, Any] = {**self.constants, self.model.graph.input[0].name: x}
+        names = (one.name for one in self.model.graph.input)
+        values: dict[str, Any] = {**self.constants, **dict(zip(names, args, strict=False)), **named}
         for node in self.model.graph.node:
-            args = [values[name] if name else None for name in node.input]
+            given = [values[name] if name else None for name in node.input]
             if node.op_type == "QuantizeLinear":
-                results: tuple[Any, ...] = (self._quantize(node, *args),)
+                results: tuple[Any, ...] = (self._quantize(node, *given),)
             elif node.op_type == "DequantizeLinear":
-                results = (self._dequantize(node, *args),)
+                results = (self._dequantize(node, *given),)
             else:
-                results = run(node, args, values)
+                results = run(node, given, values)
             values.update((name, one) for name, one in zip(node.output, results, strict=False) if name)
         logits: torch.Tensor = values[self.model.graph.output[0].name]
         return logits

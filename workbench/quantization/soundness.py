@@ -11,8 +11,10 @@ import numpy.typing as npt
 import onnx
 
 from workbench.artefact.onnx_graph import WEIGHTED, Graph, attribute, stem
+from workbench.data.batches import batches
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
+from workbench.modules.calling import shapes
 from workbench.modules.checking import difference, require_equal
 from workbench.quantization.observe import read
 from workbench.runtimes.onnxruntime import feeds, open_session
@@ -26,7 +28,7 @@ _TWICE, _NOTHING = 2.0, 0.05
 _FEW = 16
 
 
-def check_lowered(before: Path, after: Path, inputs: Array, who: str, report: Reporter) -> None:
+def check_lowered(before: Path, after: Path, inputs: Any, who: str, report: Reporter) -> None:
     """Run an artefact and the one that it was made from on a few inputs (N, ...).
 
     The error must be what the rounding in the file comes to when every operator runs as it is written: more
@@ -34,7 +36,7 @@ def check_lowered(before: Path, after: Path, inputs: Array, who: str, report: Re
     it arises. Raises: `StepFailed` for other shapes, or outputs that are NaN or infinite; `BadFile` for a file that
     ends the process.
     """
-    inputs = inputs[:_FEW]
+    inputs = next(batches(inputs, _FEW))
     exact, found = (outputs(str(path), inputs) for path in (before, after))
     if not all(np.isfinite(one).all() for one in exact):
         return  # it was so before
@@ -62,10 +64,10 @@ def check_lowered(before: Path, after: Path, inputs: Array, who: str, report: Re
         )
 
 
-def check_same(before: onnx.ModelProto, after: onnx.ModelProto, inputs: Array, what: str) -> None:
+def check_same(before: onnx.ModelProto, after: onnx.ModelProto, inputs: Any, what: str) -> None:
     """Raise `StepFailed` where a rewritten graph, which should compute the same, does not on a few inputs (N, ...)."""
     first, second = (open_session(one.SerializeToString()) for one in (before, after))
-    require_equal(what, lambda x: _run(first, x), lambda x: _run(second, x), [inputs[:_FEW]])
+    require_equal(what, lambda x: _run(first, x), lambda x: _run(second, x), [next(batches(inputs, _FEW))])
 
 
 def check_stored(model: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
@@ -88,15 +90,15 @@ def check_stored(model: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
             )
 
 
-def outputs(source: str | bytes, inputs: Array, level: str = "all") -> list[Array]:
+def outputs(source: str | bytes, inputs: Any, level: str = "all") -> list[Array]:
     """Every output of a file (a path or its content) on inputs (N, ...). Raises: `BadValue` where it does not run."""
     try:
         return _run(open_session(source, level=level), inputs)
     except (RuntimeError, ValueError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
-        raise BadValue(f"The artefact does not run on inputs of shape {inputs.shape}: {error}") from error
+        raise BadValue(f"The artefact does not run on inputs of shape {shapes(inputs)}: {error}") from error
 
 
-def _run(session: Any, inputs: Array) -> list[Array]:
+def _run(session: Any, inputs: Any) -> list[Array]:
     return [np.asarray(one) for one in session.run(None, feeds(session, inputs))]
 
 
@@ -106,14 +108,14 @@ def _spread(values: Array, rank: int, axis: int) -> Array:
     return values.astype(np.float64).reshape(shape)
 
 
-def _first_broken(before: Path, after: Path, inputs: Array) -> str:
+def _first_broken(before: Path, after: Path, inputs: Any) -> str:
     for layer, exact, found, _ in _tensors(before, after, inputs):
         if np.isfinite(exact).all() and not np.isfinite(found).all():
             return layer
     return "the last layer"
 
 
-def _worst(before: Path, after: Path, inputs: Array) -> str:
+def _worst(before: Path, after: Path, inputs: Any) -> str:
     """The layer whose result is off by most more than what it reads."""
     errors: dict[str, float] = {}
     worst, most = "the last layer", 0.0
@@ -126,7 +128,7 @@ def _worst(before: Path, after: Path, inputs: Array) -> str:
     return worst
 
 
-def _tensors(before: Path, after: Path, inputs: Array) -> Iterator[tuple[str, Array, Array, onnx.NodeProto]]:
+def _tensors(before: Path, after: Path, inputs: Any) -> Iterator[tuple[str, Array, Array, onnx.NodeProto]]:
     """Layer, tensor before, tensor after and node, of every float that both artefacts make, in execution order."""
     graphs = [onnx.load(str(path)) for path in (before, after)]
     made = {name for node in graphs[1].graph.node for name in node.output}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
-from workbench.data.batches import batches
+from workbench.data.batches import as_split, batches
 from workbench.jobs import Reporter
-from workbench.modules.calling import answer
+from workbench.modules.calling import Inputs, answer, tensors_map
 
 Tensor = torch.Tensor
 
@@ -23,7 +24,7 @@ KEPT = 1 << 26
 
 
 def sensitivities(
-    module: nn.Module, network: Network, layers: Mapping[str, Layer], inputs: Tensor, progress: Reporter, seed: int = 0
+    module: nn.Module, network: Network, layers: Mapping[str, Layer], inputs: Any, progress: Reporter, seed: int = 0
 ) -> dict[str, Tensor]:
     """Second moments (groups, out, out) of the gradients of the network's outputs at each named layer's outputs.
 
@@ -40,13 +41,13 @@ def sensitivities(
     handles = [module.get_submodule(name).register_forward_hook(one) for name, one in listeners.items()]
     generator = torch.Generator().manual_seed(seed)
     batch = max(1, min(100, KEPT // max(1, sum(prod(one.output) for one in network.layers))))
-    images = inputs[:IMAGES]
+    images = as_split(inputs).first(IMAGES)
     try:
         with torch.enable_grad():
             for index, part in enumerate(batches(images, batch)):
                 progress(index * batch / len(images), "Finding out what matters to the outputs")
                 # A leaf cannot be written into, its copy can.
-                outputs = answer(module, part.requires_grad_(part.is_floating_point()).clone())
+                outputs = answer(module, cast("Inputs", tensors_map(_followed, part)))
                 if outputs.requires_grad:
                     outputs.backward(torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype))
     finally:
@@ -56,6 +57,10 @@ def sensitivities(
             parameter.requires_grad_(wanted)
         module.train(was_training)
     return found
+
+
+def _followed(part: Tensor) -> Tensor:
+    return part.requires_grad_(part.is_floating_point()).clone()
 
 
 class _Listener:

@@ -12,9 +12,11 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.cost.layer import Layer
-from workbench.data.batches import batches
+from workbench.data import Split
+from workbench.data.batches import as_split, batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
+from workbench.modules.calling import call
 
 Tensor = torch.Tensor
 
@@ -58,14 +60,15 @@ def _mean_square(second: Tensor) -> Tensor:
 
 
 def collect(
-    module: nn.Module, layers: Mapping[str, Layer], inputs: Tensor, progress: Reporter, seed: int = 0
+    module: nn.Module, layers: Mapping[str, Layer], inputs: Any, progress: Reporter, seed: int = 0
 ) -> dict[str, Moments]:
-    """Moments of the patches that each named layer of `module` reads, in evaluation mode.
+    """Moments of the patches that each named layer of `module` reads of a split or (N, ...), in evaluation mode.
 
     Positions are drawn at random where a layer has more patches than its moment needs.
     Raises: `StepFailed` when a layer meets values that are not finite; `Cancelled`.
     """
     found: dict[str, Moments] = {}
+    inputs = as_split(inputs)
     parts = _parts(layers)
     for index, names in enumerate(parts):
         share = progress.part(index / len(parts), (index + 1) / len(parts))
@@ -125,7 +128,7 @@ def _dimension(layer: Layer) -> int:
 
 
 def _one_pass(
-    module: nn.Module, layers: Mapping[str, Layer], inputs: Tensor, progress: Reporter, seed: int
+    module: nn.Module, layers: Mapping[str, Layer], inputs: Split, progress: Reporter, seed: int
 ) -> dict[str, Moments]:
     found: dict[str, Moments] = {}
     handles = []
@@ -139,7 +142,7 @@ def _one_pass(
         with torch.no_grad():
             for index, batch in enumerate(batches(inputs, BATCH)):
                 progress(index * BATCH / len(inputs), "Reading calibration images")
-                module(batch)
+                call(module, batch)
     finally:
         module.train(was_training)
         for handle in handles:

@@ -27,6 +27,8 @@ from workbench.training.distill import soft
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from workbench.data import Split
+
 #: Calibration images on which harm is measured.
 IMAGES = 500
 BATCH = 100
@@ -103,7 +105,7 @@ class DropBlocks(Rewrite):
         gone = self._least(blocks, energies(network, Weights(original)))
         if context.calibration is None:
             raise StepFailed(f"{self.expression()} measures harm on calibration images: give data that have some.")
-        wanted, apart = _logits(module, context.calibration[:IMAGES]), _apart(blocks, gone)
+        wanted, apart = _logits(module, context.calibration.first(IMAGES)), _apart(blocks, gone)
         for index, size in enumerate(block.size for block in gone):
             report = context.progress.part(index / self.count, (index + 1) / self.count)
             left = residual_blocks(trace(module, context.example), original)
@@ -134,7 +136,7 @@ class DropBlocks(Rewrite):
             context.progress(index / len(blocks), f"{self.title} {block.path}")
             dropped = _dropped(module, block, context.example)
             tried = Recalibrate(images=IMAGES).apply(dropped, replace(context, progress=Reporter()))
-            harm = float(soft(_logits(tried, context.calibration[:IMAGES]), wanted, 1.0))
+            harm = float(soft(_logits(tried, context.calibration.first(IMAGES)), wanted, 1.0))
             if best is None or harm < best[0]:
                 best = (harm, tried)
         assert best is not None
@@ -221,7 +223,7 @@ def without(network: Network, blocks: Sequence[Block]) -> Network:
 
 
 @torch.no_grad()
-def _logits(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+def _logits(module: nn.Module, inputs: Split) -> torch.Tensor:
     return torch.cat([answer(module.eval(), batch) for batch in batches(inputs, BATCH)])
 
 

@@ -14,6 +14,7 @@ from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data.batches import batches
 from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue, OutOfReach
 from workbench.modules.calling import answer
@@ -31,6 +32,7 @@ from workbench.steps.recalibrate import Recalibrate
 if TYPE_CHECKING:
     from torch import nn
 
+    from workbench.data import Split
     from workbench.jobs import Reporter
 
 #: What is said of a layer whose outputs stay; its inputs may change with those of the layers before it.
@@ -250,7 +252,8 @@ class PruneChannels(Rewrite):
         """The scores of every group's units, and the moments of their readers where they are needed."""
         moments: dict[str, Moments] = {}
         if context.calibration is not None and (self.refit or self.importance == "activation"):
-            moments = collect(module, _readers(channels, groups), context.calibration[:IMAGES], report, context.seed)
+            images = context.calibration.first(IMAGES)
+            moments = collect(module, _readers(channels, groups), images, report, context.seed)
         if self.importance == "taylor" and context.calibration is not None:
             return by_gradient(module, channels, groups, _labelled(module, context), report), moments
         report(1.0, "Finding the channels that are missed least")
@@ -292,11 +295,12 @@ def _readers(channels: Channels, groups: Sequence[Group]) -> dict[str, Layer]:
 
 
 @torch.no_grad()
-def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.Tensor]:
+def _labelled(module: nn.Module, context: Context) -> Split:
     """Training images and class numbers; without them calibration images, with what the network itself says."""
     train = context.train
     if train is not None and train.labelled and is_class_numbers(train.labels):
-        return train.inputs[:IMAGES], train.labels[:IMAGES]
+        return train.first(IMAGES)
     assert context.calibration is not None
-    inputs = context.calibration[:IMAGES]
-    return inputs, answer(module, inputs.clone()).argmax(1)
+    images = context.calibration.first(IMAGES)
+    said = torch.cat([answer(module, batch).argmax(1) for batch in batches(images)])
+    return images.with_labels(said)

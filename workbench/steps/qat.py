@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
@@ -16,8 +15,10 @@ from torch.nn import functional
 from workbench.artefact.onnx_file import save_onnx
 from workbench.artefact.onnx_graph import merge, separate, tidy
 from workbench.cost.network import Network
+from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
+from workbench.modules.calling import Inputs, answer
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated
@@ -29,6 +30,7 @@ from workbench.training.loop import Settings, Trainer
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
+    from workbench.data import Split
 
 _BATCH = 64
 _TYPES = "u8s8"  # what the simulation computes exactly, and the usual winner
@@ -93,7 +95,7 @@ class QAT(Lower):
         start = quantize_graph(model, ranges, TYPES[_TYPES], exclude=form.floats(model))
         merge(start)  # what layers share they share while they are trained, too
         student = Simulated(start, {one.name: numpy_helper.to_array(one) for one in model.graph.initializer})
-        _check_trainable(student, inputs[:2], context.progress)
+        _check_trainable(student, inputs, context.progress)
         self._train(student, Simulated(model), context, context.progress.part(0.1, 1.0))
         save_onnx(student.write_back(), target)
 
@@ -107,18 +109,18 @@ class QAT(Lower):
         loss = partial(self._loss, student, teacher)
         Trainer(student, loss, context.train, context.validation, how).fit(progress)
 
-    def _loss(self, student: Simulated, teacher: Simulated, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        logits = student(x)
+    def _loss(self, student: Simulated, teacher: Simulated, x: Inputs, labels: torch.Tensor) -> torch.Tensor:
+        logits = answer(student, x)
         with torch.no_grad():
-            wanted = teacher(x).softmax(1)
+            wanted = answer(teacher, x).softmax(1)
         loss: torch.Tensor = self.distill * functional.cross_entropy(logits, wanted)
         return loss + (1 - self.distill) * cross_entropy(logits, labels)
 
 
-def _check_trainable(student: Simulated, inputs: npt.NDArray[Any], report: Reporter) -> None:
+def _check_trainable(student: Simulated, inputs: Split, report: Reporter) -> None:
     """Note what gradients do not pass. Raises: `StepFailed` where they reach no weight at all."""
     if student.opaque:
         report.note(f"QAT: gradients do not pass {', '.join(student.opaque)}; what stands before learns nothing there.")
-    if not student.masters or not student(torch.from_numpy(inputs)).requires_grad:
+    if not student.masters or not answer(student, next(batches(inputs, 2))).requires_grad:
         why = f"gradients end at {', '.join(student.opaque)}" if student.masters else "no layer has integer kernels"
         raise StepFailed(f"QAT has nothing to train: {why}. Use Quantize('int8').")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy.typing as npt
 import onnx
 
 from workbench.artefact.onnx_file import save_onnx
@@ -36,6 +35,7 @@ from workbench.step import WITH_WEIGHTS, Context, Decision, Lower, Plan, Row, ro
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
+    from workbench.data import Split
 
 #: Bits that are computed in, and the kinds of operations that have kernels for them; 4 bits are unpacked first.
 BITS = {"int8": 8, "fp16": 16, "int8-dynamic": 8, "int4": 32}
@@ -226,8 +226,8 @@ class Quantize(Lower):
                 "Add one, or name the layers yourself with exclude=[...]."
             )
         layers = [n.name for n in model.graph.node if n.op_type in WEIGHTED and n.name not in excluded]
-        labelled = (split.inputs.numpy(), class_numbers(split, self.expression()).numpy())
-        found = keep_accuracy(model, layers, quantize, labelled, self.max_drop, context.progress.part(0.7, 1.0))
+        class_numbers(split, self.expression())
+        found = keep_accuracy(model, layers, quantize, split, self.max_drop, context.progress.part(0.7, 1.0))
         if found.drop.value > self.max_drop:
             context.progress.note(
                 f"{self.brief}: {found.drop.value:.2%} of accuracy is lost on the validation split, more than "
@@ -305,7 +305,7 @@ def _tell_overflows(model: onnx.ModelProto, excluded: frozenset[str], context: C
     """A note of the layers whose values float16 cannot hold; a CPU that computes in float32 all the same hides it."""
     if context.calibration is None or len(context.calibration) == 0:
         return
-    found = overflows(model, context.calibration[:ENOUGH].numpy(), context.progress, excluded)
+    found = overflows(model, context.calibration.first(ENOUGH), context.progress, excluded)
     if found:
         context.progress.note(
             "fp16: values beyond 65,504, the largest that float16 holds, become infinite where kernels compute in "
@@ -322,8 +322,8 @@ def _tell_floats(artefact: Path, excluded: frozenset[str], report: Reporter) -> 
         report.note(f"In float although the rest is int8: {named}{more}; {left[0].reason}.")
 
 
-def calibration_inputs(context: Context, who: str) -> npt.NDArray[Any]:
-    """At most 300 calibration images (N, ...). Notes when they are few; raises `StepFailed` when there are none."""
+def calibration_inputs(context: Context, who: str) -> Split:
+    """At most 300 calibration images. Notes when they are few; raises `StepFailed` when there are none."""
     found = context.calibration
     if found is None or len(found) == 0:
         raise StepFailed(
@@ -334,5 +334,4 @@ def calibration_inputs(context: Context, who: str) -> npt.NDArray[Any]:
         context.progress.note(
             f"{len(found)} calibration images may miss the range of some activations; {ENOUGH} suffice."
         )
-    values: npt.NDArray[Any] = found[:MOST].numpy()
-    return values
+    return found.first(MOST)

@@ -12,7 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
-from workbench.data.batches import batches
+from workbench.data.batches import batches, count
+from workbench.modules.calling import call
 from workbench.settings import decades
 from workbench.step import Context, Decision, Plan, Rewrite, row, setting
 
@@ -62,7 +63,7 @@ class Recalibrate(Rewrite):
         module.eval()  # dropout stays off
         sums = {norm: _Sums() for norm in norms}
         handles = [norm.register_forward_pre_hook(total.add) for norm, total in sums.items()]
-        inputs = context.calibration[: self.images]
+        inputs = context.calibration.first(self.images)
         try:
             for norm in norms:
                 norm.train()  # normalise by the batch, so that the layers behind see what they will see
@@ -70,8 +71,8 @@ class Recalibrate(Rewrite):
             with torch.no_grad():
                 for index, batch in enumerate(batches(inputs, BATCH)):
                     context.progress(index * BATCH / len(inputs), self.title)
-                    if len(batch) > 1:  # one value has no variance
-                        module(batch)
+                    if count(batch) > 1:  # one value has no variance
+                        call(module, batch)
         finally:
             for handle in handles:
                 handle.remove()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from workbench.modules.calling import Inputs
+
 Tensor = torch.Tensor
 
 AUGMENTATIONS = ("none", "shift", "shift+flip")
@@ -11,12 +13,12 @@ AUGMENTATIONS = ("none", "shift", "shift+flip")
 LARGEST_SHIFT = 0.07
 
 
-def augment(x: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+def augment(x: Inputs, kind: str, generator: torch.Generator) -> Inputs:
     """A batch (N, C, H, W) with every image shifted by up to 7 % of its side and mirrored half of the time.
 
-    Edges are repeated. Inputs that are not images stay as they are.
+    Edges are repeated. Inputs that are not images, or several, stay as they are.
     """
-    if kind == "none" or x.dim() != 4:
+    if kind == "none" or not isinstance(x, Tensor) or x.dim() != 4:
         return x
     rows, columns = (_moved(len(x), side, generator) for side in x.shape[2:])
     if kind == "shift+flip":

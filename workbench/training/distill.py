@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.errors import StepFailed
-from workbench.modules.calling import Inputs, call, tensors_map
+from workbench.modules.calling import Inputs, call, copied, tensors_map
 from workbench.modules.calling import answer as answer_of
 
 Tensor = torch.Tensor
@@ -86,11 +86,11 @@ class Distillation(nn.Module):
                 torch.manual_seed(0)
                 self.regressors.extend(_regressor(mine, its) for mine, its in widths)
 
-    def forward(self, x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Inputs, temperature: float) -> tuple[Tensor, Tensor]:
         """The student's logits for inputs (N, ...) and the term."""
         student, teacher = self.pair
         with outputs_of(student, self.names) as mine:
-            answer = answer_of(student, x.clone()).float()  # a network may write into what it is given
+            answer = answer_of(student, copied(x)).float()
         with torch.no_grad(), outputs_of(teacher, self.names) as its:
             wanted = answer_of(teacher, x).float()
         return answer, self._term((answer, wanted), (mine, its), temperature)

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
 from workbench.errors import Cancelled, StepFailed
 from workbench.jobs import Reporter
-from workbench.modules.calling import answer
+from workbench.modules.calling import Inputs, answer, tensors_map
 from workbench.training.augment import augment
 from workbench.training.checkpoint import Checkpoint, Tensors, nested, unnested
 from workbench.training.entropy import cross_entropy, known_labels
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Tensor = torch.Tensor
 #: A loss of the inputs and labels of a batch; it runs the student itself.
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Tensor], Tensor]
 
 OPTIMIZERS = ("sgd", "adam")
 SAVE_SECONDS = 60.0  # between two checkpoints inside an epoch
@@ -120,6 +120,7 @@ class Trainer:
     # The state of a run.
 
     def _begin(self) -> None:
+        _ = self.split.labels  # told where there are none
         self._device = place(self.settings.device)
         for part in (self.student, self.extra):  # channels last: up to twice as fast on processors too
             move(part, self._device, torch.channels_last)
@@ -177,8 +178,8 @@ class Trainer:
         done = self._step - epoch * self._steps_an_epoch
         order = torch.randperm(len(self.split), generator=_generator(self.settings.seed, epoch))
         self.student.train()
-        for chosen in order.split(self.settings.batch)[done:]:
-            self._train(self.split.inputs[chosen], self.split.labels[chosen])
+        for inputs, labels in self.split.batches(self.settings.batch, order[done * self.settings.batch :]):
+            self._train(inputs, labels)
             self._report(progress)
             if time.monotonic() - self._saved > SAVE_SECONDS:
                 self._save()
@@ -193,10 +194,10 @@ class Trainer:
         how, steps = self.settings, self.settings.epochs * self._steps_an_epoch
         return how.lr * rate(how.schedule, self._step, steps, how.warmup)
 
-    def _train(self, inputs: Tensor, labels: Tensor) -> None:
+    def _train(self, inputs: Inputs, labels: Tensor) -> None:
         """One step of the optimizer."""
         x = augment(inputs, self.settings.augmentation, _generator(self.settings.seed, self._step, 1))
-        x = x.to(self._device, memory_format=torch.channels_last if x.dim() == 4 else torch.preserve_format)
+        x = cast("Inputs", tensors_map(self._placed, x))
         with self._autocast:
             loss = self.loss(x, labels.to(self._device))
         self._last = float(loss.detach())
@@ -210,6 +211,9 @@ class Trainer:
         self._optimizer.step()
         self.after_step()
         self._step += 1
+
+    def _placed(self, x: Tensor) -> Tensor:
+        return x.to(self._device, memory_format=torch.channels_last if x.dim() == 4 else torch.preserve_format)
 
     @cached_property
     def _autocast(self) -> torch.autocast:
@@ -252,7 +256,7 @@ def score(module: nn.Module, split: Split) -> Score:
     where = next((p.device for p in module.parameters()), torch.device("cpu"))
     right, count, loss = 0, 0, 0.0
     for inputs, labels in split.batches(SCORE_BATCH):
-        logits = answer(module, inputs.to(where)).cpu()
+        logits = answer(module, cast("Inputs", tensors_map(lambda one: one.to(where), inputs))).cpu()
         right += int((logits.argmax(1) == labels).sum())
         count += int((known_labels(logits.shape, labels) >= 0).sum())
         loss += float(cross_entropy(logits, labels, reduction="sum"))
