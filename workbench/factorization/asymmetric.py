@@ -14,7 +14,8 @@ from torch import nn
 from workbench.cost.layer import Layer
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import RIDGE
-from workbench.statistics.moments import BATCH, Moments, Observer
+from workbench.statistics.collector import READING, Feed, Reads, private
+from workbench.statistics.moments import Moments, Observer
 
 Tensor = torch.Tensor
 
@@ -47,45 +48,21 @@ class CrossMoments:
 
 
 def collect_cross_moments(
-    original: nn.Module, changed: nn.Module, layer: Layer, inputs: Tensor, progress: Reporter, seed: int = 0
+    original: nn.Module, changed: nn.Module, layer: Layer, feed: Feed, progress: Reporter, seed: int = 0
 ) -> CrossMoments:
     """The moments of one layer, in two networks that both have it, at the same places of the same images.
 
     Raises: `StepFailed` when it reads values that are not finite; `Cancelled`.
     """
-    before, after = (Observer.of(layer, len(inputs), seed) for _ in range(2))
-    cross = torch.zeros_like(after.sums.second)
-    with torch.no_grad():
-        for done in range(0, len(inputs), BATCH):
-            progress(done / len(inputs), "Reading calibration images")
-            read = [
-                _read(module, layer.module, observer, inputs[done : done + BATCH])
-                for module, observer in ((original, before), (changed, after))
-            ]
-            cross += (read[0].mT @ read[1]).double()
-    return CrossMoments(after.sums, before.sums.mean, cross / after.sums.count)
-
-
-class _Enough(Exception):
-    """No error: what follows the layer need not be computed."""
-
-
-def _read(module: nn.Module, name: str, observer: Observer, images: Tensor) -> Tensor:
-    """The patches (groups, samples, d) that a layer reads of images."""
-    found: list[Tensor] = []
-
-    def listen(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        found.append(observer.see(args[0]))
-        raise _Enough
-
-    handle = module.get_submodule(name).register_forward_pre_hook(listen)
-    was_training = module.training
-    module.eval()
-    try:
-        module(images.clone())  # a network may write into what it is given
-    except _Enough:
-        pass
-    finally:
-        handle.remove()
-        module.train(was_training)
-    return found[0]
+    before, after = (Observer.of(layer, len(feed), seed) for _ in range(2))
+    cross = torch.zeros(after.sums.second.shape, dtype=torch.float64)
+    first, second = (Reads(private(module), layer.module) for module in (original, changed))
+    for batch in feed.reported(progress, READING):
+        # Both draw the same places, of as many inputs of the layer as it has runs.
+        pairs = zip(first.of(batch.clone()), second.of(batch), strict=True)
+        for old, new in [(before.patches(one), after.patches(other)) for one, other in pairs]:
+            before.sums.first += old.sum(1, dtype=torch.float64)
+            before.sums.count += old.shape[1]
+            after.add(new)
+            cross += old.mT @ new
+    return CrossMoments(after.done(), before.sums.mean, cross / after.sums.count)

@@ -19,12 +19,13 @@ from workbench.errors import BadValue, OutOfReach
 from workbench.modules.calling import answer
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
-from workbench.pruning.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
+from workbench.pruning.importance import FROM_WEIGHTS, KINDS, Reader, by_gradient, by_readers, from_weights, readers
 from workbench.pruning.refit import refit
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
 from workbench.settings import doublings
-from workbench.statistics.moments import Moments, collect
+from workbench.statistics.collector import Feed
+from workbench.statistics.moments import collect
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Step, layers_setting, row, select, setting
 from workbench.steps.recalibrate import Recalibrate
 
@@ -234,30 +235,31 @@ class PruneChannels(Rewrite):
         groups = tuple(g for g in channels.groups if goal.get(g.layers, len(g.units)) < len(g.units))
         if not groups:
             return module
-        scores, moments = self._scores(module, channels, groups, context, report.part(0.0, 0.7))
+        scores, known = self._scores(module, channels, groups, context, report.part(0.0, 0.7))
         counts = tuple(goal[group.layers] for group in groups)
         best = [_highest(*one) for one in zip(groups, scores, counts, strict=True)]
         kept = Widths(channels, groups, counts).mask(best)
-        if self.refit and moments:
+        if self.refit and known:
             report(0.75, "Fitting the layers behind anew")
-            refit(module, channels, kept, moments)
+            refit(module, channels, kept, known)
         module = cut(module, channels, kept)
         return Recalibrate(images=IMAGES).apply(module, replace(context, progress=report.part(0.8, 1.0)))
 
     def _scores(
         self, module: nn.Module, channels: Channels, groups: Sequence[Group], context: Context, report: Reporter
-    ) -> tuple[list[Scores], dict[str, Moments]]:
-        """The scores of every group's units, and the moments of their readers where they are needed."""
-        moments: dict[str, Moments] = {}
+    ) -> tuple[list[Scores], dict[str, Reader]]:
+        """The scores of every group's units, and what is known of their readers where that is needed."""
+        known: dict[str, Reader] = {}
         if context.calibration is not None and (self.refit or self.importance == "activation"):
-            moments = collect(module, _readers(channels, groups), context.calibration[:IMAGES], report, context.seed)
+            feed = Feed.of(context.calibration[:IMAGES], channels.network)
+            moments = collect(module, _readers(channels, groups), feed, report.part(0.0, 0.6), context.seed)
+            known = readers(module, channels, moments, report.part(0.6, 1.0))
         if self.importance == "taylor" and context.calibration is not None:
-            return by_gradient(module, channels, groups, _labelled(module, context), report), moments
-        report(1.0, "Finding the channels that are missed least")
-        if self.importance == "activation" and moments:
-            return by_readers(module, channels, groups, moments), moments
+            return by_gradient(module, channels, groups, _labelled(module, context), report), known
+        if self.importance == "activation" and known:
+            return by_readers(module, channels, groups, known), known
         kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"
-        return from_weights(kind, module, channels, groups), moments
+        return from_weights(kind, module, channels, groups), known
 
 
 def _followed(network: Network, weights: Weights) -> Channels:
@@ -298,5 +300,6 @@ def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.
     if train is not None and train.labelled and is_class_numbers(train.labels):
         return train.inputs[:IMAGES], train.labels[:IMAGES]
     assert context.calibration is not None
-    inputs = context.calibration[:IMAGES]
-    return inputs, answer(module, inputs.clone()).argmax(1)
+    inputs, network = context.calibration[:IMAGES], trace(module, context.example)
+    said = [answer(module, batch).argmax(1) for batch in Feed.of(inputs, network)]
+    return inputs, torch.cat(said)
