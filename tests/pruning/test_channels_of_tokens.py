@@ -12,8 +12,10 @@ from torch.nn import functional
 import workbench as wb
 from workbench.building.build import rewrite
 from workbench.cost.trace import trace
+from workbench.data.batches import as_split
 from workbench.pruning.channels import follow
 from workbench.pruning.importance import KINDS
+from workbench.statistics.collector import Feed
 from workbench.statistics.moments import collect
 from workbench.step import Context
 
@@ -183,7 +185,7 @@ def test_moments_of_windows_are_those_of_their_tokens(monkeypatch: pytest.Monkey
     x = torch.randn(50, 64, 6) + 2
     model = wb.load(Windows(), example=x[:1])
     layer = model.network.by_module["a"][0]
-    sums = collect(model.module, {"a": layer}, x, Context(x[:1]).progress)["a"]
+    sums = collect(model.module, {"a": layer}, Feed(as_split(x)), Context(x[:1]).progress)["a"]
     assert 48 <= sums.count < 50 * 64
     assert torch.allclose(sums.mean[0], torch.full((6,), 2.0, dtype=torch.float64), atol=0.4)
 

@@ -23,9 +23,10 @@ from workbench.jobs import Reporter
 from workbench.models.canonical import canonical
 from workbench.models.structure import restore, save_variant
 from workbench.pruning.channels import follow
-from workbench.pruning.importance import KINDS, by_gradient, by_readers, from_weights
+from workbench.pruning.importance import KINDS, by_gradient, by_readers, from_weights, readers
 from workbench.pruning.refit import refit
 from workbench.pruning.surgery import cut
+from workbench.statistics.collector import Feed
 from workbench.statistics.moments import Moments, collect
 from workbench.step import Context
 
@@ -115,7 +116,8 @@ def test_readers_score_is_the_error_after_the_best_fit() -> None:
     mixed = torch.eye(6, dtype=torch.float64) + 0.4 * torch.randn(6, 6, generator=random, dtype=torch.float64)
     seen = torch.randn(20_000, 6, generator=random, dtype=torch.float64) @ mixed + 1
     weight = net[1].weight.detach().flatten(1).double()
-    (scores,) = by_readers(net, channels, [group], {"1": Moments(seen.sum(0)[None], (seen.T @ seen)[None], len(seen))})
+    moments = {"1": Moments(seen.sum(0)[None], (seen.T @ seen)[None], len(seen))}
+    (scores,) = by_readers(net, channels, [group], readers(net, channels, moments, Reporter()))
     out, centred = seen @ weight.T, seen - seen.mean(0)
     out = out - out.mean(0)
     for channel in range(6):
@@ -134,9 +136,10 @@ def test_the_fit_is_nearer_to_the_old_outputs_than_cutting_alone(kind: type[nn.M
     for group in channels.groups:
         mask[group.units[: len(group.units) // 4]] = False
     fitted = make(kind)
-    readers = {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in {"conv", "linear"}}
-    readers = {name: layer for name, layer in readers.items() if layer.groups == 1}
-    refit(fitted, channels, mask, collect(net, readers, x, Reporter()))
+    layers = {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in {"conv", "linear"}}
+    layers = {name: layer for name, layer in layers.items() if layer.groups == 1}
+    moments = collect(net, layers, Feed(as_split(x)), Reporter())
+    refit(fitted, channels, mask, readers(net, channels, moments, Reporter()))
 
     def error(module: nn.Module) -> float:
         return float((cut(module, channels, mask)(fresh) - net(fresh)).square().mean())

@@ -10,9 +10,11 @@ from torch import nn
 
 import workbench as wb
 from workbench.cost.trace import trace
+from workbench.data.batches import as_split
 from workbench.errors import BadValue, Cancelled
 from workbench.factorization.asymmetric import collect_cross_moments
 from workbench.jobs import Reporter
+from workbench.statistics.collector import Feed
 from workbench.step import Context
 
 
@@ -45,7 +47,9 @@ def test_inputs_that_were_mixed_are_unmixed() -> None:
     original[0].weight.data = torch.eye(6)
     changed[0].weight.data = mixing
     x = torch.randn(2000, 6) @ torch.diag(torch.linspace(0.5, 2, 6)) + 1.0
-    pair = collect_cross_moments(original, changed, trace(original, x[:1]).by_module["1"][0], x, Reporter())
+    pair = collect_cross_moments(
+        original, changed, trace(original, x[:1]).by_module["1"][0], Feed(as_split(x)), Reporter()
+    )
     for centred in (False, True):
         found = pair.adjusted(original[1].weight.detach(), centred=centred)
         assert torch.allclose(found, original[1].weight @ mixing.inverse(), atol=0.02)

@@ -7,17 +7,16 @@ errors do not add up from layer to layer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from workbench.cost.layer import Layer
-from workbench.data.batches import as_split, batches
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import RIDGE
-from workbench.modules.calling import Inputs, call, copied
-from workbench.statistics.moments import BATCH, Moments, Observer
+from workbench.modules.calling import copied
+from workbench.statistics.collector import READING, Feed, Reads, private
+from workbench.statistics.moments import Moments, Observer
 
 Tensor = torch.Tensor
 
@@ -50,46 +49,21 @@ class CrossMoments:
 
 
 def collect_cross_moments(
-    original: nn.Module, changed: nn.Module, layer: Layer, inputs: Any, progress: Reporter, seed: int = 0
+    original: nn.Module, changed: nn.Module, layer: Layer, feed: Feed, progress: Reporter, seed: int = 0
 ) -> CrossMoments:
     """The moments of one layer, in two networks that both have it, at the same places of the same images.
 
     Raises: `StepFailed` when it reads values that are not finite; `Cancelled`.
     """
-    images = as_split(inputs)
-    before, after = (Observer.of(layer, len(images), seed) for _ in range(2))
-    cross = torch.zeros_like(after.sums.second)
-    with torch.no_grad():
-        for done, batch in enumerate(batches(images, BATCH)):
-            progress(done * BATCH / len(images), "Reading calibration images")
-            read = [
-                _read(module, layer.module, observer, batch)
-                for module, observer in ((original, before), (changed, after))
-            ]
-            cross += (read[0].mT @ read[1]).double()
-    return CrossMoments(after.sums, before.sums.mean, cross / after.sums.count)
-
-
-class _Enough(Exception):
-    """No error: what follows the layer need not be computed."""
-
-
-def _read(module: nn.Module, name: str, observer: Observer, images: Inputs) -> Tensor:
-    """The patches (groups, samples, d) that a layer reads of images."""
-    found: list[Tensor] = []
-
-    def listen(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        found.append(observer.see(args[0]))
-        raise _Enough
-
-    handle = module.get_submodule(name).register_forward_pre_hook(listen)
-    was_training = module.training
-    module.eval()
-    try:
-        call(module, copied(images))
-    except _Enough:
-        pass
-    finally:
-        handle.remove()
-        module.train(was_training)
-    return found[0]
+    before, after = (Observer.of(layer, len(feed), seed) for _ in range(2))
+    cross = torch.zeros(after.sums.second.shape, dtype=torch.float64)
+    first, second = (Reads(private(module), layer.module) for module in (original, changed))
+    for batch in feed.reported(progress, READING):
+        # Both draw the same places, of as many inputs of the layer as it has runs.
+        pairs = zip(first.of(copied(batch)), second.of(batch), strict=True)
+        for old, new in [(before.patches(one), after.patches(other)) for one, other in pairs]:
+            before.sums.first += old.sum(1, dtype=torch.float64)
+            before.sums.count += old.shape[1]
+            after.add(new)
+            cross += old.mT @ new
+    return CrossMoments(after.done(), before.sums.mean, cross / after.sums.count)

@@ -19,6 +19,7 @@ from workbench.factorization.family import Family
 from workbench.factorization.planner import Choice
 from workbench.lowrank.moments import regularised
 from workbench.plan import Decision
+from workbench.statistics.collector import Feed
 from workbench.statistics.gradients import sensitivities
 from workbench.statistics.moments import Moments, collect
 from workbench.step import Context
@@ -82,7 +83,8 @@ def rewrite(
         site = Site(old, norms.get(name), data if data and data.count else None, matters.pop(name, None))
         if family.asymmetric and index and site.data is not None and context.calibration is not None:
             report = context.progress.part(0.5 + 0.5 * index / len(todo), 0.5 + 0.5 * (index + 1) / len(todo))
-            pair = collect_cross_moments(original, module, one.layer, context.calibration, report, context.seed)
+            feed = Feed.of(context.calibration, network)
+            pair = collect_cross_moments(original, module, one.layer, feed, report, context.seed)
             site = replace(site, data=pair.changed, pair=pair)
         new = _replacement(family, one, site)
         if not name:  # the network is this one layer
@@ -109,7 +111,7 @@ def _statistics(
     if not family.data_aware or inputs is None or not len(inputs) or not todo:
         return {}, {}
     layers = {one.layer.module: one.layer for one in todo}
-    seen = collect(module, layers, inputs, context.progress.part(0.0, 0.3), context.seed)
+    seen = collect(module, layers, Feed.of(inputs, network), context.progress.part(0.0, 0.3), context.seed)
     return seen, sensitivities(module, network, layers, inputs, context.progress.part(0.3, 0.5), context.seed)
 
 

@@ -38,11 +38,12 @@ def regularised(moment: Tensor, samples: int) -> Tensor:
     dead = mean <= 0
     scale = torch.where(dead, torch.ones_like(mean), mean)[..., None, None]
     diagonal = torch.where(dead, torch.ones_like(mean), share * torch.ones_like(mean))
-    symmetric = (moment + moment.mT) / (2 * scale)
-    shifted: Tensor = symmetric + diagonal[..., None, None] * torch.eye(size, dtype=moment.dtype)
+    shifted = (moment + moment.mT).div_(2 * scale)  # large moments: each copy of one is a fifth of a gigabyte
+    shifted.diagonal(dim1=-2, dim2=-1).add_(diagonal[..., None])
     unsound = torch.linalg.cholesky_ex(shifted)[1] != 0
     if not bool(unsound.any()):
         return shifted
+    symmetric = (moment + moment.mT) / (2 * scale)
     values, vectors = torch.linalg.eigh(torch.where(unsound[..., None, None], symmetric, 0.0))
     sound: Tensor = (vectors * (values.clamp_min(0.0) + diagonal[..., None])[..., None, :]) @ vectors.mT
     return torch.where(unsound[..., None, None], sound, shifted)

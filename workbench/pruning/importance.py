@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from workbench.modules.calling import answer
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import MAKERS, Channels, Group, makes
 from workbench.pruning.widths import Scores
+from workbench.statistics.collector import Feed, hooked, private
 from workbench.statistics.moments import Moments
 from workbench.training.entropy import cross_entropy
 
@@ -28,7 +30,6 @@ Tensor = torch.Tensor
 KINDS = ("magnitude", "bn-scale", "taylor", "activation")
 #: Kinds that need nothing but the weights.
 FROM_WEIGHTS = ("magnitude", "bn-scale")
-BATCH = 100
 
 
 def from_weights(kind: str, module: nn.Module, channels: Channels, groups: Sequence[Group]) -> list[Scores]:
@@ -54,41 +55,79 @@ def by_gradient(
     `images` have labels (N,). A channel's activation times its gradient is summed over its
     positions for each image, over the layers of a group, and squared.
     """
+    module = private(module)
     norms = norms_after(channels, module)
     paths = {m: n for n, m in module.named_modules()}
-    names = [name for group in groups for name in group.layers]
-    found: dict[str, list[Tensor]] = {name: [] for name in names}
-    for index, (batch, labels) in enumerate(images.batches(BATCH)):
-        report(index * BATCH / len(images), "Reading gradients")
-        seen: dict[str, Tensor] = {}
-        handles = [
-            module.get_submodule(paths[norms[name]] if name in norms else name).register_forward_hook(
-                lambda _, __, out, n=name, to=seen: _noted(to, n, out)
-            )
-            for name in names
-        ]
-        logits = answer(module, batch)
-        for handle in handles:
-            handle.remove()
-        loss = cross_entropy(logits, labels, reduction="sum")
-        grads = torch.autograd.grad(loss, [seen[name] for name in names])
-        for name, grad in zip(names, grads, strict=True):
-            product = seen[name].detach() * grad
-            linear = isinstance(module.get_submodule(name), nn.Linear)  # its channels are last, others' are second
-            product = product if linear else product.movedim(1, -1)
-            found[name].append(product.reshape(len(labels), -1, product.shape[-1]).sum(1))
+    places = {name: paths[norms[name]] if name in norms else name for group in groups for name in group.layers}
+    found: dict[str, list[Tensor]] = {name: [] for name in places}
+    feed = Feed.of(images, channels.network)
+    seen: dict[str, Tensor] = {}
+    with torch.enable_grad(), hooked(module, gives={place: _noting(seen, name) for name, place in places.items()}):
+        for batch, labels in feed.labelled(report, "Reading gradients"):
+            loss = cross_entropy(answer(module, batch), labels, reduction="sum")
+            grads = torch.autograd.grad(loss, [seen[name] for name in places])
+            for name, grad in zip(places, grads, strict=True):
+                product = seen.pop(name).detach() * grad
+                linear = isinstance(module.get_submodule(name), nn.Linear)  # its channels are last, others' are second
+                product = product if linear else product.movedim(1, -1)
+                found[name].append(product.reshape(len(labels), -1, product.shape[-1]).sum(1))
     effect = {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
     return [_squared_by_unit(group, channels, effect) for group in groups]
 
 
-def _noted(seen: dict[str, Tensor], name: str, out: Tensor) -> Tensor:
-    """Keep an output, of which gradients are wanted; the network goes on with a copy, which it may write into."""
-    seen[name] = out.requires_grad_()
-    return out.clone()
+def _noting(seen: dict[str, Tensor], name: str) -> Callable[[Tensor], Tensor]:
+    """Keeps an output, of which gradients are wanted; the network goes on with a copy, which it may write into."""
+
+    def note(out: Tensor) -> Tensor:
+        seen[name] = out.requires_grad_()
+        return out.clone()
+
+    return note
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is known of a layer that reads channels, from its inputs' moment S: all that scores and fits need."""
+
+    mean: Tensor  # the mean patch (d,)
+    inverse: Tensor  # S^-1, regularised (d, d), in the precision that S was summed in
+    energy: float  # tr(W S W^T), outputs counted by what the norm behind lets through
+
+
+def readers(module: nn.Module, channels: Channels, moments: dict[str, Moments], report: Reporter) -> dict[str, Reader]:
+    """The layers of `moments` by path, which is emptied on the way: an inverse takes the memory of its moment."""
+    norms, found = norms_after(channels, module), {}
+    for index, layer in enumerate(channels.network.layers):
+        data = moments.pop(layer.module, None)
+        if data is None or not data.count or not _fits(layer):
+            continue
+        report(index / len(channels.network.layers), "Finding the channels that are missed least")
+        norm = norms.get(layer.module)
+        # A shift of the mean output can be undone in a bias, or in the norm behind: then only what varies is lost.
+        centred = norm is not None or getattr(module.get_submodule(layer.module), "bias", None) is not None
+        found[layer.module] = _reader(_scaled(module, layer, norm), data, centred=centred)
+    return found
+
+
+def _reader(weight: Tensor, data: Moments, *, centred: bool) -> Reader:
+    kind, mean = data.second.dtype, data.mean[0]
+    moment = regularised(data.moment(centred=centred), data.count)[0]
+    energy = float(((weight @ moment) * weight).sum())
+    return Reader(mean, torch.cholesky_inverse(torch.linalg.cholesky(moment)).to(kind), energy)
+
+
+def _fits(layer: Layer) -> bool:
+    return makes(layer) and layer.groups == 1 and layer.kind != "conv_transpose"
+
+
+def _scaled(module: nn.Module, layer: Layer, norm: _BatchNorm | None) -> Tensor:
+    """A layer's weight (outputs, d), each output multiplied by what the norm behind makes of it."""
+    weight, factor = flat_weight(module, layer), gain(norm)
+    return weight if factor is None else weight * factor.double()[:, None]
 
 
 def by_readers(
-    module: nn.Module, channels: Channels, groups: Sequence[Group], moments: Mapping[str, Moments]
+    module: nn.Module, channels: Channels, groups: Sequence[Group], known: Mapping[str, Reader]
 ) -> list[Scores]:
     """What the layers that read a channel lose when it goes and the other channels stand in for it.
 
@@ -97,11 +136,10 @@ def by_readers(
     (Hassibi & Stork 1993), for whole channels. Outputs count as much as the norm behind them lets through.
     """
     total = np.zeros(max((int(u.max()) for u in (*channels.reads, *channels.writes) if len(u)), default=0) + 1)
-    gains = norms_after(channels, module)
+    norms = norms_after(channels, module)
     for layer, reads in zip(channels.network.layers, channels.reads, strict=True):
-        data = moments.get(layer.module)
-        if data is not None and data.count and makes(layer):
-            _add_reader(total, module, layer, reads, (data, gains.get(layer.module)))
+        if layer.module in known and _fits(layer):
+            _add_reader(total, _scaled(module, layer, norms.get(layer.module)), reads, known[layer.module])
     return [total[group.units] for group in groups]
 
 
@@ -136,19 +174,7 @@ def flat_weight(module: nn.Module, layer: Layer) -> Tensor:
     return weight.flatten(1).double()
 
 
-def _add_reader(
-    total: Scores, module: nn.Module, layer: Layer, reads: Units, known: tuple[Moments, _BatchNorm | None]
-) -> None:
-    data, norm = known
-    if layer.groups > 1 or layer.kind == "conv_transpose":
-        return
-    weight = flat_weight(module, layer)
-    factor = gain(norm)
-    if factor is not None:
-        weight = weight * factor.double()[:, None]
-    moment = regularised(data.moment(centred=True), data.count)[0]
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(moment))
-    energy = float(((weight @ moment) * weight).sum())
+def _add_reader(total: Scores, weight: Tensor, reads: Units, known: Reader) -> None:
     columns = torch.from_numpy(reads).repeat_interleave(weight.shape[1] // len(reads))
     order = columns.argsort(stable=True)
     units, counts = columns[order].unique_consecutive(return_counts=True)
@@ -156,9 +182,9 @@ def _add_reader(
         chosen = counts == size
         starts = (counts.cumsum(0) - counts)[chosen]
         places = order[starts[:, None] + torch.arange(size)]  # (units, size)
-        blocks = torch.linalg.inv(inverse[places[:, :, None], places[:, None, :]])
+        blocks = torch.linalg.inv(known.inverse[places[:, :, None], places[:, None, :]].double())
         parts = weight[:, places].permute(1, 0, 2)  # (units, outputs, size)
-        cost = ((parts @ blocks) * parts).sum((1, 2)) / max(energy, 1e-30)
+        cost = ((parts @ blocks) * parts).sum((1, 2)) / max(known.energy, 1e-30)
         np.add.at(total, units[chosen].numpy(), cost.numpy())
 
 

@@ -7,33 +7,31 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from workbench.lowrank.moments import regularised, solve
-from workbench.pruning.channels import Channels, Mask, makes
-from workbench.pruning.importance import flat_weight, norms_after
-from workbench.statistics.moments import Moments
+from workbench.lowrank.moments import solve
+from workbench.pruning.channels import Channels, Mask
+from workbench.pruning.importance import Reader, flat_weight, norms_after
 
 
 @torch.no_grad()
-def refit(module: nn.Module, channels: Channels, kept: Mask, moments: Mapping[str, Moments]) -> None:
+def refit(module: nn.Module, channels: Channels, kept: Mask, known: Mapping[str, Reader]) -> None:
     """Fit the weights on the inputs that stay, in place, to the outputs on calibration images.
 
-    Least squares under the moment S of the inputs, W' = W S_:k S_kk^-1 (He et al. 2017, eq. 3). The shift of
-    the mean output goes to the bias, or to the running mean of the norm behind.
+    Least squares under the moment S of the inputs, W_k' = W S_:k S_kk^-1 (He et al. 2017, eq. 3), from what the
+    scores know already: W' = W - W_g (S^-1_gg)^-1 S^-1_g: for the inputs g that go (Hassibi & Stork 1993, eq. 5).
+    The shift of the mean output goes to the bias, or to the running mean of the norm behind.
     """
     norms = norms_after(channels, module)
     for layer, reads in zip(channels.network.layers, channels.reads, strict=True):
-        data = moments.get(layer.module)
-        if data is None or not data.count or not makes(layer) or layer.groups > 1 or kept[reads].all():
+        if layer.module not in known or kept[reads].all():
             continue
-        owner = module.get_submodule(layer.module)
-        norm = norms.get(layer.module)
-        bias = getattr(owner, "bias", None)
+        one, norm = known[layer.module], norms.get(layer.module)
+        bias = getattr(module.get_submodule(layer.module), "bias", None)
         weight = flat_weight(module, layer)
-        stay = torch.from_numpy(kept[reads]).repeat_interleave(weight.shape[1] // len(reads))
-        moment = regularised(data.moment(centred=bias is not None or norm is not None), data.count)[0]
-        fitted = torch.zeros_like(weight)
-        fitted[:, stay] = solve(moment[stay][:, stay], moment[stay] @ weight.T).T
-        shift = (weight - fitted) @ data.mean[0]
+        gone = torch.from_numpy(~kept[reads]).repeat_interleave(weight.shape[1] // len(reads))
+        rows = one.inverse[gone].double()
+        fitted = weight - solve(rows[:, gone], weight[:, gone].T).T @ rows
+        fitted[:, gone] = 0.0
+        shift = (weight - fitted) @ one.mean
         target = module.get_parameter(f"{layer.module}.weight")
         target.copy_(fitted.reshape(target.shape))
         if bias is not None:

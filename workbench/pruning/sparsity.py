@@ -10,16 +10,16 @@ from torch import nn
 from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
-from workbench.data.batches import batches
-from workbench.modules.calling import Inputs, call
+from workbench.jobs import Reporter
+from workbench.modules.calling import Inputs
 from workbench.pruning.channels import follow
 from workbench.pruning.importance import gain, norms_after
+from workbench.statistics.collector import READING, Feed, observe, private
 from workbench.step import Context, Layers, select
 
 Tensor = torch.Tensor
 
 IMPORTANCES = ("magnitude", "activation")
-BATCH = 100
 #: Images whose activations are looked at.
 IMAGES = 500
 #: The truth about zeros on this runtime, told with every variant that has them.
@@ -47,8 +47,9 @@ def saliency(kind: str, module: nn.Module, weights: Mapping[str, Tensor], contex
     sizes = {name: weight.detach().abs() for name, weight in weights.items()}
     if kind == "magnitude" or context.calibration is None:
         return sizes
-    spread = _input_sizes(module, sizes, context)
-    norms = norms_after(follow(trace(module, context.example), module), module)
+    network = trace(module, context.example)
+    spread = _input_sizes(module, sizes, Feed.of(context.calibration.first(IMAGES), network), context.progress)
+    norms = norms_after(follow(network, module), module)
     for name, size in sizes.items():
         if name in spread:
             size.mul_(_along_inputs(module.get_submodule(name), spread[name], size.dim()))
@@ -58,31 +59,24 @@ def saliency(kind: str, module: nn.Module, weights: Mapping[str, Tensor], contex
     return sizes
 
 
-@torch.no_grad()
-def _input_sizes(module: nn.Module, names: Iterable[str], context: Context) -> dict[str, Tensor]:
+def _input_sizes(module: nn.Module, names: Iterable[str], feed: Feed, report: Reporter) -> dict[str, Tensor]:
     """The root mean square of each layer's input by channel, on calibration images."""
-    assert context.calibration is not None
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
+    squares = {name: _Squares(isinstance(module.get_submodule(name), nn.Linear)) for name in names}
+    observe(private(module), {name: one.add for name, one in squares.items()}, feed, report, READING)
+    return {name: (one.total / one.count).sqrt().float() for name, one in squares.items() if one.count}
 
-    def add(name: str, x: Tensor) -> None:
-        linear = isinstance(module.get_submodule(name), nn.Linear)
-        axes = [axis for axis in range(x.dim()) if axis != (x.dim() - 1 if linear else 1)]
-        sums[name] = sums.get(name, torch.zeros(())) + x.double().square().sum(axes)
-        counts[name] = counts.get(name, 0) + x.numel() // sums[name].numel()
 
-    handles = [
-        module.get_submodule(name).register_forward_pre_hook(lambda _, args, n=name: add(n, args[0])) for name in names
-    ]
-    inputs = context.calibration.first(IMAGES)
-    try:
-        for index, batch in enumerate(batches(inputs, BATCH)):
-            context.progress(index * BATCH / len(inputs), "Reading calibration images")
-            call(module.eval(), batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: (total / counts[name]).sqrt().float() for name, total in sums.items()}
+class _Squares:
+    """The sum of squares of each channel, of inputs whose channels are last (linear layers) or second."""
+
+    def __init__(self, last: bool) -> None:
+        self.last, self.total, self.count = last, torch.zeros(()), 0
+
+    def add(self, x: Tensor) -> None:
+        rows = x if self.last else x.movedim(1, -1)
+        axes = list(range(x.dim() - 1))
+        self.total = self.total + torch.linalg.vector_norm(rows, dim=axes).double().square()
+        self.count += x.numel() // rows.shape[-1]
 
 
 def _along_inputs(layer: nn.Module, spread: Tensor, axes: int) -> Tensor:

@@ -11,9 +11,10 @@ from torch import nn
 
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
-from workbench.data.batches import as_split, batches
+from workbench.data.batches import as_split
 from workbench.jobs import Reporter
 from workbench.modules.calling import Inputs, answer, tensors_map
+from workbench.statistics.collector import MOST, Feed, hooked, private
 
 Tensor = torch.Tensor
 
@@ -34,28 +35,17 @@ def sensitivities(
     Raises: `Cancelled`.
     """
     found: dict[str, Tensor] = {}
-    frozen = {p: p.requires_grad for p in module.parameters()}
-    was_training = module.training
-    module.eval().requires_grad_(False)  # the way back needs no gradients of weights
-    listeners = {name: _Listener(name, layer, found) for name, layer in layers.items()}
-    handles = [module.get_submodule(name).register_forward_hook(one) for name, one in listeners.items()]
+    module = private(module)
     generator = torch.Generator().manual_seed(seed)
-    batch = max(1, min(100, KEPT // max(1, sum(prod(one.output) for one in network.layers))))
-    images = as_split(inputs).first(IMAGES)
-    try:
-        with torch.enable_grad():
-            for index, part in enumerate(batches(images, batch)):
-                progress(index * batch / len(images), "Finding out what matters to the outputs")
-                # A leaf cannot be written into, its copy can.
-                outputs = answer(module, cast("Inputs", tensors_map(_followed, part)))
-                if outputs.requires_grad:
-                    outputs.backward(torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype))
-    finally:
-        for handle in handles:
-            handle.remove()
-        for parameter, wanted in frozen.items():
-            parameter.requires_grad_(wanted)
-        module.train(was_training)
+    kept = sum(prod(one.output) for one in network.layers)
+    feed = Feed(as_split(inputs).first(IMAGES), max(1, min(MOST, KEPT // max(1, kept))))
+    gives = {name: _Listener(name, layer, found) for name, layer in layers.items()}
+    with torch.enable_grad(), hooked(module, gives=gives):
+        for part in feed.reported(progress, "Finding out what matters to the outputs"):
+            # A leaf cannot be written into, its copy can.
+            outputs = answer(module, cast("Inputs", tensors_map(_followed, part)))
+            if outputs.requires_grad:
+                outputs.backward(torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype))
     return found
 
 
@@ -64,12 +54,12 @@ def _followed(part: Tensor) -> Tensor:
 
 
 class _Listener:
-    """A forward hook that adds the gradients of a layer's outputs to its second moment on the way back."""
+    """Adds the gradients of a layer's outputs to its second moment on the way back."""
 
     def __init__(self, name: str, layer: Layer, found: dict[str, Tensor]) -> None:
         self.name, self.layer, self.found = name, layer, found
 
-    def __call__(self, _: nn.Module, args: object, output: Tensor) -> Tensor:
+    def __call__(self, output: Tensor) -> Tensor:
         if not output.requires_grad:  # something before it lets no gradient through
             output = output.detach().requires_grad_().clone()
         output.register_hook(self._add)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from workbench.cost.layer import Layer
-from workbench.data import Split
-from workbench.data.batches import as_split, batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
-from workbench.modules.calling import call
+from workbench.statistics.collector import READING, Feed, observe, private
 
 Tensor = torch.Tensor
 
-BATCH = 100
 #: Patches a dimension of the moment that are enough: more hardly change it.
 SAMPLES_A_DIMENSION = 8
 #: Numbers that are looked at in any case, so that small layers are known well at no cost.
@@ -28,12 +24,17 @@ SAMPLED_ELEMENTS = 1 << 24
 #: A spread of this share of the mean square is what rounding leaves of inputs that do not vary.
 _ROUNDING = 1e-5
 #: Bytes of moments that are collected in one pass over the images; larger networks take more passes.
-PASS_BYTES = 256 << 20
+PASS_BYTES = 512 << 20
+#: Columns of a moment above which it is summed in single precision: half the memory, and an error of 1e-6, which is
+#: far below what a sample of images leaves open.
+_SINGLE = 1024
+#: Rows of a moment that are multiplied at once. Only what lies right of them is computed: the rest mirrors it.
+_ROWS = 512
 
 
 @dataclass
 class Moments:
-    """Sums over patches (groups, d), (groups, d, d) in double precision."""
+    """Sums over patches: (groups, d) in double precision, (groups, d, d) in double or, for large d, single."""
 
     first: Tensor
     second: Tensor
@@ -46,13 +47,14 @@ class Moments:
         return self.first / max(self.count, 1)
 
     def moment(self, *, centred: bool) -> Tensor:
-        """E[x x^T] of every group (groups, d, d); the covariance when `centred`."""
-        second = self.second / max(self.count, 1)
+        """E[x x^T] of every group (groups, d, d) in double precision; the covariance when `centred`."""
+        found = self.second.to(torch.float64, copy=True).div_(max(self.count, 1))
         if not centred:
-            return second
-        spread = second - self.mean[:, :, None] * self.mean[:, None, :]
-        constant = _mean_square(spread) <= _ROUNDING * _mean_square(second)
-        return torch.where(constant[:, None, None], torch.zeros_like(spread), spread)
+            return found
+        whole = _mean_square(found)
+        found.baddbmm_(self.mean[:, :, None], self.mean[:, None, :], alpha=-1)
+        found[_mean_square(found) <= _ROUNDING * whole] = 0.0
+        return found
 
 
 def _mean_square(second: Tensor) -> Tensor:
@@ -60,19 +62,22 @@ def _mean_square(second: Tensor) -> Tensor:
 
 
 def collect(
-    module: nn.Module, layers: Mapping[str, Layer], inputs: Any, progress: Reporter, seed: int = 0
+    module: nn.Module, layers: Mapping[str, Layer], feed: Feed, progress: Reporter, seed: int = 0
 ) -> dict[str, Moments]:
-    """Moments of the patches that each named layer of `module` reads of a split or (N, ...), in evaluation mode.
+    """Moments of the patches that each named layer of `module` reads, in evaluation mode.
 
-    Positions are drawn at random where a layer has more patches than its moment needs.
+    Where a layer has far more patches than its moment has columns, a sample of the positions is looked at, drawn with
+    `seed`: `SAMPLES_A_DIMENSION` patches a column over all images, more for small layers. All layers share one pass,
+    as far as their moments fit into `PASS_BYTES`.
     Raises: `StepFailed` when a layer meets values that are not finite; `Cancelled`.
     """
     found: dict[str, Moments] = {}
-    inputs = as_split(inputs)
-    parts = _parts(layers)
+    module, parts = private(module), _parts(layers)
     for index, names in enumerate(parts):
         share = progress.part(index / len(parts), (index + 1) / len(parts))
-        found |= _one_pass(module, {name: layers[name] for name in names}, inputs, share, seed)
+        observers = {name: Observer.of(layers[name], len(feed), seed) for name in names}
+        observe(module, {name: one.see for name, one in observers.items()}, feed, share, READING)
+        found |= {name: one.done() for name, one in observers.items()}
     return found
 
 
@@ -114,7 +119,7 @@ def _parts(layers: Mapping[str, Layer]) -> list[list[str]]:
     parts: list[list[str]] = [[]]
     used = 0
     for name, layer in layers.items():
-        size = 8 * _dimension(layer) ** 2 * layer.groups
+        size = _precision(layer).itemsize * _dimension(layer) ** 2 * layer.groups
         if parts[-1] and used + size > PASS_BYTES:
             parts.append([])
             used = 0
@@ -127,31 +132,12 @@ def _dimension(layer: Layer) -> int:
     return layer.c_in // layer.groups * prod(layer.kernel)
 
 
-def _one_pass(
-    module: nn.Module, layers: Mapping[str, Layer], inputs: Split, progress: Reporter, seed: int
-) -> dict[str, Moments]:
-    found: dict[str, Moments] = {}
-    handles = []
-    for name, layer in layers.items():
-        observer = Observer.of(layer, len(inputs), seed)
-        found[name] = observer.sums
-        handles.append(module.get_submodule(name).register_forward_pre_hook(observer))
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            for index, batch in enumerate(batches(inputs, BATCH)):
-                progress(index * BATCH / len(inputs), "Reading calibration images")
-                call(module, batch)
-    finally:
-        module.train(was_training)
-        for handle in handles:
-            handle.remove()
-    return found
+def _precision(layer: Layer) -> torch.dtype:
+    return torch.float64 if _dimension(layer) <= _SINGLE else torch.float32
 
 
 class Observer:
-    """A forward pre-hook that adds a layer's patches to its moments."""
+    """A reducer that adds a layer's patches to its moments."""
 
     def __init__(self, layer: Layer, sums: Moments, seed: int) -> None:
         self.layer, self.sums = layer, sums
@@ -164,18 +150,15 @@ class Observer:
     def of(cls, layer: Layer, images: int, seed: int) -> Observer:
         """An observer that has seen nothing yet, of so many images."""
         d, g = _dimension(layer), layer.groups
-        zeros = torch.zeros(g, d, dtype=torch.float64), torch.zeros(g, d, d, dtype=torch.float64)
+        zeros = torch.zeros(g, d, dtype=torch.float64), torch.zeros(g, d, d, dtype=_precision(layer))
         return cls(layer, Moments(*zeros, images=images), seed)
 
-    def __call__(self, _: nn.Module, args: Sequence[Any]) -> None:
-        """As the pre-hook of the layer."""
-        self.see(args[0])
+    def see(self, x: Tensor) -> None:
+        """Add the patches of inputs (N, ...). Raises: `StepFailed` for values that are not finite."""
+        self.add(self.patches(x))
 
-    def see(self, x: Tensor) -> Tensor:
-        """Add the patches of inputs (N, ...), and return them, (groups, samples, d).
-
-        Raises: `StepFailed` for values that are not finite.
-        """
+    def patches(self, x: Tensor) -> Tensor:
+        """Those patches of inputs (N, ...) that count, (groups, samples, d). Raises: as `see`."""
         if not torch.isfinite(x.sum()):
             raise StepFailed(
                 f"On calibration images the layer {self.layer.module!r} reads NaN or infinite values. "
@@ -185,8 +168,19 @@ class Observer:
         if self.per_image < self.places:
             positions = torch.randperm(self.places, generator=self.generator)[: self.per_image]
         found = patches(self.layer, x, positions)
-        split = found.reshape(len(found), self.layer.groups, -1).transpose(0, 1)
-        self.sums.first += split.double().sum(1)
-        self.sums.second += (split.mT @ split).double()
-        self.sums.count += len(found)
-        return split
+        return found.reshape(len(found), self.layer.groups, -1).transpose(0, 1)
+
+    def add(self, split: Tensor) -> None:
+        """Add patches (groups, samples, d); of the second moment what lies on the diagonal and right of it."""
+        self.sums.first += split.sum(1, dtype=torch.float64)
+        for start in range(0, split.shape[2], _ROWS):
+            rows = split[:, :, start : start + _ROWS].mT
+            self.sums.second[:, start : start + _ROWS, start:] += rows @ split[:, :, start:]
+        self.sums.count += split.shape[1]
+
+    def done(self) -> Moments:
+        """The moments of all that was seen."""
+        second = self.sums.second
+        for start in range(_ROWS, second.shape[2], _ROWS):
+            second[:, start:, start - _ROWS : start] = second[:, start - _ROWS : start, start:].mT
+        return self.sums

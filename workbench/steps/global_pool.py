@@ -14,14 +14,12 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.lowrank.moments import regularised, solve
 from workbench.models.edit import node_of, skip
 from workbench.modules.calling import answer
+from workbench.statistics.collector import Feed, hooked, private
 from workbench.step import Context, Decision, Plan, Rewrite, Row, row
-
-BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -80,17 +78,11 @@ class GlobalPool(Rewrite):
         """Ridge regression from the pooled map to the old logits."""
         assert context.calibration is not None
         pooled: list[torch.Tensor] = []
-        layer = module.get_submodule(head.flat.module)
-        handle = layer.register_forward_pre_hook(
-            lambda _, args: pooled.append(args[0].unflatten(1, head.shape).flatten(2).mean(2))
-        )
-        logits = []
-        try:
-            for done, batch in enumerate(batches(context.calibration, BATCH)):
-                context.progress(done * BATCH / len(context.calibration), self.title)
-                logits.append(answer(module.eval(), batch))
-        finally:
-            handle.remove()
+        feed = Feed.of(context.calibration, trace(module, context.example))
+        reads = {head.flat.module: lambda x: pooled.append(x.unflatten(1, head.shape).flatten(2).mean(2))}
+        own = private(module)
+        with hooked(own, reads=reads):  # the whole of it runs: its logits are wanted too
+            logits = [answer(own, batch) for batch in feed.reported(context.progress, self.title)]
         x, y = torch.cat(pooled).double(), torch.cat(logits).double()
         centre, mean = x - x.mean(0), y.mean(0)
         spread = regularised(centre.T @ centre / len(x), len(x))

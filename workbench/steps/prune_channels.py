@@ -14,25 +14,25 @@ from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.data.batches import batches
+from workbench.data import Split
 from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue, OutOfReach
 from workbench.modules.calling import answer
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
-from workbench.pruning.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
+from workbench.pruning.importance import FROM_WEIGHTS, KINDS, Reader, by_gradient, by_readers, from_weights, readers
 from workbench.pruning.refit import refit
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
 from workbench.settings import doublings
-from workbench.statistics.moments import Moments, collect
+from workbench.statistics.collector import Feed
+from workbench.statistics.moments import collect
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Step, layers_setting, row, select, setting
 from workbench.steps.recalibrate import Recalibrate
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from workbench.data import Split
     from workbench.jobs import Reporter
 
 #: What is said of a layer whose outputs stay; its inputs may change with those of the layers before it.
@@ -236,31 +236,31 @@ class PruneChannels(Rewrite):
         groups = tuple(g for g in channels.groups if goal.get(g.layers, len(g.units)) < len(g.units))
         if not groups:
             return module
-        scores, moments = self._scores(module, channels, groups, context, report.part(0.0, 0.7))
+        scores, known = self._scores(module, channels, groups, context, report.part(0.0, 0.7))
         counts = tuple(goal[group.layers] for group in groups)
         best = [_highest(*one) for one in zip(groups, scores, counts, strict=True)]
         kept = Widths(channels, groups, counts).mask(best)
-        if self.refit and moments:
+        if self.refit and known:
             report(0.75, "Fitting the layers behind anew")
-            refit(module, channels, kept, moments)
+            refit(module, channels, kept, known)
         module = cut(module, channels, kept)
         return Recalibrate(images=IMAGES).apply(module, replace(context, progress=report.part(0.8, 1.0)))
 
     def _scores(
         self, module: nn.Module, channels: Channels, groups: Sequence[Group], context: Context, report: Reporter
-    ) -> tuple[list[Scores], dict[str, Moments]]:
-        """The scores of every group's units, and the moments of their readers where they are needed."""
-        moments: dict[str, Moments] = {}
+    ) -> tuple[list[Scores], dict[str, Reader]]:
+        """The scores of every group's units, and what is known of their readers where that is needed."""
+        known: dict[str, Reader] = {}
         if context.calibration is not None and (self.refit or self.importance == "activation"):
-            images = context.calibration.first(IMAGES)
-            moments = collect(module, _readers(channels, groups), images, report, context.seed)
+            feed = Feed.of(context.calibration.first(IMAGES), channels.network)
+            moments = collect(module, _readers(channels, groups), feed, report.part(0.0, 0.6), context.seed)
+            known = readers(module, channels, moments, report.part(0.6, 1.0))
         if self.importance == "taylor" and context.calibration is not None:
-            return by_gradient(module, channels, groups, _labelled(module, context), report), moments
-        report(1.0, "Finding the channels that are missed least")
-        if self.importance == "activation" and moments:
-            return by_readers(module, channels, groups, moments), moments
+            return by_gradient(module, channels, groups, _labelled(module, context), report), known
+        if self.importance == "activation" and known:
+            return by_readers(module, channels, groups, known), known
         kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"
-        return from_weights(kind, module, channels, groups), moments
+        return from_weights(kind, module, channels, groups), known
 
 
 def _followed(network: Network, weights: Weights) -> Channels:
@@ -301,6 +301,6 @@ def _labelled(module: nn.Module, context: Context) -> Split:
     if train is not None and train.labelled and is_class_numbers(train.labels):
         return train.first(IMAGES)
     assert context.calibration is not None
-    images = context.calibration.first(IMAGES)
-    said = torch.cat([answer(module, batch).argmax(1) for batch in batches(images)])
+    images, network = context.calibration.first(IMAGES), trace(module, context.example)
+    said = torch.cat([answer(module, batch).argmax(1) for batch in Feed.of(images, network)])
     return images.with_labels(said)

@@ -11,16 +11,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
+from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.data.batches import batches, count
-from workbench.modules.calling import call
 from workbench.settings import decades
+from workbench.statistics.collector import Feed, observe
 from workbench.step import Context, Decision, Plan, Rewrite, row, setting
 
 if TYPE_CHECKING:
     from torch import nn
-
-BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,8 @@ class Recalibrate(Rewrite):
     """Set every batch norm's mean and variance to those of the calibration images, as they arrive there now.
 
     A rewritten layer gives outputs of another spread; the stored statistics then normalise wrongly.
-    Nothing is trained. Mean and variance are those of all images together, not averages over batches.
+    Nothing is trained. Mean and variance are those of all images together, not averages over batches; while they
+    are collected, each batch is normalised by those of all images so far.
     """
 
     title: ClassVar[str] = "Recalibrate batch norm"
@@ -56,31 +55,12 @@ class Recalibrate(Rewrite):
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with new statistics; as it was where there are no batch norms or no calibration images."""
-        module = copy.deepcopy(module)
-        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-        if not norms or context.calibration is None:
-            return module
-        module.eval()  # dropout stays off
-        sums = {norm: _Sums() for norm in norms}
-        handles = [norm.register_forward_pre_hook(total.add) for norm, total in sums.items()]
-        inputs = context.calibration.first(self.images)
-        try:
-            for norm in norms:
-                norm.train()  # normalise by the batch, so that the layers behind see what they will see
-                norm.track_running_stats = False
-            with torch.no_grad():
-                for index, batch in enumerate(batches(inputs, BATCH)):
-                    context.progress(index * BATCH / len(inputs), self.title)
-                    if count(batch) > 1:  # one value has no variance
-                        call(module, batch)
-        finally:
-            for handle in handles:
-                handle.remove()
-            for norm in norms:
-                norm.track_running_stats = True
-        for norm, total in sums.items():
-            total.store(norm)
-        return module.eval()
+        module = copy.deepcopy(module).eval()  # dropout stays off
+        norms = {n: m for n, m in module.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats}
+        if norms and context.calibration is not None:
+            feed = Feed.of(context.calibration.first(self.images), trace(module, context.example))
+            observe(module, {name: _Sums(norm).see for name, norm in norms.items()}, feed, context.progress, self.title)
+        return module
 
 
 def _estimates(norm: Layer, module: nn.Module | None) -> bool:
@@ -89,26 +69,26 @@ def _estimates(norm: Layer, module: nn.Module | None) -> bool:
 
 
 class _Sums:
-    """The exact mean and variance of everything that a norm reads, over all batches."""
+    """The exact mean and variance of everything that a norm has read, over all batches.
 
-    def __init__(self) -> None:
+    The norm uses them at once, so that the layers behind see what they will see. Batches are joined as in Chan et al.
+    1979, "Updating formulae and a pairwise algorithm for computing sample variances".
+    """
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        self.norm = norm
         self.count = 0
-        self.first: torch.Tensor | None = None
-        self.second: torch.Tensor | None = None
+        self.mean = self.squares = torch.zeros(())  # the squares of what differs from the mean, summed
 
-    def add(self, _: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-        x = args[0].double()
+    def see(self, x: torch.Tensor) -> None:
+        """Add inputs (N, channels, ...), and write what is known to the norm; one value has no variance."""
         axes = [axis for axis in range(x.dim()) if axis != 1]
-        self.count += x.numel() // x.shape[1]
-        first, second = x.sum(axes), x.square().sum(axes)
-        self.first = first if self.first is None else self.first + first
-        self.second = second if self.second is None else self.second + second
-
-    def store(self, norm: _BatchNorm) -> None:
-        """Write them to a norm; one that nothing reached keeps what it had."""
-        if self.first is None or self.second is None or norm.running_mean is None or norm.running_var is None:
-            return
-        mean = self.first / self.count
-        variance = (self.second / self.count - mean.square()).clamp_min(0) * self.count / max(self.count - 1, 1)
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
+        count = x.numel() // x.shape[1]
+        variance, mean = (one.double() for one in torch.var_mean(x, axes, correction=0))
+        whole, apart = self.count + count, mean - self.mean
+        self.squares = self.squares + variance * count + apart.square() * (self.count * count / whole)
+        self.mean = self.mean + apart * (count / whole)
+        self.count = whole
+        if whole > 1 and self.norm.running_mean is not None and self.norm.running_var is not None:
+            self.norm.running_mean.copy_(self.mean)
+            self.norm.running_var.copy_(self.squares / (whole - 1))

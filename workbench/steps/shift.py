@@ -17,6 +17,7 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.lowrank.moments import regularised, solve
 from workbench.models.own_layers import ShiftChannels, dealt
+from workbench.statistics.collector import Feed
 from workbench.statistics.moments import Moments, collect
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, layers_setting, row, select
 
@@ -62,7 +63,7 @@ class Shift(Rewrite):
         module = copy.deepcopy(module)
         moments: Mapping[str, Moments] = {}
         if context.calibration is not None and todo:
-            moments = collect(module, todo, context.calibration, context.progress, context.seed)
+            moments = collect(module, todo, Feed.of(context.calibration, network), context.progress, context.seed)
         for name, layer in todo.items():
             module.set_submodule(name, _shifted(module.get_submodule(name), layer, moments.get(name)))
         return module.eval()

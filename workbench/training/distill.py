@@ -12,6 +12,7 @@ from torch.nn import functional
 from workbench.errors import StepFailed
 from workbench.modules.calling import Inputs, call, copied, tensors_map
 from workbench.modules.calling import answer as answer_of
+from workbench.statistics.collector import hooked
 
 Tensor = torch.Tensor
 
@@ -115,20 +116,14 @@ class Distillation(nn.Module):
 def outputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """The outputs of the named layers, filled in while the module runs; a layer used twice gives its last."""
     found: dict[str, Tensor] = {}
-    handles = [module.get_submodule(name).register_forward_hook(_noting(found, name)) for name in names]
-    try:
+    with hooked(module, gives={name: _noting(found, name) for name in names}):
         yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
-def _noting(found: dict[str, Tensor], name: str) -> Callable[..., object]:
-    """A forward hook that keeps an output; the network goes on with a copy, as what follows may write into it."""
+def _noting(found: dict[str, Tensor], name: str) -> Callable[[Tensor], Tensor]:
+    """Keeps an output, with its way back; the network goes on with a copy, as what follows may write into it."""
 
-    def note(_: nn.Module, __: object, out: object) -> object:
-        if not isinstance(out, Tensor):
-            return out
+    def note(out: Tensor) -> Tensor:
         found[name] = out
         return out.clone()
 
@@ -169,19 +164,17 @@ def _map_sizes(module: nn.Module, names: set[str], example: Inputs) -> dict[str,
     """The layers that give maps (N, C, H, W) and their H, W, in the order of their last use."""
     found: dict[str, tuple[int, ...]] = {}
 
-    def note(name: str, out: object) -> None:
-        if isinstance(out, Tensor) and out.dim() == 4:
-            found.pop(name, None)
-            found[name] = tuple(out.shape[2:])
+    def noting(name: str) -> Callable[[Tensor], Tensor]:
+        def note(out: Tensor) -> Tensor:
+            if out.dim() == 4:
+                found.pop(name, None)
+                found[name] = tuple(out.shape[2:])
+            return out
 
-    handles = [
-        module.get_submodule(name).register_forward_hook(lambda _, __, out, n=name: note(n, out)) for name in names
-    ]
-    try:
+        return note
+
+    with hooked(module, gives={name: noting(name) for name in names}):
         call(module.eval(), tensors_map(torch.clone, example))
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 
