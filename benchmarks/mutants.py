@@ -1,11 +1,20 @@
-"""The faults that `mutation.py` makes: one expression of a file, and what stands in its place by a slip."""
+"""The faults that `mutation.py` makes, one expression of a file in another's place, and the tree it makes them in."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
 
 COMPARISONS: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Lt: [ast.LtE, ast.GtE], ast.LtE: [ast.Lt, ast.Gt], ast.Gt: [ast.GtE, ast.LtE], ast.GtE: [ast.Gt, ast.Lt],
@@ -44,16 +53,13 @@ class Mutant:
         new = "pass" if self.new == "pass" else f"({self.new})"
         return source[: self.start] + new.encode() + source[self.end :]
 
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: `{self.old}` → `{self.new}`"
-
 
 class Places(ast.NodeVisitor):
     """Finds the mutants of a file; what people read and what types say is left alone."""
 
     def __init__(self, file: str, source: bytes) -> None:
         self.file, self.found = file, list[Mutant]()
-        self._source, self._statement = source, range(0)
+        self._statement = range(0)
         self._lines = [0]
         for line in source.splitlines(keepends=True):
             self._lines.append(self._lines[-1] + len(line))
@@ -91,8 +97,7 @@ class Places(ast.NodeVisitor):
         assert node.end_lineno is not None and node.end_col_offset is not None
         start = self._lines[node.lineno - 1] + node.col_offset
         end = self._lines[node.end_lineno - 1] + node.end_col_offset
-        old = " ".join(self._source[start:end].decode().split())
-        self.found.append(Mutant(self.file, self._statement, start, end, old, new))
+        self.found.append(Mutant(self.file, self._statement, start, end, ast.unparse(node), new))
 
 
 def _text(node: ast.expr) -> str:
@@ -147,3 +152,79 @@ def mutants_of(root: Path, patterns: Sequence[str]) -> list[Mutant]:
         places.visit(ast.parse(source))
         found += places.found
     return found
+
+
+class Tree:
+    """A copy of the checkout in which mutants are made, one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._changes = folder, int(time.time())
+        given = ("-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        names = subprocess.run(["git", *given], capture_output=True, text=True, check=True).stdout.split("\0")
+        for name in filter(None, names):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+
+    @contextlib.contextmanager
+    def changed(self, mutant: Mutant) -> Iterator[None]:
+        """The tree with the fault in it, while the block runs."""
+        path = self.folder / mutant.file
+        before = path.read_bytes()
+        try:
+            self._write(path, mutant.made(before))
+            yield
+        finally:
+            self._write(path, before)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        self._changes += 2  # Python takes what it compiled for the file's while the second of its time is the same
+        os.utime(path, (self._changes, self._changes))
+
+    def run(self, tests: Sequence[str], limit: float, plugin: Callable[[], object] | None = None) -> str:
+        """Run tests in a fork of this process, until one fails: "survived", "killed" or "timed out".
+
+        With a plugin of pytest, which is made there, all of them run.
+        """
+        child = os.fork()
+        if child == 0:
+            self._test(tests, plugin)
+        deadline = time.monotonic() + limit
+        try:
+            while time.monotonic() < deadline:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    return "killed" if status else "survived"
+                time.sleep(0.02)
+            return "timed out"
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child, 0)
+
+    def _test(self, tests: Sequence[str], plugin: Callable[[], object] | None) -> None:
+        """In the child: run the tests, and end with their outcome."""
+        code = 1
+        try:
+            os.setsid()
+            log = os.open(self.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.chdir(self.folder)
+            places = [str(self.folder), str(self.folder / "widgets")]
+            sys.path[:0] = places
+            os.environ |= {"PYTHONPATH": os.pathsep.join(places), "WORKBENCH_LATENCY_SECONDS": "0.1"}
+            import pytest
+
+            quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "--timeout=0"]
+            plugins = [plugin()] if plugin else []
+            code = int(pytest.main([*quiet, *([] if plugins else ["-x"]), *tests], plugins))
+            found = str(sys.modules["workbench"].__file__)
+            if not found.startswith(str(self.folder)):
+                print(f"The tests ran on {found}.")
+                code = 3
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
