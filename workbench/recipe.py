@@ -85,12 +85,11 @@ class Step(Described, ABC):
 
     def _passed_over(self, network: Network, found: Plan) -> list[Row]:
         """Recurrent layers, of which a technique that works layer by layer knows nothing: no plan leaves them out."""
-        recurrent = [layer for layer in network.layers if layer.kind == "recurrent"]
-        if not recurrent or not any(one.kind == "layers" for one in self.settings()):
+        if not network.recurrent or not any(one.kind == "layers" for one in self.settings()):
             return []
         told = {one.layer for one in found.rows}
         why = {"why": "recurrent layers are not taken apart"}
-        return [row(self.brief, one, Decision.UNFIT, why) for one in recurrent if (one.module or one.name) not in told]
+        return [row(self.brief, one, Decision.UNFIT, why) for one in network.recurrent if (one.module or one.name) not in told]
 
     def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
         """The same step leaving these layers of `network` as they are; None where nothing is left for it to do.

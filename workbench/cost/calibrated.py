@@ -10,12 +10,14 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
-from workbench.cost.features import AMOUNTS, Work, operators, settings
+from workbench.cost.features import AMOUNTS, Setting, operators, settings
+from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 
 THIS_MACHINE = "this-machine"
@@ -40,29 +42,28 @@ class Calibration:
         found = []
         for layer, setting in settings(network, self.cache_bytes):
             key = (self, setting)
-            if key not in layer.memo:
-                layer.memo[key] = self._sum(operators(layer, setting))
-            found.append(layer.memo[key])
+            found.append(layer.memo.get(key) or layer.remembered(key, partial(self._sum, setting)))
         if found:
             found[0] = (*found[0][:2], found[0][2] + self.run_seconds)
         return found
 
     @cached_property
     def _seconds(self) -> Mapping[str, list[tuple[int, int, float]]]:
-        """By regime: the place of each amount that takes time, the place of its cause, seconds for one unit."""
+        """By regime: the place of each amount that takes time in `Work`, that of its cause, seconds for one unit."""
         return {
             regime: [
                 (place, _CAUSES.get(amount, _MEMORY), seconds)
-                for place, amount in enumerate(AMOUNTS)
+                for place, amount in enumerate(AMOUNTS, 1)
                 if (seconds := (self.common if amount in COMMON else of_kernel).get(amount, 0.0))
             ]
             for regime, of_kernel in [*self.seconds.items(), ("", {})]
         }
 
-    def _sum(self, work: tuple[Work, ...]) -> tuple[float, float, float]:
+    def _sum(self, setting: Setting, layer: Layer) -> tuple[float, float, float]:
         causes = [0.0, 0.0, 0.0]
-        for regime, *amounts in work:
-            for place, cause, seconds in self._seconds.get(regime) or self._seconds[""]:
+        amounts: Any
+        for amounts in operators(layer, setting):
+            for place, cause, seconds in self._seconds.get(amounts[0]) or self._seconds[""]:
                 causes[cause] += amounts[place] * seconds
         return causes[0], causes[1], causes[2]
 

@@ -8,6 +8,8 @@ alone; these rules were read off its optimised graphs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import ceil, prod
 from typing import NamedTuple
 
@@ -62,59 +64,50 @@ def work(network: Network, cache_bytes: float) -> list[tuple[Work, ...]]:
     return [operators(layer, setting) for layer, setting in settings(network, cache_bytes)]
 
 
-class Setting(NamedTuple):
-    """What the layers around one decide of its work."""
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What the layers around one decide of its work. There is one object for equal ones: to find answers by is fast."""
 
     reorders: int  # inputs that lie in another order than it reads
     far: bool  # whether weights and maps together do not fit into the cache
     cache_bytes: float
 
 
+_setting = lru_cache(maxsize=256)(Setting)
+
+
 def settings(network: Network, cache_bytes: float) -> Iterator[tuple[Layer, Setting]]:
     """Every layer, with what the others decide of its work."""
-    weights = sum(x.weight_elements * x.bits / 8 for x in network.layers)
+    weights = sum([one[0].weight_elements * one[0].bits / 8 for one in network.flow])
     far = weights + network.totals.peak_activation_bytes > cache_bytes
-    known = [Setting(count, far, cache_bytes) for count in range(4)]
+    known = [_setting(count, far, cache_bytes) for count in range(4)]
     blocked: dict[int, bool] = {}  # the order of each tensor's map
     done: set[tuple[int, bool]] = set()  # changes of order that were made
-    for layer in network.layers:
-        reads, count = layer.reads, 0
-        wants, gives = _order(layer, bool(reads) and blocked.get(reads[0], False))
+    for layer, _, _, reads, writes, _ in network.flow:
+        first = bool(reads) and blocked.get(reads[0], False)
+        wants, blocked[writes] = layer.memo.get(first) or layer.remembered(first, partial(_order, first))
+        count = 0
         if wants is not None:
             for tensor in reads:
                 if blocked.get(tensor, False) != wants and (tensor, wants) not in done:
                     done.add((tensor, wants))
                     count += 1
-        blocked[layer.writes] = gives
-        yield layer, known[count] if count < len(known) else Setting(count, far, cache_bytes)
+        yield layer, known[count] if count < len(known) else _setting(count, far, cache_bytes)
 
 
 def operators(layer: Layer, setting: Setting) -> tuple[Work, ...]:
     """What one layer makes the runtime do."""
-    return layer.remembered(("work", setting), lambda one: _operators(one, setting))
-
-
-def _operators(layer: Layer, setting: Setting) -> tuple[Work, ...]:
-    mine = [Work("reorder", bytes=2 * prod(layer.input) * layer.bits / 8)] * setting.reorders
     acts = layer.bits / 8 * (prod(layer.input) + layer.others + prod(layer.output))
-    mine += _own(layer, acts, setting.far)
-    if setting.far:
-        mine = [one._replace(cold=one.starts) for one in mine]
-    if mine and not layer.fused and acts > setting.cache_bytes / _SHARE:
-        mine[-1] = mine[-1]._replace(spilled=acts)
-    return tuple(mine)
+    cold = 1.0 if setting.far else 0.0
+    found = [Work("reorder", bytes=2 * prod(layer.input) * layer.bits / 8, cold=cold)] * setting.reorders
+    found += _own(layer, acts, cold)
+    if found and not layer.fused and acts > setting.cache_bytes / _SHARE:
+        found[-1] = found[-1]._replace(spilled=acts)
+    return tuple(found)
 
 
-def _order(layer: Layer, first: bool) -> tuple[bool | None, bool]:
-    """The order that a layer wants its inputs in (None: any), and the order of its output. `first`: its input's."""
-    memo = layer.memo
-    if first not in memo:
-        memo[first] = _order_of(layer, first)
-    found: tuple[bool | None, bool] = memo[first]
-    return found
-
-
-def _order_of(layer: Layer, first: bool) -> tuple[bool | None, bool]:
+def _order(first: bool, layer: Layer) -> tuple[bool | None, bool]:
+    """The order that a layer wants its inputs in (None: any), and that of its output. `first`: its first input's."""
     if layer.kind == "reshape" and len(layer.input) == len(layer.output):
         return None, first
     if is_blocked(layer):
@@ -129,29 +122,27 @@ def _cat_aligned(layer: Layer) -> bool:
     return layer.input[0] % BLOCK == 0 and layer.output[0] % BLOCK == 0
 
 
-def _own(layer: Layer, acts: float, far: bool) -> Iterator[Work]:
+def _own(layer: Layer, acts: float, cold: float) -> Iterator[Work]:
     moved = layer.memory_access_bytes
     if layer.op in _SIZED and len(layer.output) > 1:  # the file computes the new sizes from the batch's
-        yield Work("sizes")
+        yield Work("sizes", cold=cold)
     if layer.fused and layer.op.rstrip("_") in _CLIPS and layer.bits == 32:
         rows = ceil(layer.output[0] / BLOCK) * prod(layer.output[1:-1])
         yield Work("clip", bytes=2 * prod(layer.output) * 4, groups=rows, starts=0.0)
     if moved == 0 and layer.macs == 0:
         return
-    size = layer.bits / 8
     small = "8" if layer.bits == 8 else ""
     if layer.fused:  # a sum taken in: the other summand is read, or in integers the sum is an operator
-        yield Work(f"move{small}", bytes=moved, starts=1.0 if small else 0.0)
-        return
-    weights = layer.weight_elements * size
-    if layer.kind in CONVOLUTIONS:
-        yield _convolution(layer, acts, weights, far * weights)
+        yield Work(f"move{small}", bytes=moved, cold=cold if small else 0.0, starts=1.0 if small else 0.0)
+    elif layer.kind in CONVOLUTIONS:
+        yield _convolution(layer, acts, cold)
     elif layer.macs:
-        tokens = layer.kind != "linear" or prod(layer.input[:-1]) > 1
-        yield Work(f"{'product' if tokens else 'vector'}{small}", layer.macs, acts, 0.0, weights, far * weights)
+        tokens, weights = layer.kind != "linear" or prod(layer.input[:-1]) > 1, layer.weight_elements * layer.bits / 8
+        regime = f"{'product' if tokens else 'vector'}{small}"
+        yield Work(regime, layer.macs, acts, 0.0, weights, cold * weights, cold=cold)
     else:
         regime = "join" if small and layer.op == "cat" else _SLOW.get(layer.op, "move")
-        yield Work(f"{regime}{small}", bytes=moved)
+        yield Work(f"{regime}{small}", bytes=moved, cold=cold)
 
 
 #: Exported with small operators that compute sizes while the network runs.
@@ -165,39 +156,43 @@ _SLOW = {
 }
 
 
-def _convolution(layer: Layer, acts: float, weights: float, far: float) -> Work:
+def _convolution(layer: Layer, acts: float, cold: float) -> Work:
     size, taps, places = layer.bits / 8, prod(layer.kernel), prod(layer.output[1:])
-    depthwise = layer.groups > 1 and layer.groups == layer.c_in == layer.c_out
+    c_in, c_out, groups, weights = layer.c_in, layer.c_out, layer.groups, layer.weight_elements * size
+    far = cold * weights
+    depthwise = groups > 1 and groups == c_in == c_out
     if is_blocked(layer):
-        c_in = layer.c_in // layer.groups
-        inner = padded(c_in) if c_in >= BLOCK else c_in
-        regime = "depthwise" if depthwise else "stem" if c_in < BLOCK else "pointwise" if taps == 1 else "dense"
+        own, wide = c_in // groups, padded(c_out)
+        inner = padded(own) if own >= BLOCK else own
+        regime = "depthwise" if depthwise else "stem" if own < BLOCK else "pointwise" if taps == 1 else "dense"
         inside, touched = _taps(layer)
-        row = layer.output[1] * padded(layer.c_out) * taps * inner * inside
+        row = layer.output[1] * wide * taps * inner * inside
         weights, far = weights * touched, far * touched**0.5  # what is skipped between is fetched in part
-        acts = size * (prod(layer.input) / layer.c_in * padded(layer.c_in) + places * padded(layer.c_out))
-        passes = size * places * padded(layer.c_out) * ceil(inner / BLOCK) if regime == "dense" else 0.0
-        return Work(regime, row * layer.output[-1], acts, row, weights, far, passes=passes)
-    patches = size * places * layer.c_in * taps if taps > 1 else 0.0
+        acts = size * (prod(layer.input) / c_in * padded(c_in) + places * wide)
+        passes = size * places * wide * ceil(inner / BLOCK) if regime == "dense" else 0.0
+        return Work(regime, row * layer.output[-1], acts, row, weights, far, 0.0, passes, 0.0, cold)
+    patches = size * places * c_in * taps if taps > 1 else 0.0
     if layer.bits == 8:
         regime = "depthwise8" if depthwise else "pointwise8" if taps == 1 else "dense8"
-        groups = 0 if depthwise or layer.groups == 1 else layer.groups
-        return Work(regime, layer.macs, acts, patches, weights, far, groups=groups)
-    return Work("unfolded", layer.macs, acts, patches, weights, far, groups=layer.groups if layer.groups > 1 else 0)
+        groups = 0 if depthwise else groups
+    else:
+        regime = "unfolded"
+    return Work(regime, layer.macs, acts, patches, weights, far, 0.0, 0.0, groups if groups > 1 else 0, cold)
 
 
 def _taps(layer: Layer) -> tuple[float, float]:
     """Shares of (place, tap) pairs inside the map, and of taps that are inside it anywhere: kernels skip the others."""
     if prod(layer.kernel) == 1 and not any(layer.padding):
         return 1.0, 1.0
-    inside, touched = 1.0, 1.0
     sides = zip(
         layer.input[1:], layer.output[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True
     )
-    for before, after, size, stride, pad, dilation in sides:
-        seen = [
-            sum(0 <= place * stride - pad + tap * dilation < before for place in range(after)) for tap in range(size)
-        ]
-        inside *= sum(seen) / (after * size)
-        touched *= sum(map(bool, seen)) / size
-    return inside, touched
+    inside, touched = zip(*[_along(*side) for side in sides], strict=True)
+    return prod(inside), prod(touched)
+
+
+@lru_cache(maxsize=4096)
+def _along(before: int, after: int, size: int, stride: int, pad: int, dilation: int) -> tuple[float, float]:
+    """As `_taps`, along one side of the map."""
+    seen = [sum(0 <= place * stride - pad + tap * dilation < before for place in range(after)) for tap in range(size)]
+    return sum(seen) / (after * size), sum(map(bool, seen)) / size

@@ -21,7 +21,7 @@ def file_bytes(network: Network) -> float:
     An estimate for what the steps here make: within a few per cent where weights rule the size, and some kB
     where a network is so small that the names in the file do.
     """
-    return sum([layer.remembered("file", _bytes) for layer in network.layers]) + _folded(network)
+    return sum([one.layer.remembered("file", _bytes) for one in network.flow]) + _folded(network)
 
 
 def weight_bytes(layer: Layer) -> float:
@@ -46,11 +46,11 @@ def _bytes(layer: Layer) -> float:
 
 def _folded(network: Network) -> float:
     """Biases that layers without one get from the norms folded into them."""
-    made: dict[int, Layer] = {}
+    bare: set[int] = set()  # what layers without a bias write
     total = 0
-    for layer in network.layers:
-        if layer.kind == "norm" and layer.fused:
-            host = made.get(layer.reads[0])
-            total += BIAS * layer.output[0] if host is not None and not host.bias else 0
-        made[layer.writes] = layer
+    for layer, _, _, reads, writes, _ in network.flow:
+        if layer.fused and layer.kind == "norm" and reads[0] in bare:
+            total += BIAS * layer.output[0]
+        if not layer.bias:
+            bare.add(writes)
     return float(total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any, Generic, TypeVar, overload
 
@@ -23,7 +23,10 @@ _MOST = 4096
 
 
 class OfShape(Generic[T]):
-    """A property that follows from an operation's shape alone: computed once for all operations of that shape."""
+    """A property that follows from an operation's shape alone: computed once for all operations of that shape.
+
+    The operation then has it as an attribute of its own, which is found several times faster.
+    """
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self._compute, self._name, self.__doc__ = compute, compute.__name__, compute.__doc__
@@ -35,10 +38,11 @@ class OfShape(Generic[T]):
     def __get__(self, layer: Any, owner: type) -> T | OfShape[T]:
         if layer is None:
             return self
-        memo = layer.memo
-        if self._name not in memo:
-            memo[self._name] = self._compute(layer)
-        found: T = memo[self._name]
+        memo, name = layer.memo, self._name
+        if name not in memo:
+            memo[name] = self._compute(layer)
+        found: T = memo[name]
+        layer.__dict__[name] = found
         return found
 
 
@@ -85,28 +89,29 @@ class Layer:
 
     def but(self, **changes: Any) -> Layer:
         """The operation with other values: itself where they are those that it has."""
-        state = self.__dict__
         if not changes.keys() <= FIELDS:
             raise TypeError(f"A layer has no {', '.join(changes.keys() - FIELDS)}.")
-        apart = tuple(one for one in changes.items() if state[one[0]] != one[1])
+        apart = tuple(one for one in changes.items() if getattr(self, one[0]) != one[1])
         if not apart:
             return self
         new = object.__new__(Layer)
-        new.__dict__.update(state)
-        new.__dict__.update(apart)
-        new.__dict__.pop("versions", None)
+        state = new.__dict__
         stays = PLACE if not changes.get("module") or not self.module else PLACE | {"module"}
         shape = tuple(one for one in apart if one[0] not in stays)
         if shape:  # all that become the same shape in the same way share what is remembered of it
-            new.__dict__["memo"] = self.remembered(shape, _new)
+            state.update({name: value for name, value in self.__dict__.items() if name in FIELDS})
+            state["memo"] = self.remembered(shape, _new)
+        else:
+            state.update(self.__dict__)
+            state.pop("versions", None)
+        state.update(apart)
         return new
 
     @classmethod
     def made(cls, **values: Any) -> Layer:
         """As the constructor, several times faster: planners make hundreds while a slider moves."""
         new = object.__new__(cls)
-        new.__dict__.update(_DEFAULTS)
-        new.__dict__.update(values, memo={})
+        new.__dict__.update(values, memo={})  # the class itself has the defaults
         return new
 
     def placed(self, name: str, module: str, reads: tuple[int, ...], writes: int, result: bool) -> Layer:
@@ -127,11 +132,10 @@ class Layer:
         if bits == self.bits and stored_bits == self.stored_bits:
             return self
         state = self.__dict__
-        if "versions" not in state:
-            state["versions"] = {}
-        versions: dict[tuple[int, int], Layer] = state["versions"]
+        versions: dict[tuple[int, int], Layer] = state.setdefault("versions", {})
         if (bits, stored_bits) not in versions:
-            versions[bits, stored_bits] = self.but(bits=bits, stored_bits=stored_bits)
+            new = versions[bits, stored_bits] = self.but(bits=bits, stored_bits=stored_bits)
+            new.__dict__.update({name: state[name] for name in _COUNTS if name in state})
         return versions[bits, stored_bits]
 
     def remembered(self, what: Hashable, compute: Callable[[Layer], T]) -> T:
@@ -232,7 +236,8 @@ def _new(_: Layer) -> dict[Hashable, Any]:
 
 #: What a layer is made with.
 FIELDS = frozenset(one.name for one in fields(Layer)) - {"memo"}
-_DEFAULTS = {one.name: one.default for one in fields(Layer) if one.default is not MISSING}
+#: What follows from a shape at any precision.
+_COUNTS = ("c_in", "c_out", "weight_elements", "macs", "params")
 
 
 def interned(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from workbench.cost.fusion import HOSTS, mark_fused
 from workbench.cost.layer import IN_PLACE, Layer
 
 
@@ -35,25 +36,36 @@ class Occupancy(NamedTuple):
     written: int  # its output; 0 where it works in place
 
 
-class Spot(NamedTuple):
-    """Where a chain stands in the place of one operation: the place of that one, and those of the chain."""
+class Place(NamedTuple):
+    """An operation's shape, and where it stands: what a `Layer` says of itself once it is made."""
 
-    at: int
-    start: int
-    stop: int
+    layer: Layer
+    name: str
+    module: str
+    reads: tuple[int, ...]
+    writes: int
+    result: bool
 
 
-@dataclass(frozen=True)
+#: What becomes of a layer: given it, its module's name, and what became of the one that made its first input.
+Rule = Callable[[Layer, str, Layer | None], Layer]
+
+
+@dataclass(frozen=True, eq=False)
 class Network:
     """Operations in execution order; tensor ids in `reads` and `writes` give the data flow."""
 
     layers: tuple[Layer, ...]
-    #: The network that this one differs from at few places, and the places: totals follow from the difference.
-    origin: tuple[Network, tuple[Spot, ...]] | None = field(default=None, repr=False, compare=False)
-    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"layers": self.layers, "origin": None, "memo": {}}
+    def __eq__(self, other: object) -> bool:
+        return self.layers == other.layers if isinstance(other, Network) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.layers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, (self.layers,)
 
     def remembered(self, what: Hashable, compute: Callable[[Network], T]) -> T:
         """`compute(network)`, once."""
@@ -74,8 +86,6 @@ class Network:
     @cached_property
     def totals(self) -> Totals:
         """The sums over all layers. Weights that two operations share are counted once."""
-        if self.origin is not None:
-            return self._by_difference(*self.origin)
         costs = [layer.costs for layer in self.layers] or [(0, 0, 0)]
         macs, params, moved = map(sum, zip(*costs, strict=True))
         return Totals(macs, params, moved, self._needs[0][0] if self.layers else 0)
@@ -85,62 +95,54 @@ class Network:
         """Bytes alive at each operation, with its index, the most first."""
         return sorted(((one.held + one.written, index) for index, one in enumerate(self.occupancy)), reverse=True)
 
-    def _by_difference(self, base: Network, spots: tuple[Spot, ...]) -> Totals:
-        """The origin's totals, with the chains in the place of what they replace."""
-        macs, params, moved, _ = astuple(base.totals)
-        gone = {spot.at for spot in spots}
-        peak = next((need for need, index in base._needs if index not in gone), 0)
-        for index, start, stop in spots:
-            old, around = base.layers[index].costs, base.occupancy[index]
-            macs, params, moved = macs - old[0], params - old[1], moved - old[2]
-            beside, before = around.held, 0  # the first link works beside the input, the others without it
-            for layer in self.layers[start:stop]:
-                own, size = layer.costs, layer.output_bytes
-                macs, params, moved = macs + own[0], params + own[1], moved + own[2]
-                peak = max(peak, beside + before + size)
-                beside, before = around.held - around.freed, size
-        return Totals(macs, params, moved, peak)
+    @cached_property
+    def flow(self) -> Sequence[Place]:
+        """The operations with their places."""
+        return [Place(x, x.name, x.module, x.reads, x.writes, x.result) for x in self.layers]
+
+    @cached_property
+    def folded(self) -> frozenset[int]:
+        """The tensors that an operation which is folded away reads first."""
+        return frozenset(layer.reads[0] for layer in self.layers if layer.fused and layer.reads)
+
+    @cached_property
+    def recurrent(self) -> tuple[Layer, ...]:
+        """The recurrent layers."""
+        return tuple(layer for layer in self.layers if layer.kind == "recurrent")
 
     def replace(self, replacements: Mapping[str, Sequence[Layer]]) -> Network:
         """The network with each named module's operation replaced by a chain of others.
 
         The chain's names become `module.0`, `module.1`, ... as in an `nn.Sequential`; a chain of one
-        keeps the name.
+        keeps the name. Nothing is folded into a chain that does not end in what folds others in.
         """
-        layers: list[Layer] = []
-        spots = []
-        fresh = 1 + max([layer.writes for layer in self.layers], default=0)
-        for place, layer in enumerate(self.layers):
-            chain = replacements.get(layer.module) if layer.module else None
-            if chain is None:
-                layers.append(layer)
-                continue
-            spots.append(Spot(place, len(layers), len(layers) + len(chain)))
-            reads, last = layer.reads, len(chain) - 1
-            for index, new in enumerate(chain):
-                end = f".{index}" if last else ""
-                writes = layer.writes if index == last else fresh
-                result = index == last and (layer.result or new.result)
-                new = new if new.shared == layer.shared else new.but(shared=layer.shared)
-                layers.append(new.placed(layer.name + end, layer.module + end, reads, writes, result))
-                reads, fresh = (fresh,), fresh + (index < last)
-        in_place = any(self.layers[spot.at].fused for spot in spots)  # of these the chain's memory is another's
-        return Network(tuple(layers), None if in_place or self.origin else (self, tuple(spots)))
+        chains = {
+            place: tuple([_settled(link, layer) for link in replacements[layer.module]])
+            for place, layer in enumerate(self.layers)
+            if layer.module and layer.module in replacements
+        }
+        alone = frozenset(at for at, chain in chains.items() if chain[-1].kind not in HOSTS)
+        return Replaced(self.remembered(alone, lambda network: network._unfolded(alone)), chains)
 
-    def mapped(self, layers: Sequence[Layer], become: Callable[[Network], Network | None]) -> Network:
-        """The network with other layers, one for one; `become` says what the same makes of the one it differs from."""
-        if self.origin is None:
-            return Network(tuple(layers))
-        base, spots = self.origin
-        other, start, index = become(base), 0, 0
-        if other is None:
-            return Network(tuple(layers))
-        for spot in (*spots, Spot(len(base.layers), len(layers), len(layers))):
-            kept = zip(layers[start : spot.start], other.layers[index : spot.at], strict=True)
-            if not all(one is same for one, same in kept):  # a chain has made a difference to what follows it
-                return Network(tuple(layers))
-            start, index = spot.stop, spot.at + 1
-        return Network(tuple(layers), (other, spots))
+    def _unfolded(self, alone: frozenset[int]) -> Network:
+        """The network where nothing is folded into the operations at these places."""
+        if not any(self.layers[at].writes in self.folded for at in alone):
+            return self
+        marked = mark_fused([x.but(kind="other") if at in alone else x for at, x in enumerate(self.layers)])
+        return Network(tuple(self.layers[at] if at in alone else x for at, x in enumerate(marked)))
+
+    def mapped(self, rule: Rule) -> Network:
+        """The network with every layer as a rule, which can be hashed, has it: one for one, and remembered."""
+        return self.remembered(rule, lambda network: network._mapped(rule))
+
+    def _mapped(self, rule: Rule) -> Network:
+        made: dict[int, Layer] = {}
+        layers = []
+        for layer in self.layers:
+            new = rule(layer, layer.module, made.get(layer.reads[0]) if layer.reads else None)
+            made[layer.writes] = new
+            layers.append(new)
+        return Network(tuple(layers))
 
     def with_bits(self, bits: int, kinds: Iterable[str] | None = None) -> Network:
         """The network with every layer (or those of `kinds`) at another precision."""
@@ -195,3 +197,89 @@ class Network:
             held += written - freed
             unread = output if last_use.get(output, -1) <= index else -1
         return tuple(found)
+
+
+class Replaced(Network):
+    """A network with chains in the place of some operations: told by the difference; its layers are made when asked."""
+
+    def __init__(self, base: Network, chains: Mapping[int, tuple[Layer, ...]]) -> None:
+        self.__dict__.update(base=base, chains=chains, memo={})
+
+    if TYPE_CHECKING:
+        base: Network
+        chains: Mapping[int, tuple[Layer, ...]]  # by the place in the base, in rising order
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The operations, each of which knows its place."""
+        return tuple(self._spliced(self.base.layers, lambda one: one.layer.placed(*one[1:])))
+
+    @cached_property
+    def flow(self) -> Sequence[Place]:
+        """As for every network, without making layers of it."""
+        return self._spliced(self.base.flow, lambda one: one)
+
+    @cached_property
+    def recurrent(self) -> tuple[Layer, ...]:
+        """As for every network: no chain has any."""
+        return self.base.recurrent
+
+    def _spliced(self, kept: Sequence[T], made: Callable[[Place], T]) -> list[T]:
+        """What is kept of the base, with something for each link of a chain in the place of what is replaced."""
+        found: list[T] = []
+        done = 0
+        for at, links in self._links.items():
+            found += kept[done:at]
+            found += map(made, links)
+            done = at + 1
+        return [*found, *kept[done:]]
+
+    @cached_property
+    def _links(self) -> dict[int, list[Place]]:
+        fresh = 1 + max([one.writes for one in self.base.flow], default=0)
+        found: dict[int, list[Place]] = {}
+        for at, chain in self.chains.items():
+            old, links, last = self.base.flow[at], [], len(chain) - 1
+            reads = old.reads
+            for index, link in enumerate(chain[:-1]):
+                links.append(Place(link, f"{old.name}.{index}", f"{old.module}.{index}", reads, fresh, False))
+                reads, fresh = (fresh,), fresh + 1
+            end = f".{last}" if last else ""
+            result = old.result or chain[-1].result
+            links.append(Place(chain[-1], old.name + end, old.module + end, reads, old.writes, result))
+            found[at] = links
+        return found
+
+    @cached_property
+    def totals(self) -> Totals:
+        """The base's totals, with the chains in the place of what they replace."""
+        if any(self.base.flow[at].layer.fused for at in self.chains):  # of these the chain's memory is another's
+            return super().totals
+        macs, params, moved, _ = astuple(self.base.totals)
+        peak = next((need for need, index in self.base._needs if index not in self.chains), 0)
+        for at, chain in self.chains.items():
+            old, around = self.base.flow[at].layer.costs, self.base.occupancy[at]
+            macs, params, moved = macs - old[0], params - old[1], moved - old[2]
+            beside, before = around.held, 0  # the first link works beside the input, the others without it
+            for layer in chain:
+                own, size = layer.costs, layer.output_bytes
+                macs, params, moved = macs + own[0], params + own[1], moved + own[2]
+                peak = max(peak, beside + before + size)
+                beside, before = around.held - around.freed, size
+        return Totals(macs, params, moved, peak)
+
+    def _mapped(self, rule: Rule) -> Network:
+        base = self.base.mapped(rule)
+        chains = {at: tuple([rule(one.layer, one.module, None) for one in links]) for at, links in self._links.items()}
+        for at, chain in chains.items():
+            was = base.flow[at]
+            if chain[-1].bits != was.layer.bits and was.writes in base.folded:  # it may matter to what follows
+                return super()._mapped(rule)
+        return Replaced(base, chains)
+
+
+def _settled(link: Layer, old: Layer) -> Layer:
+    """A link with what it takes over from the operation whose weights it stands for."""
+    if link.module and link.shared == old.shared:
+        return link
+    return link.but(module=link.module or old.module, shared=old.shared)

@@ -10,7 +10,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,10 +73,10 @@ class Device:
         if self.cache_bytes_per_second and working_set(network) <= self.cache_bytes:
             bandwidth = self.cache_bytes_per_second
         key = (self._key, bandwidth)
-        for layer in network.layers:
-            if key not in layer.memo:
-                layer.memo[key] = self._time(layer, bandwidth)
-        return [layer.memo[key] for layer in network.layers]
+        return [
+            one[0].memo.get(key) or one[0].remembered(key, partial(self._time, bandwidth=bandwidth))
+            for one in network.flow
+        ]
 
     @cached_property
     def _key(self) -> object:
@@ -100,7 +100,7 @@ def working_set(network: Network) -> float:
 
 def weight_bytes(network: Network) -> float:
     """Bytes of the weights, each in its layer's precision."""
-    return sum(layer.params * layer.bits / 8 for layer in network.layers)
+    return sum([one.layer.params * one.layer.bits / 8 for one in network.flow])
 
 
 def bundled() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import gcd
 from typing import Any, ClassVar
 
@@ -11,14 +11,13 @@ import torch
 
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
-from workbench.cost.trace import mark_fused
 from workbench.cost.weights import Weights
 from workbench.factorization.chain import Chain, link, reorder, spatial
 from workbench.factorization.step import RANK, Factorize
 from workbench.lowrank.filters import grouped
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import GroupErrors, Ranks, Spectrum, group_errors
-from workbench.step import Plan, Stops, setting
+from workbench.step import Stops, setting
 
 Tensor = torch.Tensor
 
@@ -89,11 +88,6 @@ class Grouped(Factorize):
         """[order of the inputs, blocks (out, in / groups, *kernel), order of the outputs]."""
         found = grouped(weight, ranks[0], moment=moment)
         return [found.in_order, found.blocks, found.out_order.argsort()]
-
-    def plan_on(self, network: Network, weights: Weights) -> Plan:
-        """As for every factorization; what followed a convolution now follows a `Reorder` and is not folded."""
-        found = super().plan_on(network, weights)
-        return replace(found, network=Network(mark_fused(list(found.network.layers))))
 
     def ranks(self, rule: Rule, layer: Layer, weights: Weights) -> Ranks:
         """The number of groups, brought to one that divides the channels."""

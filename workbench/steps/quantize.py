@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +15,7 @@ from workbench.artefact.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.data.classes import class_numbers
-from workbench.errors import BadValue, StepFailed, UnknownName
+from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.measure.int8_layouts import Form, fastest_of
 from workbench.quantization.biases import correct_bias
@@ -31,7 +32,7 @@ from workbench.quantization.soundness import check_same, check_stored
 from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
 from workbench.settings import decades
-from workbench.step import WITH_WEIGHTS, Context, Decision, Lower, Plan, Row, row, select, setting
+from workbench.step import WITH_WEIGHTS, Context, Decision, Lower, Plan, Row, select, setting
 
 if TYPE_CHECKING:
     from workbench.cost.weights import Weights
@@ -136,19 +137,8 @@ class Quantize(Lower):
         excluded = dict.fromkeys(self._excluded(_excludable(network)) if self.exclude else (), "left out by `exclude`")
         if self.stem == "float":
             excluded |= dict.fromkeys(first, "the first layer, left out by `stem`")
-        layers: list[Layer] = []
-        bits: dict[int, int] = {}  # of each tensor
-        computed, stored = BITS[self.precision], STORED.get(self.precision, 0)
-        kinds = KINDS.get(self.precision)
-        for layer in network.layers:
-            fits = layer.module not in excluded and (kinds is None or layer.kind in kinds)
-            own = bits.get(layer.reads[0], 32) if layer.fused and layer.reads else computed if fits else 32
-            bits[layer.writes] = own
-            kept = stored if fits and not layer.fused and layer.weight_elements else 0
-            layers.append(layer.at(own, kept))
-        after = network.mapped(layers, lambda base: self._on_its_own(base, weights))
-        tell = self._teller(excluded, first)
-        return Plan(network, after, tuple(map(tell, _told(network))))
+        after = network.mapped(_InBits(self.precision, frozenset(excluded)))
+        return Plan(network, after, self._rows(network, excluded, first))
 
     def lower(self, source: Path, target: Path, context: Context) -> None:
         """Quantize an ONNX file.
@@ -250,13 +240,14 @@ class Quantize(Lower):
 
     def _stem(self, network: Network) -> frozenset[str]:
         """The first layers with weights, which may stay in float where that is faster."""
-        weighted = [name for name, ops in network.by_module.items() if ops[0].kind in KINDS["int4"] and ops[0].params]
-        return frozenset(weighted[: STEMS[self.stem][-1]] if self.precision == "int8" else ())
+        places = (one for one in network.flow if one.module and one.layer.kind in PRODUCTS and one.layer.params)
+        count = STEMS[self.stem][-1] if self.precision == "int8" else 0
+        return frozenset(one.module for one in islice(places, count))
 
-    def _why_float(self, layer: Layer, excluded: Mapping[str, str]) -> str:
+    def _why_float(self, layer: Layer, module: str, excluded: Mapping[str, str]) -> str:
         """Why an operation stays in float32; empty where it does not."""
-        if layer.module in excluded:
-            return excluded[layer.module]
+        if module in excluded:
+            return excluded[module]
         if self.precision in KINDS and layer.kind not in KINDS[self.precision]:
             return f"{_NO_KERNEL[self.precision]} ({layer.kind})"
         return ""
@@ -266,33 +257,44 @@ class Quantize(Lower):
         stored = self.precision == "int4"
         return "stored in 4 bits, computed in float32" if stored else f"{BITS[self.precision]} bits"
 
-    def _on_its_own(self, network: Network, weights: Weights) -> Network | None:
-        """What becomes of the network that a factorization began with; None where only its chains have a name."""
-        try:
-            return self.planned(network, weights).network
-        except UnknownName:
-            return None
-
-    def _teller(self, excluded: Mapping[str, str], stem: frozenset[str]) -> Callable[[Layer], Row]:
-        """What makes the plan's line about a layer."""
+    def _rows(self, network: Network, excluded: Mapping[str, str], stem: frozenset[str]) -> tuple[Row, ...]:
+        """A line for every module that a runtime has an operator for, then for products with computed weights."""
         brief, said = self.brief, self._said
         unless = ", unless given back to float to keep accuracy" if self.max_drop < 1.0 else ""
         plain = {"bits_said": said, "unless": unless}
         either = {"bits_said": said, "unless": ", or float32 where that is measured faster"}
+        by_module: dict[str, Row | None] = {}  # None: it is folded into another one
+        products: list[Row] = []
+        for layer, name, module, *_ in network.flow:
+            if module in by_module or not (module or (layer.kind in PRODUCTS and layer.weight_elements)):
+                continue
+            why = self._why_float(layer, module, excluded)
+            data = {"why": why} if why else either if module in stem else plain
+            macs, params, _moved = layer.costs
+            decision = Decision.FLOAT if why else Decision.IN_BITS
+            found = Row(brief, module or name, layer.kind, decision, data, macs, macs, params, params)
+            if module:
+                by_module[module] = None if layer.fused else found
+            else:
+                products.append(found)
+        return (*filter(None, by_module.values()), *products)
 
-        def tell(layer: Layer) -> Row:
-            if why := self._why_float(layer, excluded):
-                return row(brief, layer, Decision.FLOAT, {"why": why})
-            return row(brief, layer, Decision.IN_BITS, either if layer.module in stem else plain)
 
-        return tell
+@dataclass(frozen=True)
+class _InBits:
+    """What becomes of a layer at a precision; what is folded into another one is in the bits of that."""
 
+    precision: str
+    excluded: frozenset[str]
 
-def _told(network: Network) -> list[Layer]:
-    """What the rows are about: every module that a runtime has an operator for, then products with computed weights."""
-    first = {layer.module: layer for layer in reversed(network.layers) if layer.module}
-    shown = [one for one in network.layers if one.module and not one.fused and first[one.module] is one]
-    return shown + [one for one in network.layers if not one.module and one.kind in PRODUCTS and one.weight_elements]
+    def __call__(self, layer: Layer, module: str, maker: Layer | None) -> Layer:
+        if layer.fused and layer.reads:
+            return layer.at(32 if maker is None else maker.bits, 0)
+        kinds = KINDS.get(self.precision)
+        if module in self.excluded or (kinds is not None and layer.kind not in kinds):
+            return layer.at(32, 0)
+        stored = STORED.get(self.precision, 0) if layer.weight_elements and not layer.fused else 0
+        return layer.at(BITS[self.precision], stored)
 
 
 def _excludable(network: Network) -> list[str]:
