@@ -22,6 +22,7 @@ from workbench.training.entropy import cross_entropy
 
 if TYPE_CHECKING:
     from workbench.cost.layer import Layer
+    from workbench.cost.network import Network
 
 Tensor = torch.Tensor
 
@@ -37,7 +38,7 @@ def from_weights(kind: str, module: nn.Module, channels: Channels, groups: Seque
     Relative to the layer's mean, averaged over the layers of a group. Where a layer has no batch norm,
     "bn-scale" falls back on the norm of its filters.
     """
-    norms = norms_after(channels, module) if kind == "bn-scale" else {}
+    norms = norms_after(channels.network, module) if kind == "bn-scale" else {}
     values = {}
     for name in {name for group in groups for name in group.layers}:
         norm = norms.get(name)
@@ -54,7 +55,7 @@ def by_gradient(
     `images` are inputs (N, ...) and labels (N,). A channel's activation times its gradient is summed over its
     positions for each image, over the layers of a group, and squared.
     """
-    norms = norms_after(channels, module)
+    norms = norms_after(channels.network, module)
     paths = {m: n for n, m in module.named_modules()}
     names = [name for group in groups for name in group.layers]
     found: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -96,8 +97,8 @@ def by_readers(
     the output's energy tr(W S W^T) once the rest is refitted: the layer-wise optimal brain surgeon
     (Hassibi & Stork 1993), for whole channels. Outputs count as much as the norm behind them lets through.
     """
-    total = np.zeros(max((int(u.max()) for u in (*channels.reads, *channels.writes) if len(u)), default=0) + 1)
-    gains = norms_after(channels, module)
+    total = np.zeros(channels.count)
+    gains = norms_after(channels.network, module)
     for layer, reads in zip(channels.network.layers, channels.reads, strict=True):
         data = moments.get(layer.module)
         if data is not None and data.count and makes(layer):
@@ -105,14 +106,14 @@ def by_readers(
     return [total[group.units] for group in groups]
 
 
-def norms_after(channels: Channels, module: nn.Module, *, depthwise_too: bool = False) -> dict[str, _BatchNorm]:
+def norms_after(network: Network, module: nn.Module, *, depthwise_too: bool = False) -> dict[str, _BatchNorm]:
     """The batch norm that alone reads a layer's output, by the layer's path."""
     readers: dict[int, list[Layer]] = {}
-    for layer in channels.network.layers:
+    for layer in network.layers:
         for tensor in set(layer.reads):
             readers.setdefault(tensor, []).append(layer)
     found = {}
-    for layer in channels.network.layers:
+    for layer in network.layers:
         after = readers.get(layer.writes, [])
         wanted = layer.kind in MAKERS if depthwise_too else makes(layer)
         if wanted and layer.module and len(after) == 1 and after[0].kind == "norm" and after[0].module:

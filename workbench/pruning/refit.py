@@ -20,7 +20,7 @@ def refit(module: nn.Module, channels: Channels, kept: Mask, moments: Mapping[st
     Least squares under the moment S of the inputs, W' = W S_:k S_kk^-1 (He et al. 2017, eq. 3). The shift of
     the mean output goes to the bias, or to the running mean of the norm behind.
     """
-    norms = norms_after(channels, module)
+    norms = norms_after(channels.network, module)
     for layer, reads in zip(channels.network.layers, channels.reads, strict=True):
         data = moments.get(layer.module)
         if data is None or not data.count or not makes(layer) or layer.groups > 1 or kept[reads].all():

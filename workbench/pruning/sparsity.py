@@ -12,7 +12,6 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.data.batches import batches
 from workbench.modules.calling import Inputs, call
-from workbench.pruning.channels import follow
 from workbench.pruning.importance import gain, norms_after
 from workbench.step import Context, Layers, select
 
@@ -48,7 +47,7 @@ def saliency(kind: str, module: nn.Module, weights: Mapping[str, Tensor], contex
     if kind == "magnitude" or context.calibration is None:
         return sizes
     spread = _input_sizes(module, sizes, context)
-    norms = norms_after(follow(trace(module, context.example), module), module)
+    norms = norms_after(trace(module, context.example), module)
     for name, size in sizes.items():
         if name in spread:
             size.mul_(_along_inputs(module.get_submodule(name), spread[name], size.dim()))
