@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from workbench.cost.network import Network
+    from workbench.modules.calling import Inputs
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ class Weights:
     module: nn.Module
     cache: dict[tuple[str, Hashable], Any] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
+    example: Inputs | None = None  # an input of the module
     _answers: dict[Hashable, tuple[Network, Hashable, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def after(self, changed: Iterable[str]) -> Weights:

@@ -58,7 +58,7 @@ class Model:
     @cached_property
     def weights(self) -> Weights:
         """The layers' weights with a cache of what steps compute from them (spectra, bases)."""
-        return Weights(self.module)
+        return Weights(self.module, example=self.example)
 
 
 def check_model(given: object, who: str) -> None:

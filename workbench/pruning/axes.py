@@ -1,85 +1,95 @@
-"""Where the channels of a tensor are, and where an operation leaves them."""
+"""Labels along the axes of tensors: which channel each position of an axis came from."""
 
 from __future__ import annotations
 
-import operator
-import re
 from collections.abc import Mapping
-from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch import fx, nn
+import torch
 
-from workbench.cost.layer import Layer, Shape
+from workbench.cost.layer import Shape
 
 Units = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+#: The units of the positions along each axis that carries channels.
+Axes = Mapping[int, Units]
+
+NONE: Units = np.empty(0, dtype=np.int64)
 
 
-class Located(NamedTuple):
-    """The units of a tensor, its shape without the batch, and the axis that the units are along."""
+class Spread(NamedTuple):
+    """A tensor without its values: its shape, with the batch, and the units along its axes."""
 
-    units: Units
     shape: Shape
-    axis: int
+    axes: Axes
+
+    def cut(self, kept: Mask) -> Shape:
+        """Its shape with the units of `kept` alone."""
+        return tuple(
+            int(kept[self.axes[axis]].sum()) if axis in self.axes else size for axis, size in enumerate(self.shape)
+        )
+
+    def without_batch(self) -> Spread:
+        """As layers of a network have their shapes: an axis of 1 in front is the batch, and is left out."""
+        if len(self.shape) < 2 or self.shape[0] != 1:
+            return self
+        return Spread(self.shape[1:], {axis - 1: units for axis, units in self.axes.items()})
+
+    def narrowed(self, value: torch.Tensor, kept: Mask) -> torch.Tensor:
+        """A tensor of this shape with the units of `kept` alone."""
+        for axis, units in self.axes.items():
+            value = value.index_select(axis, torch.from_numpy(kept[units].nonzero()[0]))
+        return value
 
 
-def channel_axis(layer: Layer, shape: Shape) -> int:
-    """Where a layer with weights has its channels: before the kernel's axes, or last."""
-    return len(shape) - 1 - (0 if layer.kind == "linear" else len(layer.kernel))
+class Ties:
+    """Units that stand for channels: which are one and the same, and which cannot go, with the reason."""
 
+    def __init__(self) -> None:
+        self._parent: list[int] = []
+        self.frozen: dict[int, str] = {}
 
-def slopes(layer: Layer, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether an operation is a PReLU with a slope for each channel."""
-    module = modules.get(layer.name)
-    return isinstance(module, nn.PReLU) and module.num_parameters > 1 and layer.fixed == layer.input[0]
+    def fresh(self, count: int) -> Units:
+        """So many units that are tied to nothing."""
+        start = len(self._parent)
+        self._parent.extend(range(start, start + count))
+        return np.arange(start, start + count)
 
+    def tie(self, first: Units, second: Units) -> None:
+        """Make the units of two arrays, of one shape, the same pair by pair."""
+        apart = first != second
+        pairs = np.unique(np.stack([first[apart], second[apart]]), axis=1)
+        for a, b in pairs.T.tolist():
+            x, y = self._find(a), self._find(b)
+            self._parent[max(x, y)] = min(x, y)
 
-def multiplied(node: fx.Node) -> bool:
-    """Whether a size among a node's arguments is another times a number, such as the batch times the channels."""
-    sizes = [one for one in node.all_input_nodes if one.target in {operator.mul, operator.imul}]
-    return any(isinstance(size, int) for one in sizes for size in one.args)
+    def freeze(self, units: Any, why: str) -> None:
+        """These units cannot go; the first reason stays."""
+        for unit in np.unique(np.asarray(units, dtype=np.int64)).tolist():
+            self.frozen.setdefault(unit, why)
 
+    def roots(self, units: Units) -> Units:
+        """One of each set of tied units in the place of all."""
+        distinct, places = np.unique(units, return_inverse=True)
+        found = np.array([self._find(unit) for unit in distinct.tolist()], dtype=np.int64)
+        return found[places].reshape(units.shape) if len(distinct) else units
 
-def same_axis(before: Located, layer: Layer) -> Located | None:
-    """Channels stay along their axis; that axis is the one that is left where a map becomes a vector."""
-    after = layer.output
-    over = re.search(r"(\d)d", layer.op)  # such as max_pool2d: the last two axes
-    if before.axis in layer.axes or (over and before.axis >= len(before.shape) - int(over[1])):
-        return None
-    gone = sum(axis < before.axis for axis in layer.axes) if len(after) < len(before.shape) else 0
-    axis = before.axis - gone
-    whole = 0 <= axis < len(after) and len(before.units) == before.shape[before.axis] == after[axis]
-    return Located(before.units, after, axis) if whole else None
+    def reasons(self) -> dict[int, str]:
+        """Why each root cannot go that cannot."""
+        found: dict[int, str] = {}
+        for unit, why in self.frozen.items():
+            found.setdefault(self._find(unit), why)
+        return found
 
+    def all_roots(self) -> Units:
+        """The root of every unit."""
+        return np.array([self._find(unit) for unit in range(len(self._parent))] or [0], dtype=np.int64)
 
-def reshaped(before: Located, after: Shape) -> Located | None:
-    """Where channels are in another view of the same numbers, whose order stays; None where they are torn apart.
-
-    An axis of their size with as many numbers behind it as before holds them; axes behind may be joined with them.
-    """
-    units, shape, axis = before
-    if shape == after:
-        return before
-    if prod(shape) != prod(after) or not shape or len(units) != shape[axis]:
-        return None
-    behind = prod(shape[axis + 1 :])
-    if len(after) == axis + 1 and after[:axis] == shape[:axis]:  # flattened: each channel becomes several numbers
-        return Located(np.repeat(units, behind), after, axis)
-    for place, size in enumerate(after):
-        if size == len(units) and prod(after[place + 1 :]) == behind:
-            return Located(units, after, place)
-    return None
-
-
-def concatenated(sources: list[Located], after: Shape) -> Located | None:
-    """The channels of several tensors side by side; None where they are put together along another axis."""
-    axis = sources[0].axis
-    joined = np.concatenate([source.units for source in sources])
-    alike = all(
-        source.axis == axis and len(source.shape) == len(after) and len(source.units) == source.shape[axis]
-        and (source.shape[:axis], source.shape[axis + 1 :]) == (after[:axis], after[axis + 1 :])
-        for source in sources
-    )  # fmt: skip
-    return Located(joined, after, axis) if alike and len(joined) == after[axis] else None
+    def _find(self, unit: int) -> int:
+        parent = self._parent
+        while parent[unit] != unit:
+            parent[unit] = parent[parent[unit]]
+            unit = parent[unit]
+        return unit

@@ -8,7 +8,6 @@ from torch import nn
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
-from workbench.pruning.channels import follow
 from workbench.pruning.importance import norms_after
 
 
@@ -50,7 +49,7 @@ def _pairs(network: Network, module: nn.Module) -> dict[str, str]:
     paths = {m: name for name, m in module.named_modules()}
     tied = tied_weights(module)
     once = {name for name, ops in network.by_module.items() if len(ops) == 1 and name not in tied}
-    found = norms_after(follow(network, module), module, depthwise_too=True)
+    found = norms_after(network, module, depthwise_too=True)
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     return {
         name: paths[norm] for name, norm in found.items()

@@ -24,6 +24,7 @@ from workbench.training.entropy import cross_entropy
 
 if TYPE_CHECKING:
     from workbench.cost.layer import Layer
+    from workbench.cost.network import Network
 
 Tensor = torch.Tensor
 
@@ -38,7 +39,7 @@ def from_weights(kind: str, module: nn.Module, channels: Channels, groups: Seque
     Relative to the layer's mean, averaged over the layers of a group. Where a layer has no batch norm,
     "bn-scale" falls back on the norm of its filters.
     """
-    norms = norms_after(channels, module) if kind == "bn-scale" else {}
+    norms = norms_after(channels.network, module) if kind == "bn-scale" else {}
     values = {}
     for name in {name for group in groups for name in group.layers}:
         norm = norms.get(name)
@@ -56,7 +57,7 @@ def by_gradient(
     positions for each image, over the layers of a group, and squared.
     """
     module = private(module)
-    norms = norms_after(channels, module)
+    norms = norms_after(channels.network, module)
     paths = {m: n for n, m in module.named_modules()}
     places = {name: paths[norms[name]] if name in norms else name for group in groups for name in group.layers}
     found: dict[str, list[Tensor]] = {name: [] for name in places}
@@ -135,22 +136,22 @@ def by_readers(
     the output's energy tr(W S W^T) once the rest is refitted: the layer-wise optimal brain surgeon
     (Hassibi & Stork 1993), for whole channels. Outputs count as much as the norm behind them lets through.
     """
-    total = np.zeros(max((int(u.max()) for u in (*channels.reads, *channels.writes) if len(u)), default=0) + 1)
-    norms = norms_after(channels, module)
+    total = np.zeros(channels.count)
+    norms = norms_after(channels.network, module)
     for layer, reads in zip(channels.network.layers, channels.reads, strict=True):
         if layer.module in known and _fits(layer):
             _add_reader(total, _scaled(module, layer, norms.get(layer.module)), reads, known[layer.module])
     return [total[group.units] for group in groups]
 
 
-def norms_after(channels: Channels, module: nn.Module, *, depthwise_too: bool = False) -> dict[str, _BatchNorm]:
+def norms_after(network: Network, module: nn.Module, *, depthwise_too: bool = False) -> dict[str, _BatchNorm]:
     """The batch norm that alone reads a layer's output, by the layer's path."""
     readers: dict[int, list[Layer]] = {}
-    for layer in channels.network.layers:
+    for layer in network.layers:
         for tensor in set(layer.reads):
             readers.setdefault(tensor, []).append(layer)
     found = {}
-    for layer in channels.network.layers:
+    for layer in network.layers:
         after = readers.get(layer.writes, [])
         wanted = layer.kind in MAKERS if depthwise_too else makes(layer)
         if wanted and layer.module and len(after) == 1 and after[0].kind == "norm" and after[0].module:

@@ -20,7 +20,7 @@ def refit(module: nn.Module, channels: Channels, kept: Mask, known: Mapping[str,
     scores know already: W' = W - W_g (S^-1_gg)^-1 S^-1_g: for the inputs g that go (Hassibi & Stork 1993, eq. 5).
     The shift of the mean output goes to the bias, or to the running mean of the norm behind.
     """
-    norms = norms_after(channels, module)
+    norms = norms_after(channels.network, module)
     for layer, reads in zip(channels.network.layers, channels.reads, strict=True):
         if layer.module not in known or kept[reads].all():
             continue

@@ -12,7 +12,6 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.jobs import Reporter
 from workbench.modules.calling import Inputs
-from workbench.pruning.channels import follow
 from workbench.pruning.importance import gain, norms_after
 from workbench.statistics.collector import READING, Feed, observe, private
 from workbench.step import Context, Layers, select
@@ -49,7 +48,7 @@ def saliency(kind: str, module: nn.Module, weights: Mapping[str, Tensor], contex
         return sizes
     network = trace(module, context.example)
     spread = _input_sizes(module, sizes, Feed.of(context.calibration.first(IMAGES), network), context.progress)
-    norms = norms_after(follow(network, module), module)
+    norms = norms_after(network, module)
     for name, size in sizes.items():
         if name in spread:
             size.mul_(_along_inputs(module.get_submodule(name), spread[name], size.dim()))

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from workbench.cost.layer import Layer, Shape
 from workbench.cost.network import Network
 from workbench.errors import BadValue, OutOfReach
-from workbench.pruning.axes import Units
-from workbench.pruning.channels import Channels, Group, Mask, depthwise
+from workbench.pruning.axes import Axes, Mask, Units
+from workbench.pruning.channels import Channels, Group
+from workbench.pruning.makers import Place, depthwise
 
 Scores = npt.NDArray[np.float64]
 
@@ -127,37 +128,37 @@ def shrink(channels: Channels, kept: Mask) -> Network:
     """The network with the units of `kept` alone; every shape follows."""
     written: dict[int, tuple[Shape, Shape]] = {}  # the shapes of every tensor, before and after
     layers = []
-    sides = zip(channels.network.layers, channels.reads, channels.writes, channels.axes, strict=True)
-    for layer, reads, writes, (before, after) in sides:
-        sizes = _sized(layer.input, before, reads, kept), _sized(layer.output, after, writes, kept)
-        new = _shrunk(layer, sizes, written)
-        written[layer.writes] = (layer.output, new.output)
+    for place in channels.places:
+        new = _shrunk(place, kept, written)
+        written[place.layer.writes] = (place.layer.output, new.output)
         layers.append(new)
     return Network(tuple(layers))
 
 
-def _shrunk(layer: Layer, shapes: tuple[Shape, Shape], written: dict[int, tuple[Shape, Shape]]) -> Layer:
-    before, after = shapes
-    if before == layer.input and after == layer.output:
-        return layer
+def _shrunk(place: Place, kept: Mask, written: dict[int, tuple[Shape, Shape]]) -> Layer:
+    layer = place.layer
+    before, after = (_sized(shape, axes, kept) for shape, axes in ((layer.input, place.reads),
+                                                                   (layer.output, place.writes)))  # fmt: skip
     others = layer.others
     if others:
         pairs = [written[tensor] for tensor in layer.reads[1:] if tensor in written]
         others += sum(prod(new) - prod(old) for old, new in pairs)
-    new = layer.but(input=before, output=after, groups=before[0] if depthwise(layer) else layer.groups, others=others)
-    if layer.fixed:  # a slope for each channel; whatever else has numbers of its own is not cut
-        return new.but(fixed=after[0], weights=after[0] if layer.weights else 0)
-    if not layer.module:
-        return new
-    if layer.kind == "norm":
-        return new.but(weights=layer.weights * after[0] // layer.output[0])
-    return new.but(weights=new.weight_elements)
+    fixed = prod(place.fixed.cut(kept)) if place.fixed is not None and layer.fixed > 0 else layer.fixed
+    work = layer.work
+    for units in place.work:
+        work = work * int(kept[units].sum()) // len(units)
+    weights = layer.weights
+    for units in place.weighed:
+        weights = weights * int(kept[units].sum()) // len(units)
+    changed = layer.but(input=before, output=after, others=others, fixed=fixed, work=work, weights=weights)
+    if not len(place.made) or changed is layer:
+        return changed
+    new = changed.but(groups=int(kept[place.taken].sum()) if depthwise(layer) else layer.groups)
+    return new.but(weights=new.weight_elements) if layer.module else new
 
 
-def _sized(shape: Shape, axis: int, units: Units, kept: Mask) -> Shape:
-    if axis >= len(shape) or len(units) != shape[axis]:
-        return shape
-    return (*shape[:axis], int(kept[units].sum()), *shape[axis + 1 :])
+def _sized(shape: Shape, axes: Axes, kept: Mask) -> Shape:
+    return tuple(int(kept[axes[axis]].sum()) if axis in axes else size for axis, size in enumerate(shape))
 
 
 def _shares(groups: tuple[Group, ...], scores: Sequence[Scores] | None) -> Callable[[float], list[float]]:

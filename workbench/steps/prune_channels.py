@@ -203,7 +203,7 @@ class PruneChannels(Rewrite):
 
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with fewer channels. Raises: `BadValue`, `StepFailed`, `Cancelled`."""
-        channels = follow(trace(module, context.example), module)
+        channels = follow(trace(module, context.example), module, context.example)
         groups = self._groups(channels)
         scores = None if self.scope == "layer" else self._scores(module, channels, groups, context, context.progress)[0]
         final = self._goal().widths(channels, groups, scores)
@@ -232,7 +232,7 @@ class PruneChannels(Rewrite):
         self, module: nn.Module, goal: dict[tuple[str, ...], int], context: Context, report: Reporter
     ) -> nn.Module:
         """One cut to the widths of `goal`."""
-        channels = follow(trace(module, context.example), module)
+        channels = follow(trace(module, context.example), module, context.example)
         groups = tuple(g for g in channels.groups if goal.get(g.layers, len(g.units)) < len(g.units))
         if not groups:
             return module
@@ -264,14 +264,7 @@ class PruneChannels(Rewrite):
 
 
 def _followed(network: Network, weights: Weights) -> Channels:
-    """The channels of a network; those of the unchanged model are followed once."""
-    key = ("", "channels")
-    found = weights.cache.get(key)
-    if not isinstance(found, Channels) or found.network is not network:
-        found = follow(network, weights.module)
-        if not weights.changed:
-            weights.cache[key] = found
-    return found
+    return follow(network, weights.module, weights.example)
 
 
 def _highest(group: Group, scores: Scores, count: int) -> Units:

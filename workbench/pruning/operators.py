@@ -1,0 +1,290 @@
+"""Every operator of torch that a network calls, and what becomes of the labels of channels in it.
+
+No operator is known by its name here: what moves numbers is run on numbers that say where they are (`movement`); what
+computes is asked which positions depend on which (`dependence`). Of operators that torch itself marks as working on
+each number alone nothing needs to be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.weak import WeakIdKeyDictionary
+
+from workbench.cost.kinds import KINDS, MULTIPLE
+from workbench.pruning.axes import Axes, Spread, Ties, Units
+from workbench.pruning.dependence import aligned, some
+from workbench.pruning.movement import labels, moved, placed
+
+Tensor = torch.Tensor
+
+#: What computes with whole matrices: an axis of one factor alone is better left for one that all of them have.
+_PRODUCTS = frozenset({"matmul", "attention"})
+
+
+class Seen(NamedTuple):
+    """One operator's call: the tensors of data and the constants that it read, and one tensor of data it wrote."""
+
+    op: str
+    data: tuple[Spread, ...]
+    constants: tuple[Spread, ...]
+    result: Spread
+
+
+@dataclass
+class Choices:
+    """Where an axis was split, channels go along one of its parts: which one, for each place where that was open."""
+
+    taken: dict[tuple[str, int], int] = field(default_factory=dict)
+    open: dict[tuple[str, int], tuple[int, Units]] = field(default_factory=dict)  # of how many, and the units there
+    objected: set[tuple[str, int]] = field(default_factory=set)
+
+    def next(self, ties: Ties) -> Choices | None:
+        """The choices to try after these, where some led to units that cannot go; None where there are none left."""
+        reasons = ties.reasons()
+        taken = dict(self.taken)
+        for place, (count, units) in self.open.items():
+            stuck = place in self.objected or any(int(unit) in reasons for unit in np.unique(ties.roots(units)))
+            if stuck and taken.get(place, 0) + 1 < count:
+                taken[place] = taken.get(place, 0) + 1
+        return Choices(taken) if taken != self.taken else None
+
+    def object_to(self, units: Units, ties: Ties) -> None:
+        """Another choice than that behind these units would be better."""
+        roots = np.unique(ties.roots(units))
+        for place, (count, own) in self.open.items():
+            if count > 1 and np.isin(ties.roots(own), roots).any():
+                self.objected.add(place)
+
+
+class Labelling(TorchDispatchMode):
+    """Labels what operators return by what they were given, ties units that meet, freezes those that cannot be told."""
+
+    def __init__(self, ties: Ties, choices: Choices, memo: dict[Any, Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without types
+        self.ties, self.choices, self.memo = ties, choices, memo
+        self.node, self.count = "", 0
+        self.seen: list[Seen] = []
+        self.pointwise = True  # whether all that was seen works on each number alone
+        self._axes: Any = WeakIdKeyDictionary()
+        self._data: Any = WeakIdKeyDictionary()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """As for the tracer of costs: torch would import its compiler."""
+        return False
+
+    def begin(self, node: str) -> None:
+        """Another operation of the graph begins."""
+        self.node, self.count, self.seen, self.pointwise = node, 0, [], True
+
+    def put(self, tensor: Tensor, axes: Axes, *, data: bool = True) -> Tensor:
+        """Label a tensor; `data`: it depends on the network's input."""
+        self._axes[tensor] = {axis: units for axis, units in axes.items() if tensor.shape[axis] > 1}
+        if data:
+            self._data[tensor] = True
+        return tensor
+
+    def axes(self, tensor: Tensor) -> Axes:
+        """The units along a tensor's axes."""
+        found: Axes = self._axes.get(tensor, {})
+        return found
+
+    def spread(self, tensor: Tensor) -> Spread:
+        """A tensor's shape and units."""
+        return Spread(tuple(tensor.shape), self.axes(tensor))
+
+    def is_data(self, tensor: Tensor) -> bool:
+        """Whether a tensor depends on the network's input."""
+        return tensor in self._data
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        flat, spec = tree_flatten((args, kwargs or {}))
+        given = [one for one in flat if isinstance(one, Tensor)]
+        before = [self.spread(one) for one in given]
+        out = func(*args, **(kwargs or {}))
+        self.count += 1
+        results = [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
+        data = any(map(self.is_data, given))
+        call = _Call(func, flat, spec, given, results)
+        found = self._labelled(call) if any(spread.axes for spread in before) else [{} for _ in results]
+        for result, axes in zip(results, found, strict=True):
+            self.put(result, axes, data=data)
+        if data:
+            self._note(func, given, before, results)
+        return out
+
+    def _note(self, func: Any, given: list[Tensor], before: list[Spread], results: list[Tensor]) -> None:
+        packet = func.overloadpacket
+        pairs = list(zip(given, before, strict=True))
+        sides = [tuple(spread for one, spread in pairs if self.is_data(one) is wanted) for wanted in (True, False)]
+        for result in results if packet.__name__ in MULTIPLE else results[:1]:
+            if result.dim():
+                self.seen.append(Seen(packet.__name__, sides[0], sides[1], self.spread(result)))
+
+    def _labelled(self, call: _Call) -> list[Axes]:
+        if torch.Tag.pointwise in call.func.tags and not call.on_a_view:
+            return [self._broadcast(call, result) for result in call.results]
+        self.pointwise = False
+        moves = KINDS.get(call.func.overloadpacket) in {"copy", "reshape"}
+        found = None if call.on_a_view or not call.results else self._moved(call) if moves else None
+        found = found if found is not None or call.on_a_view or not call.results else self._computed(call)
+        if found is None:
+            self._freeze_all(call, "mixes or reorders channels")
+            return [{} for _ in call.results]
+        return found
+
+    # What works on each number alone.
+
+    def _broadcast(self, call: _Call, result: Tensor) -> Axes:
+        meeting: dict[int, list[Units]] = {}
+        bare: set[int] = set()
+        for tensor in call.given:
+            axes, shift = self.axes(tensor), result.dim() - tensor.dim()
+            for axis, size in enumerate(tensor.shape):
+                if axis in axes:
+                    meeting.setdefault(axis + shift, []).append(axes[axis])
+                elif size > 1:
+                    bare.add(axis + shift)
+        return self._joined(meeting, bare)
+
+    def _joined(self, meeting: Mapping[int, list[Units]], bare: set[int]) -> Axes:
+        """What meets along an axis is tied; where one has no units, none of them can go."""
+        for axis, several in meeting.items():
+            for other in several[1:]:
+                self.ties.tie(several[0], other)
+            if axis in bare:
+                self.ties.freeze(several[0], f"{self._where} combines them with what is not followed")
+        return {axis: several[0] for axis, several in meeting.items()}
+
+    # What moves numbers.
+
+    def _moved(self, call: _Call) -> list[Axes] | None:
+        inputs = [one for one in call.given if one.is_floating_point()]
+        spans = [self.axes(one) for one in inputs]
+        if any(self.axes(one) for one in call.given if not one.is_floating_point()):
+            return None
+        maps = moved(call.run, inputs)
+        if maps is None:
+            return None
+        found: list[dict[int, Units]] = [{} for _ in maps]
+        for axis in sorted({axis for span in spans for axis in span}):
+            units = [span.get(axis) for span in spans]
+            for number, index in enumerate(maps):
+                self._place(found[number], labels(index, inputs, units, axis), (axis, number))
+        return list(found)
+
+    def _place(self, axes: dict[int, Units], units: Units, what: tuple[int, int]) -> None:
+        place = (f"{self.node}:{self.count}", what[0] * 1000 + what[1])
+        settled = placed(units, self.ties, self.choices.taken.get(place, 0))
+        if settled is None:
+            here = units[units >= 0]
+            if len(here):
+                self.ties.freeze(here[:1], f"{self._where} takes one channel by its place")
+            return
+        axis, found, count = settled
+        if count > 1:
+            self.choices.open[place] = (count, found)
+        if axis in axes:
+            self.ties.tie(axes[axis], found)
+        axes[axis] = found
+
+    # What computes.
+
+    def _computed(self, call: _Call) -> list[Axes] | None:
+        floats = [index for index, one in enumerate(call.given) if one.is_floating_point()]
+        if any(self.axes(one) for one in call.given if not one.is_floating_point()):
+            return None
+        inputs = [some(call.given[index].shape) if call.given[index].dim() else call.given[index]
+                  for index in floats]  # fmt: skip
+        meeting: dict[int, list[Units]] = {}
+        whose: dict[int, set[int]] = {}
+        for number, index in enumerate(floats):
+            for axis, units in self.axes(call.given[index]).items():
+                place = self._ask(call, inputs, number, axis)
+                if place is None:
+                    self.ties.freeze(units, f"{self._where} {self._what(call)}")
+                else:
+                    meeting.setdefault(place, []).append(units)
+                    whose.setdefault(place, set()).add(number)
+        bare = self._bare(call, inputs, floats, meeting)
+        self._prefer_shared(call, inputs, meeting, whose)
+        first = call.results[0]
+        axes = self._joined(meeting, bare)
+        return [axes if one.shape == first.shape else {} for one in call.results]
+
+    def _ask(self, call: _Call, inputs: list[Tensor], number: int, axis: int) -> int | None:
+        key = (self.node, self.count, number, axis)
+        if key not in self.memo:
+            self.memo[key] = aligned(call.run, inputs, number, axis)
+        found: int | None = self.memo[key]
+        return found
+
+    def _bare(
+        self, call: _Call, inputs: list[Tensor], floats: list[int], meeting: Mapping[int, list[Units]]
+    ) -> set[int]:
+        """Axes of the result that depend on labelled channels, and on an input's axis that has no labels."""
+        sizes = {len(several[0]) for several in meeting.values()}
+        found = set()
+        for number, index in enumerate(floats):
+            given = call.given[index]
+            for axis, size in enumerate(given.shape):
+                if size > 1 and size in sizes and axis not in self.axes(given):
+                    place = self._ask(call, inputs, number, axis)
+                    found |= {place} & meeting.keys() if place is not None else set()
+        return found
+
+    def _prefer_shared(
+        self, call: _Call, inputs: list[Tensor], meeting: Mapping[int, list[Units]], whose: Mapping[int, set[int]]
+    ) -> None:
+        if KINDS.get(call.func.overloadpacket) not in _PRODUCTS or len(inputs) < 2:
+            return
+        for place, several in meeting.items():
+            if len(whose[place]) == 1:
+                self.choices.object_to(several[0], self.ties)
+
+    def _what(self, call: _Call) -> str:
+        if KINDS.get(call.func.overloadpacket) == "norm":
+            return "normalises over several channels"
+        return "mixes or reorders channels"
+
+    def _freeze_all(self, call: _Call, why: str) -> None:
+        for tensor in call.given:
+            for units in self.axes(tensor).values():
+                self.ties.freeze(units, f"{self._where} {why}")
+
+    @property
+    def _where(self) -> str:
+        return repr(self.node)
+
+
+class _Call(NamedTuple):
+    """One call of an operator, which can be run again on other tensors."""
+
+    func: Callable[..., Any]
+    flat: list[Any]
+    spec: Any
+    given: list[Tensor]
+    results: list[Tensor]
+
+    def run(self, floats: Any) -> list[Tensor]:
+        """The results for other floating-point tensors."""
+        waiting = iter(floats)
+        other = [
+            next(waiting).clone() if isinstance(one, Tensor) and one.is_floating_point() else one for one in self.flat
+        ]
+        args, kwargs = tree_unflatten(other, self.spec)
+        out = self.func(*args, **kwargs)
+        return [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
+
+    @property
+    def on_a_view(self) -> bool:
+        """Whether it writes into a part of another tensor."""
+        mutable = self.func._schema.is_mutable  # type: ignore[attr-defined]  # an operator of torch
+        return bool(mutable) and bool(self.given) and self.given[0]._base is not None
