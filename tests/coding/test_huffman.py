@@ -14,8 +14,10 @@ from workbench.coding.huffman import LONGEST, code_lengths, encode
 
 
 def back(values: np.ndarray, kinds: int) -> np.ndarray:
-    described, streams = encode(values, kinds)
-    return symbols(described, Streams(b"".join(streams), 0))
+    code = encode(values, kinds)
+    written = b"".join(code.write())
+    assert len(written) == code.size
+    return symbols(code.described, Streams(written, 0))
 
 
 @settings(deadline=None, max_examples=60)
@@ -29,6 +31,16 @@ def test_what_is_coded_comes_back(values: list[int]) -> None:
 def test_blocks_meet_without_a_seam(count: int) -> None:
     values = np.random.default_rng(0).geometric(0.1, count).clip(0, 255)
     assert np.array_equal(back(values, 256), values)
+
+
+@pytest.mark.parametrize("count", [2 * BLOCK, 4 * BLOCK - 1, 4 * BLOCK + 3])
+def test_pieces_meet_without_a_seam(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece rarely ends with a whole byte: the next goes on in the middle of it."""
+    values = np.random.default_rng(0).geometric(0.3, count).clip(0, 255)
+    whole = encode(values, 256).write()
+    monkeypatch.setattr("workbench.coding.huffman.PIECE", BLOCK)
+    assert np.array_equal(back(values, 256), values)
+    assert encode(values, 256).write() == whole
 
 
 @settings(deadline=None, max_examples=60)
@@ -66,6 +78,7 @@ def test_no_code_is_longer_than_a_window() -> None:
 
 
 def test_a_cut_stream_is_told() -> None:
-    described, streams = encode(np.arange(50), 50)
+    code = encode(np.arange(50), 50)
+    described, streams = code.described, code.write()
     with pytest.raises(Damaged, match="too early"):
         symbols(described, Streams(b"".join(streams)[:-3], 0))

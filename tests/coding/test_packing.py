@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper, numpy_helper
 
-from workbench.coding import pack, unpack
+from workbench.coding import pack, packed_bytes, unpack
 from workbench.coding.bundle import shortest
 from workbench.coding.decode import Damaged, Streams, elements
 
@@ -58,16 +58,45 @@ def test_the_file_comes_back_byte_for_byte(kind: str, tmp_path: Path) -> None:
     )
 )
 def test_any_array_comes_back(values: np.ndarray) -> None:
-    described, streams = shortest(values)
-    assert np.array_equal(elements(described, Streams(b"".join(streams), 0)), values)
+    code = shortest(values)
+    written = b"".join(code.write())
+    assert len(written) == code.size <= values.nbytes
+    assert np.array_equal(elements(code.described, Streams(written, 0)), values)
 
 
 def test_long_gaps_between_weights() -> None:
     values = np.zeros(5000, np.uint32)
     values[[0, 254, 255, 256, 511, 1300, 4999]] = np.arange(1, 8)
-    described, streams = shortest(values)
-    assert described["kind"] == "sparse"
-    assert np.array_equal(elements(described, Streams(b"".join(streams), 0)), values)
+    code = shortest(values)
+    assert code.described["kind"] == "sparse"
+    assert np.array_equal(elements(code.described, Streams(b"".join(code.write()), 0)), values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_looked_at_piece_by_piece_is_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaps reach over the ends of pieces; the codebook is that of all of them."""
+    values = weights(kind).ravel().view({4: np.uint32, 1: np.uint8}[weights(kind).itemsize])
+    whole = shortest(values)
+    monkeypatch.setattr("workbench.coding.huffman.PIECE", 1024)
+    pieces = shortest(values)
+    assert (pieces.described, pieces.write()) == (whole.described, whole.write())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_size_is_known_without_writing(kind: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", first=weights(kind), second=weights("dense"))
+    assert packed_bytes(path) == len(pack(path))
+
+
+@pytest.mark.parametrize("share", [0.0002, 0.02, 0.2, 0.9])
+def test_zeros_are_left_out_where_that_is_shorter(share: float) -> None:
+    """Both codes by hand: what is dense, and what is left with the entropy of where it lies."""
+    random = np.random.default_rng(0)
+    values = np.where(random.random(50_000) < share, 0, random.integers(1, 2**32, 50_000)).astype(np.uint32)
+    left = 1 - share
+    places = -(share * np.log2(share) + left * np.log2(left)) / left * left * len(values) / 8
+    sparse = places + 4 * left * len(values)
+    assert shortest(values).size < 1.03 * min(sparse, values.nbytes) + 300
 
 
 def test_a_shared_sparse_layer_costs_what_deep_compression_says(tmp_path: Path) -> None:

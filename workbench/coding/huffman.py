@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ import numpy.typing as npt
 from workbench.coding.decode import BLOCK, LONGEST, codes
 
 Array = npt.NDArray[Any]
+
+#: Symbols that are handled at once: whole blocks.
+PIECE = 1024 * BLOCK
 
 
 def code_lengths(counts: Array) -> npt.NDArray[np.uint8]:
@@ -28,25 +33,53 @@ def code_lengths(counts: Array) -> npt.NDArray[np.uint8]:
         counts = np.where(counts > 0, counts // 2 + 1, 0)
 
 
-def encode(symbols: Array, kinds: int) -> tuple[dict[str, int], list[bytes]]:
-    """Code an array of whole numbers in [0, kinds): what the header says of it, and its streams."""
-    flat = np.asarray(symbols).reshape(-1)
-    lengths = code_lengths(np.bincount(flat, minlength=kinds))
-    each = lengths[flat].astype(np.int64)
-    ends = np.cumsum(each)
-    blocks = np.add.reduceat(each, np.arange(0, len(each), BLOCK)) if len(each) else each
-    streams = [zlib.compress(lengths.tobytes(), 9), blocks.astype("<u2").tobytes(), _bits(flat, lengths, ends - each)]
-    return {"count": len(flat), "lengths": len(streams[0]), "bits": len(streams[2])}, streams
+@dataclass(frozen=True)
+class Code:
+    """What the header says of some values, the bytes of their streams in all, and how to write these."""
+
+    described: dict[str, Any]
+    size: int
+    write: Callable[[], list[bytes]]
 
 
-def _bits(flat: Array, lengths: Array, starts: Array) -> bytes:
-    """The codes one after another, their first bit highest."""
-    values, each = codes(lengths)[flat], lengths[flat].astype(np.int64)
-    bits = np.zeros(int(starts[-1] + each[-1]) if len(flat) else 0, np.uint8)
-    for index in range(int(each.max(initial=0))):
+def encode(symbols: Array, kinds: int) -> Code:
+    """The code of an array (N,) of whole numbers in [0, kinds). Its size follows from how often each occurs."""
+    counts = sum((np.bincount(part, minlength=kinds) for part in blocks(symbols)), np.zeros(kinds, np.int64))
+    lengths = code_lengths(counts)
+    table = zlib.compress(lengths.tobytes(), 9)
+    bits = -(-int(counts @ lengths.astype(np.int64)) // 8)
+    described = {"count": len(symbols), "lengths": len(table), "bits": bits}
+    size = len(table) + 2 * -(-len(symbols) // BLOCK) + bits
+    return Code(described, size, lambda: [table, *_streams(symbols, lengths)])
+
+
+def blocks(values: Array) -> Iterator[Array]:
+    """The array piece by piece: what is made of a piece may be many times as large."""
+    for start in range(0, len(values), PIECE):
+        yield values[start : start + PIECE]
+
+
+def _streams(symbols: Array, lengths: Array) -> list[bytes]:
+    """The bits that each block takes, and the codes one after another."""
+    sizes, written, rest = [], [], np.zeros(0, np.uint8)
+    for part in blocks(symbols):
+        each = lengths[part].astype(np.int64)
+        sizes.append(np.add.reduceat(each, np.arange(0, len(each), BLOCK)).astype("<u2"))
+        bits = np.concatenate([rest, _bits(part, lengths, each)])
+        whole = len(bits) // 8 * 8
+        written.append(np.packbits(bits[:whole]).tobytes())
+        rest = bits[whole:]
+    return [b"".join(one.tobytes() for one in sizes), b"".join([*written, np.packbits(rest).tobytes()])]
+
+
+def _bits(part: Array, lengths: Array, each: Array) -> Array:
+    """The codes of some symbols one after another, a byte for each bit, their first bit first."""
+    values, ends = codes(lengths)[part], np.cumsum(each)
+    bits = np.zeros(int(ends[-1]), np.uint8)
+    for index in range(int(each.max())):
         inside = each > index
-        bits[starts[inside] + index] = values[inside] >> (each[inside] - 1 - index) & 1
-    return np.packbits(bits).tobytes()
+        bits[(ends - each)[inside] + index] = values[inside] >> (each[inside] - 1 - index) & 1
+    return bits
 
 
 def _unlimited(counts: Array) -> npt.NDArray[np.uint8]:

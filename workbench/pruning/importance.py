@@ -97,7 +97,7 @@ class Reader:
 
 def readers(module: nn.Module, channels: Channels, moments: dict[str, Moments], report: Reporter) -> dict[str, Reader]:
     """The layers of `moments` by path, which is emptied on the way: an inverse takes the memory of its moment."""
-    norms, found = norms_after(channels, module), {}
+    norms, found = norms_after(channels.network, module), {}
     for index, layer in enumerate(channels.network.layers):
         data = moments.pop(layer.module, None)
         if data is None or not data.count or not _fits(layer):

@@ -41,6 +41,8 @@ _LOOKS_UP = frozenset({"Gather", "GatherElements", "GatherND", "OneHot"})
 _WHOLE = frozenset({TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8})
 _DATA_KINDS = _WHOLE | {TensorProto.FLOAT}
 LEVELS = 256
+#: Bytes of a constant that is a weight, and no size or axis.
+_LARGE_BYTES = 4096
 
 
 def data_tensors(model: onnx.ModelProto) -> list[str]:
@@ -130,9 +132,25 @@ def _parameters(model: onnx.ModelProto) -> set[str]:
     return found
 
 
+def _light(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph without the values of large weights, which are copied several times where types are inferred."""
+    found = onnx.ModelProto()
+    found.opset_import.extend(model.opset_import)
+    found.functions.extend(model.functions)
+    found.ir_version = model.ir_version
+    graph = found.graph
+    graph.name = model.graph.name
+    for part in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(graph, part).extend(getattr(model.graph, part))
+    for one in model.graph.initializer:
+        large = len(one.raw_data) > _LARGE_BYTES
+        graph.initializer.append(TensorProto(name=one.name, data_type=one.data_type, dims=one.dims) if large else one)
+    return found
+
+
 def kinds_of(model: onnx.ModelProto) -> dict[str, int]:
     """The type of every tensor where it can be told."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    inferred = onnx.shape_inference.infer_shapes(_light(model)).graph
     found = {one.name: one.data_type for one in inferred.initializer}
     infos = (*inferred.value_info, *inferred.output, *inferred.input)
     return found | {one.name: one.type.tensor_type.elem_type for one in infos}

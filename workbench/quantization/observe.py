@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from workbench.data.batches import as_split, batches
+from workbench.data.batches import as_split
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.quantization.edges import data_tensors
@@ -18,7 +18,9 @@ from workbench.runtimes.onnxruntime import feeds, open_session
 
 Array = npt.NDArray[Any]
 
+#: Inputs in a batch, at most, and bytes of the tensors that are read of one.
 BATCH = 50
+READ_BYTES = 128 << 20
 BINS = 2048
 
 
@@ -80,16 +82,28 @@ def _activations(model: onnx.ModelProto, inputs: Any, progress: Reporter) -> Ite
 def read(
     model: onnx.ModelProto, names: Sequence[str], inputs: Any, progress: Reporter, stage: str = ""
 ) -> Iterator[dict[str, Array]]:
-    """Tensors of a graph, its inputs among them, for one batch of inputs (N, ...) after the other."""
+    """Tensors of a graph, its inputs among them, for one batch of inputs (N, ...) after the other.
+
+    The first input comes alone: its tensors tell how many inputs' fit into `READ_BYTES`.
+    """
     entries = {one.name for one in model.graph.input}
     inner = [name for name in dict.fromkeys(names) if name not in entries]
     session = open_session(with_outputs(model, inner).SerializeToString())
     images = as_split(inputs)
-    for index, batch in enumerate(batches(images, BATCH)):
-        progress(index * BATCH / len(images), stage)
-        given = feeds(session, batch)
+    start, size = 0, 1
+    while start < len(images):
+        progress(start / len(images), stage)
+        given = feeds(session, images.read(range(start, min(start + size, len(images))))[0])
         made = session.run(inner, given) if inner else []  # no names would mean every output
-        yield {**given, **dict(zip(inner, made, strict=True))}
+        values = {**given, **dict(zip(inner, made, strict=True))}
+        del made
+        yield values
+        start, size = start + size, _fitting(values) if start == 0 else size
+
+
+def _fitting(values: Mapping[str, Array]) -> int:
+    """How many inputs a batch may hold, from the tensors of one."""
+    return max(1, min(BATCH, READ_BYTES // max(1, sum(one.nbytes for one in values.values()))))
 
 
 def clipped(model: onnx.ModelProto) -> dict[str, str]:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import onnx
 
 from workbench.artefact.onnx_graph import WEIGHTED, Graph, attribute, stem
-from workbench.data.batches import batches
+from workbench.data.batches import as_split
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
-from workbench.modules.calling import shapes
+from workbench.modules.calling import Inputs, flatten, shapes
 from workbench.modules.checking import difference, require_equal
 from workbench.quantization.observe import read
 from workbench.runtimes.onnxruntime import feeds, open_session
@@ -25,7 +25,8 @@ Array = npt.NDArray[Any]
 _COLLAPSED = 0.5
 #: How much larger than the file's own rounding the error of the fused kernels may be, and what counts as nothing.
 _TWICE, _NOTHING = 2.0, 0.05
-_FEW = 16
+#: Inputs that are enough, and numbers in them: of large ones fewer do, and each takes its time.
+_FEW, _FEW_ELEMENTS = 16, 1 << 20
 
 
 def check_lowered(before: Path, after: Path, inputs: Any, who: str, report: Reporter) -> None:
@@ -36,7 +37,7 @@ def check_lowered(before: Path, after: Path, inputs: Any, who: str, report: Repo
     it arises. Raises: `StepFailed` for other shapes, or outputs that are NaN or infinite; `BadFile` for a file that
     ends the process.
     """
-    inputs = next(batches(inputs, _FEW))
+    inputs = _few(inputs)
     exact, found = (outputs(str(path), inputs) for path in (before, after))
     if not all(np.isfinite(one).all() for one in exact):
         return  # it was so before
@@ -67,7 +68,7 @@ def check_lowered(before: Path, after: Path, inputs: Any, who: str, report: Repo
 def check_same(before: onnx.ModelProto, after: onnx.ModelProto, inputs: Any, what: str) -> None:
     """Raise `StepFailed` where a rewritten graph, which should compute the same, does not on a few inputs (N, ...)."""
     first, second = (open_session(one.SerializeToString()) for one in (before, after))
-    require_equal(what, lambda x: _run(first, x), lambda x: _run(second, x), [next(batches(inputs, _FEW))])
+    require_equal(what, lambda x: _run(first, x), lambda x: _run(second, x), [_few(inputs)])
 
 
 def check_stored(model: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
@@ -102,6 +103,21 @@ def _run(session: Any, inputs: Any) -> list[Array]:
     return [np.asarray(one) for one in session.run(None, feeds(session, inputs))]
 
 
+def _few(inputs: Any) -> Inputs:
+    """The first inputs of a split or (N, ...), four at least."""
+    images = as_split(inputs)
+    each = sum(one.numel() for one in flatten(images.example))
+    count = min(_FEW, len(images), max(4, _FEW_ELEMENTS // max(1, each)))
+    return images.read(range(count))[0]
+
+
+def _every(parts: Iterator[dict[str, Array]]) -> dict[str, Array]:
+    """The tensors of all batches. A tensor without the batch in front is that of each batch alone."""
+    found = list(parts)
+    return {name: np.concatenate([one[name] for one in found]) if found[0][name].ndim else found[0][name]
+            for name in found[0]}  # fmt: skip
+
+
 def _spread(values: Array, rank: int, axis: int) -> Array:
     """One value a channel, shaped to stand beside a tensor of this rank."""
     shape = [] if values.size == 1 else [-1 if index == axis % rank else 1 for index in range(rank)]
@@ -134,7 +150,8 @@ def _tensors(before: Path, after: Path, inputs: Any) -> Iterator[tuple[str, Arra
     made = {name for node in graphs[1].graph.node for name in node.output}
     nodes = [node for node in graphs[0].graph.node if node.output and node.output[0] in made]
     names = [node.output[0] for node in nodes]
-    first, second = (next(read(graph, names, inputs, Reporter())) for graph in graphs)
+    # Few suffice to say where an error arises: of large networks all tensors of an input take 0.1 GB.
+    first, second = (_every(read(graph, names, as_split(inputs).first(4), Reporter())) for graph in graphs)
     layer = "the input"
     for node in nodes:
         layer = repr(stem(node.name)) if node.op_type in WEIGHTED else layer
