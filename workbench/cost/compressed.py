@@ -69,7 +69,8 @@ def _stored(weights: npt.NDArray[Any], bits: int) -> bytes:
     if bits >= 16:
         return bytes(weights.astype(np.float32 if bits > 16 else np.float16).tobytes())
     largest = 2 ** (bits - 1) - 1
-    whole = np.rint(weights / np.abs(weights).max(axis=1, keepdims=True) * largest).astype(np.int8)
+    most = np.abs(weights).max(axis=1, keepdims=True)  # 0 where all of a channel is pruned
+    whole = np.rint(weights / np.where(most > 0, most, 1.0) * largest).astype(np.int8)
     if bits > 4:
         return bytes(whole.tobytes())
     pairs = whole.reshape(-1, 2) & 15

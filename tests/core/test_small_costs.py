@@ -1,0 +1,155 @@
+"""Fusion, file sizes, energy and pairs of layers on operations that are made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import workbench as wb
+from workbench.cost.by_layer import by_layer, origin, pairs
+from workbench.cost.compressed import compressed_bytes, ratio
+from workbench.cost.energy import PJ_PER_SRAM_BYTE, energy, layer_energy
+from workbench.cost.file_size import BIAS, CHANNEL, CONVERSIONS, OPERATOR, file_bytes, weight_bytes
+from workbench.cost.fusion import mark_fused
+from workbench.cost.layer import Layer
+from workbench.cost.network import Network
+
+MAP = (8, 4, 4)
+
+
+def conv(reads: int, writes: int, **more: Any) -> Layer:
+    return Layer("c", "conv", MAP, MAP, "c", (1, 1), (1, 1), (0, 0), (1, 1), reads=(reads,), writes=writes, **more)
+
+
+def op(kind: str, name: str, *reads: int, writes: int, **more: Any) -> Layer:
+    others = 128 * (len(reads) - 1)
+    return Layer(
+        name, kind, MAP, MAP, "n" if kind == "norm" else "", reads=reads, writes=writes, op=name, others=others, **more
+    )
+
+
+def fused(*layers: Layer) -> list[bool]:
+    return [one.fused for one in mark_fused(layers)]
+
+
+def test_a_norm_a_sum_and_an_activation_go_into_a_convolution_each_once_and_in_that_order() -> None:
+    norm, total, relu = (
+        op("norm", "batch_norm", 1, writes=2), op("add", "add", 2, 0, writes=3), op("activation", "relu_", 3, writes=4)
+    )  # fmt: skip
+    assert fused(conv(0, 1), norm, total, relu) == [False, True, True, True]
+    again = op("activation", "relu", 4, writes=5)
+    assert fused(conv(0, 1), norm, total, relu, again) == [False, True, True, True, False]
+    late = op("norm", "batch_norm", 4, writes=5)
+    assert fused(conv(0, 1), norm, total, relu, late) == [False, True, True, True, False]
+    assert fused(conv(0, 1), op("activation", "relu", 1, writes=2), op("norm", "batch_norm", 2, writes=3)) == [
+        False, True, False
+    ]  # fmt: skip
+    assert fused(conv(0, 1), norm, op("norm", "batch_norm", 2, writes=3)) == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "into"),
+    [
+        ("norm", "native_batch_norm", True), ("norm", "layer_norm", False), ("norm", "group_norm", False),
+        ("activation", "hardtanh_", True), ("activation", "sigmoid", True), ("activation", "leaky_relu", True),
+        ("activation", "silu", False), ("activation", "gelu", False), ("activation", "hardswish_", False),
+        ("pool", "max_pool2d", False), ("elementwise", "mul", False),
+    ],
+)  # fmt: skip
+def test_what_goes_into_a_convolution(kind: str, name: str, into: bool) -> None:
+    assert fused(conv(0, 1), op(kind, name, 1, writes=2)) == [False, into]
+
+
+def test_what_others_read_is_needed_and_stays() -> None:
+    relu, other = op("activation", "relu", 1, writes=2), op("pool", "mean", 1, writes=3)
+    assert fused(conv(0, 1), relu, other) == [False, False, False]
+
+
+def test_a_sum_goes_into_a_convolution_where_it_adds_two_maps_of_one_shape() -> None:
+    assert fused(conv(0, 1), op("add", "add", 0, 1, writes=2)) == [False, True]  # whichever comes first
+    assert fused(conv(0, 1), op("add", "sub", 1, 0, writes=2)) == [False, False]
+    assert fused(conv(0, 1), op("add", "add", 1, 1, writes=2)) == [False, False]
+    small = op("add", "add", 1, 0, writes=2).but(others=8)
+    assert fused(conv(0, 1), small) == [False, False]
+    head = Layer("h", "linear", (8,), (8,), "h", reads=(0,), writes=1)
+    summed = Layer("s", "add", (8,), (8,), reads=(1, 0), writes=2, op="add", others=8)
+    assert fused(head, summed) == [False, False]
+    relu = Layer("r", "activation", (8,), (8,), reads=(1,), writes=2, op="relu")
+    assert fused(head, relu) == [False, True]
+    tokens = Layer("t", "linear", (5, 8), (5, 8), "t", reads=(0,), writes=1)
+    assert fused(tokens, relu.but(input=(5, 8), output=(5, 8))) == [False, False]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("bits", [32, 16, 8, 4])
+def test_a_file_holds_weights_scales_biases_and_words(bits: int, bias: bool) -> None:
+    layer = conv(0, 1, bias=bias, bits=bits)
+    weights = 8 * 8 * bits / 8
+    assert weight_bytes(layer) == weights
+    expected = OPERATOR + weights + 8 * BIAS * bias + CHANNEL.get(bits, 0) * 8 + CONVERSIONS.get(bits, 0)
+    assert file_bytes(Network((layer,))) == expected
+    stored = layer.at(32, bits)  # computed in float, stored in fewer bits
+    assert weight_bytes(stored) == weights and file_bytes(Network((stored,))) == expected
+
+
+def test_what_is_folded_or_shared_takes_no_room_but_for_new_biases() -> None:
+    norm = op("norm", "batch_norm", 1, writes=2, fused=True, weights=32)
+    alone, biased = (file_bytes(Network((conv(0, 1, bias=bias),))) for bias in (False, True))
+    assert file_bytes(Network((conv(0, 1), norm))) == alone + 8 * BIAS == biased
+    assert file_bytes(Network((conv(0, 1, bias=True), norm))) == biased
+    relu = op("activation", "relu", 2, writes=3)
+    assert file_bytes(Network((conv(0, 1), norm, relu.but(fused=True)))) == alone + 8 * BIAS
+    assert file_bytes(Network((conv(0, 1), norm, relu))) == alone + 8 * BIAS + OPERATOR
+    assert file_bytes(Network((conv(0, 1), op("reshape", "flatten", 1, writes=2)))) == alone
+    shared = conv(1, 2, shared=True)
+    assert weight_bytes(shared) == 0 and file_bytes(Network((conv(0, 1), shared))) == alone + OPERATOR
+    assert file_bytes(Network((relu.but(bits=8),))) == OPERATOR + CONVERSIONS[8]
+
+
+def test_energy_by_hand() -> None:
+    layer = conv(0, 1)
+    moved = 4 * (128 + 128 + 64)  # read, written, weights
+    found = layer_energy(layer)
+    assert found.arithmetic_uj == pytest.approx(8 * 8 * 16 * 4.6e-6)
+    assert found.memory_uj == pytest.approx(moved * 162.5e-6)
+    assert found.total_uj == found.arithmetic_uj + found.memory_uj
+    assert layer_energy(layer, PJ_PER_SRAM_BYTE).memory_uj == pytest.approx(moved * 12.5e-6)
+    for bits, each in ((4, 0.3), (8, 0.3), (12, 1.5), (16, 1.5), (24, 4.6), (64, 4.6)):
+        assert layer_energy(layer.but(bits=bits)).arithmetic_uj == pytest.approx(1024 * each * 1e-6)
+    two = energy(Network((layer, conv(1, 2))))
+    assert (two.arithmetic_uj, two.memory_uj) == pytest.approx((2 * found.arithmetic_uj, 2 * found.memory_uj))
+
+
+def test_zeros_and_few_values_compress() -> None:
+    assert 0.85 < ratio(32) < 0.95  # signs and exponents of normal numbers repeat, their digits do not
+    falling = [ratio(32, zeros) for zeros in (0.0, 0.3, 0.6, 0.9)]
+    assert falling == sorted(falling, reverse=True) and falling[-1] < 0.2
+    assert ratio(32, values=2) < ratio(32, values=16) < ratio(32, values=64) < ratio(32)
+    assert 1 / 32 <= ratio(32, values=2) < 3 / 32  # a sign and a scale each: a bit a weight at least
+    assert ratio(8, 0.9) < ratio(8, 0.5) < ratio(8) <= 1
+    whole, pruned = (Network((conv(0, 1, pattern=(zeros, 0)),)) for zeros in (0.0, 0.9))
+    saved = compressed_bytes(whole) - compressed_bytes(pruned)
+    assert saved == pytest.approx(256 * (ratio(32) - ratio(32, 0.9)))
+    assert compressed_bytes(whole) == pytest.approx(256 * ratio(32) + 0.2 * OPERATOR)
+
+
+def test_layers_are_paired_with_what_they_became() -> None:
+    first = wb.load(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)), example=torch.zeros(1, 6))
+    second = wb.compress(first, wb.SVD(1, layers="0"))
+    found = pairs(first.network, second.network)
+    assert (found[0].name, len(found[0].after)) == ("0", 2)
+    assert found[0].kind == "linear" and found[0].cost("macs") == (48, 6 + 8)
+    assert found[0].costs["params"] == (56, 6 + 8 + 8)
+    table = by_layer(first.network, second.network).set_index("layer")
+    assert table.loc["2", "macs"] == table.loc["2", "macs_after"] == 32
+    assert list(table.columns) == [
+        "module", "kind", "macs", "macs_after", "params", "params_after", "memory_access_bytes",
+        "memory_access_bytes_after",
+    ]  # fmt: skip
+    backwards = pairs(second.network, first.network)  # what only the other has comes last
+    assert {one.name: one.cost("macs") for one in backwards}["0"] == (0, 48)
+    assert {one.name: one.cost("macs") for one in backwards}["0.0"] == (6, 0)
+    assert origin("a.b.c", {"a", "a.b"}) == "a.b" and origin("x.y", {"a"}) == "" and origin("a", {"a"}) == "a"
