@@ -193,10 +193,11 @@ class Recipe:
         original = network
         parts: list[Plan] = []
         for step in self.steps:
+            if parts:
+                network, weights = parts[-1].network, _after(parts[-1], weights)
             part = step.planned(network, weights)
             known = part.exact and (not parts or parts[-1].exact)  # nothing exact follows from what is told as "about"
             parts.append(part if known == part.exact else replace(part, exact=known))
-            network, weights = parts[-1].network, _after(parts[-1], weights)
         return chained(original, parts)
 
     def changed(self, model: Model) -> tuple[str, ...]:

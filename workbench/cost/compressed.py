@@ -25,7 +25,7 @@ _TEXT = 0.2
 
 def compressed_bytes(network: Network) -> float:
     """Bytes that a network's file will have once it is compressed with zstd. An estimate, as `file_bytes`."""
-    sizes = [one.layer.remembered("compressed", _sizes) for one in network.flow]
+    sizes = [one[0].memo.get(_sizes) or one[0].remembered(_sizes, _sizes) for one in network.flow]
     stored, kept = map(sum, zip(*sizes, strict=True)) if sizes else (0.0, 0.0)
     return kept + _TEXT * (file_bytes(network) - stored)
 

@@ -21,7 +21,11 @@ def file_bytes(network: Network) -> float:
     An estimate for what the steps here make: within a few per cent where weights rule the size, and some kB
     where a network is so small that the names in the file do.
     """
-    return sum([one.layer.remembered("file", _bytes) for one in network.flow]) + _folded(network)
+    return network.remembered(_file_bytes, _file_bytes)
+
+
+def _file_bytes(network: Network) -> float:
+    return sum([one.layer.remembered(_bytes, _bytes) for one in network.flow]) + _folded(network)
 
 
 def weight_bytes(layer: Layer) -> float:

@@ -134,8 +134,11 @@ class Layer:
         state = self.__dict__
         versions: dict[tuple[int, int], Layer] = state.setdefault("versions", {})
         if (bits, stored_bits) not in versions:
-            new = versions[bits, stored_bits] = self.but(bits=bits, stored_bits=stored_bits)
-            new.__dict__.update({name: state[name] for name in _COUNTS if name in state})
+            new = versions[bits, stored_bits] = object.__new__(Layer)
+            memo = self.remembered((bits, stored_bits), _new)
+            new.__dict__.update(state, bits=bits, stored_bits=stored_bits, memo=memo)
+            for name in _BY_BITS:
+                new.__dict__.pop(name, None)
         return versions[bits, stored_bits]
 
     def remembered(self, what: Hashable, compute: Callable[[Layer], T]) -> T:
@@ -236,8 +239,9 @@ def _new(_: Layer) -> dict[Hashable, Any]:
 
 #: What a layer is made with.
 FIELDS = frozenset(one.name for one in fields(Layer)) - {"memo"}
-#: What follows from a shape at any precision.
-_COUNTS = ("c_in", "c_out", "weight_elements", "macs", "params")
+#: What follows from a shape at any precision, and what an operation must not hand on to itself at another one.
+_COUNTS = frozenset({"c_in", "c_out", "weight_elements", "macs", "params"})
+_BY_BITS = ("versions", *(name for name, one in vars(Layer).items() if isinstance(one, OfShape) and name not in _COUNTS))
 
 
 def interned(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -116,16 +116,27 @@ class Network:
         The chain's names become `module.0`, `module.1`, ... as in an `nn.Sequential`; a chain of one
         keeps the name. Nothing is folded into a chain that does not end in what folds others in.
         """
-        chains = {
-            place: tuple([_settled(link, layer) for link in replacements[layer.module]])
-            for place, layer in enumerate(self.layers)
-            if layer.module and layer.module in replacements
-        }
-        alone = frozenset(at for at, chain in chains.items() if chain[-1].kind not in HOSTS)
-        return Replaced(self.remembered(alone, lambda network: network._unfolded(alone)), chains)
+        links: dict[int, list[Place]] = {}
+        alone, fresh = set[int](), self._fresh
+        for at, old in enumerate(self.flow):
+            chain = replacements.get(old.module) if old.module else None
+            if chain is not None:
+                links[at] = _placed(chain, old, fresh)
+                fresh += len(chain)
+                if chain[-1].kind not in HOSTS:
+                    alone.add(at)
+        return Replaced(self._unfolded(frozenset(alone)) if alone else self, links)
+
+    @cached_property
+    def _fresh(self) -> int:
+        """The first of the tensor ids that nothing has."""
+        return 1 + max([one.writes for one in self.flow], default=0)
 
     def _unfolded(self, alone: frozenset[int]) -> Network:
         """The network where nothing is folded into the operations at these places."""
+        return self.remembered(alone, lambda network: network._apart(alone))
+
+    def _apart(self, alone: frozenset[int]) -> Network:
         if not any(self.layers[at].writes in self.folded for at in alone):
             return self
         marked = mark_fused([x.but(kind="other") if at in alone else x for at, x in enumerate(self.layers)])
@@ -202,12 +213,12 @@ class Network:
 class Replaced(Network):
     """A network with chains in the place of some operations: told by the difference; its layers are made when asked."""
 
-    def __init__(self, base: Network, chains: Mapping[int, tuple[Layer, ...]]) -> None:
-        self.__dict__.update(base=base, chains=chains, memo={})
-
     if TYPE_CHECKING:
         base: Network
-        chains: Mapping[int, tuple[Layer, ...]]  # by the place in the base, in rising order
+        links: Mapping[int, Sequence[Place]]  # of each chain, by the place in the base, in rising order
+
+    def __init__(self, base: Network, links: Mapping[int, Sequence[Place]]) -> None:
+        self.__dict__.update(base=base, links=links, memo={})
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -228,40 +239,24 @@ class Replaced(Network):
         """What is kept of the base, with something for each link of a chain in the place of what is replaced."""
         found: list[T] = []
         done = 0
-        for at, links in self._links.items():
+        for at, links in self.links.items():
             found += kept[done:at]
             found += map(made, links)
             done = at + 1
         return [*found, *kept[done:]]
 
     @cached_property
-    def _links(self) -> dict[int, list[Place]]:
-        fresh = 1 + max([one.writes for one in self.base.flow], default=0)
-        found: dict[int, list[Place]] = {}
-        for at, chain in self.chains.items():
-            old, links, last = self.base.flow[at], [], len(chain) - 1
-            reads = old.reads
-            for index, link in enumerate(chain[:-1]):
-                links.append(Place(link, f"{old.name}.{index}", f"{old.module}.{index}", reads, fresh, False))
-                reads, fresh = (fresh,), fresh + 1
-            end = f".{last}" if last else ""
-            result = old.result or chain[-1].result
-            links.append(Place(chain[-1], old.name + end, old.module + end, reads, old.writes, result))
-            found[at] = links
-        return found
-
-    @cached_property
     def totals(self) -> Totals:
         """The base's totals, with the chains in the place of what they replace."""
-        if any(self.base.flow[at].layer.fused for at in self.chains):  # of these the chain's memory is another's
+        if any(self.base.flow[at].layer.fused for at in self.links):  # of these the chain's memory is another's
             return super().totals
         macs, params, moved, _ = astuple(self.base.totals)
-        peak = next((need for need, index in self.base._needs if index not in self.chains), 0)
-        for at, chain in self.chains.items():
+        peak = next((need for need, index in self.base._needs if index not in self.links), 0)
+        for at, chain in self.links.items():
             old, around = self.base.flow[at].layer.costs, self.base.occupancy[at]
             macs, params, moved = macs - old[0], params - old[1], moved - old[2]
             beside, before = around.held, 0  # the first link works beside the input, the others without it
-            for layer in chain:
+            for layer, *_ in chain:
                 own, size = layer.costs, layer.output_bytes
                 macs, params, moved = macs + own[0], params + own[1], moved + own[2]
                 peak = max(peak, beside + before + size)
@@ -270,16 +265,22 @@ class Replaced(Network):
 
     def _mapped(self, rule: Rule) -> Network:
         base = self.base.mapped(rule)
-        chains = {at: tuple([rule(one.layer, one.module, None) for one in links]) for at, links in self._links.items()}
-        for at, chain in chains.items():
+        links = {at: [Place(rule(x[0], x[2], None), *x[1:]) for x in chain] for at, chain in self.links.items()}
+        for at, chain in links.items():
             was = base.flow[at]
-            if chain[-1].bits != was.layer.bits and was.writes in base.folded:  # it may matter to what follows
+            if chain[-1].layer.bits != was.layer.bits and was.writes in base.folded:  # it matters to what follows
                 return super()._mapped(rule)
-        return Replaced(base, chains)
+        return Replaced(base, links)
 
 
-def _settled(link: Layer, old: Layer) -> Layer:
-    """A link with what it takes over from the operation whose weights it stands for."""
-    if link.module and link.shared == old.shared:
-        return link
-    return link.but(module=link.module or old.module, shared=old.shared)
+def _placed(chain: Sequence[Layer], old: Place, fresh: int) -> list[Place]:
+    """The links of a chain in the place of an operation, whose weights they stand for."""
+    links, last, reads = [], len(chain) - 1, old.reads
+    for index, link in enumerate(chain):
+        if not link.module or link.shared != old.layer.shared:
+            link = link.but(module=link.module or old.module, shared=old.layer.shared)
+        end = f".{index}" if last else ""
+        writes, result = (fresh + index, False) if index < last else (old.writes, old.result or link.result)
+        links.append(Place(link, old.name + end, old.module + end, reads, writes, result))
+        reads = (writes,)
+    return links

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -23,15 +24,23 @@ def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: 
     """
     if not any(axes):
         return pointwise(layer, before, c_out, groups, bias)
-    taps = zip(layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
-    chosen = [one if own else (1, 1, 0, 1) for own, one in zip(axes, taps, strict=True)]
-    kernel, stride, padding, dilation = zip(*chosen, strict=True)
-    after = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, (k, s, p, d) in zip(before[1:], chosen, strict=True)]
+    sides = before[1:], layer.kernel, layer.stride, layer.padding, layer.dilation
+    after, kernel, stride, padding, dilation = _along(sides, tuple(axes))
     return Layer.made(
         name=layer.name, kind="conv", input=before, output=(c_out, *after), module=layer.module, kernel=kernel,
         stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias, bits=layer.bits,
         stored_bits=layer.stored_bits,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _along(sides: tuple[Shape, ...], axes: tuple[bool, ...]) -> tuple[Shape, Shape, Shape, Shape, Shape]:
+    """Sizes after taps along the chosen axes, and their kernel, stride, padding, dilation; ranks have no say in them."""
+    size, *taps = sides
+    chosen = [one if own else (1, 1, 0, 1) for own, one in zip(axes, zip(*taps, strict=True), strict=True)]
+    after = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, (k, s, p, d) in zip(size, chosen, strict=True)]
+    kernel, stride, padding, dilation = zip(*chosen, strict=True)
+    return tuple(after), kernel, stride, padding, dilation
 
 
 def pointwise(layer: Layer, before: Shape, c_out: int, groups: int = 1, bias: bool = False) -> Layer:

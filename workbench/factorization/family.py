@@ -110,7 +110,7 @@ class Family(ABC):
         else:
             spectrum = self.known(layer, weights)
             shares = spectrum.energy(rule.value) if rule.kind == "energy" else spectrum.evbmf()
-        ranks = tuple(rounded(rank, most, self.round_to) for rank, most in zip(shares, full, strict=True))
+        ranks = tuple([rounded(rank, most, self.round_to) for rank, most in zip(shares, full, strict=True)])
         return self.limit(layer, ranks)
 
     def explicit(self, rule: Rule, full: Ranks) -> list[float]:
@@ -123,14 +123,14 @@ class Family(ABC):
 
     def full_of(self, layer: Layer) -> Ranks:
         """`full`, remembered."""
-        return layer.remembered((self.own_settings, "full"), self.full)
+        key = (self.own_settings, "full")
+        found: Ranks = layer.memo.get(key) or layer.remembered(key, self.full)
+        return found
 
     def priced(self, layer: Layer, ranks: Ranks) -> Priced:
         """`chain` with its costs, remembered."""
         key = (self.own_settings, ranks)
-        if key not in layer.memo:
-            return layer.remembered(key, lambda one: priced(self.chain(one, ranks)))
-        found: Priced = layer.memo[key]
+        found: Priced = layer.memo.get(key) or layer.remembered(key, lambda one: priced(self.chain(one, ranks)))
         return found
 
     def known(self, layer: Layer, weights: Weights) -> Spectrum:
