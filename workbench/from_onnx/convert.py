@@ -20,11 +20,13 @@ from workbench.from_onnx.quantized import without_grids
 from workbench.models.exported import exported
 from workbench.models.graph import Graph, unstorable
 from workbench.models.in_place import out_of_place
-from workbench.modules.calling import Inputs, call
+from workbench.modules.calling import Inputs, call, flatten
 from workbench.modules.tracing_lock import TRACING
 from workbench.untrusted.onnx_files import read_onnx
 
 Array = np.ndarray[Any, Any]
+#: Whole numbers below this are tried first: most vocabularies are larger.
+MANY = 64
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def read(path: Path, example: Any = None) -> Converted:
     given = {} if example is None else from_user(example, found)
     original = Original(model, path)
     inputs = _working(original, found, carried, given, path)
-    names = [one.name for one in carried]
+    names = {one.name: one.key for one in carried}
     held = {one.name: inputs[one.name] for one in found if one not in carried}
     program = Program(model, names, held, one=not any(one.open for one in carried)).eval()
     graph = _followed(program, _as_inputs(carried, inputs), path)
@@ -75,11 +77,11 @@ def _working(
     """An input that the file runs on. Raises: `BadFile` where no usual sizes do, with what ONNX Runtime said."""
     said = ""
     for shapes in candidates(found, carried):
-        for zeros in (True, False):
+        for zeros, most in ((True, MANY), (True, 2), (False, 2)):
             made = {
                 one.name: given[one.name] if one.name in given
                 else np.zeros(shapes[one.name], one.kind) if one not in carried and zeros
-                else numbers(one, shapes[one.name])
+                else numbers(one, shapes[one.name], most=most)
                 for one in found
             }  # fmt: skip
             try:
@@ -119,19 +121,9 @@ def _followed(program: Program, example: Inputs, path: Path) -> Graph:
     if missing:
         raise BadValue(f"{path.name} calls {missing}, which the workbench does not know.")
     out_of_place(graph)
-    _rename(graph, example)
     for parameter in graph.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     return cast("Graph", graph.eval())
-
-
-def _rename(graph: Graph, example: Inputs) -> None:
-    """The one input of a network is its input, and not the first of any number."""
-    if isinstance(example, Mapping):
-        return
-    (node,) = [one for one in graph.graph.nodes if one.op == "placeholder"]
-    node.target = "input"
-    graph.recompile()
 
 
 def _check(
@@ -141,15 +133,15 @@ def _check(
     (model, original), (carried, inputs, held) = file, case
     three = {one.name: _three(one, inputs[one.name]) for one in carried}
     for values in (inputs, three):
-        expected = _expected(original, values | held, carried)
         with torch.no_grad():
             try:
-                off = apart(call(graph.forward, _as_inputs(carried, values)), expected)
+                outputs = call(graph.forward, _as_inputs(carried, values))
             except Exception as error:
                 raise BadValue(
                     f"The network of the file takes one input at a time, and no batch: {type(error).__name__}: "
                     f"{str(error).splitlines()[0][:200]}. The workbench runs batches; export it with a free batch."
                 ) from error
+        off = apart(outputs, _expected(original, values | held, carried, outputs))
         if not off <= tolerance:
             where = begins(program, model, inputs, tolerance)
             place = where or "It begins with a batch of several, which the file does not keep apart."
@@ -158,7 +150,7 @@ def _check(
             )
 
 
-def _expected(original: Original, values: Mapping[str, Array], carried: list[Entry]) -> list[Array]:
+def _expected(original: Original, values: Mapping[str, Array], carried: list[Entry], outputs: Any) -> list[Array]:
     """What the file gives; for one that is made for a single input, one after the other."""
     count = len(values[carried[0].name])
     names = {one.name for one in carried}
@@ -167,12 +159,20 @@ def _expected(original: Original, values: Mapping[str, Array], carried: list[Ent
     parts = [
         original.run({name: v[i : i + 1] if name in names else v for name, v in values.items()}) for i in range(count)
     ]
-    return [np.concatenate(one) for one in zip(*parts, strict=True)]
+    shapes = [tuple(one.shape) for one in flatten(outputs)]
+    return [_joined(one, shape) for one, shape in zip(zip(*parts, strict=True), shapes, strict=True)]
+
+
+def _joined(parts: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
+    """The outputs of single inputs as one of a batch, along the axis where the batch is in an output of `shape`."""
+    single = parts[0].shape
+    axes = [i for i, (a, b) in enumerate(zip(single, shape, strict=False)) if a != b]
+    return np.concatenate(parts, axes[0] if axes and parts[0].ndim == len(shape) else 0) if single else parts[0]
 
 
 def _three(entry: Entry, value: Array) -> Array:
     one = value[:1]
-    others = [numbers(entry, one.shape, seed) for seed in (1, 2)]
+    others = [numbers(entry, one.shape, seed, most=int(one.max(initial=1)) + 1) for seed in (1, 2)]
     return np.concatenate([one, *others]) if len(value) == 1 else value
 
 

@@ -109,12 +109,12 @@ def _product(choices: list[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
     yield from dict.fromkeys((*same, *(tuple(c[i] for c, i in zip(choices, at, strict=True)) for at in others)))
 
 
-def numbers(entry: Entry, shape: tuple[int, ...], seed: int = 0) -> Array:
-    """Noise for an input: standard normal numbers, pixels for bytes, zeros and ones for other whole numbers."""
+def numbers(entry: Entry, shape: tuple[int, ...], seed: int = 0, most: int = 2) -> Array:
+    """Noise for an input: standard normal numbers, pixels for bytes, other whole numbers below `most`."""
     generator = np.random.default_rng(seed)
     if entry.kind.kind == "f":
         return generator.standard_normal(shape).astype(np.float32)
-    high = 256 if entry.kind == np.uint8 else 2
+    high = 256 if entry.kind == np.uint8 else 2 if entry.kind == np.bool_ else most
     return generator.integers(0, high, shape).astype(entry.kind)
 
 

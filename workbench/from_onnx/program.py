@@ -6,9 +6,10 @@ of its own under the name that the file gives it.
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,30 +31,43 @@ _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "Rando
 
 
 class Program(nn.Module):
-    """The operations of a file in order; `forward` takes its inputs in order, or by name.
+    """The operations of a file in order; `forward` takes its inputs in order, or by the names in Python.
 
     `held` are inputs with a value of their own, which are no inputs then. `one` says that the file is made for a
     batch of one, so that a 1 in its shapes may stand for the batch.
     """
 
-    def __init__(self, model: onnx.ModelProto, names: list[str], held: Mapping[str, Array], *, one: bool) -> None:
+    def __init__(self, model: onnx.ModelProto, names: dict[str, str], held: Mapping[str, Array], *, one: bool) -> None:
         super().__init__()
-        self.inputs, self.outputs = names, [out.name for out in model.graph.output]
+        self.inputs, self.outputs = list(names), [out.name for out in model.graph.output]
         self.one = one
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         constants = {t.name: _array(t) for t in model.graph.initializer} | {k: np.asarray(v) for k, v in held.items()}
         self.scope = _Block(self, model.graph, constants, "")
         self.seen: dict[str, Any] | None = None  # what each tensor is, where that is asked for
+        self.forward = _signed(self._compute, list(names.values()))
 
-    def forward(self, *given: Any, **named: Any) -> Any:
+    def _compute(self, *given: Any) -> Any:
         """The file's output, or a tuple of its outputs."""
-        values = dict(zip(self.inputs, given or tuple(named.values()), strict=True))
+        values = dict(zip(self.inputs, given, strict=True))
         self.batch = next(iter(values.values())).shape[0]
         self.scope.run(self, values)
         if self.seen is not None:
             self.seen.update(values)
         found = tuple(_tensor(values[name]) for name in self.outputs)
         return found[0] if len(found) == 1 else found
+
+
+def _signed(compute: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    """`compute` with arguments of these names."""
+    parameters = [inspect.Parameter(one, inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in names]
+    signature = inspect.Signature(parameters)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return compute(*signature.bind(*args, **kwargs).arguments.values())
+
+    forward.__signature__ = signature  # type: ignore[attr-defined]
+    return forward
 
 
 class _Block:

@@ -205,6 +205,22 @@ def _gather(node: onnx.NodeProto, x: Any, index: Any) -> Any:
     return OPERATORS["Gather"](node, x, index)
 
 
+def _pad(node: onnx.NodeProto, x: Tensor, pads: Any, value: Any = None, axes: Any = None) -> Tensor:
+    """Margins of constants, and mirrored or repeated ones along any axis."""
+    mode = attribute(node, "mode", b"constant").decode()
+    if mode == "constant":
+        return OPERATORS["Pad"](node, x, pads, value, axes)
+    given = ints(pads)
+    dims = [one % x.dim() for one in ints(axes)] if axes is not None else list(range(x.dim()))
+    sides = {dim: (given[i], given[len(dims) + i]) for i, dim in enumerate(dims) if given[i] or given[len(dims) + i]}
+    if 2 <= x.dim() <= 5 and min(sides, default=2) >= 2 and mode in {"reflect", "edge"}:
+        return OPERATORS["Pad"](node, x, pads, value, axes)
+    for dim, (before, after) in sides.items():
+        places = np.pad(np.arange(int(x.shape[dim])), (before, after), mode)
+        x = x.index_select(dim, torch.from_numpy(places))
+    return x
+
+
 def _scatter_elements(node: onnx.NodeProto, x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
     if attribute(node, "reduction", b"none") != b"none":
         raise NotImplementedError("a reduction")
@@ -241,7 +257,7 @@ RULES: dict[str, Rule] = OPERATORS | {
     "ScatterElements": _scatter_elements, "Scatter": _scatter_elements, "SpaceToDepth": _space_to_depth,
     "Conv": _with_pads(_conv, 0.0), "ConvTranspose": _conv_transpose,
     "MaxPool": _with_pads(OPERATORS["MaxPool"], 0.0), "AveragePool": _with_pads(OPERATORS["AveragePool"], 0.0),
-    "Resize": resize, "Upsample": lambda node, x, scales: resize(node, x, None, scales),
+    "Pad": _pad, "Resize": resize, "Upsample": lambda node, x, scales: resize(node, x, None, scales),
     "LSTM": cells.lstm, "GRU": cells.gru, "RNN": cells.rnn,
     "Size": lambda _, x: as_array([math.prod(x.shape)]).reshape(()),
     "Tile": lambda _, x, times: x.repeat(ints(times)),
