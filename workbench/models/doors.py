@@ -49,6 +49,8 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     if zoo in ZOOS and rest:
         return _from_zoo(zoo, rest, weights, example)
     path = Path(name)
+    if path.suffix.lower() == ".onnx":
+        return _from_onnx(path, example)
     if path.is_dir() or path.suffix in FILES:
         if path.is_dir():
             check_folder(path)
@@ -59,6 +61,13 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
             "Load the network in torch and pass it: wb.load(module, example=...)."
         )
     raise unknown("model", name, [*ARCHITECTURES, *(f"{z}:<name>" for z in ZOOS)])
+
+
+def _from_onnx(path: Path, example: Any) -> Model:
+    from workbench.from_onnx.convert import read  # it needs what is below this package
+
+    found = read(path, example)
+    return Model(found.graph, found.example, path.stem, str(path), found.notes)
 
 
 def bundled_path(name: str) -> Path:

@@ -71,6 +71,15 @@ class _Lifting:
     made: dict[str, nn.Module] = field(default_factory=dict)
     replaced: dict[fx.Node, fx.Node] = field(default_factory=dict)
     parameters: dict[Any, nn.Parameter] = field(default_factory=dict)  # by the memory that they come from
+    constant: set[fx.Node] = field(default_factory=set)  # what depends on parameters and buffers alone
+
+    def __post_init__(self) -> None:
+        """Nodes stand behind what they read, so one pass tells: thousands in a row are no recursion."""
+        for node in self.module.graph.nodes:
+            reads = node.all_input_nodes
+            computed = node.op == "call_function" and bool(reads) and all(one in self.constant for one in reads)
+            if node.op == "get_attr" or computed:
+                self.constant.add(node)
 
     def is_layer(self, spec: Spec) -> bool:
         """Whether data meet a constant that was learnt: two constants are one. A fixed filter is no layer, nor is a
@@ -89,11 +98,7 @@ class _Lifting:
 
     def known(self, node: Any) -> bool:
         """Whether a node depends on parameters and buffers alone."""
-        if not isinstance(node, fx.Node) or node.op == "placeholder":
-            return False
-        if node in self.values or node.op == "get_attr":
-            return True
-        return node.op == "call_function" and bool(node.all_input_nodes) and all(map(self.known, node.all_input_nodes))
+        return isinstance(node, fx.Node) and node in self.constant
 
     @torch.no_grad()
     def value(self, node: fx.Node) -> Any:

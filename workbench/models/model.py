@@ -29,6 +29,8 @@ class Model:
     example: Inputs = field(repr=False)
     name: str
     source: str
+    #: What there is to know of how it was loaded, in sentences.
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:

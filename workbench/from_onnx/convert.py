@@ -1,0 +1,204 @@
+"""`read(path)`: the network in an ONNX file in canonical form, with an example of its inputs and what there is to say."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+
+from workbench.errors import BadFile, BadValue, WorkbenchError
+from workbench.from_onnx.agreement import HALF, TOLERANCE, Original, apart, begins
+from workbench.from_onnx.entries import Entry, candidates, carriers, entries, from_user, numbers
+from workbench.from_onnx.program import Program
+from workbench.from_onnx.quantized import without_grids
+from workbench.models.exported import exported
+from workbench.models.graph import Graph, unstorable
+from workbench.models.in_place import out_of_place
+from workbench.modules.calling import Inputs, call, flatten
+from workbench.modules.tracing_lock import TRACING
+from workbench.untrusted.onnx_files import read_onnx
+
+Array = np.ndarray[Any, Any]
+#: Whole numbers below this are tried first: most vocabularies are larger.
+MANY = 64
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A network, one input of it, and what a user should know of how it came about."""
+
+    graph: Graph
+    example: Inputs
+    notes: tuple[str, ...]
+
+
+def read(path: Path, example: Any = None) -> Converted:
+    """The network of a file, checked against ONNX Runtime on one input and on a batch of three.
+
+    `example`: an input as `wb.load` takes it; by name it may give some inputs alone. What is left open gets the
+    first of some usual sizes that works, which the notes tell; so do they of inputs that carry no batch and are
+    held at one value.
+    Raises: `BadFile`, `BadValue`, naming the operation that stands in the way or computes something else.
+    """
+    model, notes = _prepared(read_onnx(path))
+    found = entries(model)
+    carried = carriers(found)
+    given = {} if example is None else from_user(example, found)
+    original = Original(model, path)
+    inputs = _working(original, found, carried, given, path)
+    names = {one.name: one.key for one in carried}
+    held = {one.name: inputs[one.name] for one in found if one not in carried}
+    program = Program(model, names, held, one=not any(one.open for one in carried)).eval()
+    graph = _followed(program, _as_inputs(carried, inputs), path)
+    tolerance = HALF if _is_half(model) else TOLERANCE
+    _check(graph, program, (model, original), (carried, inputs, held), tolerance)
+    notes += _said(found, carried, given, inputs)
+    shown = {one.name: _lasting(inputs[one.name]) for one in carried}
+    return Converted(graph, _as_inputs(carried, shown), tuple(notes))
+
+
+def _prepared(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+    if model.functions:
+        from onnx.inliner import inline_local_functions
+
+        model = inline_local_functions(model)
+    return without_grids(model)
+
+
+def _working(
+    original: Original, found: list[Entry], carried: list[Entry], given: Mapping[str, Array], path: Path
+) -> dict[str, Array]:
+    """An input that the file runs on. Raises: `BadFile` where no usual sizes do, with what ONNX Runtime said."""
+    said = ""
+    for shapes in candidates(found, carried):
+        for zeros, most in ((True, MANY), (True, 2), (False, 2)):
+            made = {
+                one.name: given[one.name] if one.name in given
+                else np.zeros(shapes[one.name], one.kind) if one not in carried and zeros
+                else numbers(one, shapes[one.name], most=most)
+                for one in found
+            }  # fmt: skip
+            try:
+                if all(np.isfinite(one).all() for one in original.run(made) if one.dtype.kind == "f"):
+                    return made
+                said = said or "its outputs are no finite numbers"
+            except Exception as error:  # noqa: BLE001  # ONNX Runtime raises much of its own
+                said = str(error).strip().splitlines()[0][:300].rstrip(".")
+            if set(given) >= {one.name for one in found}:
+                break
+    shapes_text = ", ".join(f"{one.name} {list(one.axes)}" for one in found)
+    raise BadFile(
+        f"{path.name} takes {shapes_text}, and does not run on {'the example' if given else 'any of the usual sizes'}: "
+        f"{said}. Give one input that it takes: wb.load({path.name!r}, example=...), by name where there are several."
+    )
+
+
+def _as_inputs(carried: list[Entry], values: Mapping[str, Array]) -> Inputs:
+    """One tensor, or a mapping by name where the file takes several."""
+    tensors = {one.key: torch.from_numpy(np.array(values[one.name])) for one in carried}
+    return cast("Inputs", tensors if len(tensors) > 1 else next(iter(tensors.values())))
+
+
+def _followed(program: Program, example: Inputs, path: Path) -> Graph:
+    with TRACING, torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            graph = exported(program, example)
+        except WorkbenchError:
+            raise
+        except Exception as error:  # torch.export raises what the operations raise, and much of its own
+            first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise BadValue(
+                f"{path.name} cannot be turned into torch: {type(error).__name__}: {first[:300].rstrip('.')}."
+            ) from error
+    missing = unstorable(graph.graph)
+    if missing:
+        raise BadValue(f"{path.name} calls {missing}, which the workbench does not know.")
+    out_of_place(graph)
+    for parameter in graph.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return cast("Graph", graph.eval())
+
+
+def _check(
+    graph: Graph, program: Program, file: tuple[onnx.ModelProto, Original], case: tuple[Any, ...], tolerance: float
+) -> None:
+    """Raise `BadValue` where the network is not the file: on the example, and on a batch of three."""
+    (model, original), (carried, inputs, held) = file, case
+    three = {one.name: _three(one, inputs[one.name]) for one in carried}
+    for values in (inputs, three):
+        with torch.no_grad():
+            try:
+                outputs = call(graph.forward, _as_inputs(carried, values))
+            except Exception as error:
+                raise BadValue(
+                    f"The network of the file takes one input at a time, and no batch: {type(error).__name__}: "
+                    f"{str(error).splitlines()[0][:200]}. The workbench runs batches; export it with a free batch."
+                ) from error
+        off = apart(outputs, _expected(original, values | held, carried, outputs))
+        if not off <= tolerance:
+            where = begins(program, model, inputs, tolerance)
+            place = where or "It begins with a batch of several, which the file does not keep apart."
+            raise BadValue(
+                f"The network does not compute what ONNX Runtime does: its outputs differ by {off:.2g} (relative). {place}"
+            )
+
+
+def _expected(original: Original, values: Mapping[str, Array], carried: list[Entry], outputs: Any) -> list[Array]:
+    """What the file gives; for one that is made for a single input, one after the other."""
+    count = len(values[carried[0].name])
+    names = {one.name for one in carried}
+    if count == 1 or any(one.open for one in carried):
+        return original.run(values)
+    parts = [
+        original.run({name: v[i : i + 1] if name in names else v for name, v in values.items()}) for i in range(count)
+    ]
+    shapes = [tuple(one.shape) for one in flatten(outputs)]
+    return [_joined(one, shape) for one, shape in zip(zip(*parts, strict=True), shapes, strict=True)]
+
+
+def _joined(parts: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
+    """The outputs of single inputs as one of a batch, along the axis where the batch is in an output of `shape`."""
+    single = parts[0].shape
+    axes = [i for i, (a, b) in enumerate(zip(single, shape, strict=False)) if a != b]
+    return np.concatenate(parts, axes[0] if axes and parts[0].ndim == len(shape) else 0) if single else parts[0]
+
+
+def _three(entry: Entry, value: Array) -> Array:
+    one = value[:1]
+    others = [numbers(entry, one.shape, seed, most=int(one.max(initial=1)) + 1) for seed in (1, 2)]
+    return np.concatenate([one, *others]) if len(value) == 1 else value
+
+
+def _lasting(value: Array) -> Array:
+    return np.zeros_like(value) if value.dtype.kind == "f" else value
+
+
+def _is_half(model: onnx.ModelProto) -> bool:
+    halves = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    return any(one.data_type in halves for one in model.graph.initializer)
+
+
+def _said(
+    found: list[Entry], carried: list[Entry], given: Mapping[str, Array], inputs: Mapping[str, Array]
+) -> list[str]:
+    notes = []
+    for one in carried:
+        open_axes = [size for axis, size in zip(one.axes[1:], inputs[one.name].shape[1:], strict=True)
+                     if not isinstance(axis, int)]  # fmt: skip
+        if open_axes and one.name not in given:
+            shape = " × ".join(map(str, inputs[one.name].shape[1:]))
+            notes.append(
+                f"The file leaves sizes of {one.name} open; it is taken at {shape} here. Give example= for another size."
+            )
+    for one in found:
+        if one not in carried:
+            how = "the example's value" if one.name in given else "zeros" if not inputs[one.name].any() else "noise"
+            notes.append(f"{one.name} carries no batch and is held at {how}. Name it in example= for other values.")
+    return notes

@@ -1,0 +1,345 @@
+"""An ONNX graph as a torch module that runs it operation by operation, for `torch.export` to follow.
+
+Constants are computed once. Sizes stay numbers (`sizes`), weights become parameters, and every operation is a part
+of its own under the name that the file gives it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from workbench.artefact.onnx_graph import attribute, scope
+from workbench.errors import BadFile, BadValue, WorkbenchError
+from workbench.from_onnx import sizes
+from workbench.from_onnx.rules import DATA_SIZED, INTEGER_LAYERS, SETTINGS, WITH_NUMBERS, modern, rule_of
+from workbench.models.graph import add_submodule
+
+Array = np.ndarray[Any, Any]
+#: The most elements that a constant may have.
+MOST_ELEMENTS = 1 << 29
+_RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"})
+
+
+class Program(nn.Module):
+    """The operations of a file in order; `forward` takes its inputs in order, or by the names in Python.
+
+    `held` are inputs with a value of their own, which are no inputs then. `one` says that the file is made for a
+    batch of one, so that a 1 in its shapes may stand for the batch.
+    """
+
+    def __init__(self, model: onnx.ModelProto, names: dict[str, str], held: Mapping[str, Array], *, one: bool) -> None:
+        super().__init__()
+        self.inputs, self.outputs = list(names), [out.name for out in model.graph.output]
+        self.one = one
+        self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        constants = {t.name: _array(t) for t in model.graph.initializer} | {k: np.asarray(v) for k, v in held.items()}
+        self.scope = _Block(self, model.graph, constants, "")
+        self.seen: dict[str, Any] | None = None  # what each tensor is, where that is asked for
+        self.forward = _signed(self._compute, list(names.values()))
+
+    def _compute(self, *given: Any) -> Any:
+        """The file's output, or a tuple of its outputs."""
+        values = dict(zip(self.inputs, given, strict=True))
+        self.batch = next(iter(values.values())).shape[0]
+        self.scope.run(self, values)
+        if self.seen is not None:
+            self.seen.update(values)
+        found = tuple(_tensor(values[name]) for name in self.outputs)
+        return found[0] if len(found) == 1 else found
+
+
+def _signed(compute: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    """`compute` with arguments of these names."""
+    parameters = [inspect.Parameter(one, inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in names]
+    signature = inspect.Signature(parameters)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return compute(*signature.bind(*args, **kwargs).arguments.values())
+
+    forward.__signature__ = signature  # type: ignore[attr-defined]
+    return forward
+
+
+class _Block:
+    """Operations in order, of the graph or of a branch, with the constants that they know."""
+
+    def __init__(self, program: Program, graph: onnx.GraphProto, constants: dict[str, Array], inside: str) -> None:
+        self.constants = constants | {one.name: _array(one) for one in graph.initializer}
+        self.outputs = [one.name for one in graph.output]
+        self.steps: list[str] = []
+        parameters: dict[str, Any] = vars(program).setdefault("shared", {})
+        for node in graph.node:
+            step = _Step(program, node, self.constants, parameters)
+            if node.op_type == "Constant" or step.settled:
+                self.constants.update(_folded(step, self.constants))
+                continue
+            path = _free(program, _path(node, inside), bool(step.weights))
+            add_submodule(program, path, step)
+            step.branches = _branches(program, node, self.constants, path)
+            self.steps.append(path)
+
+    def run(self, program: Program, values: dict[str, Any]) -> None:
+        """Put what each operation gives among the values."""
+        for name in self.outputs:
+            if name in self.constants:
+                values.setdefault(name, self.constants[name])
+        for path in self.steps:
+            step = program.get_submodule(path)
+            assert isinstance(step, _Step)
+            values.update(zip(step.node.output, step(values), strict=False))
+
+
+def _branches(program: Program, node: onnx.NodeProto, constants: dict[str, Array], path: str) -> dict[str, _Block]:
+    if node.op_type != "If":
+        return {}
+    names = ("then_branch", "else_branch")
+    known = constants.get(node.input[0])
+    wanted = names if known is None else names[:1] if bool(known) else names[1:]
+    return {name: _Block(program, attribute(node, name, None), dict(constants), path) for name in wanted}
+
+
+class _Step(nn.Module):
+    """One operation, with its weights."""
+
+    def __init__(
+        self, program: Program, node: onnx.NodeProto, constants: Mapping[str, Array], shared: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.node, self.title = node, node.name or (node.output[0] if node.output else "")
+        self.rule = rule_of(node, program.opset)
+        self.given: dict[int, Any] = {}  # constant inputs that are numbers
+        self.weights: dict[int, str] = {}  # constant inputs that are tensors, as what they are held
+        self.branches: dict[str, _Block] = {}
+        vars(self)["program"] = program  # no part of this one
+        settings = SETTINGS.get(node.op_type, frozenset())
+        self.settled = _is_settled(node, constants)
+        for index, name in enumerate(node.input):
+            if name in constants and not self.settled:
+                self._hold(index, name, constants[name], index in settings, shared)
+
+    def _hold(self, index: int, name: str, value: Array, setting: bool, shared: dict[str, Any]) -> None:
+        whole = value.dtype.kind in "iub" and value.size <= 1
+        if setting or value.ndim == 0 or (whole and self.node.op_type == "Gather") or self.node.op_type in sizes.SIZES and whole:
+            self.given[index] = value
+            return
+        kind = {0: "input", 1: "weight", 2: "bias"}.get(index, f"constant_{index}")
+        if name not in shared:
+            tensor = torch.from_numpy(np.array(value, order="C"))
+            shared[name] = nn.Parameter(tensor) if tensor.is_floating_point() else tensor
+        self.weights[index] = kind
+        if isinstance(shared[name], nn.Parameter):
+            self.register_parameter(kind, shared[name])
+        else:
+            self.register_buffer(kind, shared[name])
+
+    def forward(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The outputs of the operation. Raises: `BadValue`, naming it."""
+        args = [self._input(index, name, values) for index, name in enumerate(self.node.input)]
+        try:
+            found = self._run(modern(self.node, args), values)
+        except WorkbenchError:
+            raise
+        except NotImplementedError as error:
+            raise BadValue(f"{self._name()} cannot be turned into torch: {error or 'a setting of its own'}.") from error
+        return found if isinstance(found, tuple) else (found,)
+
+    def _input(self, index: int, name: str, values: Mapping[str, Any]) -> Any:
+        if index in self.given:
+            return self.given[index]
+        if index in self.weights:
+            return getattr(self, self.weights[index])
+        return values[name] if name else None
+
+    def _run(self, args: list[Any], values: Mapping[str, Any]) -> Any:
+        kind = self.node.op_type
+        if kind == "If":
+            return self._branch(args[0], values)
+        if sizes.applies(self.node, args):
+            return sizes.SIZES[kind](self.node, *args)
+        if self.rule is None:
+            raise BadValue(_unknown(self.node, self._name()))
+        settings = SETTINGS.get(kind, frozenset())
+        for index in settings:
+            if index < len(args) and isinstance(args[index], torch.Tensor):
+                args[index] = self._number(args[index])
+        args = [one if i in settings else self._operand(i, one, args) for i, one in enumerate(args)]
+        if kind == "Reshape" and self.program.one:
+            args[1] = _freed(args[0], args[1], self.program.batch, self.node)
+        if kind in WITH_NUMBERS and any(not isinstance(one, torch.Tensor) for one in args):
+            return WITH_NUMBERS[kind](*args)
+        return self.rule(self.node, *args)
+
+    def _operand(self, index: int, value: Any, args: list[Any]) -> Any:
+        """A tensor, or a number where the operator takes one beside a tensor."""
+        if not isinstance(value, np.ndarray):
+            return value
+        kind = self.node.op_type
+        if kind == "Gather" and index == 1 and value.dtype != object:
+            return value
+        tensors = any(isinstance(one, torch.Tensor) for one in args)
+        if value.ndim == 0 and tensors and (kind in WITH_NUMBERS or kind == "Div"):
+            return value.item()
+        return _tensor(value)
+
+    def _number(self, value: torch.Tensor) -> Array:
+        """A setting that was computed among the tensors. Raises: `BadValue` where it depends on the inputs."""
+        try:
+            return np.asarray(value.detach().numpy())
+        except Exception as error:
+            raise BadValue(
+                f"{self._name()} has a size or a setting that depends on the values of the input, so that the network "
+                "has no cost of its own and no plan."
+            ) from error
+
+    def _branch(self, condition: Any, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        if isinstance(condition, torch.Tensor):
+            condition = self._number(condition)
+        block = self.branches["then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"]
+        inner = dict(values)
+        block.run(self.program, inner)
+        return tuple(inner[name] for name in block.outputs)
+
+    def _name(self) -> str:
+        return f"The operation {self.title!r} ({self.node.op_type})"
+
+
+def _is_settled(node: onnx.NodeProto, constants: Mapping[str, Array]) -> bool:
+    given = [name for name in node.input if name]
+    return bool(given) and node.op_type not in _RANDOM | {"If"} and all(name in constants for name in given)
+
+
+def _folded(step: _Step, constants: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs of an operation whose inputs are all constant. Raises: `BadFile`, `BadValue`."""
+    node = step.node
+    if node.op_type == "Constant":
+        return {node.output[0]: _constant(node)}
+    args: list[Any] = modern(node, [constants[name] if name else None for name in node.input])
+    _check_room(step, args)
+    settings = SETTINGS.get(node.op_type, frozenset())
+    if not sizes.applies(node, args):
+        args = [
+            torch.from_numpy(np.array(one)) if isinstance(one, np.ndarray) and i not in settings else one
+            for i, one in enumerate(args)
+        ]
+    names = [f"_{index}" for index in range(len(args))]
+    with torch.no_grad():
+        step.node = onnx.NodeProto()
+        step.node.CopyFrom(node)
+        del step.node.input[:]
+        step.node.input.extend("" if one is None else name for one, name in zip(args, names, strict=True))
+        found = step(dict(zip(names, args, strict=True)))
+    made = (one.detach().numpy() if isinstance(one, torch.Tensor) else one for one in found)
+    return {name: one for name, one in zip(node.output, made, strict=False) if name}
+
+
+def _check_room(step: _Step, args: list[Any]) -> None:
+    """Raise `BadFile` before a constant is computed that nobody can hold."""
+    kind, elements = step.node.op_type, 0
+    if kind == "ConstantOfShape":
+        elements = math.prod(int(one) for one in args[0].reshape(-1))
+    elif kind in {"Expand", "Tile"}:
+        elements = math.prod(max(1, int(one)) for one in args[1].reshape(-1)) * (args[0].size if kind == "Tile" else 1)
+    elif kind == "Range":
+        elements = int(abs((args[1] - args[0]) / args[2]))
+    elif kind in {"Resize", "Upsample", "Pad"}:
+        elements = args[0].size + int(sum(abs(float(o)) for a in args[1:] if a is not None for o in a.reshape(-1))) ** 2
+    if elements > MOST_ELEMENTS:
+        raise BadFile(f"{step._name()} makes a constant of {elements:,} elements, which no network needs.")
+
+
+def _constant(node: onnx.NodeProto) -> Array:
+    for name, kind in (("value_float", "f4"), ("value_floats", "f4"), ("value_int", "i8"), ("value_ints", "i8")):
+        value = attribute(node, name, None)
+        if value is not None:
+            return np.asarray(value, kind)
+    tensor = attribute(node, "value", None)
+    if tensor is None:
+        raise BadFile(f"The constant {node.output[0]!r} holds text or a sparse tensor, which networks of numbers do not.")
+    return _array(tensor)
+
+
+def _array(tensor: onnx.TensorProto) -> Array:
+    """A constant; numbers of any width become float32."""
+    if tensor.data_type in (0, onnx.TensorProto.STRING):
+        raise BadFile(f"The constant {tensor.name!r} holds text, which networks of numbers do not.")
+    value = numpy_helper.to_array(tensor)
+    return value if value.dtype.kind in "iub" else value.astype(np.float32)
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    if not isinstance(value, np.ndarray):
+        return value  # type: ignore[no-any-return]  # a tensor
+    if value.dtype != object:
+        return torch.from_numpy(np.array(value))
+    parts = [torch.full((), one, dtype=torch.int64) for one in value.reshape(-1).tolist()]
+    return torch.stack(parts).reshape(value.shape)
+
+
+def _freed(x: torch.Tensor, shape: Any, batch: Any, node: onnx.NodeProto) -> Any:
+    """The shape with the batch in the place of the 1 that stands for it in a file made for one input.
+
+    It is the 1 before which the shape has as many elements as the input has before its batch axis.
+    """
+    wanted = [x.shape[i] if one == 0 else one for i, one in enumerate(shape.reshape(-1).tolist())]
+    axis = next((i for i, size in enumerate(x.shape) if type(size) is type(batch) and str(size) == str(batch)), None)
+    if axis is None or any(one is not None and str(one) == str(batch) for one in wanted):
+        return shape
+    before = math.prod(x.shape[:axis])
+    for index, one in enumerate(wanted):
+        if one == 1 and -1 not in wanted[:index] and math.prod(wanted[:index]) == before:
+            return sizes.as_array([*wanted[:index], batch, *wanted[index + 1 :]])
+    return shape
+
+
+def _unknown(node: onnx.NodeProto, name: str) -> str:
+    if node.op_type in INTEGER_LAYERS:
+        return (
+            f"{name} computes in integers: the file is quantized already. Load the float network that it was made "
+            "from; Quantize('int8') is the step for that."
+        )
+    if node.op_type in DATA_SIZED:
+        return (
+            f"{name} gives a result whose size, or runs as often as, the values say, so that the network has no cost "
+            "of its own and no plan. Cut the file before it (onnx.utils.extract_model) and load the first part."
+        )
+    domain = f" of {node.domain}" if node.domain else ""
+    return f"{name} is an operator{domain} that is not known here. Load the network in torch: wb.load(module, example=...)."
+
+
+def _path(node: onnx.NodeProto, inside: str) -> str:
+    """A torch path for an operation: of its weight, else of its name."""
+    weight = next((one for one in node.input[1:2] if one.endswith(".weight")), "")
+    text = weight.removesuffix(".weight") or scope(node.name) or node.name or f"{node.op_type}_{node.output[0]}"
+    text = text.replace("/", ".").replace(":", ".")
+    parts = [re.sub(r"\W+", "_", one).strip("_") for one in text.split(".")]
+    return ".".join(one for one in (*inside.split("."), *parts) if one) or node.op_type
+
+
+def _free(program: nn.Module, path: str, weighted: bool) -> str:
+    """A path that nothing has yet. Operations without weights stand below the layer of their name."""
+    parts = [one if not hasattr(nn.Module, one) and one not in _OWN else f"{one}_" for one in path.split(".")]
+    path, taken = ".".join(parts), vars(program).setdefault("taken", set())
+    found, count = path, 1
+    while found in taken:
+        count += 1
+        found = f"{path}_{count}"
+    taken.add(found)
+    taken.update(found.rsplit(".", n)[0] for n in range(1, found.count(".") + 1))
+    return found
+
+
+#: Names of attributes that programs and their operations have themselves.
+_OWN = frozenset({
+    "inputs", "outputs", "one", "opset", "scope", "seen", "batch", "node", "title", "rule", "given", "weights",
+    "branches", "program", "settled", "shared", "taken", "weight", "bias", "input",
+})  # fmt: skip
