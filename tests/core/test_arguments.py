@@ -32,7 +32,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "data": (wb.data, ()),
     "data, split": (lambda v: wb.data(DATA)[v], ()),
     "data, get": (lambda v: wb.data(DATA).get(v), ("no such thing",)),
-    "data, type": (lambda v: wb.data(DATA).of_type(v), ()),
+    "data, type": (lambda v: wb.data(DATA).like(v), ()),
     "recipe": (wb.Recipe, ()),
     "recipe, or": (lambda v: RECIPE | v, ()),
     "step, or": (lambda v: wb.SVD(0.5) | v, ()),

@@ -15,7 +15,7 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.errors import BadFile, BadValue, UnknownName
 from workbench.runtimes import REGISTRY
-from workbench.runtimes.base import Runtime, register
+from workbench.runtimes.base import Entry, Runtime, Session, register
 
 
 @pytest.fixture(scope="module")
@@ -26,21 +26,20 @@ def study() -> wb.Study:
 
 
 @dataclass(frozen=True)
-class Contrary:
+class Contrary(Session):
     """Says the opposite of the network, or cannot run."""
 
     session: Any
     how: str
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return (2, 12, 12)
+    def entries(self) -> tuple[Entry, ...]:  # type: ignore[override]
+        return self.session.entries
 
-    def run(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def outputs(self, inputs: Any) -> list[npt.NDArray[Any]]:
         if self.how == "run":
             raise RuntimeError("the accelerator\nis on fire")
-        values: npt.NDArray[Any] = -self.session.run(inputs)
-        return values
+        return [-one for one in self.session.outputs(inputs)]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,14 @@ from torch.utils.data import DataLoader
 
 from workbench.data.labels import as_array
 from workbench.data.pixels import Form, as_tensor, stack
+from workbench.data.source import INPUT_KEYS, keys, leaves
 from workbench.errors import BadValue, WorkbenchError, shown
+from workbench.modules.calling import Inputs, tensors_map
 
 Array = npt.NDArray[Any]
-Raw = tuple[torch.Tensor, Array | None]
+Raw = tuple[Inputs, Array | None]
 
-#: What data sets of dictionaries call their inputs and labels.
-INPUT_KEYS = ("image", "images", "img", "pixel_values", "input", "inputs", "input_values", "x", "data", "features")
+#: What data sets of dictionaries call their labels.
 LABEL_KEYS = ("label", "labels", "target", "targets", "y", "class", "fine_label")
 _ABSENT = object()
 
@@ -31,7 +32,7 @@ def collect(split: str, value: Any, form: Form) -> Raw:
     if isinstance(value, (torch.Tensor, np.ndarray)):
         return _whole(split, value, None)
     if isinstance(value, Mapping):
-        return _whole(split, *_by_key(split, value))
+        return _whole(split, *_by_key(split, value, batch=True))
     if _is_pair(value):
         return _whole(split, value[0], value[1])
     if isinstance(value, DataLoader):
@@ -52,17 +53,56 @@ def _is_pair(value: Any) -> bool:
 
 def _whole(split: str, inputs: Any, labels: Any) -> Raw:
     """A split that came as one array of inputs, or one of inputs and one of labels."""
-    if isinstance(inputs, (list, tuple)):  # may hold images of several sizes
+    count = len(labels) if labels is not None and labels is not _ABSENT and hasattr(labels, "__len__") else -1
+    found: Inputs
+    if isinstance(inputs, Mapping) or (isinstance(inputs, tuple) and _are_arrays(inputs, count)):
+        found = _several(inputs, f"What split {split!r} has for inputs", batch=True)
+    elif isinstance(inputs, (list, tuple)):  # may hold images of several sizes
         found = stack(split, [as_tensor(x, _input(split, i), batch=False)[None] for i, x in enumerate(inputs)], Form())
     else:
         found = as_tensor(inputs, f"What split {split!r} has for inputs", batch=True)
-    if found.dim() < 2:
+    short = next((one for _, one in leaves(found) if one.dim() < 2), None)
+    if short is not None:
         raise BadValue(
-            f"Split {split!r} has inputs of shape {tuple(found.shape)}; expected (N, ...), such as (N, C, H, W)."
+            f"Split {split!r} has inputs of shape {tuple(short.shape)}; expected (N, ...), such as (N, C, H, W)."
         )
     if labels is None or labels is _ABSENT:
         return found, None
     return found, _labels(split, [labels])
+
+
+def _are_arrays(values: Sequence[Any], count: int) -> bool:
+    """Whether these are the several inputs of a network, `count` of each, and not so many images."""
+    arrays = bool(values) and all(isinstance(one, (torch.Tensor, np.ndarray)) and one.ndim for one in values)
+    return arrays and (len(values) != count or all(len(one) == count for one in values))
+
+
+def _several(given: Any, of: str, *, batch: bool) -> Inputs:
+    """The inputs of a network that takes several: a tuple, or a dictionary by name; or its one input."""
+    if isinstance(given, Mapping):
+        return {str(name): as_tensor(one, f"{of} ({name})", batch=batch) for name, one in given.items()}
+    if isinstance(given, (tuple, list)) and any(isinstance(one, (torch.Tensor, np.ndarray)) for one in given):
+        return tuple(as_tensor(one, f"{of} ({index + 1})", batch=batch) for index, one in enumerate(given))
+    return as_tensor(given, of, batch=batch)
+
+
+def _joined(split: str, parts: list[Inputs], form: Form) -> Inputs:
+    """Parts (n, ...) one behind the other, each input for itself. Raises: `BadValue` for parts that differ in kind."""
+    first = parts[0] if parts else torch.empty(0)
+    for index, part in enumerate(parts):
+        if keys(part) != keys(first) or type(part) is not type(first):
+            raise BadValue(
+                f"{_input(split, index)} has the inputs {_named(part)}, and those before it {_named(first)}. "
+                "Give the same ones to each."
+            )
+    if isinstance(first, torch.Tensor):
+        return stack(split, cast("list[torch.Tensor]", parts), form)
+    made = {key: stack(split, [cast("Any", one)[key] for one in parts], Form()) for key in keys(first)}
+    return made if isinstance(first, Mapping) else tuple(made.values())
+
+
+def _named(inputs: Inputs) -> str:
+    return "one tensor" if isinstance(inputs, torch.Tensor) else shown(keys(inputs))
 
 
 def _input(split: str, index: int) -> str:
@@ -102,36 +142,37 @@ def _iterable(split: str, value: Any) -> Iterable[Any]:
 
 def _gather(split: str, items: Iterable[Any], form: Form, *, batch: bool) -> Raw:
     """Items of (input, label) or inputs alone, one by one or in batches, put together."""
-    inputs: list[torch.Tensor] = []
+    inputs: list[Inputs] = []
     labels: list[Any] = []
     for index, item in enumerate(items):
-        x, y = _parted(split, index, item)
-        found = as_tensor(x, _input(split, index), batch=batch)
-        inputs.append(found if batch else found[None])
+        x, y = _parted(split, index, item, batch)
+        found = _several(x, _input(split, index), batch=batch)
+        inputs.append(found if batch else cast("Inputs", tensors_map(lambda one: one[None], found)))
         if y is not _ABSENT:
             labels.append(y if batch else [y])
-        if found.dim() == 0 or (batch and found.dim() < 2) or len(labels) not in {0, len(inputs)}:
-            raise _misshapen(split, index, found, bool(labels))
-    return stack(split, inputs, form), _labels(split, labels) if labels else None
+        short = next((one for _, one in leaves(found) if one.dim() < 1 + batch), None)
+        if short is not None or len(labels) not in {0, len(inputs)}:
+            raise _misshapen(split, index, short, bool(labels))
+    return _joined(split, inputs, form), _labels(split, labels) if labels else None
 
 
-def _misshapen(split: str, index: int, found: torch.Tensor, labelled: bool) -> BadValue:
-    if found.dim() < 2:
+def _misshapen(split: str, index: int, found: torch.Tensor | None, labelled: bool) -> BadValue:
+    if found is not None:
         return BadValue(f"{_input(split, index)} has shape {tuple(found.shape)}; expected (input, label) pairs.")
     which = "no label, and those before it have" if labelled else "a label, and those before it have none"
     return BadValue(f"{_input(split, index)} has {which}. Give a label to each, or to none.")
 
 
-def _parted(split: str, index: int, item: Any) -> tuple[Any, Any]:
+def _parted(split: str, index: int, item: Any, batch: bool) -> tuple[Any, Any]:
     """An item's input and its label, which may be absent."""
     if isinstance(item, Mapping):
-        return _by_key(split, item)
+        return _by_key(split, item, batch)
     if not isinstance(item, (tuple, list)) or _nested(item):
         return item, _ABSENT
     if len(item) not in {1, 2}:
         raise BadValue(
             f"{_input(split, index)} comes with {len(item)} values, such as {shown(item)}; expected an input, "
-            "or an (input, label) pair. A network of several inputs cannot be given data yet."
+            "or an (input, label) pair; for a network of several inputs ((input_1, input_2), label)."
         )
     return item[0], item[1] if len(item) == 2 else _ABSENT
 
@@ -143,15 +184,26 @@ def _nested(item: Any) -> bool:
     )
 
 
-def _by_key(split: str, item: Mapping[Any, Any]) -> tuple[Any, Any]:
-    inputs, labels = ([key for key in keys if key in item] for keys in (INPUT_KEYS, LABEL_KEYS))
-    if len(inputs) != 1 or len(labels) > 1:
+def _by_key(split: str, item: Mapping[Any, Any], batch: bool) -> tuple[Any, Any]:
+    """The input of a dictionary, or all of them by name; and its label."""
+    labels = [key for key in LABEL_KEYS if key in item]
+    arrays = [key for key in item if key not in LABEL_KEYS and _is_array(item[key], batch)]
+    known = [key for key in INPUT_KEYS if key in item]
+    if len(labels) > 1 or (len(known) != 1 and len(arrays) < 2):
         raise BadValue(
             f"Split {split!r} holds dictionaries with the keys {shown(list(item))}, and one of them must be the "
-            f"input ({', '.join(INPUT_KEYS)}), at most one the label ({', '.join(LABEL_KEYS)}). "
+            f"input ({', '.join(INPUT_KEYS)}) or several arrays, at most one the label ({', '.join(LABEL_KEYS)}). "
             "Give (input, label) pairs."
         )
-    return item[inputs[0]], item[labels[0]] if labels else _ABSENT
+    one = known[0] if len(known) == 1 and not set(arrays) - {known[0]} else None
+    return {key: item[key] for key in arrays} if one is None else item[one], item[labels[0]] if labels else _ABSENT
+
+
+def _is_array(value: Any, batch: bool) -> bool:
+    """Whether a value of a dictionary is what a network reads: numbers with an axis, beside that of a batch."""
+    if not isinstance(value, (torch.Tensor, np.ndarray)):
+        value = np.asarray(value) if isinstance(value, list) and value and _nested(value) else np.zeros(())
+    return value.ndim > batch and (isinstance(value, torch.Tensor) or value.dtype.kind in "biuf")
 
 
 def _labels(split: str, parts: list[Any]) -> Array:

@@ -12,7 +12,7 @@ import torch
 
 from workbench.data.matching import alike
 from workbench.data.source import BATCH, Labelled, Labels, Source, check_lengths, leaves, rows
-from workbench.errors import BadValue, unknown
+from workbench.errors import BadValue, shown, unknown
 from workbench.interface.arguments import check_kinds
 from workbench.modules.calling import Inputs
 
@@ -132,6 +132,8 @@ class Split:
         Numbers get the types of those in `example`, which is one input of the network; of named inputs those that
         it takes stay. Raises: `BadValue` where these are other inputs, or whole numbers are wanted and they are not.
         """
+        if not isinstance(example, (torch.Tensor, tuple, Mapping)) or not list(leaves(example)):
+            raise BadValue(f"{shown(example)} is no input of a network. Give model.example.")
         source = alike(self.name, self.source, self.example, example)
         if source is self.source:
             return self

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from workbench.data.source import Labels, Source, leaves
+from workbench.data.source import INPUT_KEYS, Labels, Source, keys, leaves
 from workbench.errors import BadValue
-from workbench.modules.calling import Inputs, arguments, shapes
+from workbench.modules.calling import Inputs, shapes
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -25,20 +25,14 @@ def alike(split: str, source: Source, given: Inputs, example: Inputs) -> Source:
     """
     chosen = _chosen(split, given, example)
     kinds = [[one.dtype for _, one in leaves(inputs)] for inputs in (given, example)]
-    if chosen == _keys(given) and type(given) is type(example) and kinds[0] == kinds[1]:
+    if chosen == keys(given) and type(given) is type(example) and kinds[0] == kinds[1]:
         return source
     return Alike(split, source, example, chosen)
 
 
-def _keys(inputs: Inputs) -> list[Any]:
-    """What each input is called: its name, or its place."""
-    args, kwargs = arguments(inputs)
-    return [*range(len(args)), *kwargs]
-
-
 def _chosen(split: str, given: Inputs, example: Inputs) -> list[Any]:
     """Which of the inputs that data have the network takes, in its order."""
-    have, want = _keys(given), _keys(example)
+    have, want = keys(given), keys(example)
     if isinstance(given, Mapping) and isinstance(example, Mapping):
         missing = [name for name in want if name not in have]
         if not missing:
@@ -47,6 +41,8 @@ def _chosen(split: str, given: Inputs, example: Inputs) -> list[Any]:
             f"The network takes {_said(example)}, and split {split!r} has {_said(given)}: {', '.join(missing)} is "
             "missing. Give a dictionary of tensors with these names."
         )
+    if isinstance(given, Mapping) and isinstance(example, Tensor) and sum(name in INPUT_KEYS for name in have) == 1:
+        return [name for name in have if name in INPUT_KEYS]
     if len(have) == len(want) and not isinstance(given, Mapping) and not isinstance(example, Mapping):
         return have
     form = "a dictionary of tensors by these names" if isinstance(example, Mapping) else "a tuple of tensors"
@@ -59,14 +55,14 @@ def _chosen(split: str, given: Inputs, example: Inputs) -> list[Any]:
 
 def _said(inputs: Inputs) -> str:
     """How many inputs of which shapes, without the batch."""
-    found = len(_keys(inputs))
+    found = len(keys(inputs))
     return f"{'one input' if found == 1 else f'{found} inputs'} of shape {shapes(inputs)}"
 
 
 def _form(example: Inputs) -> str:
     if isinstance(example, Tensor):
         return "inputs"
-    names = _keys(example)
+    names = keys(example)
     if isinstance(example, Mapping):
         return "{" + ", ".join(f"{name!r}: ..." for name in names) + "}"
     return "(" + ", ".join(f"input_{index + 1}" for index in names) + ")"
@@ -101,10 +97,12 @@ class Alike(Source):
         given = self.source.read(places)
         parts = {key: given if isinstance(given, Tensor) else cast("Any", given)[key] for key in self.chosen}
         if isinstance(self.example, Tensor):
-            return cast("Tensor", self._as_type(parts[0], self.example, places))
+            return cast("Tensor", self._as_type(parts[self.chosen[0]], self.example, places))
         if isinstance(self.example, Mapping):
             return {key: self._as_type(parts[key], self.example[key], places) for key in self.chosen}
-        return tuple(self._as_type(parts[key], want, places) for key, want in enumerate(self.example))
+        return tuple(
+            self._as_type(parts[key], want, places) for key, want in zip(self.chosen, self.example, strict=True)
+        )
 
     def _as_type(self, given: Any, want: Any, places: Tensor) -> Any:
         """Tensors of the types that are wanted, within whatever containers these have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -12,7 +12,7 @@ import torch
 
 from workbench.data.pixels import Form, as_inputs, check_scaled, resized
 from workbench.errors import BadValue
-from workbench.modules.calling import Inputs, flatten, tensors_map
+from workbench.modules.calling import Inputs, arguments, flatten, tensors_map
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -21,6 +21,20 @@ Tensor = torch.Tensor
 #: One label an input: a tensor (N, ...), or a list of N dictionaries of tensors, such as the boxes of each image.
 Labels = Tensor | list[dict[str, Tensor]]
 
+#: What data sets of dictionaries call the input of a network that takes one.
+INPUT_KEYS = (
+    "image",
+    "images",
+    "img",
+    "pixel_values",
+    "input",
+    "inputs",
+    "input_values",
+    "input_ids",
+    "x",
+    "data",
+    "features",
+)
 #: Inputs that are read at a time where nobody says how many; part of the digest of several inputs.
 BATCH = 100
 
@@ -158,13 +172,19 @@ def rows(labels: Labels, places: Tensor) -> Labels:
     return labels[places] if isinstance(labels, Tensor) else [labels[index] for index in places.tolist()]
 
 
+def keys(inputs: Inputs) -> list[Any]:
+    """What each input is called: its name, or its place."""
+    args, kwargs = arguments(inputs)
+    return [*range(len(args)), *kwargs]
+
+
 def leaves(inputs: Any) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of inputs with what it is called in errors: "" where there is one alone."""
     if isinstance(inputs, Tensor):
         yield "", inputs
-    elif isinstance(inputs, dict):
+    elif isinstance(inputs, Mapping):
         for name, one in inputs.items():
             yield from ((f"{name}{below}", leaf) for below, leaf in leaves(one))
-    else:
+    elif isinstance(inputs, (tuple, list)):
         for index, one in enumerate(inputs):
             yield from ((f"{index + 1}{below}", leaf) for below, leaf in leaves(one))

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from workbench.jobs import Reporter
 from workbench.measure.accuracy import in_batches
 from workbench.measure.evaluation import has_classes
 from workbench.measure.latency import Subject, interleave
+from workbench.modules.calling import Inputs, arguments, tensors_map
 from workbench.modules.tracing_lock import TRACING
 from workbench.runtimes import DEFAULT, Runtime, available, runtime
 from workbench.step import Lower
@@ -180,15 +181,15 @@ def write_exported(variant: Variant, path: Path) -> None:
             f"{lowering[0].expression()} exists only in the ONNX artefact, and this runtime starts from the torch "
             "network, which does not hold it."
         )
-    example = variant.model.example
-    if not isinstance(example, torch.Tensor):
-        raise StepFailed("This runtime is asked for networks of one input, and this one takes several.")
-    pair = torch.cat([example, example])  # a batch of one would be taken for a constant
+    # A batch of one would be taken for a constant.
+    args, kwargs = arguments(cast("Inputs", tensors_map(lambda one: torch.cat([one, one]), variant.model.example)))
     reasons = []
     for size in (torch.export.Dim("batch", max=LARGEST_BATCH), torch.export.Dim.AUTO):
         try:
             with TRACING, torch.no_grad():
-                program = torch.export.export(variant.module, (pair,), dynamic_shapes=({0: size},))
+                first = {0: size}
+                sizes = dict.fromkeys(kwargs, first) if kwargs else tuple(first for _ in args)
+                program = torch.export.export(variant.module, args, kwargs, dynamic_shapes=sizes)
         except Exception as error:  # noqa: BLE001  # the reason is told below
             reasons.append(next((line for line in str(error).splitlines() if line.strip()), type(error).__name__))
             continue

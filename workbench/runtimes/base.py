@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from workbench.errors import BadFile, WorkbenchError
+from workbench.errors import BadFile, BadValue, WorkbenchError
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -20,30 +21,55 @@ T = TypeVar("T")
 REGISTRY: dict[str, Runtime] = {}
 
 
-class Session(Protocol):
+@dataclass(frozen=True)
+class Entry:
+    """One input of an artefact: its name, its shape without the batch, and the type of its numbers."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: npt.DTypeLike = np.float32
+
+
+class Session(ABC):
     """A loaded artefact."""
+
+    #: What it takes, in order.
+    entries: tuple[Entry, ...]
+
+    @abstractmethod
+    def outputs(self, inputs: Any) -> list[Array]:
+        """Every output (N, ...), in order, of inputs (N, ...): an array, or several in a tuple or by their names."""
+
+    def run(self, inputs: Any) -> Array:
+        """The output that stands for all: the first of floating-point numbers, such as logits, or else the first."""
+        found = self.outputs(inputs)
+        return next((one for one in found if np.issubdtype(one.dtype, np.floating)), found[0])
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one input, without the batch."""
-        ...
+        """The shape of one input, without the batch; of the first where it takes several."""
+        return self.entries[0].shape
 
-    @property
-    def whole(self) -> bool:
-        """Whether inputs are whole numbers, such as token ids; else they are float32."""
-        ...
+    def given(self, inputs: Any) -> list[Array]:
+        """Inputs in the order and of the types that it takes, contiguous. Raises: `BadValue` for other ones."""
+        entries = self.entries
+        many = inputs if isinstance(inputs, (tuple, list, Mapping)) else (inputs,)
+        if len(many) != len(entries) or (isinstance(many, Mapping) and any(one.name not in many for one in entries)):
+            names = ", ".join(one.name for one in entries)
+            raise BadValue(f"The artefact takes {len(entries)} inputs ({names}), and it is given {len(many)}.")
+        ordered = [many[one.name] for one in entries] if isinstance(many, Mapping) else list(many)
+        return [np.ascontiguousarray(value, one.kind) for value, one in zip(ordered, entries, strict=True)]
 
-    def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of inputs (N, ...)."""
-        ...
 
-
-def noise(session: Session, batch: int, seed: int) -> Array:
+def noise(session: Session, batch: int, seed: int) -> tuple[Array, ...]:
     """Inputs (batch, ...) of a session: standard normal numbers, or zeros, which are a row of any table."""
-    shape = (batch, *session.shape)
-    if session.whole:
-        return np.zeros(shape, np.int64)
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    random = np.random.default_rng(seed)
+    return tuple(
+        random.standard_normal((batch, *one.shape)).astype(np.float32)
+        if np.issubdtype(one.kind, np.floating)
+        else np.zeros((batch, *one.shape), np.int64)
+        for one in session.entries
+    )
 
 
 class Runtime(ABC):

@@ -9,27 +9,26 @@ from typing import Any, ClassVar
 import numpy as np
 
 from workbench.errors import BadValue
-from workbench.runtimes.base import Array, Runtime, register
+from workbench.runtimes.base import Array, Entry, Runtime, Session, register
 
 
 @dataclass(frozen=True)
-class ExecuTorchSession:
+class ExecuTorchSession(Session):
     """A loaded program, which takes at most `most` inputs at a time. It must live as long as its method."""
 
     program: Any
     method: Any
-    shape: tuple[int, ...]
-    whole: ClassVar[bool] = False
+    entries: tuple[Entry, ...]
     most: int
 
-    def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of float32 inputs (N, ...)."""
+    def outputs(self, inputs: Any) -> list[Array]:
+        """As `Session.outputs`."""
         import torch
 
-        batch = torch.from_numpy(np.array(inputs, np.float32, order="C"))
+        parts = zip(*(torch.from_numpy(one.copy()).split(self.most) for one in self.given(inputs)), strict=True)
         # A result's memory is used again by the next run.
-        parts = [self.method.execute([part])[0].numpy().copy() for part in batch.split(self.most)]
-        return np.concatenate(parts)
+        found = [[one.numpy().copy() for one in self.method.execute(list(part))] for part in parts]
+        return [np.concatenate(one) for one in zip(*found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,9 @@ class ExecuTorch(Runtime):
             raise BadValue(f"ExecuTorch runs on {running()} threads here and cannot be set to {threads}.")
         program = Loader.get().load_program(path)
         method = program.load_method("forward")
-        most, *shape = method.metadata.input_tensor_meta(0).sizes()  # its memory was planned for these
-        return ExecuTorchSession(program, method, tuple(shape), most)
+        metas = [method.metadata.input_tensor_meta(index).sizes() for index in range(method.metadata.num_inputs())]
+        entries = tuple(Entry(f"input_{index + 1}", tuple(sizes[1:])) for index, sizes in enumerate(metas))
+        return ExecuTorchSession(program, method, entries, metas[0][0])  # its memory was planned for this batch
 
 
 register(ExecuTorch())

@@ -8,27 +8,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from workbench.runtimes.base import Array, Runtime, register
+from workbench.runtimes.base import Array, Entry, Runtime, Session, register
 
 
 @dataclass(frozen=True)
-class LiteRtSession:
+class LiteRtSession(Session):
     """A loaded flatbuffer, made for a batch of one: images run one after the other."""
 
     interpreter: Any
-    shape: tuple[int, ...]
-    whole: ClassVar[bool] = False
+    entries: tuple[Entry, ...]
 
-    def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of float32 inputs (N, ...)."""
-        entry = self.interpreter.get_input_details()[0]["index"]
-        leave = self.interpreter.get_output_details()[0]["index"]
+    def outputs(self, inputs: Any) -> list[Array]:
+        """As `Session.outputs`."""
+        entries, leaves = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         found = []
-        for image in np.ascontiguousarray(inputs, np.float32):
-            self.interpreter.set_tensor(entry, image[None])
+        for images in zip(*self.given(inputs), strict=True):
+            for entry, image in zip(entries, images, strict=True):
+                self.interpreter.set_tensor(entry["index"], image[None])
             self.interpreter.invoke()
-            found.append(self.interpreter.get_tensor(leave)[0])
-        return np.stack(found)
+            found.append([self.interpreter.get_tensor(leave["index"])[0] for leave in leaves])
+        return [np.stack(one) for one in zip(*found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,10 @@ class LiteRt(Runtime):
         import torch
 
         program = torch.export.load(source)
-        (example,) = program.example_inputs[0]
+        args, kwargs = program.example_inputs
+        first = [{name: one[:1] for name, one in kwargs.items()}, tuple(one[:1] for one in args)]
         target = folder / "litert.tflite"
-        litert_torch.convert(program.module(), (example[:1],)).export(str(target))
+        litert_torch.convert(program.module(), first[1], sample_kwargs=first[0] or None).export(str(target))
         return target
 
     def _load(self, path: Path, threads: int) -> LiteRtSession:
@@ -57,8 +57,11 @@ class LiteRt(Runtime):
 
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
-        sizes = interpreter.get_input_details()[0]["shape"]
-        return LiteRtSession(interpreter, tuple(int(size) for size in sizes[1:]))
+        entries = (
+            Entry(one["name"], tuple(int(size) for size in one["shape"][1:]), np.dtype(one["dtype"]))
+            for one in interpreter.get_input_details()
+        )
+        return LiteRtSession(interpreter, tuple(entries))
 
 
 register(LiteRt())

@@ -13,33 +13,36 @@ from typing import Any, ClassVar
 import numpy as np
 
 from workbench.errors import BadFile
-from workbench.runtimes.base import Array, Runtime, register
+from workbench.runtimes.base import Array, Entry, Runtime, Session, register
 
 _LIMIT_S = 120
 
 
 @dataclass(frozen=True)
-class NcnnSession:
+class NcnnSession(Session):
     """A loaded network. ncnn knows no batch: images run one after the other."""
 
     net: Any
-    shape: tuple[int, ...]
-    whole: ClassVar[bool] = False
+    entries: tuple[Entry, ...]
 
-    def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of float32 inputs (N, ...)."""
+    def outputs(self, inputs: Any) -> list[Array]:
+        """As `Session.outputs`."""
         import ncnn
 
-        entry, leave = self.net.input_names()[0], self.net.output_names()[0]
         found = []
-        for image in np.ascontiguousarray(inputs, np.float32):
+        for images in zip(*self.given(inputs), strict=True):
             extractor = self.net.create_extractor()
-            extractor.input(entry, ncnn.Mat(image))
-            code, value = extractor.extract(leave)
-            if code != 0:
-                raise BadFile(f"ncnn cannot compute this network (code {code}): an operator is not supported.")
-            found.append(np.array(value))
-        return np.stack(found)
+            for entry, image in zip(self.net.input_names(), images, strict=True):
+                extractor.input(entry, ncnn.Mat(image))
+            found.append([_extracted(extractor, leave) for leave in self.net.output_names()])
+        return [np.stack(one) for one in zip(*found, strict=True)]
+
+
+def _extracted(extractor: Any, leave: str) -> Array:
+    code, value = extractor.extract(leave)
+    if code != 0:
+        raise BadFile(f"ncnn cannot compute this network (code {code}): an operator is not supported.")
+    return np.array(value)
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,11 @@ class Ncnn(Runtime):
     def _convert(self, source: Path, folder: Path) -> Path:
         import onnx
 
-        value = onnx.load(str(source), load_external_data=False).graph.input[0]
-        shape = [max(1, size.dim_value) for size in value.type.tensor_type.shape.dim]
+        values = onnx.load(str(source), load_external_data=False).graph.input
+        shapes = [[max(1, size.dim_value) for size in value.type.tensor_type.shape.dim] for value in values]
+        told = ",".join(f"[{','.join(map(str, shape))}]" for shape in shapes)
         copy = Path(shutil.copy2(source, folder / "ncnn.onnx"))  # pnnx writes beside its input
-        command = [_pnnx(), copy.name, f"inputshape=[{','.join(map(str, shape))}]", "fp16=0"]
+        command = [_pnnx(), copy.name, f"inputshape={told}", "fp16=0"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
         target = folder / "ncnn.ncnn.param"
         said = (done.stdout + done.stderr).splitlines()
@@ -68,7 +72,7 @@ class Ncnn(Runtime):
             raise BadFile(
                 f"ncnn refuses the artefact {source.name!r} because {why}. Use a variant in float32, or ONNX Runtime."
             )
-        (folder / "ncnn.shape").write_text(",".join(map(str, shape[1:])))
+        (folder / "ncnn.shape").write_text("\n".join(",".join(map(str, shape[1:])) for shape in shapes))
         return target
 
     def _load(self, path: Path, threads: int) -> NcnnSession:
@@ -81,8 +85,9 @@ class Ncnn(Runtime):
             setattr(net.opt, name, False)  # the artefact's own precision
         if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
             raise BadFile(f"ncnn refuses the artefact {path.name!r}: its files cannot be read, or name unknown layers.")
-        sizes = path.with_name("ncnn.shape").read_text().split(",")
-        return NcnnSession(net, tuple(int(size) for size in sizes))
+        shapes = path.with_name("ncnn.shape").read_text().split("\n")
+        sizes = (tuple(int(size) for size in one.split(",")) for one in shapes)
+        return NcnnSession(net, tuple(map(Entry, net.input_names(), sizes)))
 
 
 def _pnnx() -> str:

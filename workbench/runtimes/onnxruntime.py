@@ -14,7 +14,7 @@ import numpy as np
 
 from workbench.errors import BadFile, BadValue
 from workbench.runtimes.apart import prove
-from workbench.runtimes.base import Array, Runtime, register
+from workbench.runtimes.base import Array, Entry, Runtime, Session, register
 
 #: Severity of ONNX Runtime's log: what ends the process. What it refuses comes back as an exception anyway.
 _FATAL = 4
@@ -95,32 +95,35 @@ def feeds(session: Any, inputs: Any) -> dict[str, Array]:
 
 
 @dataclass(frozen=True)
-class OnnxSession:
+class OnnxSession(Session):
     """A loaded ONNX file."""
 
     session: Any
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one input, without the batch; a dimension of any length counts as 1."""
-        return tuple(size if isinstance(size, int) else 1 for size in self.session.get_inputs()[0].shape[1:])
+    @functools.cached_property
+    def entries(self) -> tuple[Entry, ...]:  # type: ignore[override]  # read from the file, where others store it
+        """As in the file; a dimension of any length counts as 1."""
+        return tuple(
+            Entry(
+                one.name,
+                tuple(size if isinstance(size, int) else 1 for size in one.shape[1:]),
+                np.dtype(_TYPES.get(one.type, np.float32)),
+            )
+            for one in self.session.get_inputs()
+        )
 
-    @property
-    def whole(self) -> bool:
-        """Whether inputs are whole numbers."""
-        return not np.issubdtype(_TYPES.get(self.session.get_inputs()[0].type, np.float32), np.floating)
-
-    def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of inputs (N, ...). Raises: `BadValue` for inputs of another shape."""
+    def outputs(self, inputs: Any) -> list[Array]:
+        """As `Session.outputs`. Raises: `BadValue` for inputs of another shape."""
+        given = self.given(inputs)
         try:
-            values: Array = self.session.run(None, feeds(self.session, inputs))[0]
+            found = self.session.run(None, {one.name: value for one, value in zip(self.entries, given, strict=True)})
         except Exception as error:
-            wanted = self.session.get_inputs()[0].shape
+            wanted = ", ".join(str(one.shape) for one in self.session.get_inputs())
             raise BadValue(
-                f"ONNX Runtime refuses an input of shape {tuple(inputs.shape)}: the artefact takes {wanted}. "
-                f"Pass inputs of that shape, batch first. ({_first_line(error)})"
+                f"ONNX Runtime refuses an input of shape {', '.join(str(one.shape) for one in given)}: the artefact "
+                f"takes {wanted}. Pass inputs of that shape, batch first. ({_first_line(error)})"
             ) from error
-        return values
+        return [np.asarray(one) for one in found]
 
 
 @dataclass(frozen=True)

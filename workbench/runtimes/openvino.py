@@ -7,28 +7,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from workbench.runtimes.base import Array, Runtime, register
+from workbench.runtimes.base import Array, Entry, Runtime, Session, register
 
 
 @dataclass(frozen=True)
-class OpenVinoSession:
+class OpenVinoSession(Session):
     """A compiled network and one request to it."""
 
     request: Any
-    shape: tuple[int, ...]
-    type: npt.DTypeLike
+    entries: tuple[Entry, ...]
 
-    @property
-    def whole(self) -> bool:
-        """Whether inputs are whole numbers."""
-        return not np.issubdtype(self.type, np.floating)
-
-    def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of inputs (N, ...)."""
-        values: Array = self.request.infer({0: np.ascontiguousarray(inputs, self.type)})[0]
-        return values
+    def outputs(self, inputs: Any) -> list[Array]:
+        """As `Session.outputs`."""
+        found = self.request.infer(dict(enumerate(self.given(inputs))))
+        return [np.asarray(found[index]) for index in range(len(found))]
 
 
 @dataclass(frozen=True)
@@ -53,15 +46,18 @@ class OpenVino(Runtime):
             "ENABLE_CPU_PINNING": False,  # whoever measures has chosen the CPUs
         }
         compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-        sizes = [size.get_length() if size.is_static else 1 for size in compiled.input(0).partial_shape]
-        kind = compiled.input(0).element_type.to_dtype()
-        return OpenVinoSession(compiled.create_infer_request(), tuple(sizes[1:]), kind)
+        return OpenVinoSession(compiled.create_infer_request(), tuple(_entry(one) for one in compiled.inputs))
 
     def reason(self, error: Exception) -> str:
         """The line that says what is wrong; those above it say where in OpenVINO's source."""
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         telling = [line for line in lines if not line.startswith(("Exception from", "Check '", "FrontEnd API"))]
         return super().reason(Exception((telling or lines or [type(error).__name__])[0]))
+
+
+def _entry(one: Any) -> Entry:
+    sizes = [size.get_length() if size.is_static else 1 for size in one.partial_shape]
+    return Entry(one.get_any_name(), tuple(sizes[1:]), np.dtype(one.element_type.to_dtype()))
 
 
 register(OpenVino())

@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
-from workbench.runtimes.base import Array, Runtime, register
+from workbench.runtimes.base import Array, Entry, Runtime, Session, register
 
 
 @dataclass(frozen=True)
-class TorchSession:
+class TorchSession(Session):
     """A network in evaluation mode."""
 
-    module: Callable[[Any], Any]
-    example: Any  # one input, a tensor (1, ...)
+    module: Callable[..., Any]
+    example: Any  # one input, as a network is called: a tensor (1, ...), a tuple or a mapping of them
     threads: int
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one input, without the batch."""
-        return tuple(self.example.shape[1:])
+    def entries(self) -> tuple[Entry, ...]:  # type: ignore[override]  # from the example, where others store it
+        """As the example has them."""
+        from workbench.modules.calling import arguments
 
-    @property
-    def whole(self) -> bool:
-        """Whether inputs are whole numbers."""
-        return not self.example.is_floating_point()
+        args, kwargs = arguments(self.example)
+        named = [*((f"input_{index + 1}", one) for index, one in enumerate(args)), *kwargs.items()]
+        return tuple(Entry(name, tuple(one.shape[1:]), one.numpy().dtype) for name, one in named)
 
-    def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of inputs (N, ...)."""
+    def outputs(self, inputs: Any) -> list[Array]:
+        """As `Session.outputs`."""
         import torch
 
+        from workbench.modules.calling import flatten
+
         with torch.inference_mode(), _threads(self.threads):
-            # A copy: the network may write into what it is given.
-            given = torch.from_numpy(np.array(inputs, order="C")).to(self.example.dtype)
-            values: Array = self.module(given).numpy()
-        return values
+            # Copies: the network may write into what it is given.
+            given = [torch.from_numpy(one.copy()) for one in self.given(inputs)]
+            named = isinstance(self.example, Mapping)
+            found = self.module(**dict(zip(self.example, given, strict=True))) if named else self.module(*given)
+            return [one.numpy() for one in flatten(found)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Torch(Runtime):
         import torch
 
         program = torch.export.load(path)
-        (example,) = program.example_inputs[0]
+        args, kwargs = program.example_inputs
+        example = kwargs if kwargs else args if len(args) > 1 else args[0]
         module: Any = program.module()
         if self.compiled:
             # Its own pool of compiling processes would outlive a measurement that is cancelled.
