@@ -19,6 +19,8 @@ from workbench.modules.calling import Inputs
 from workbench.plan import Decision, Plan, Row, row
 from workbench.recipe import REGISTRY, Step
 from workbench.settings import Layers, Setting, Stops, check, layers_setting, select, setting
+from workbench.tasks import Task
+from workbench.tasks.unlabelled import UNLABELLED
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +43,7 @@ class Context:
     calibration: torch.Tensor | None = None  # (N, ...) inputs, normalised
     train: Split | None = None
     validation: Split | None = None
+    task: Task = UNLABELLED  # what is asked of the network: judged, and trained towards
     original: nn.Module | None = None  # the unmodified network, as a teacher or a reference
     cache: dict[tuple[str, Hashable], Any] = field(default_factory=dict)  # as in `Weights`, for unchanged layers
     seed: int = 0

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.data.batches import batches
 from workbench.errors import BadValue, unknown
@@ -93,9 +93,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def batches(self, size: int = 100) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """(inputs, labels) in order, `size` at a time; the last batch may be smaller. Inputs are copies."""
-        yield from zip(batches(self.inputs, size), self.labels.split(size), strict=True)
+    def batches(self, size: int = 100) -> Iterator[tuple[torch.Tensor, Any]]:
+        """(inputs, labels) in order, `size` at a time; the last batch may be smaller. Inputs are copies.
+
+        Labels are None where there are none.
+        """
+        inputs = batches(self.inputs, size)
+        yield from zip(inputs, self.labels.split(size), strict=True) if self.labelled else ((x, None) for x in inputs)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,9 @@ class Data:
     std: tuple[float, ...] = ()
     licence: str = ""
     notes: tuple[str, ...] = ()
+    #: The `workbench.tasks.Task` of a network on these data, as a study has recognised it or was told. (Tasks know
+    #: data, so that its type cannot be named here.)
+    task: Any = None
 
     @check_kinds
     def __getitem__(self, split: str) -> Split:

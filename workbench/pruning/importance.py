@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,12 +13,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from workbench.data.batches import batches
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
-from workbench.modules.calling import answer
+from workbench.modules.calling import call
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import MAKERS, Channels, Group, makes
 from workbench.pruning.widths import Scores
 from workbench.statistics.moments import Moments
-from workbench.training.entropy import cross_entropy
 
 if TYPE_CHECKING:
     from workbench.cost.layer import Layer
@@ -47,11 +46,17 @@ def from_weights(kind: str, module: nn.Module, channels: Channels, groups: Seque
 
 
 def by_gradient(
-    module: nn.Module, channels: Channels, groups: Sequence[Group], images: tuple[Tensor, Tensor], report: Reporter
+    module: nn.Module,
+    channels: Channels,
+    groups: Sequence[Group],
+    images: tuple[Tensor, Any],
+    loss: Callable[[Any, Any], Tensor],
+    report: Reporter,
 ) -> list[Scores]:
     """The mean squared first-order change of the loss when a channel becomes zero (Molchanov et al. 2017, eq. 8).
 
-    `images` are inputs (N, ...) and labels (N,). A channel's activation times its gradient is summed over its
+    `images` are inputs (N, ...) and labels, `loss` takes outputs and labels of a batch. A channel's activation
+    times its gradient is summed over its
     positions for each image, over the layers of a group, and squared.
     """
     norms = norms_after(channels, module)
@@ -67,11 +72,10 @@ def by_gradient(
             )
             for name in names
         ]
-        logits = answer(module, batch.clone())  # what the network writes into is not the user's
+        outputs = call(module, batch.clone())  # what the network writes into is not the user's
         for handle in handles:
             handle.remove()
-        loss = cross_entropy(logits, labels, reduction="sum")
-        grads = torch.autograd.grad(loss, [seen[name] for name in names])
+        grads = torch.autograd.grad(loss(outputs, labels), [seen[name] for name in names])
         for name, grad in zip(names, grads, strict=True):
             product = seen[name].detach() * grad
             linear = isinstance(module.get_submodule(name), nn.Linear)  # its channels are last, others' are second

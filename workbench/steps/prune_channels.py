@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,9 +14,8 @@ from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue, OutOfReach
-from workbench.modules.calling import answer
+from workbench.modules.calling import call, first
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
 from workbench.pruning.importance import FROM_WEIGHTS, KINDS, by_gradient, by_readers, from_weights
@@ -27,6 +26,7 @@ from workbench.settings import doublings
 from workbench.statistics.moments import Moments, collect
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Step, layers_setting, row, select, setting
 from workbench.steps.recalibrate import Recalibrate
+from workbench.tasks.entropy import cross_entropy
 
 if TYPE_CHECKING:
     from torch import nn
@@ -252,7 +252,7 @@ class PruneChannels(Rewrite):
         if context.calibration is not None and (self.refit or self.importance == "activation"):
             moments = collect(module, _readers(channels, groups), context.calibration[:IMAGES], report, context.seed)
         if self.importance == "taylor" and context.calibration is not None:
-            return by_gradient(module, channels, groups, _labelled(module, context), report), moments
+            return by_gradient(module, channels, groups, *_judged(module, context), report), moments
         report(1.0, "Finding the channels that are missed least")
         if self.importance == "activation" and moments:
             return by_readers(module, channels, groups, moments), moments
@@ -292,11 +292,20 @@ def _readers(channels: Channels, groups: Sequence[Group]) -> dict[str, Layer]:
 
 
 @torch.no_grad()
-def _labelled(module: nn.Module, context: Context) -> tuple[torch.Tensor, torch.Tensor]:
-    """Training images and class numbers; without them calibration images, with what the network itself says."""
-    train = context.train
-    if train is not None and train.labelled and is_class_numbers(train.labels):
-        return train.inputs[:IMAGES], train.labels[:IMAGES]
+def _judged(module: nn.Module, context: Context) -> tuple[tuple[torch.Tensor, Any], Callable[[Any, Any], torch.Tensor]]:
+    """Images, labels, and the loss whose gradients say what is missed: the task's, on training images.
+
+    Without labels to train on, the network's own classes stand in for them; where its outputs are values, random
+    directions of these, along which a change has on average its own size (Hutchinson 1990).
+    """
+    train, task = context.train, context.task
+    if train is not None and train.labelled and task.loss is not None:
+        pair = train.inputs[:IMAGES], train.labels[:IMAGES]
+        return pair, lambda outputs, labels: task.on(outputs, labels) * len(labels)
     assert context.calibration is not None
     inputs = context.calibration[:IMAGES]
-    return inputs, answer(module, inputs.clone()).argmax(1)
+    outputs = task.tensor(call(module, inputs.clone()))
+    if task.answers is not None and outputs.dim() > 1 and outputs.shape[1] > 1:
+        return (inputs, outputs.argmax(1)), lambda given, labels: cross_entropy(first(given), labels, reduction="sum")
+    directions = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(context.seed))
+    return (inputs, directions), lambda given, along: (task.tensor(given) * along).sum()

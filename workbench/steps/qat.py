@@ -11,20 +11,20 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
-from torch.nn import functional
 
 from workbench.artefact.onnx_file import save_onnx
 from workbench.artefact.onnx_graph import merge, separate, tidy
 from workbench.cost.network import Network
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
+from workbench.modules.calling import flatten
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated
 from workbench.settings import decades
 from workbench.step import Context, Lower, Plan, setting
 from workbench.steps.quantize import Quantize, calibration_inputs
-from workbench.training.entropy import cross_entropy
+from workbench.tasks import Task
 from workbench.training.loop import Settings, Trainer
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ class QAT(Lower):
     """Quantization-aware training: fine-tune with rounding and saturation as in the integer artefact.
 
     Starts from `Quantize("int8")`, trains the weights behind its integers on the training split against
-    the labels and the float network's own outputs, and writes them into the same QDQ graph: what was
-    trained is what runs. Of the start and each epoch, the best on the validation split is kept. Sources:
-    Jacob et al. 2018, section 3; Hinton et al. 2015 for distillation.
+    the labels, as the study's task has it, and the float network's own outputs, and writes them into the same
+    QDQ graph: what was trained is what runs. Of the start and each epoch, the best on the validation split is
+    kept. Sources: Jacob et al. 2018, section 3; Hinton et al. 2015 for distillation.
     """
 
     title: ClassVar[str] = "Quantization-aware training"
@@ -104,21 +104,25 @@ class QAT(Lower):
             epochs=self.epochs, lr=self.rate, batch=_BATCH, optimizer="adam", schedule="cosine", precision="float32",
             seed=context.seed, device="cpu",
         )  # fmt: skip
-        loss = partial(self._loss, student, teacher)
-        Trainer(student, loss, context.train, context.validation, how).fit(progress)
+        task, on_labels = context.task, context.train.labelled and context.task.loss is not None
+        loss = partial(self._loss, (student, teacher), task, on_labels)
+        Trainer(student, loss, context.train, context.validation, how, task, teacher).fit(progress)
 
-    def _loss(self, student: Simulated, teacher: Simulated, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        logits = student(x)
+    def _loss(
+        self, pair: tuple[Simulated, Simulated], task: Task, on_labels: bool, x: torch.Tensor, labels: Any
+    ) -> torch.Tensor:
+        """What the float network teaches, and the labels where the task trains on these."""
+        outputs = pair[0](x)
         with torch.no_grad():
-            wanted = teacher(x).softmax(1)
-        loss: torch.Tensor = self.distill * functional.cross_entropy(logits, wanted)
-        return loss + (1 - self.distill) * cross_entropy(logits, labels)
+            wanted = task.tensor(pair[1](x))
+        taught = task.taught(task.tensor(outputs), wanted, 1.0)
+        return self.distill * taught + (1 - self.distill) * task.on(outputs, labels) if on_labels else taught
 
 
 def _check_trainable(student: Simulated, inputs: npt.NDArray[Any], report: Reporter) -> None:
     """Note what gradients do not pass. Raises: `StepFailed` where they reach no weight at all."""
     if student.opaque:
         report.note(f"QAT: gradients do not pass {', '.join(student.opaque)}; what stands before learns nothing there.")
-    if not student.masters or not student(torch.from_numpy(inputs)).requires_grad:
+    if not student.masters or not any(one.requires_grad for one in flatten(student(torch.from_numpy(inputs)))):
         why = f"gradients end at {', '.join(student.opaque)}" if student.masters else "no layer has integer kernels"
         raise StepFailed(f"QAT has nothing to train: {why}. Use Quantize('int8').")
