@@ -21,6 +21,7 @@ from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.models import Model
 from workbench.step import Context
+from workbench.tasks.classification import CLASSIFICATION
 from workbench.training import distill
 from workbench.training.distill import METHODS
 from workbench.training.loop import Diverged, score
@@ -77,7 +78,7 @@ def test_every_way_of_teaching_runs_and_keeps_the_best(method: str) -> None:
     step = wb.Finetune(epochs=3, distill=method, lr=0.02, batch=32)
     tuned = step.apply(start, context(m, d, Reporter()))
     assert all(torch.equal(v, before[k]) for k, v in start.state_dict().items())  # the input stays
-    assert not score(start, d["validation"]).beats(score(tuned, d["validation"]))
+    assert not score(start, d["validation"], CLASSIFICATION).beats(score(tuned, d["validation"], CLASSIFICATION))
 
 
 def test_a_student_comes_back_to_its_teacher() -> None:

@@ -34,7 +34,7 @@ class Session(Protocol):
         ...
 
     def run(self, inputs: Array) -> Array:
-        """Logits (N, ...) of inputs (N, ...)."""
+        """The first output (N, ...) for inputs (N, ...)."""
         ...
 
 

@@ -112,15 +112,19 @@ class OnnxSession:
 
     def run(self, inputs: Array) -> Array:
         """Logits (N, ...) of inputs (N, ...). Raises: `BadValue` for inputs of another shape."""
+        return self.run_all(inputs)[0]
+
+    def run_all(self, inputs: Array) -> tuple[Array, ...]:
+        """Every output (N, ...) in the file's order. Raises: as `run`."""
         try:
-            values: Array = self.session.run(None, feeds(self.session, inputs))[0]
+            values = self.session.run(None, feeds(self.session, inputs))
         except Exception as error:
             wanted = self.session.get_inputs()[0].shape
             raise BadValue(
                 f"ONNX Runtime refuses an input of shape {tuple(inputs.shape)}: the artefact takes {wanted}. "
                 f"Pass inputs of that shape, batch first. ({_first_line(error)})"
             ) from error
-        return values
+        return tuple(values)
 
 
 @dataclass(frozen=True)
