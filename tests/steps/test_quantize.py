@@ -286,7 +286,7 @@ def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, m
     validation = as_split(images(9, seed=4), torch.arange(9))
     context = Context(images(1), calibration=images(60), validation=validation, task=CLASSIFICATION)
     Quantize("int8", max_drop=0.05, exclude="head.*").lower(nets["fashion-resnet"], tmp_path / "m.onnx", context)
-    assert "20.00% of accuracy is lost on the validation split, more than 5.00%" in context.progress.notes[0]
+    assert "20.00 % of accuracy is lost on the validation split, more than 5.00 %" in context.progress.notes[0]
     assert {node.name for node in float_nodes(tmp_path / "m.onnx")} == {"stem.0", "head.2"}
     assert asked["bound"] == 0.05
     assert len(asked["layers"]) == 11

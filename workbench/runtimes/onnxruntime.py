@@ -119,12 +119,18 @@ class OnnxSession:
         try:
             values = self.session.run(None, feeds(self.session, inputs))
         except Exception as error:
-            wanted = self.session.get_inputs()[0].shape
+            wanted = ", ".join(str(one.shape) for one in self.session.get_inputs())
             raise BadValue(
-                f"ONNX Runtime refuses an input of shape {tuple(inputs.shape)}: the artefact takes {wanted}. "
+                f"ONNX Runtime refuses an input of shape {_shapes(inputs)}: the artefact takes {wanted}. "
                 f"Pass inputs of that shape, batch first. ({_first_line(error)})"
             ) from error
         return tuple(values)
+
+
+def _shapes(inputs: Any) -> str:
+    several = inputs.values() if isinstance(inputs, Mapping) else inputs
+    parts = several if isinstance(inputs, (Mapping, tuple, list)) else (inputs,)
+    return ", ".join(str(tuple(np.shape(one))) for one in parts)
 
 
 @dataclass(frozen=True)
