@@ -168,7 +168,8 @@ def test_every_column_of_a_study_with_a_number_can_be_shown() -> None:
     [
         ("accuracy_change", "Change of accuracy (points)", "−0.50 points"),
         ("validation_top5_change", "Change of validation top-5 accuracy (points)", "−0.50 points"),
-        ("psnr_change", "Change of psnr", "−0.005"),
+        ("psnr_change", "Change of signal over noise (dB)", "−0.005 dB"),
+        ("own_change", "Change of own", "−0.005"),
     ],
 )
 def test_a_paired_difference_is_shown_with_its_sign(name: str, title: str, shown: str) -> None:

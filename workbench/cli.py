@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from workbench.variant import Variant
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
-#: What `run` shows: the estimate's name, its label, and how its value is written.
+#: What `run` shows behind what the study is judged by: the estimate's name, its label, and how its value is written.
 FIGURES = (
-    ("accuracy", "accuracy", "{:.2%}"),
-    ("accuracy_change", "change on the same images", ""),
-    ("agreement", "agreement with the original", "{:.2%}"),
     ("macs", "MACs", "{:,.0f}"),
     ("params", "parameters", "{:,.0f}"),
     ("memory_access_bytes", "memory access, bytes", "{:,.0f}"),
@@ -174,19 +171,29 @@ def _comparison(original: Variant, variant: Variant) -> Table:
     table.add_column("")
     for each in (original, variant):
         table.add_column(each.name, justify="right")
-    for key, label, pattern in (one for one in FIGURES if one[0] in variant.estimates):
+    for key, label, pattern in (one for one in (*_judged(variant), *FIGURES) if one[0] in variant.estimates):
         table.add_row(label, *(_figure(each, key, pattern) for each in (original, variant)))
     return table
+
+
+def _judged(variant: Variant) -> list[tuple[str, str, str]]:
+    """The figures of the study's task, each with its paired difference behind it, as in `FIGURES`."""
+    found = []
+    for metric in variant.data.task.metrics:  # a study's data know it
+        pattern = "{:.2%}" if metric.share else f"{{:.4g}} {metric.unit}".rstrip()
+        found += [(metric.name, metric.word, pattern)]
+        found += [(f"{metric.name}_change", "change on the same images", "" if metric.share else f"±{metric.unit}")]
+    return found
 
 
 def _figure(variant: Variant, key: str, pattern: str) -> str:
     if key not in variant.estimates:  # of an original that an earlier version measured
         return ""
-    from workbench.measure.wording import points
+    from workbench.measure.wording import difference
 
     estimate = variant[key]
-    if not pattern:  # a paired difference
-        return points(estimate) if variant.recipe.steps else ""
+    if not pattern or pattern[0] == "±":  # a paired difference, of a share or in its own unit
+        return difference(estimate, pattern[1:] or "%" * (not pattern)) if variant.recipe.steps else ""
     if estimate.low == estimate.high:
         return pattern.format(estimate.value)
     return f"{pattern.format(estimate.value)} ({pattern.format(estimate.low)} to {pattern.format(estimate.high)})"

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,23 +20,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.coding import decode, pack
-from workbench.data.batches import batches
+from workbench.data.batches import arrays, batches
 from workbench.errors import BadValue, ExportFailed, unknown
 from workbench.estimate import Estimate
 from workbench.files.content import MANIFEST, MANIFEST_VERSION, digest
 from workbench.files.disk import keep_on_disk, told, workspace
 from workbench.interface.callable_module import make_callable
 from workbench.measure.accuracy import BATCH, outputs
+from workbench.measure.metrics import everything
 from workbench.models.structure import restore
-from workbench.modules.calling import answer
+from workbench.modules.calling import call, flatten
+from workbench.runtimes import runtime
 from workbench.step import Lower
+from workbench.tasks.metric import Metric, Tally
 from workbench.untrusted import quota
 from workbench.variant import Variant
 
 if TYPE_CHECKING:
     from workbench.data import Split
-
-    pass
 
 PACKAGES = ("nn-workbench", "torch", "onnx", "onnxruntime", "numpy")
 DECODER = "decode.py"
@@ -56,7 +58,7 @@ class Manifest:
     model: str
     recipe: list[dict[str, Any]]
     estimates: dict[str, Estimate]
-    verified: dict[str, float]  # accuracy and the largest relative difference of an output, read back
+    verified: dict[str, float]  # what it is judged by and the largest relative difference of an output, read back
     notes: tuple[str, ...]
     versions: dict[str, str]
     created: str
@@ -79,8 +81,8 @@ def export(variant: Variant, folder: str | Path, format: str = "onnx") -> Manife
     structure to load them (`wb.load(folder)`), for recipes without a step such as `Quantize`; `"bundle"`,
     the artefact with its weights in sparse and Huffman codes, beside the decoder that gives back the same
     file (`python decode.py model.wbz model.onnx`; it needs numpy alone). What was written is read back:
-    its outputs must equal the measured artefact's, and its accuracy on the test split must lie within the
-    measured interval. What an earlier export left in the folder is replaced; other files there stay.
+    its outputs must equal the measured artefact's, and what the study is judged by must lie, on the test split,
+    within the measured interval. What an earlier export left in the folder is replaced; other files there stay.
 
     Raises: `UnknownName` for a format, `BadValue` when it cannot hold the variant, `BadFile` when the variant's file
     is missing or was changed, `OverQuota`, `ExportFailed`, `StorageFailed`.
@@ -208,33 +210,52 @@ def _verify(variant: Variant, written: Path) -> dict[str, float]:
             f"{difference:.2g}, allowed {TOLERANCE:g}. Nothing was exported."
         )
     verified = {"largest_relative_difference": difference}
-    if "accuracy" in variant.estimates:  # data without class labels are measured otherwise
-        verified["accuracy"] = _verify_accuracy(variant, written)
+    task = variant.data.task
+    if variant.data["test"].labelled and task is not None and task.principal.name in variant.estimates:
+        verified[task.principal.name] = _verify_figure(variant, written, task.principal)
     return verified
 
 
-def _verify_accuracy(variant: Variant, written: Path) -> float:
-    """The accuracy of what was written, on the test split. Raises `ExportFailed` when it is another."""
-    test, measured = variant.data["test"], variant["accuracy"]
-    found = float((_outputs(variant, written, test).argmax(1) == test.labels.numpy()).mean())
-    if not measured.low <= found <= measured.high:
+def _verify_figure(variant: Variant, written: Path, metric: Metric) -> float:
+    """What the study is judged by, of what was written, on the test split. Raises `ExportFailed` when it is another."""
+    tally, measured = Tally(metric), variant[metric.name]
+    with _running(written) as run:
+        for inputs, labels in variant.data["test"].batches(BATCH):
+            given = run(inputs)
+            tally.add(given if metric.several else given[0], arrays(labels))
+    found, room = tally.value(), 1e-6 * abs(measured.value)  # an exact figure has no interval to lie in
+    if not measured.low - room <= found <= measured.high + room:
         raise ExportFailed(
-            f"{written.name} reaches {found:.4f} where {measured.value:.4f} was measured. Nothing was exported."
+            f"{written.name} reaches a {metric.word} of {metric.text(found)} where {metric.text(measured.value)} was "
+            "measured. Nothing was exported."
         )
     return found
 
 
 def _outputs(variant: Variant, written: Path, inputs: Split) -> np.ndarray[Any, Any]:
-    if written.suffix == ".onnx":
-        return outputs(written, inputs)
-    if written.suffix == ".wbz":
+    """The first outputs (N, ...) of what was written."""
+    with _running(written) as run:
+        return np.concatenate([run(part)[0] for part in batches(inputs, BATCH)])
+
+
+@contextmanager
+def _running(written: Path) -> Iterator[Callable[[Any], tuple[Any, ...]]]:
+    """What runs a written file for all its outputs, the one that stands for them first."""
+    if written.suffix in {".onnx", ".wbz"}:
         with tempfile.TemporaryDirectory() as folder:
-            return outputs(_decoded(written, Path(folder) / "model.onnx"), inputs)
+            file = written if written.suffix == ".onnx" else _decoded(written, Path(folder) / "model.onnx")
+            run = everything(runtime().load(file))
+            yield lambda inputs: run(arrays(inputs))
+        return
     import torch
 
     module = restore(written)
-    with torch.no_grad():
-        return torch.cat([answer(module, part) for part in batches(inputs, BATCH)]).numpy()
+
+    def torched(inputs: Any) -> tuple[Any, ...]:
+        with torch.no_grad():
+            return tuple(one.numpy() for one in flatten(call(module, inputs)))
+
+    yield torched
 
 
 def _decoded(bundle: Path, target: Path) -> Path:

@@ -19,6 +19,8 @@ from workbench.modules.calling import Inputs
 from workbench.plan import Decision, Plan, Row, row
 from workbench.recipe import REGISTRY, Step
 from workbench.settings import Layers, Setting, Stops, check, layers_setting, select, setting
+from workbench.tasks import Task
+from workbench.tasks.unlabelled import UNLABELLED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +42,7 @@ class Context:
     calibration: Split | None = None  # inputs in memory, (N, ...), become a split without labels
     train: Split | None = None
     validation: Split | None = None
+    task: Task = UNLABELLED  # what is asked of the network: judged, and trained towards
     original: nn.Module | None = None  # the unmodified network, as a teacher or a reference
     cache: dict[tuple[str, Hashable], Any] = field(default_factory=dict)  # as in `Weights`, for unchanged layers
     seed: int = 0

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,16 +27,18 @@ from workbench.frames.pareto import front
 from workbench.interface.arguments import check_kinds
 from workbench.jobs import Gate, Job, Reporter
 from workbench.keeping import Keeping, home, shown
-from workbench.measure.evaluation import changes, has_classes, principal
+from workbench.measure.evaluation import changes
 from workbench.measure.figures import measure, metadata, notes, predict, prepare
 from workbench.measure.machine import machine
-from workbench.measure.metrics import Function, Metric, as_metric
 from workbench.models.model import Model, check_model
 from workbench.models.structure import save_variant
 from workbench.recipe import Recipe, as_recipe
 from workbench.step import Step
 from workbench.studies.naming import Names
 from workbench.studies.storage import Record, Storage
+from workbench.tasks import Metric, Task, recognise, seen_of
+from workbench.tasks.classification import ACCURACY
+from workbench.tasks.metric import Function
 from workbench.variant import Variant
 
 if TYPE_CHECKING:
@@ -57,9 +60,13 @@ class Study(Diagnostics, Keeping):
             settings and machine among the user's own (`study.path`; `WORKBENCH_STUDIES` names another place), so that
             the same line later, or in another session, finds what was measured.
         recalibrate: re-estimate batch norm after rewriting steps.
-        metric: what to measure instead of accuracy: "top5", "miou", a function of (outputs, labels) that returns
-            one value an input or one number for all, or a `workbench.measure.metrics.Metric`. Its column bears its
-            name. Data without labels are measured by their agreement with the original.
+        task: what is asked of the network: "classification", "multi-label", "segmentation", "detection",
+            "regression", "images", "sequences", "ctc", "embeddings". It decides how answers are judged, what is
+            trained on, and the words on the screen. None recognises it from outputs and labels. Data without labels
+            are measured by their agreement with the original.
+        metric: what to judge by instead of the task's own figure: a name such as "top5" or "miou", a metric of
+            torchmetrics, a function of (outputs, labels) that returns one value an input or one number for all, or a
+            `workbench.tasks.Metric`. Its column bears its name.
         keep: False forgets a study without a path at exit; one with a metric function of one's own is never kept
             without a path, since the function may have changed by then.
 
@@ -67,25 +74,30 @@ class Study(Diagnostics, Keeping):
     `StorageFailed` where it cannot be written.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a study is; all but the first two have a default
         self,
         model: Model,
         data: Data,
         path: str | Path | None = None,
         *,
         recalibrate: bool = True,
+        task: Task | str | None = None,
         metric: Metric | str | Function | None = None,
         keep: bool = True,
     ) -> None:
-        _check_fit(model, data, classified=metric is None)
-        self.model, self.data, self.recalibrate = model, data.like(model.example), recalibrate
-        self.metric = None if metric is None else as_metric(metric)
-        #: The name of the figure that variants are judged by: accuracy, agreement, or the metric's.
-        self.metric_name = principal(data, self.metric)
+        _check_fit(model, data)
+        #: What is asked of the network.
+        self.task = recognise(seen_of(model.module, model.example, data["test"]), task, metric)
+        _check_labels(self.task, model, data)
+        self.model, self.recalibrate = model, recalibrate
+        self.data = _told(data.like(model.example), self.task, said=task is None and metric is None)
+        #: The name of the figure that variants are judged by.
+        self.metric_name = self.task.principal.name
+        self._judged = None if metric is None else self.metric_name
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         #: What should be known about the study as a whole: variants that could not be read, where it is kept.
         self.notes: list[str] = []
-        own = not (metric is None or isinstance(metric, str))
+        own = not (metric is None or isinstance(metric, str)) or isinstance(task, Task)
         self._storage = self._open(path, keep and not own)
         self.path = self._storage.folder
         self._variants: dict[str, Variant] = {}
@@ -130,9 +142,15 @@ class Study(Diagnostics, Keeping):
     @check_kinds
     def id_of(self, recipe: Recipe) -> str:
         """The id that a recipe's variant has or will have here: a digest of model, data, recipe and settings."""
-        content = [self.model.hash, self.data.hash, recipe.to_list(), self.recalibrate]
-        text = json.dumps(content + ([self.metric.name] if self.metric else []), sort_keys=True)
+        content = [self.model.hash, self.data.hash, recipe.to_list(), self.recalibrate, *self._differs]
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def _differs(self) -> list[str]:
+        """What it measures where that does not follow from model and data: part of what tells its variants apart."""
+        usual = self._judged is None and self.task.name in {"none", "classification"}
+        return [] if usual else [self._judged] if self._judged else [self.task.name, self.metric_name]
 
     def run(self, recipe: Recipe | Step, *, progress: Callable[[float, str], None] | bool = True) -> Variant:
         """The variant of a recipe: applied, exported to ONNX and measured; from the cache the second time.
@@ -157,8 +175,8 @@ class Study(Diagnostics, Keeping):
     def frame(self) -> pd.DataFrame:
         """One row a variant; measured columns have `_low` and `_high` beside them. See `workbench.frames.frame`."""
         frame = to_frame(self.variants)
-        if self.metric is not None and self.metric.more_is_better:
-            frame.attrs["more_is_better"] = [self.metric.name]
+        frame.attrs["judged_by"] = self.metric_name
+        frame.attrs["more_is_better"] = [one.name for one in self.task.metrics if one.more_is_better]
         return frame
 
     @check_kinds
@@ -207,7 +225,7 @@ class Study(Diagnostics, Keeping):
         save_variant(module, self.model, state, recipe=recipe.to_json())
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
-        estimates, samples = measure(artefact, baseline, self.data, report.part(lowered, 1.0), self.metric)
+        estimates, samples = measure(artefact, baseline, self.data, report.part(lowered, 1.0), self.task)
         estimates |= changes(samples, original.samples if original else None)
         network = build.network_of(module, self.model, recipe)
         estimates |= predict(network, self.model.network)
@@ -222,7 +240,7 @@ class Study(Diagnostics, Keeping):
             notes=(
                 *_idle(recipe, self.model),
                 *report.notes,
-                *notes(estimates, others, len(self.data.classes), why),
+                *notes(estimates, others, (self.task, len(self.data.classes)), why),
             ),
             metadata=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},
         )
@@ -286,7 +304,7 @@ def _idle(recipe: Recipe, model: Model) -> list[str]:
     ]
 
 
-def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
+def _check_fit(model: Model, data: Data) -> None:
     check_model(model, "A study needs")
     if not isinstance(data, Data):
         raise BadValue(f"A study needs data from wb.data, got {type(data).__name__}.")
@@ -296,6 +314,18 @@ def _check_fit(model: Model, data: Data, *, classified: bool) -> None:
             f"The images of {data.name}{wrong} "
             "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
-    output, test = model.network.layers[-1].output, data["test"]
-    if classified and len(output) == 1 and has_classes(test):  # other splits are looked at where they are used
-        check_classes(test.labels, output[0], f"{data.name}, split 'test',")
+
+
+def _check_labels(task: Task, model: Model, data: Data) -> None:
+    """Refuse class numbers that the network cannot give, before anything is measured."""
+    test = data["test"]  # other splits are looked at where they are used
+    if task.name == "classification" and task.principal is ACCURACY:
+        check_classes(test.labels, model.network.layers[-1].output[0], f"{data.name}, split 'test',")
+
+
+def _told(data: Data, task: Task, *, said: bool) -> Data:
+    """The data of a study: they know what is asked on them, and say so where it was recognised and is not usual."""
+    usual = task.name in {"none", "classification"} or not said
+    word = task.principal.label or task.principal.name
+    note = () if usual else (f"Taken for {task.title}, judged by its {word}; task= says otherwise.",)
+    return replace(data, task=task, notes=data.notes + note)

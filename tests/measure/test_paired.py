@@ -15,8 +15,8 @@ from scipy import stats
 from workbench.errors import BadFile, BadValue
 from workbench.estimate import paired_change
 from workbench.frames.pareto import front
-from workbench.measure.metrics import METRICS, Metric
 from workbench.measure.paired import Sample, _t95, draws, resample, resample_whole
+from workbench.tasks import METRICS, Metric
 
 RANDOM = np.random.default_rng(0)
 

@@ -24,6 +24,7 @@ from workbench.errors import BadValue
 from workbench.jobs import Reporter
 from workbench.pruning.folding import fold, folded
 from workbench.step import Context
+from workbench.tasks.classification import CLASSIFICATION
 from workbench.training.loop import score
 
 
@@ -61,7 +62,7 @@ def test_training_moves_the_values_and_not_who_shares_them() -> None:
     m = wb.load(net, example=EXAMPLE)
     before = wb.ShareWeights(bits=2, epochs=0).apply(net, context(m, d, Reporter()))
     after = wb.ShareWeights(bits=2, epochs=2, lr=3e-3).apply(net, context(m, d, Reporter()))
-    assert score(after, d["validation"]).beats(score(before, d["validation"]))
+    assert score(after, d["validation"], CLASSIFICATION).beats(score(before, d["validation"], CLASSIFICATION))
     for name in ("b", "c"):
         old, new = (getattr(module, name).weight.detach().flatten() for module in (before, after))
         assert not torch.equal(old, new)

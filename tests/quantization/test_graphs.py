@@ -16,6 +16,7 @@ from workbench.artefact.onnx_file import write_onnx
 from workbench.data.batches import as_split
 from workbench.estimate import paired_change
 from workbench.jobs import Reporter
+from workbench.measure.judging import judge_of
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize
@@ -23,13 +24,14 @@ from workbench.quantization.inspect import float_nodes
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.rounding import METHODS, Grid, compensated, learned, nearest, round_weights
-from workbench.quantization.sensitivity import keep_accuracy, logits, order_by_sensitivity, paired_drop
+from workbench.quantization.sensitivity import answers, keep_quality, order_by_sensitivity, paired_drop
 from workbench.quantization.weights_only import to_int4
 from workbench.runtimes.onnxruntime import open_session
+from workbench.tasks.classification import CLASSIFICATION
 
 
 def run(model: onnx.ModelProto, inputs: np.ndarray) -> np.ndarray:
-    return logits(model, inputs, Reporter())
+    return answers(model, inputs, Reporter())
 
 
 def quantized(model: onnx.ModelProto, **more: object) -> onnx.ModelProto:
@@ -273,12 +275,12 @@ def test_the_fragile_layer_goes_back_to_float(fragile: tuple[onnx.ModelProto, np
     def quantize(kept: frozenset[str]) -> onnx.ModelProto:
         return quantize_graph(model, ranges, per_channel=False, exclude=kept)
 
-    assert order_by_sensitivity(model, ["0", "2", "6"], quantize, inputs[:100], Reporter())[0] == "2"
-    split = as_split(inputs, torch.from_numpy(labels))
-    everything = keep_accuracy(model, ["0", "2", "6"], quantize, split, 1.0, Reporter())
+    judge = judge_of(CLASSIFICATION, as_split(inputs, torch.from_numpy(labels)))
+    assert order_by_sensitivity(model, ["0", "2", "6"], quantize, judge, Reporter())[0] == "2"
+    everything = keep_quality(model, ["0", "2", "6"], quantize, judge, 1.0, Reporter())
     assert everything.kept == ()
     assert everything.drop.value > 0.1
-    found = keep_accuracy(model, ["0", "2", "6"], quantize, split, 0.05, Reporter())
+    found = keep_quality(model, ["0", "2", "6"], quantize, judge, 0.05, Reporter())
     assert found.kept == ("2",)
     assert found.drop.value <= 0.05
     assert found.drop.n == len(labels)

@@ -23,9 +23,10 @@ from workbench.measure import int8_layouts
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
 from workbench.quantization.inspect import float_nodes
-from workbench.quantization.sensitivity import Mixed, Quantizer
+from workbench.quantization.sensitivity import Judge, Mixed, Quantizer
 from workbench.step import Context
 from workbench.steps.quantize import Quantize, calibration_inputs
+from workbench.tasks.classification import CLASSIFICATION
 
 FASHION = (1, 1, 28, 28)
 
@@ -277,15 +278,15 @@ def test_fp16_leaves_out_what_is_excluded(nets: dict[str, Path]) -> None:
 def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
-    def keep(model: object, layers: list[str], quantize: Quantizer, split: object, bound: float, _: object) -> Mixed:
-        asked.update(layers=layers, split=split, bound=bound)
+    def keep(model: object, layers: list[str], quantize: Quantizer, judge: Judge, bound: float, _: object) -> Mixed:
+        asked.update(layers=layers, split=judge.split, bound=bound)
         return Mixed(quantize(frozenset({"stem.0"})), ("stem.0",), Estimate(0.2, 0.1, 0.3, 9))
 
-    monkeypatch.setattr("workbench.steps.quantize.keep_accuracy", keep)
+    monkeypatch.setattr("workbench.steps.quantize.keep_quality", keep)
     validation = as_split(images(9, seed=4), torch.arange(9))
-    context = Context(images(1), calibration=images(60), validation=validation)
+    context = Context(images(1), calibration=images(60), validation=validation, task=CLASSIFICATION)
     Quantize("int8", max_drop=0.05, exclude="head.*").lower(nets["fashion-resnet"], tmp_path / "m.onnx", context)
-    assert "20.00% of accuracy is lost on the validation split, more than 5.00%" in context.progress.notes[0]
+    assert "20.00 % of accuracy is lost on the validation split, more than 5.00 %" in context.progress.notes[0]
     assert {node.name for node in float_nodes(tmp_path / "m.onnx")} == {"stem.0", "head.2"}
     assert asked["bound"] == 0.05
     assert len(asked["layers"]) == 11

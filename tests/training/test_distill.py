@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from workbench.errors import StepFailed
-from workbench.training.distill import METHODS, Distillation, attention, common_layers, hint, logits, relational, soft
+from workbench.tasks.classification import CLASSIFICATION
+from workbench.tasks.losses import softened
+from workbench.training.distill import METHODS, Distillation, attention, common_layers, hint, logits, relational
 
 X = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -31,7 +33,7 @@ def test_logits_and_soft() -> None:
     a, b = pair()
     assert float(logits(a, b)) == pytest.approx(float(((a - b) ** 2).mean() / 2))
     p, q = (b / 3).softmax(1), (a / 3).softmax(1)
-    assert float(soft(a, b, 3.0)) == pytest.approx(float((p * (p / q).log()).sum(1).mean() * 9), rel=1e-5)
+    assert float(softened(1)(a, b, 3.0)) == pytest.approx(float((p * (p / q).log()).sum(1).mean() * 9), rel=1e-5)
 
 
 def test_attention_looks_at_where_not_at_how_much() -> None:
@@ -75,7 +77,7 @@ def test_hints_are_relative_to_the_teacher() -> None:
 def test_a_student_like_its_teacher_has_nothing_to_learn(method: str) -> None:
     twin = net(5)
     layers = common_layers(twin, net(5), X[:1])
-    answer, term = Distillation(method, twin, net(5), layers, X[:1])(X, 3.0)
+    answer, term = Distillation(method, (twin, net(5)), CLASSIFICATION, layers, X[:1])(X, 3.0)
     assert torch.allclose(answer, twin(X)) and float(term.detach()) == pytest.approx(0, abs=1e-5)
 
 
@@ -84,7 +86,7 @@ def test_every_method_teaches_a_narrower_student(method: str) -> None:
     student, teacher = net(3), net(9)
     layers = common_layers(student, teacher, X[:1])
     assert layers == ("1", "2", "4", "5")  # the last layer of each map size
-    teaching = Distillation(method, student, teacher, layers, X[:1])
+    teaching = Distillation(method, (student, teacher), CLASSIFICATION, layers, X[:1])
     optimizer = torch.optim.Adam([*student.parameters(), *teaching.parameters()], 0.02)
     first = float(teaching(X, 3.0)[1].detach())
     for _ in range(60):
@@ -98,4 +100,4 @@ def test_every_method_teaches_a_narrower_student(method: str) -> None:
 def test_layers_of_other_sizes_are_refused() -> None:
     other = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 4)).eval()
     with pytest.raises(StepFailed, match="in the student"):
-        Distillation("hints", other, net(3), ("0",), X[:1])
+        Distillation("hints", (other, net(3)), CLASSIFICATION, ("0",), X[:1])

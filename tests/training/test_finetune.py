@@ -21,6 +21,7 @@ from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.models import Model
 from workbench.step import Context
+from workbench.tasks.classification import CLASSIFICATION
 from workbench.training import distill
 from workbench.training.distill import METHODS
 from workbench.training.loop import Diverged, score
@@ -77,7 +78,7 @@ def test_every_way_of_teaching_runs_and_keeps_the_best(method: str) -> None:
     step = wb.Finetune(epochs=3, distill=method, lr=0.02, batch=32)
     tuned = step.apply(start, context(m, d, Reporter()))
     assert all(torch.equal(v, before[k]) for k, v in start.state_dict().items())  # the input stays
-    assert not score(start, d["validation"]).beats(score(tuned, d["validation"]))
+    assert not score(start, d["validation"], CLASSIFICATION).beats(score(tuned, d["validation"], CLASSIFICATION))
 
 
 def test_a_student_comes_back_to_its_teacher() -> None:
@@ -179,7 +180,7 @@ def test_cancel_keeps_the_best_weights_and_the_next_run_goes_on(tmp_path: Path) 
     recipe = wb.Finetune(epochs=4, batch=32).recipe()
     with pytest.raises(Cancelled, match="best weights so far are in"):
         rewrite(m, recipe, d, Impatient(), folder=tmp_path)
-    assert re.match(r"epoch 1 of 4, loss \d\.\d+, validation \d+\.\d+%", seen[1])
+    assert re.match(r"epoch 1 of 4, loss \d\.\d+, validation \d+\.\d+ %", seen[1])
     again: list[str] = []
     resumed = rewrite(m, recipe, d, Reporter(lambda _, stage: again.append(stage)), folder=tmp_path)
     assert not any("epoch 1" in stage or "epoch 2" in stage for stage in again)

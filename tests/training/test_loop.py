@@ -15,6 +15,7 @@ from workbench.data import Split
 from workbench.data.batches import as_split
 from workbench.errors import Cancelled
 from workbench.jobs import Reporter
+from workbench.tasks.classification import CLASSIFICATION
 from workbench.training.augment import augment
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.constraints import KeepZeros, LowRank
@@ -39,7 +40,9 @@ def split(n: int = N, seed: int = 0) -> Split:
 
 def trainer(student: nn.Module, **settings: object) -> Trainer:
     how = Settings(**{"epochs": 3, "lr": 0.05, "batch": 16, "precision": "float32", **settings})  # type: ignore[arg-type]
-    return Trainer(student, lambda x, y: functional.cross_entropy(student(x), y), split(), split(40, 1), how)
+    return Trainer(
+        student, lambda x, y: functional.cross_entropy(student(x), y), split(), split(40, 1), how, CLASSIFICATION
+    )
 
 
 def by_hand(student: nn.Module, epochs: int) -> nn.Module:
@@ -76,8 +79,8 @@ def test_the_best_on_validation_is_kept() -> None:
     one = trainer(student, epochs=6)
     history = one.fit(Reporter())
     assert len(history.scores) == 7
-    found, best = score(student, split(40, 1)), history.scores[history.best]
-    assert (found.accuracy, found.loss) == (best.accuracy, pytest.approx(best.loss, rel=1e-4))
+    found, best = score(student, split(40, 1), CLASSIFICATION), history.scores[history.best]
+    assert (found.figure, found.loss) == (best.figure, pytest.approx(best.loss, rel=1e-4))
     assert not any(s.beats(history.scores[history.best]) for s in history.scores)
     assert history.best > 0 and not student.training
 
@@ -141,7 +144,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_best_so_far() -> None:
     with pytest.raises(Diverged, match="nan at step 2 of 4 in epoch 2 of 3"):
         one.fit(Reporter())
     assert all(bool(v.isfinite().all()) for v in student.state_dict().values())
-    assert score(student, split(40, 1)).accuracy == one.history.scores[one.history.best].accuracy
+    assert score(student, split(40, 1), CLASSIFICATION).figure == one.history.scores[one.history.best].figure
 
 
 def test_it_stops_when_nothing_gets_better() -> None:

@@ -88,25 +88,29 @@ def _sensitivity(state: State, found: Sequence[Pair]) -> Column | None:
         return None
     most = max([1e-9, *(one.value for one in known.layers.values())])
     modules = {pair.before.module: pair.name for pair in found if pair.before is not None}
-    cells = {modules[layer]: _harm(one, most) for layer, one in known.layers.items() if layer in modules}
+    cells = {modules[layer]: _harm(one, most, known.unit) for layer, one in known.layers.items() if layer in modules}
+    what, how = (
+        ("class probabilities", "mean divergence, in thousandths of a nat") if known.unit
+        else ("outputs", "size of their change over their own, in thousandths")
+    )  # fmt: skip
     note = (
-        f"Sensitivity: how far the class probabilities of {known.images} validation images move (mean divergence, "
-        f"in thousandths of a nat) when {known.step.brief} treats this layer alone."
+        f"Sensitivity: how far the {what} of {known.images} validation images move ({how}) when {known.step.brief} "
+        "treats this layer alone."
     )
-    return Column("sensitivity", "Sensitivity", f"to {known.step.brief}, 10⁻³ nats", cells, note)
+    return Column("sensitivity", "Sensitivity", f"to {known.step.brief}, 10⁻³ {known.unit}".rstrip(), cells, note)
 
 
-def _harm(found: Estimate, most: float) -> HeatCell:
+def _harm(found: Estimate, most: float, unit: str) -> HeatCell:
     return {
         "value": found.value,
         "text": _digits(found.value),
         "heat": round(max(0.0, found.value / most), 3),
         "sub": f"{_digits(found.low)} to {_digits(found.high)}",
         "trend": "",
-        "title": f"{found.value:.3g} nats",
+        "title": f"{found.value:.3g} {unit}".rstrip(),
     }
 
 
 def _digits(value: float) -> str:
-    """Thousandths of a nat."""
+    """Thousandths."""
     return f"{1e3 * value:.2f}" if value < 0.01 else f"{1e3 * value:,.0f}"

@@ -8,8 +8,10 @@ from pathlib import PurePath
 from workbench.charts import COLUMNS, column, lower
 from workbench.estimate import Estimate
 from workbench.frames.frame import EXACT
-from workbench.measure.evaluation import AGREEMENT, CHANGE, VALIDATION
-from workbench.measure.wording import UNSURE, accuracy, points, signed, smaller, speed
+from workbench.measure.evaluation import CHANGE, VALIDATION
+from workbench.measure.wording import UNSURE, accuracy, signed, smaller, speed
+from workbench.measure.wording import difference as worded
+from workbench.tasks.unlabelled import AGREEMENT, APART, ERROR
 from workbench.variant import Variant
 
 UNPAIRED = "not compared on the same images"
@@ -23,15 +25,22 @@ def arrived(variant: Variant, original: Variant | None) -> str:
     """What a variant that was just measured is, in one sentence."""
     if original is None or variant.id == original.id:
         latency = COLUMNS["latency_ms"].text(variant["latency_ms"].value)
-        if "accuracy" not in variant.estimates:
-            return f"The original is measured: {latency} an image."
-        accuracy = COLUMNS["accuracy"].text(variant["accuracy"].value)
-        return f"The original is measured: {accuracy} of the test images right, {latency} an image."
+        return f"The original is measured: {_judged(variant)}{latency} an image."
     return f"{variant.name}: {verdict(variant, original)}"
 
 
+def _judged(variant: Variant) -> str:
+    """What the original is worth, before its latency: nothing where it is compared with itself."""
+    task = variant.data.task
+    name = task.principal.name if task is not None else "accuracy"
+    if name not in variant.estimates or name in APART:
+        return ""
+    value = column(name).text(variant[name].value)
+    return f"{value} of the test images right, " if name == "accuracy" else f"{lower(column(name).label)} {value}, "
+
+
 def verdict(variant: Variant, original: Variant) -> str:
-    """Speed, accuracy and size against the original, in one sentence."""
+    """Speed, quality and size against the original, in one sentence."""
     parts = [speed(variant["speedup"]), *_quality(variant, original), *_sizes(variant, original)]
     return f"{parts[0][:1].upper()}{', '.join(parts)[1:]}."
 
@@ -40,10 +49,13 @@ def _quality(variant: Variant, original: Variant) -> list[str]:
     """What became of the figure that variants are judged by, on the same inputs; or that it was not compared so."""
     if "accuracy_change" in variant.estimates:
         return [accuracy(variant["accuracy_change"])]
-    if AGREEMENT in variant.estimates:
-        share = variant[AGREEMENT]
+    if AGREEMENT.name in variant.estimates:
+        share = variant[AGREEMENT.name]
         interval = f"{100 * share.low:.2f} to {100 * share.high:.2f}"
         return [f"{100 * share.value:.2f} % of its answers are the original's ({interval})"]
+    if ERROR.name in variant.estimates:
+        off = variant[ERROR.name]
+        return [f"its outputs are off by {100 * off.value:.2f} % ({100 * off.low:.2f} to {100 * off.high:.2f})"]
     for name in variant.estimates:
         if name.endswith(CHANGE) and not name.startswith(VALIDATION):
             return [_moved(name.removesuffix(CHANGE), variant[name])]
@@ -62,10 +74,7 @@ def _moved(name: str, change: Estimate) -> str:
 
 def difference(name: str, change: Estimate) -> str:
     """A paired change with its interval: a share in points, anything else in its own unit."""
-    if column(name).unit == "%":
-        return points(change)
-    value, low, high = (f"{end:+.3g}".replace("-", "−") for end in (change.value, change.low, change.high))
-    return f"{value} ({low} to {high})"
+    return worded(change, column(name).unit)
 
 
 def trend(change: Estimate, more_is_better: bool) -> str:

@@ -83,7 +83,7 @@ def _data(data: Data, model: Model, home: str) -> DataAbout:
     if data.name == NOISE:
         sentence = (
             f"No images of {shape} are loaded, so {len(test)} of noise stand in: latency, size and agreement with "
-            f"{model.name} are measured. Accuracy needs data: upload an .npz with images and labels."
+            f"{model.name} are measured. How good its answers are needs data: upload an .npz with images and labels."
         )
     return {
         "sentence": sentence,

@@ -6,7 +6,8 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.frames.frame import on_one_machine, to_frame, where_rows
-from workbench.measure.evaluation import APART, CHANGE
+from workbench.measure.evaluation import CHANGE
+from workbench.tasks.unlabelled import APART
 from workbench_widgets.store import State
 
 
@@ -43,8 +44,8 @@ def axes(state: State) -> tuple[str, str] | None:
 
 
 def judged_by(state: State) -> tuple[str, ...]:
-    """The figures that say how good a variant's answers are: what the study is judged by, and accuracy."""
-    return tuple(dict.fromkeys((state.study.metric_name if state.study else "accuracy", "accuracy")))
+    """The figures that say how good a variant's answers are: what the study is judged by, and its task's others."""
+    return tuple(one.name for one in state.study.task.metrics) if state.study else ("accuracy",)
 
 
 def qualities(state: State) -> tuple[str, ...]:

@@ -74,7 +74,8 @@ def labelled(state: State, study: Study) -> State:
 def telling(variants: tuple[Variant, ...]) -> Variant:
     """The fastest of those that are not known to be less accurate than the first one, the original.
 
-    Where nothing was compared on the same inputs, the fastest whose accuracy is within the original's interval.
+    Where nothing was compared on the same inputs, the fastest whose accuracy is within the original's interval. What is
+    shipped as measured elsewhere are classifications.
     """
     original = variants[0]["accuracy"]
     paired = ((one, one.estimates.get("accuracy_change")) for one in variants)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from workbench.charts import column
+from workbench.charts import column, lower
 from workbench.export import Manifest, formats
 from workbench.frames.pareto import more_is_better
-from workbench.measure.evaluation import APART, CHANGE
+from workbench.measure.evaluation import CHANGE
+from workbench.tasks import METRICS
+from workbench.tasks.unlabelled import APART
 from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
@@ -120,9 +122,12 @@ def _export(manifest: Manifest) -> Exported:
 
 
 def _verified(checked: Mapping[str, float]) -> str:
-    """What reading the file back has shown; data without class labels have no accuracy."""
+    """What reading the file back has shown; data without labels have nothing but the outputs."""
     if "accuracy" in checked:
         return f"Verified: the file was read back and gets {checked['accuracy']:.2%} of the test images right."
+    for name in checked.keys() & METRICS.keys():
+        shown = column(name)
+        return f"Verified: the file was read back and has a {lower(shown.label)} of {shown.text(checked[name])} there."
     apart = checked["largest_relative_difference"]
     return f"Verified: the file was read back, and its outputs are the measured ones (difference at most {apart:.0e})."
 

@@ -31,6 +31,9 @@ from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
 from workbench.step import Context, Lower, Rewrite, Step
 from workbench.steps.recalibrate import Recalibrate
+from workbench.tasks import Task, recognise, seen_of
+from workbench.tasks.recognition import unclear
+from workbench.tasks.unlabelled import UNLABELLED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -171,11 +174,28 @@ def context(model: Model, data: Data | None, progress: Reporter, folder: Path | 
         calibration=data.get("calibration") if data is not None else None,
         train=data.get("train") if data is not None else None,
         validation=data.get("validation") if data is not None else None,
+        task=asked(model, data) if data is not None else UNLABELLED,
         original=model.module,
         cache=model.weights.cache,
         folder=folder,
         keep=None if folder is None else partial(_keep, model, folder),
     )
+
+
+def asked(model: Model, data: Data) -> Task:
+    """What is asked of a model on data: as a study has it, or what outputs and labels are plainly of.
+
+    Where they are of nothing plain, a task that says so to the step that looks at labels; others never ask.
+    """
+    if isinstance(data.task, Task):
+        return data.task
+    looked_at = next((split for name, split in data.splits.items() if name in {"train", "validation"}), None)
+    if looked_at is None:  # nobody asks then, and the test split is not for them
+        return UNLABELLED
+    try:
+        return recognise(seen_of(model.module, model.example, looked_at), None)
+    except BadValue as error:
+        return unclear(str(error))
 
 
 def _keep(model: Model, folder: Path, module: nn.Module, name: str) -> Path:

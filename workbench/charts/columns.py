@@ -9,6 +9,7 @@ from pandas.api.types import is_numeric_dtype
 
 from workbench.errors import unknown
 from workbench.interface.arguments import check_kinds
+from workbench.tasks import METRICS, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,17 +39,21 @@ class Column:
         return f"{self.number(value)}{'' if unit in {'', '×'} else ' '}{unit}"
 
 
+def _judged(metric: Metric) -> Column:
+    """How a task's figure is shown."""
+    if metric.share:
+        return Column(metric.label, "%", 0.01)
+    return Column(metric.label, metric.unit, format=",.4g")
+
+
 #: The columns of a frame that a chart can show, in the order of a menu.
 COLUMNS: dict[str, Column] = {
     "accuracy": Column("Accuracy", "%", 0.01),
     "accuracy_change": Column("Change of accuracy", "points", 0.01, "+,.2f"),
     "validation_accuracy": Column("Validation accuracy", "%", 0.01),
     "validation_accuracy_change": Column("Change of validation accuracy", "points", 0.01, "+,.2f"),
-    "agreement": Column("Agreement with the original", "%", 0.01),
-    "top5": Column("Top-5 accuracy", "%", 0.01),
-    "miou": Column("Mean IoU", "%", 0.01),
+    **{name: _judged(metric) for name, metric in METRICS.items() if name != "accuracy"},
     "kl_divergence": Column("Divergence from the original", "nats", 1.0, ",.4f"),
-    "logit_error": Column("Error of the outputs", "%", 0.01),
     "latency_ms": Column("Latency", "ms, batch 1", 1.0, ",.3f"),
     "macs": Column("MACs", "M", 1e6),
     "params": Column("Parameters", "k", 1e3, ",.1f"),
@@ -87,6 +92,14 @@ def drawable(frame: pd.DataFrame) -> list[str]:
 
 
 @check_kinds
+def judged_by(frame: pd.DataFrame) -> str:
+    """The figure that the variants of a frame are judged by: as their study says, or the first that there is."""
+    named = str(frame.attrs.get("judged_by", ""))
+    known = (name for name in ("accuracy", *METRICS) if name in frame and _holds_figures(frame[name]))
+    return named or next(known, "accuracy")
+
+
+@check_kinds
 def check_columns(frame: pd.DataFrame, *names: str) -> None:
     """Raise `UnknownName` for a name that is neither described nor a figure of the frame."""
     for name in names:
@@ -101,4 +114,4 @@ def _holds_figures(values: pd.Series[Any]) -> bool:
 @check_kinds
 def lower(label: str) -> str:
     """The label within a sentence; abbreviations such as `MACs` stay as they are."""
-    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label

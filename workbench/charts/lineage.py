@@ -7,7 +7,7 @@ import json
 import altair as alt
 import pandas as pd
 
-from workbench.charts.columns import column
+from workbench.charts.columns import column, judged_by
 from workbench.charts.marks import FRONT, LINE, check_frame, data, flag, legend, numbers, roles, texts
 from workbench.errors import unknown
 from workbench.interface.arguments import check_kinds
@@ -20,11 +20,11 @@ _COLUMNS = ("id", "name", "role", "feasible", "elsewhere", "depth", "place", "fr
 
 
 @check_kinds
-def lineage(frame: pd.DataFrame, *, x: str = "speedup", y: str = "accuracy") -> alt.LayerChart:
+def lineage(frame: pd.DataFrame, *, x: str = "speedup", y: str = "") -> alt.LayerChart:
     """A tree with one variant a line: each hangs under the one whose recipe it continues, named by what it adds.
 
-    At the right stand `y` and the speed-up. Groups, pale and hollow marks and the parameter `selected` are those
-    of `tradeoff`. `frame` has the columns of `Study.frame()`.
+    At the right stand `y`, or what variants are judged by, and the speed-up. Groups, pale and hollow marks and the
+    parameter `selected` are those of `tradeoff`. `frame` has the columns of `Study.frame()`.
     """
     base = alt.Chart(data(lineage_points(frame, x=x, y=y)))
     depths = alt.Scale(domain=[0, _DEEP], range=[10, 10 + _INDENT * _DEEP], nice=False)
@@ -65,11 +65,12 @@ def _marks(base: alt.Chart, across: alt.X, up: alt.Y) -> list[alt.Chart]:
 
 
 @check_kinds
-def lineage_points(frame: pd.DataFrame, *, x: str = "speedup", y: str = "accuracy") -> pd.DataFrame:
+def lineage_points(frame: pd.DataFrame, *, x: str = "speedup", y: str = "") -> pd.DataFrame:
     """The rows of `lineage`, in the order in which the tree is read."""
     check_frame(frame)
     if frame.empty:
         return pd.DataFrame(columns=list(_COLUMNS))
+    y = y or judged_by(frame)
     table = frame.reset_index(drop=True)
     places = tree(steps_of(table))
     line = {place.row: index for index, place in enumerate(places)}

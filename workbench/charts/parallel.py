@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from workbench.charts.columns import check_columns, column, lower
+from workbench.charts.columns import check_columns, column, judged_by, lower
 from workbench.charts.marks import FRONT, LINE, ORIGINAL, check_frame, data, flag, legend, numbers, roles, texts
 from workbench.frames.pareto import more_is_better
 from workbench.interface.arguments import check_kinds
@@ -19,9 +19,7 @@ _COLUMNS = ("kind", "label", "axis", "id", "name", "role", "feasible", "elsewher
 
 
 @check_kinds
-def parallel(
-    frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = "accuracy"
-) -> alt.LayerChart:
+def parallel(frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = "") -> alt.LayerChart:
     """One line a variant over one axis a column, lying beneath one another; the better a figure, the further right.
 
     An axis ends at the worst and the best figure that there is. Groups, pale and hollow marks and the parameter
@@ -72,20 +70,21 @@ def _lines(values: alt.Chart, across: alt.X, up: alt.Y) -> list[alt.Chart]:
 
 
 @check_kinds
-def parallel_columns(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = "accuracy") -> list[str]:
+def parallel_columns(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = "") -> list[str]:
     """Those of `columns`, or `y` and those of `PARALLEL`, that hold a figure. Raises: `UnknownName` as `parallel`."""
     check_columns(frame, *columns)
-    wanted = columns or dict.fromkeys((y, *PARALLEL))
+    wanted = columns or dict.fromkeys((y or judged_by(frame), *PARALLEL))
     return [name for name in wanted if name in frame and frame[name].notna().any()]
 
 
 @check_kinds
 def parallel_points(
-    frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = "accuracy"
+    frame: pd.DataFrame, columns: Sequence[str] = (), *, x: str = "speedup", y: str = ""
 ) -> pd.DataFrame:
     """The rows of `parallel`: of kind `axis`, one a column with the texts at its ends; of kind `value`, the marks."""
     check_frame(frame)
     table = frame.reset_index(drop=True)
+    y = y or judged_by(table)
     names = parallel_columns(table, columns, y)
     if not names:
         return pd.DataFrame(columns=list(_COLUMNS))
@@ -99,7 +98,7 @@ def parallel_points(
 
 
 @check_kinds
-def parallel_summary(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = "accuracy") -> str:
+def parallel_summary(frame: pd.DataFrame, columns: Sequence[str] = (), y: str = "") -> str:
     """The chart in words, for a reader who cannot see it."""
     names = parallel_columns(frame, columns, y)
     if not names:

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from workbench.charts.columns import check_columns, column, drawable, lower
+from workbench.charts.columns import check_columns, column, drawable, judged_by, lower
 from workbench.charts.marks import (
     FRONT,
     LINE,
@@ -40,13 +40,14 @@ _HEIGHT = 320
 def tradeoff(
     frame: pd.DataFrame,
     x: str = "speedup",
-    y: str = "accuracy",
+    y: str = "",
     *,
     size: str = "params",
     log: Sequence[str] = (),
 ) -> alt.LayerChart:
     """One mark a variant: `y` against `x` with 95 % intervals, area by `size`, and the Pareto front.
 
+    `y` is what variants are judged by, unless another is named.
     `log` names the axes ("x", "y") with a logarithmic scale. Where the frame has a column `feasible`, what is
     not stays in the chart, pale; where it has `elsewhere`, what was measured elsewhere is hollow. Neither
     competes for the front, see `competing`.
@@ -56,6 +57,7 @@ def tradeoff(
 
     Raises: `UnknownName` for a column that is no figure, or that a frame with rows lacks.
     """
+    y = y or judged_by(frame)
     rows = points(frame, x, y, size)
     across, up = _axes(x, y, [_scale(axis in log) for axis in "xy"])
     base = alt.Chart(data(rows))

@@ -11,8 +11,6 @@ from workbench.errors import BadValue, shown
 if TYPE_CHECKING:
     import torch
 
-    from workbench.data.dataset import Split
-
 
 def class_names(classes: Any) -> tuple[str, ...]:
     """The names as a tuple. Raises: `BadValue` for what is no list of different names."""
@@ -43,15 +41,3 @@ def check_classes(labels: torch.Tensor | npt.NDArray[Any], outputs: int, of: str
         f"The labels of {of} go from {low} to {high}, and the network tells {outputs} classes apart, numbered from 0 "
         f"to {outputs - 1}. {fix or 'Give class numbers in that range, or a network with an output for each class.'}"
     )
-
-
-def class_numbers(split: Split, who: str) -> torch.Tensor:
-    """Class numbers int64 (N,). Raises: `BadValue` where the labels are of another kind, and `who` needs these."""
-    labels = split.labels
-    if not is_class_numbers(labels):
-        raise BadValue(
-            f"{who} compares answers with class numbers, one an input, and the labels of split {split.name!r} are "
-            f"{str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}, such as "
-            f"{shown(labels[0].tolist())}."
-        )
-    return labels

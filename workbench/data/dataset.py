@@ -166,6 +166,9 @@ class Data:
     std: tuple[float, ...] = ()
     licence: str = ""
     notes: tuple[str, ...] = ()
+    #: The `workbench.tasks.Task` of a network on these data, as a study has recognised it or was told. (Tasks know
+    #: data, so that its type cannot be named here.)
+    task: Any = None
 
     @check_kinds
     def __getitem__(self, split: str) -> Split:

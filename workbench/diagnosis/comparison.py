@@ -19,7 +19,7 @@ from workbench.estimate import Estimate, exact, mcnemar, paired_change, quotient
 from workbench.jobs import Reporter
 from workbench.measure.evaluation import CHANGE
 from workbench.measure.latency import measure_latency
-from workbench.measure.wording import accuracy, speed
+from workbench.measure.wording import quality, speed
 from workbench.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class Comparison:
     errors: tuple[tuple[LayerError, ...], tuple[LayerError, ...]] = field(repr=False)
     answers: Answers | None = field(repr=False)
     ratio: Estimate | None = None
+    metric_name: str = "accuracy"  # what answers are counted by: agreement where there are no labels
 
     @cached_property
     def figures(self) -> pd.DataFrame:
@@ -203,7 +204,7 @@ class Comparison:
         lost, gained = int(counts.get("lost", 0)), int(counts.get("gained", 0))
         change = paired_change(lost, gained, len(answers.labels))
         return [
-            f"{_capital(accuracy(change))}, on the same images.",
+            f"{_capital(quality(change, self.metric_name))}, on the same images.",
             f"{len(self.flips)} of {change.n} answers differ: {lost} right ones are lost, {gained} gained "
             f"(McNemar's exact test: p = {mcnemar(lost, gained):.2g}).",
         ]
@@ -231,11 +232,12 @@ def compare(first: Variant, second: Variant, evaluator: Evaluator, report: Repor
     errors = [tuple(layer_errors(original, v.onnx, few, part)) for v, part in zip((first, second), parts, strict=True)]
     one = evaluator.outputs(first.recipe, report.part(0.3, 0.6))
     two = evaluator.outputs(second.recipe, report.part(0.6, 0.9))
-    classes = one.ndim == 2 and np.isfinite(one).all() and np.isfinite(two).all()
+    classes = evaluator.chooses and np.isfinite(one).all() and np.isfinite(two).all()
     labels = evaluator.labels if evaluator.labels is not None else evaluator.original.argmax(axis=1)
     answers = Answers(one, two, labels, tuple(evaluator.data.classes)) if classes else None
     ratio = _in_turns(first, second, report.part(0.9, 1.0))
-    return Comparison(first, second, evaluator.split_name, (errors[0], errors[1]), answers, ratio)
+    name, both = evaluator.metric_name, (errors[0], errors[1])
+    return Comparison(first, second, evaluator.split_name, both, answers, ratio, name)
 
 
 def _in_turns(first: Variant, second: Variant, report: Reporter) -> Estimate | None:

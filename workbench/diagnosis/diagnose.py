@@ -44,8 +44,9 @@ class Prefix:
 class Diagnosis:
     """What a variant does otherwise than its original, on the same images of one split.
 
-    `drop`: what it loses of `metric_name`, which is accuracy, or agreement with the original where there are no
-    classes or labels. `divergence`: agreement, Kullback-Leibler divergence and error of the outputs.
+    `drop`: what it loses of `metric_name`, which is accuracy, agreement with the original where answers are of another
+    kind or have no labels, or nearness to the original's outputs where these are values. `divergence`: agreement,
+    Kullback-Leibler divergence and error of the outputs.
     """
 
     variant: Variant = field(repr=False)
@@ -154,7 +155,7 @@ def diagnose(variant: Variant, evaluator: Evaluator, report: Reporter | None = N
     assert original is not None  # a study measures it before any variant
     errors = layer_errors(original, variant.onnx, evaluator.split.first(IMAGES), report.part(0.0, 0.2))
     values = evaluator.outputs(variant.recipe, report.part(0.2, 0.5))
-    classes = evaluator.original.ndim == 2 and np.isfinite(values).all()
+    classes = evaluator.chooses and np.isfinite(values).all()
     labels = evaluator.labels if evaluator.labels is not None else evaluator.original.argmax(axis=1)
     return Diagnosis(
         variant=variant,

@@ -17,7 +17,6 @@ from workbench.errors import BadValue
 from workbench.estimate import Estimate, wilson
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import outputs
-from workbench.measure.evaluation import has_classes
 from workbench.measure.metrics import bootstrap
 from workbench.quantization.sensitivity import paired_drop
 from workbench.recipe import Recipe
@@ -25,6 +24,7 @@ from workbench.recipe import Recipe
 if TYPE_CHECKING:
     from workbench.data import Data, Split
     from workbench.models import Model
+    from workbench.tasks import Task
 
 Array = npt.NDArray[Any]
 
@@ -34,8 +34,8 @@ class Evaluator:
     """One model, one split, and how a study makes its variants.
 
     `known` finds the artefact of a recipe that has been run, and must know the original's. A score is 1
-    where an image is classified rightly and 0 elsewhere; for outputs or labels of other shapes it is the
-    share of an image's answers that agree with the original's.
+    where an image is classified rightly and 0 elsewhere; for other tasks it is the share of an image's answers that
+    agree with the original's, and where outputs are values how near they are to the original's, at best 1.
     """
 
     model: Model
@@ -62,16 +62,28 @@ class Evaluator:
         assert artefact is not None  # a study measures it before any variant
         return outputs(artefact, self.split)
 
+    @cached_property
+    def task(self) -> Task:
+        """What is asked of the network."""
+        return build.asked(self.model, self.data)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether an output (N, classes) is a choice among classes, one an image."""
+        return self.task.by_class and self.original.ndim == 2
+
     @property
     def labels(self) -> Array | None:
-        """Class numbers (N,); None where the data have none, or the outputs are no classification."""
-        known = has_classes(self.split) and self.original.ndim == 2
+        """Class numbers (N,); None where the data have none, or the task is no classification."""
+        known = self.task.name == "classification" and self.split.labelled
         return np.asarray(self.split.labels) if known else None
 
     @property
     def metric_name(self) -> str:
-        """What the scores are: accuracy or agreement."""
-        return "agreement" if self.labels is None else "accuracy"
+        """What the scores are: accuracy, agreement or nearness."""
+        if self.labels is not None:
+            return "accuracy"
+        return "nearness" if self.task.answers is None else "agreement"
 
     def outputs(self, recipe: Recipe, report: Reporter) -> Array:
         """The outputs (N, ...) of a recipe's artefact, which is made where no study has it.
@@ -98,12 +110,22 @@ class Evaluator:
             raise BadValue(f"The variant returns shape {values.shape}, the original {self.original.shape}.")
         n = len(values)
         finite = np.isfinite(values).reshape(n, -1).all(axis=1)
-        answers = values.argmax(axis=1)
         if self.labels is not None:
-            right: Array = (answers == self.labels) & finite
+            right: Array = (values.argmax(axis=1) == self.labels) & finite
             return right
-        same: Array = (answers == self.original.argmax(axis=1)).reshape(n, -1).mean(axis=1) * finite
-        return same
+        if self.task.answers is None:
+            return nearness(self.original, values)
+        same: Array = (self.task.answers(values) == self.task.answers(self.original)).reshape(n, -1).mean(axis=1)
+        return same * finite
+
+
+def nearness(original: Array, variant: Array) -> Array:
+    """1 less the size of the difference over that of the original's output, at least 0, for each image (N,)."""
+    n = len(original)
+    expected, found = (one.astype(np.float64).reshape(n, -1) for one in (original, variant))
+    off = np.linalg.norm(found - expected, axis=1) / np.maximum(np.linalg.norm(expected, axis=1), 1e-300)
+    near: Array = 1 - np.minimum(np.where(np.isfinite(off), off, 1.0), 1.0)
+    return near
 
 
 def mean_score(scores: Array) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from workbench.building.build import asked
 from workbench.data import Split
 from workbench.data.batches import arrays
 from workbench.errors import BadValue, Cancelled, StepFailed, WorkbenchError
 from workbench.estimate import Estimate, paired_change, wilson
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import in_batches
-from workbench.measure.evaluation import has_classes
 from workbench.measure.latency import Subject, interleave
 from workbench.modules.calling import Inputs, arguments, tensors_map
 from workbench.modules.tracing_lock import TRACING
@@ -42,10 +42,14 @@ LARGEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Ask:
-    """What to run: test images, their labels (N,) or None, seconds of timing a cell, thread counts."""
+    """What to run: test images, their class numbers (N,) or None, seconds of timing a cell, thread counts.
+
+    `answers` makes answers of outputs; it is None where these are values.
+    """
 
     images: Split
     labels: Array | None
+    answers: Callable[[Array], Array] | None
     seconds: float
     threads: tuple[int, ...]
 
@@ -62,9 +66,9 @@ def portability(
     """One row a runtime and thread count, the default runtime first.
 
     `runtimes`: names; None takes every installed one. `images`: of the test split, at most. Columns:
-    `accuracy`; `accuracy_change` from the default runtime on the same images; `disagreement`, the share of
-    images whose answer is not the default runtime's; `latency_ms` at batch 1; `speedup` over the default
-    runtime at the same threads, taken in turns with it (each with `_low` and `_high`);
+    `accuracy` of a classification; `accuracy_change` from the default runtime on the same images; `disagreement`, the
+    share of answers that are not the default runtime's, where outputs are no values; `latency_ms` at batch 1;
+    `speedup` over the default runtime at the same threads, taken in turns with it (each with `_low` and `_high`);
     `largest_logit_difference` from the default runtime at one thread; `note`, why a runtime refused. Numbers
     that were not taken are NaN.
 
@@ -78,9 +82,9 @@ def portability(
     counts = tuple(threads)
     if not counts or min(counts) < 1 or images < 1:
         raise BadValue(f"threads={counts}, images={images}: give at least one thread count, and one image.")
-    test = variant.data["test"].first(images)
-    labels = np.asarray(test.labels) if has_classes(test) else None
-    matrix = Matrix(variant, Ask(test, labels, seconds, counts), progress or Reporter())
+    test, task = variant.data["test"].first(images), asked(variant.model, variant.data)
+    labels = np.asarray(test.labels) if task.name == "classification" else None
+    matrix = Matrix(variant, Ask(test, labels, task.answers, seconds, counts), progress or Reporter())
     with tempfile.TemporaryDirectory() as folder:
         rows = matrix.rows([runtime(name) for name in names], Path(folder))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -150,10 +154,12 @@ class Matrix:
     def _compare(self, values: Array) -> dict[str, Any]:
         if values.shape != self.reference.shape:
             raise BadValue(f"It returns shape {values.shape}; the default runtime returns {self.reference.shape}.")
-        answers, expected = values.argmax(1), self.reference.argmax(1)
-        row = _ends("disagreement", wilson(int((answers != expected).sum()), answers.size))
-        row["largest_logit_difference"] = float(np.abs(values - self.reference).max())
-        if self.ask.labels is not None and values.ndim == 2:
+        row: dict[str, Any] = {"largest_logit_difference": float(np.abs(values - self.reference).max())}
+        if self.ask.answers is None:
+            return row
+        answers, expected = self.ask.answers(values), self.ask.answers(self.reference)
+        row |= _ends("disagreement", wilson(int((answers != expected).sum()), answers.size))
+        if self.ask.labels is not None:
             right, before = answers == self.ask.labels, expected == self.ask.labels
             change = paired_change(int((before & ~right).sum()), int((~before & right).sum()), len(right))
             row |= _ends("accuracy", wilson(int(right.sum()), len(right))) | _ends("accuracy_change", change)

@@ -28,13 +28,14 @@ CALIBRATION = 200
 class Sensitivity:
     """What a step does to the outputs when it treats one layer alone.
 
-    `layers`: mean Kullback-Leibler divergence of the class probabilities from the original's, in nats, by
-    layer, in execution order.
+    `layers`: by layer, in execution order, the mean Kullback-Leibler divergence of the class probabilities from the
+    original's, in nats; where outputs are no scores of classes the size of their change over their own, unit "".
     """
 
     step: Step
     layers: Mapping[str, Estimate]
     images: int
+    unit: str = "nats"
 
     def frame(self) -> pd.DataFrame:
         """One row a layer, the most sensitive first. Columns: layer, divergence, divergence_low, divergence_high."""
@@ -65,9 +66,10 @@ def sensitivity(evaluator: Evaluator, step: Step, report: Reporter) -> Sensitivi
             stage = _stage(report, index, len(names), layer)
             alone = recipe.without(tuple(one for one in names if one != layer), model)
             path = trial.make(alone, folder / f"{index}.onnx", stage.part(0.0, 0.8))
-            found[layer] = diverge(original, path, images, stage.part(0.8, 1.0)).kl_divergence
+            apart = diverge(original, path, images, stage.part(0.8, 1.0))
+            found[layer] = apart.kl_divergence if evaluator.task.by_class else apart.logit_error
             path.unlink()
-    return Sensitivity(step, found, len(images))
+    return Sensitivity(step, found, len(images), "nats" if evaluator.task.by_class else "")
 
 
 def _less(data: Data) -> Data:

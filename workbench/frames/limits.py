@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import BadValue
+from workbench.tasks import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,9 @@ _LIMIT = re.compile(
     r"\s*(?P<unit>[%×]|[a-zA-Zµμ]*)\s*",
     re.IGNORECASE,
 )
-_SHARES = frozenset({"accuracy", "agreement", "top5", "miou", "logit_error"})
+_SHARES = frozenset(one.name for one in METRICS.values() if one.share)
+#: Shares that may be more than 1.
+_BEYOND = frozenset({"logit_error", "character_error_rate"})
 _COUNTS = {"k": 1e3, "m": 1e6, "g": 1e9}
 #: Units by how a column's name ends, in small letters.
 _BY_SUFFIX: dict[str, dict[str, float]] = {
@@ -39,8 +42,15 @@ _BY_SUFFIX: dict[str, dict[str, float]] = {
     "macs": _COUNTS, "params": _COUNTS,
     "speedup": {"×": 1.0, "x": 1.0},
     "_change": {"points": 0.01, "%": 0.01},
-    "divergence": {"nats": 1.0},
+    "divergence": {"nats": 1.0}, "psnr": {"db": 1.0},
 }  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """In small letters, without hyphens and underscores."""
+    return " ".join(text.replace("_", " ").replace("-", " ").casefold().split())
+
+
 #: What a column is called beside its name, in small letters without hyphens: the words of the screen among them.
 _NAMES = {
     "latency": "latency_ms", "energy": "energy_uj", "energy, estimated": "energy_uj", "energy estimated": "energy_uj",
@@ -52,11 +62,10 @@ _NAMES = {
     "run memory": "run_memory_bytes", "macs": "macs", "parameters": "params", "params": "params",
     "speed up": "speedup", "speedup": "speedup", "measured speed up": "speedup", "measured speedup": "speedup",
     "predicted speed up": "predicted_speedup", "predicted speedup": "predicted_speedup",
-    "accuracy": "accuracy", "validation accuracy": "validation_accuracy", "agreement": "agreement",
-    "agreement with the original": "agreement", "top 5 accuracy": "top5", "mean iou": "miou",
-    "divergence from the original": "kl_divergence", "error of the outputs": "logit_error",
+    "divergence from the original": "kl_divergence", "agreement": "agreement",
+    **{_plain(word): one.name for one in METRICS.values() for word in (one.name, one.label)},
 }  # fmt: skip
-_CHANGE = "change of "
+_CHANGE, _VALIDATION = "change of ", "validation "
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,9 @@ def read_limits(text: str | None) -> tuple[Limit, ...]:
 
 def named(text: str) -> str:
     """The column that is meant: `latency` and `Latency` are `latency_ms`; other names stay as they are."""
-    plain = " ".join(text.replace("_", " ").replace("-", " ").casefold().split())
+    plain = _plain(text)
+    if plain.startswith(_VALIDATION) and plain.removeprefix(_VALIDATION) in _NAMES:
+        return f"validation_{_NAMES[plain.removeprefix(_VALIDATION)]}"
     if plain in _NAMES:
         return _NAMES[plain]
     if plain.startswith(_CHANGE):  # a paired difference, of a metric of the user's own too
@@ -133,7 +144,7 @@ def _read(text: str) -> Limit:
         )
     column, comparison, number, unit = named(match["column"]), match["comparison"], match["number"], match["unit"]
     value = float(Decimal(repr(_number(text, number))) * Decimal(repr(_factor(text, column, unit))))  # 92 % is 0.92
-    if column.removeprefix("validation_") in _SHARES - {"logit_error"} and not unit and 2 < value <= 100:
+    if column.removeprefix("validation_") in _SHARES - _BEYOND and not unit and 2 < value <= 100:
         raise BadValue(
             f"The limit {text.strip()!r} asks for a share of more than 1. For {value:g} % write {value:g} %."
         )

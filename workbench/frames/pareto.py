@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import unknown
 from workbench.estimate import Estimate, quotient
 from workbench.measure.paired import Sample
+from workbench.tasks import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns of which more is better; of every other, less is, unless the frame's `attrs` say so.
-MORE_IS_BETTER = frozenset({"accuracy", "agreement", "miou", "top5", "speedup", "predicted_speedup"})
+MORE_IS_BETTER = frozenset({"speedup", "predicted_speedup", *(m.name for m in METRICS.values() if m.more_is_better)})
 #: Columns that the ratio in turns decides where every row has one.
 TIMED = frozenset({"latency_ms", "speedup"})
 

@@ -90,7 +90,9 @@ def candidates(found: list[Entry], carried: list[Entry]) -> Iterator[dict[str, t
         for index, axis in enumerate(one.axes):
             if not isinstance(axis, int) and (index or one not in carried) and axis not in batch:
                 picture = len(one.axes) == 4 and index > 0
-                unknown.setdefault(axis or (one.name, index), PICTURES if picture else (1, *LENGTHS) if not index else LENGTHS)
+                unknown.setdefault(
+                    axis or (one.name, index), PICTURES if picture else (1, *LENGTHS) if not index else LENGTHS
+                )
     for sizes in itertools.islice(_product(list(unknown.values())), TRIES):
         known = dict(zip(unknown, sizes, strict=True)) | dict.fromkeys(batch, 1)
         yield {
@@ -133,7 +135,9 @@ def from_user(example: Any, found: list[Entry]) -> dict[str, Array]:
 
 
 def _as(entry: Entry, value: Any) -> Array:
-    whole_shape = isinstance(value, (tuple, list)) and len(value) == len(entry.axes) and all(type(o) is int for o in value)
+    whole_shape = (
+        isinstance(value, (tuple, list)) and len(value) == len(entry.axes) and all(type(o) is int for o in value)
+    )
     if whole_shape and len(entry.axes) > 1:
         value = np.zeros(value)
     array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value).astype(entry.kind)

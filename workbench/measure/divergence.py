@@ -58,6 +58,8 @@ def side_by_side(original: Path, artefact: Path, inputs: Any, progress: Reporter
 
 def apart(original: Array, variant: Array) -> Array:
     """For outputs (N, classes, ...): agreement, divergence, squared difference, squared original; (N, 4)."""
+    if original.ndim == 1 and original.shape == variant.shape:  # one value an input
+        original, variant = original[:, None], variant[:, None]
     if original.shape != variant.shape or original.ndim < 2:
         raise BadValue(f"Outputs of shape {variant.shape} cannot be compared with the original's {original.shape}.")
     if not (np.isfinite(original).all() and np.isfinite(variant).all()):

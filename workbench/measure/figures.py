@@ -22,10 +22,12 @@ from workbench.measure.calibration import calibrate
 from workbench.measure.evaluation import quality
 from workbench.measure.latency import measure_latency, run_memory
 from workbench.measure.machine import machine
-from workbench.measure.metrics import Metric
 from workbench.measure.paired import Sample
 from workbench.measure.verdict import gather, reason, verdict
 from workbench.measure.wording import UNSURE
+from workbench.tasks import Task
+from workbench.tasks.classification import ACCURACY
+from workbench.tasks.unlabelled import AGREEMENT, ERROR
 
 
 class Measured(NamedTuple):
@@ -35,12 +37,12 @@ class Measured(NamedTuple):
     samples: dict[str, Sample]
 
 
-def measure(artefact: Path, baseline: Path, data: Data, report: Reporter, metric: Metric | None = None) -> Measured:
-    """Accuracy or another metric, latency against the baseline's artefact, bytes; all on the artefact.
+def measure(artefact: Path, baseline: Path, data: Data, report: Reporter, task: Task) -> Measured:
+    """The task's figures, latency against the baseline's artefact, bytes; all on the artefact.
 
     Raises: `MeasurementFailed`, `BadFile`, `Cancelled`.
     """
-    samples = quality(artefact, baseline, data, metric, report.part(0.0, 0.65))
+    samples = quality(artefact, baseline, data, task, report.part(0.0, 0.65))
     timing = measure_latency(artefact, baseline, progress=report.part(0.65, 0.95))
     figures = {
         "latency_ms": timing.latency_ms,
@@ -106,22 +108,19 @@ def metadata(
 
 
 def notes(
-    found: Mapping[str, Estimate], original: Mapping[str, Estimate] | None, classes: int, why: str = ""
+    found: Mapping[str, Estimate], original: Mapping[str, Estimate] | None, asked: tuple[Task, int], why: str = ""
 ) -> tuple[str, ...]:
     """One sentence for each thing that a user should not overlook; none for the original itself.
 
-    `why` is the reason that a verdict gives for its speed.
+    `asked` are the task and the number of classes, 0 where none are known; `why` the reason that a verdict gives for
+    its speed.
     """
     if original is None:
         return ()
     said = []
     because = f"; {why}" if why else ""
-    accuracy, speedup = found.get("accuracy"), found["speedup"]
-    if accuracy and classes and accuracy.value < 2 / classes and original["accuracy"].low > 2 / classes:
-        said.append(f"Accuracy {accuracy.value:.1%} is near chance ({1 / classes:.0%}): this variant has collapsed.")
-    agreement = found.get("agreement")
-    if agreement and agreement.value < 0.5:
-        said.append(f"It agrees with the original on {agreement.value:.1%} of the inputs alone: it has collapsed.")
+    speedup = found["speedup"]
+    said += _collapse(found, original, *asked)
     if speedup.high < 1:
         interval = f"{speedup.low:.2f} to {speedup.high:.2f}"
         said.append(f"Slower than the original: {speedup.value:.2f}× ({interval}){because}.")
@@ -131,3 +130,24 @@ def notes(
     if found["compressed_bytes"].value >= original["compressed_bytes"].value:
         said.append("Its file did not shrink, not even compressed.")
     return tuple(said)
+
+
+def _collapse(found: Mapping[str, Estimate], original: Mapping[str, Estimate], task: Task, classes: int) -> list[str]:
+    """Whether a variant's answers have become worth nothing, in the task's own words."""
+    metric = task.principal
+    now, before = found.get(metric.name), original.get(metric.name)
+    if now is None or before is None:
+        return []
+    word = metric.label or metric.name
+    if metric is ACCURACY and classes:
+        if now.value < 2 / classes < before.low:
+            return [f"{word} {now.value:.1%} is near chance ({1 / classes:.0%}): this variant has collapsed."]
+    elif metric is AGREEMENT:
+        if now.value < 0.5:
+            return [f"It agrees with the original on {now.value:.1%} of the inputs alone: it has collapsed."]
+    elif metric is ERROR:
+        if now.value > 0.5:
+            return [f"Its outputs are off by {now.value:.0%} of the original's: it has collapsed."]
+    elif metric.share and metric.more_is_better and now.value < before.low / 10:
+        return [f"{word} {now.value:.1%} is less than a tenth of the original's: this variant has collapsed."]
+    return []

@@ -20,6 +20,14 @@ def points(change: Estimate, digits: int = 2) -> str:
     return f"{value} points ({low} to {high})"
 
 
+def difference(change: Estimate, unit: str) -> str:
+    """A change with its interval: of a share, whose unit is %, in points; of anything else in its own unit."""
+    if unit == "%":
+        return points(change)
+    value, low, high = (f"{end:+.3g}".replace("-", "−") for end in (change.value, change.low, change.high))
+    return f"{f'{value} {unit}'.rstrip()} ({low} to {high})"
+
+
 def accuracy(change: Estimate) -> str:
     """A paired change of accuracy: `0.50 points less accurate (0.23 to 0.78)`, or that it may be none."""
     if change.holds(0):
@@ -27,6 +35,13 @@ def accuracy(change: Estimate) -> str:
     low, high = sorted((abs(change.low), abs(change.high)))
     more = "more" if change.value > 0 else "less"
     return f"{100 * abs(change.value):.2f} points {more} accurate ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def quality(change: Estimate, measure: str) -> str:
+    """A paired change of a share, accuracy or another: as `accuracy`, or in points of what it is."""
+    if measure == "accuracy":
+        return accuracy(change)
+    return f"{measure} {UNSURE} ({points(change)})" if change.holds(0) else f"{measure} {points(change)}"
 
 
 def lost(drop: Estimate, measure: str) -> str:

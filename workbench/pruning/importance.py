@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,13 +14,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from workbench.data import Split
 from workbench.jobs import Reporter
 from workbench.lowrank.moments import regularised
-from workbench.modules.calling import answer
+from workbench.modules.calling import call
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import MAKERS, Channels, Group, makes
 from workbench.pruning.widths import Scores
 from workbench.statistics.collector import Feed, hooked, private
 from workbench.statistics.moments import Moments
-from workbench.training.entropy import cross_entropy
 
 if TYPE_CHECKING:
     from workbench.cost.layer import Layer
@@ -49,11 +48,16 @@ def from_weights(kind: str, module: nn.Module, channels: Channels, groups: Seque
 
 
 def by_gradient(
-    module: nn.Module, channels: Channels, groups: Sequence[Group], images: Split, report: Reporter
+    module: nn.Module,
+    channels: Channels,
+    groups: Sequence[Group],
+    images: Split,
+    loss: Callable[[Any, Any], Tensor],
+    report: Reporter,
 ) -> list[Scores]:
     """The mean squared first-order change of the loss when a channel becomes zero (Molchanov et al. 2017, eq. 8).
 
-    `images` have labels (N,). A channel's activation times its gradient is summed over its
+    `loss` takes outputs and labels of a batch of `images`. A channel's activation times its gradient is summed over its
     positions for each image, over the layers of a group, and squared.
     """
     module = private(module)
@@ -65,8 +69,7 @@ def by_gradient(
     seen: dict[str, Tensor] = {}
     with torch.enable_grad(), hooked(module, gives={place: _noting(seen, name) for name, place in places.items()}):
         for batch, labels in feed.labelled(report, "Reading gradients"):
-            loss = cross_entropy(answer(module, batch), labels, reduction="sum")
-            grads = torch.autograd.grad(loss, [seen[name] for name in places])
+            grads = torch.autograd.grad(loss(call(module, batch), labels), [seen[name] for name in places])
             for name, grad in zip(places, grads, strict=True):
                 product = seen.pop(name).detach() * grad
                 linear = isinstance(module.get_submodule(name), nn.Linear)  # its channels are last, others' are second

@@ -439,6 +439,7 @@ def _packet(op: str) -> Any:
 
 def _between(layer: Layer, given: list[Spread], results: list[Spread]) -> Seen:
     """One of several operators that make up an operation, known by its shapes alone."""
+
     def like(shape: Any) -> Spread:
         for one in (*results, *given):
             axes = fitted(one, shape)

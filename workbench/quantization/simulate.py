@@ -46,8 +46,8 @@ class Simulated(nn.Module):
         self.opaque = sorted({f"{n.op_type} {n.name!r}" for n in model.graph.node if n.op_type not in _KNOWN})
         self.masters = nn.ParameterDict(_masters(model, self.constants, floats or {}))
 
-    def forward(self, *args: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
-        """The graph's first output."""
+    def forward(self, *args: torch.Tensor, **named: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """The graph's output, or all of several."""
         names = (one.name for one in self.model.graph.input)
         values: dict[str, Any] = {**self.constants, **dict(zip(names, args, strict=False)), **named}
         for node in self.model.graph.node:
@@ -59,8 +59,8 @@ class Simulated(nn.Module):
             else:
                 results = run(node, given, values)
             values.update((name, one) for name, one in zip(node.output, results, strict=False) if name)
-        logits: torch.Tensor = values[self.model.graph.output[0].name]
-        return logits
+        outputs: tuple[torch.Tensor, ...] = tuple(values[one.name] for one in self.model.graph.output)
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def write_back(self) -> onnx.ModelProto:
         """The graph with the trained weights and biases, as integers again."""

@@ -22,7 +22,6 @@ from workbench.modules.calling import Inputs, answer
 from workbench.pruning.energies import energies
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Stops, layers_setting, select, setting
 from workbench.steps.recalibrate import Recalibrate
-from workbench.training.distill import soft
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,7 +135,7 @@ class DropBlocks(Rewrite):
             context.progress(index / len(blocks), f"{self.title} {block.path}")
             dropped = _dropped(module, block, context.example)
             tried = Recalibrate(images=IMAGES).apply(dropped, replace(context, progress=Reporter()))
-            harm = float(soft(_logits(tried, context.calibration.first(IMAGES)), wanted, 1.0))
+            harm = float(context.task.taught(_logits(tried, context.calibration.first(IMAGES)), wanted, 1.0))
             if best is None or harm < best[0]:
                 best = (harm, tried)
         assert best is not None

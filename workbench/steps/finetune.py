@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -13,14 +13,14 @@ from torch import nn
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import Cancelled, StepFailed
-from workbench.modules.calling import answer, tensors_map
+from workbench.modules.calling import answer, call, tensors_map
 from workbench.settings import decades, doublings
 from workbench.step import Context, Decision, Plan, Rewrite, row, select, setting
+from workbench.tasks.entropy import known_labels
 from workbench.training.augment import AUGMENTATIONS
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.constraints import KeepZeros, LowRank
 from workbench.training.distill import METHODS, Distillation, common_layers
-from workbench.training.entropy import cross_entropy, known_labels
 from workbench.training.loop import OPTIMIZERS, Diverged, Settings, Trainer, move, place
 from workbench.training.schedule import SCHEDULES
 
@@ -39,6 +39,10 @@ TWENTIETHS = tuple(n / 20 for n in range(21))
 class Finetune(Rewrite):
     """Train on the training split; keep the best weights on validation, those at the start included.
 
+    What labels teach, and what is best, follow from the study's task: cross entropy of classes, pixels or tokens,
+    binary cross entropy of labels, squared or absolute error of values, CTC of texts. Without labels, or with boxes,
+    the original alone teaches.
+
     The original network teaches: `"logits"` squared difference of the logits (Ba & Caruana 2014), `"soft"`
     softened outputs (Hinton et al. 2015), `"hints"` feature maps through regressors (Romero et al. 2015),
     `"attention"` maps of mean squared channels (Zagoruyko & Komodakis 2017), `"relational"` distances and
@@ -47,7 +51,7 @@ class Finetune(Rewrite):
     """
 
     title: ClassVar[str] = "Fine-tune"
-    summary: ClassVar[str] = "Train the rewritten network, taught by the original: wins most of the accuracy back."
+    summary: ClassVar[str] = "Train the rewritten network, taught by the original: wins most of what was lost back."
     family: ClassVar[str] = "recovery"
     settles_norms: ClassVar[bool] = True
 
@@ -60,9 +64,7 @@ class Finetune(Rewrite):
     teacher: float = setting(
         0.9, "number", "Weight of what the original teaches.", low=0.0, high=1000.0, stops=TWENTIETHS
     )
-    labels: float = setting(
-        0.1, "number", "Weight of the labels' cross entropy.", low=0.0, high=1000.0, stops=TWENTIETHS
-    )
+    labels: float = setting(0.1, "number", "Weight of the loss on the labels.", low=0.0, high=1000.0, stops=TWENTIETHS)
     temperature: float = setting(3.0, "number", "How far outputs are softened, for 'soft'.", low=0.5, high=20.0)
     compare: str | tuple[str, ...] = setting(
         "auto", "layers", "Layers whose outputs are compared by hints, attention and relational; auto: stage ends."
@@ -122,19 +124,23 @@ class Finetune(Rewrite):
 
     def _trainer(self, student: nn.Module, context: Context) -> Trainer:
         assert context.train is not None
-        balance = self._class_weights(student, context.train, context)
+        task, on_labels = context.task, context.train.labelled and context.task.loss is not None
+        balance = self._class_weights(student, context.train, context) if task.classes and on_labels else None
         teaching = self._teaching(student, context)
+        if teaching is None and not on_labels:
+            raise StepFailed(self._nothing(context))
         zeros, low_rank = KeepZeros(student), LowRank(student, self.low_rank)
 
-        def loss(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        def loss(x: torch.Tensor, labels: Any) -> torch.Tensor:
             if teaching is None:
-                return cross_entropy(answer(student, x).float(), labels, balance)
-            logits, term = teaching(x, self.temperature)
-            total: torch.Tensor = self.labels * cross_entropy(logits, labels, balance) + self.teacher * term
+                return task.on(call(student, x), labels, balance)
+            outputs, term = teaching(x, self.temperature)
+            own = self.labels * task.on(outputs, labels, balance) if on_labels else 0.0
+            total: torch.Tensor = own + self.teacher * term
             return total
 
         return Trainer(
-            student, loss, context.train, context.validation, self._settings(context.seed),
+            student, loss, context.train, context.validation, self._settings(context.seed), task, context.original,
             checkpoint=self._checkpoint(student, context), extra=teaching or nn.Module(),
             after_step=zeros, after_epoch=low_rank,
         )  # fmt: skip
@@ -158,9 +164,19 @@ class Finetune(Rewrite):
             if not layers:
                 raise StepFailed(f"{self.expression()}: no layer gives maps of one size in both networks to compare.")
         teacher = copy.deepcopy(context.original)
-        teaching = Distillation(self.distill, student, teacher, layers, context.example)
+        teaching = Distillation(self.distill, (student, teacher), context.task, layers, context.example)
         move(teacher, place("auto"), torch.channels_last)
         return teaching
+
+    def _nothing(self, context: Context) -> str:
+        """Why there is nothing to learn from."""
+        assert context.train is not None
+        title = context.task.title
+        why = f"labels of a {title} are not trained on" if context.train.labelled else "there are no labels"
+        return (
+            f"{self.expression()} has nothing to learn from: {why}, and the original does not teach. "
+            "Use distill='soft'."
+        )
 
     @torch.no_grad()
     def _class_weights(self, student: nn.Module, split: Split, context: Context) -> torch.Tensor | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,9 +15,8 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data import Split
-from workbench.data.classes import is_class_numbers
 from workbench.errors import BadValue, OutOfReach
-from workbench.modules.calling import answer
+from workbench.modules.calling import call, copied, first
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
 from workbench.pruning.importance import FROM_WEIGHTS, KINDS, Reader, by_gradient, by_readers, from_weights, readers
@@ -29,6 +28,7 @@ from workbench.statistics.collector import Feed
 from workbench.statistics.moments import collect
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Step, layers_setting, row, select, setting
 from workbench.steps.recalibrate import Recalibrate
+from workbench.tasks.entropy import cross_entropy
 
 if TYPE_CHECKING:
     from torch import nn
@@ -256,7 +256,7 @@ class PruneChannels(Rewrite):
             moments = collect(module, _readers(channels, groups), feed, report.part(0.0, 0.6), context.seed)
             known = readers(module, channels, moments, report.part(0.6, 1.0))
         if self.importance == "taylor" and context.calibration is not None:
-            return by_gradient(module, channels, groups, _labelled(module, context), report), known
+            return by_gradient(module, channels, groups, *_judged(module, context), report), known
         if self.importance == "activation" and known:
             return by_readers(module, channels, groups, known), known
         kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"
@@ -288,12 +288,21 @@ def _readers(channels: Channels, groups: Sequence[Group]) -> dict[str, Layer]:
 
 
 @torch.no_grad()
-def _labelled(module: nn.Module, context: Context) -> Split:
-    """Training images and class numbers; without them calibration images, with what the network itself says."""
-    train = context.train
-    if train is not None and train.labelled and is_class_numbers(train.labels):
-        return train.first(IMAGES)
+def _judged(module: nn.Module, context: Context) -> tuple[Split, Callable[[Any, Any], torch.Tensor]]:
+    """Labelled images, and the loss whose gradients say what is missed: the task's, on training images.
+
+    Without labels to train on, the network's own classes stand in for them; where its outputs are values, random
+    directions of these, along which a change has on average its own size (Hutchinson 1990).
+    """
+    train, task = context.train, context.task
+    if train is not None and train.labelled and task.loss is not None:
+        return train.first(IMAGES), lambda outputs, labels: task.on(outputs, labels) * len(labels)
     assert context.calibration is not None
     images, network = context.calibration.first(IMAGES), trace(module, context.example)
-    said = torch.cat([answer(module, batch).argmax(1) for batch in Feed.of(images, network)])
-    return images.with_labels(said)
+    one = task.tensor(call(module, copied(context.example)))
+    if task.answers is not None and one.dim() > 1 and one.shape[1] > 1:
+        said = torch.cat([task.tensor(call(module, batch)).argmax(1) for batch in Feed.of(images, network)])
+        return images.with_labels(said), lambda given, labels: cross_entropy(first(given), labels, reduction="sum")
+    shape = (len(images), *one.shape[1:])
+    directions = torch.randn(shape, generator=torch.Generator().manual_seed(context.seed))
+    return images.with_labels(directions), lambda given, along: (task.tensor(given) * along).sum()

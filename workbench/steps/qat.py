@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import onnx
 import torch
 from onnx import numpy_helper
-from torch.nn import functional
 
 from workbench.artefact.onnx_file import save_onnx
 from workbench.artefact.onnx_graph import merge, separate, tidy
@@ -18,14 +17,14 @@ from workbench.cost.network import Network
 from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
-from workbench.modules.calling import Inputs, answer
+from workbench.modules.calling import Inputs, call, flatten
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated
 from workbench.settings import decades
 from workbench.step import Context, Lower, Plan, setting
 from workbench.steps.quantize import Quantize, calibration_inputs
-from workbench.training.entropy import cross_entropy
+from workbench.tasks import Task
 from workbench.training.loop import Settings, Trainer
 
 if TYPE_CHECKING:
@@ -41,9 +40,9 @@ class QAT(Lower):
     """Quantization-aware training: fine-tune with rounding and saturation as in the integer artefact.
 
     Starts from `Quantize("int8")`, trains the weights behind its integers on the training split against
-    the labels and the float network's own outputs, and writes them into the same QDQ graph: what was
-    trained is what runs. Of the start and each epoch, the best on the validation split is kept. Sources:
-    Jacob et al. 2018, section 3; Hinton et al. 2015 for distillation.
+    the labels, as the study's task has it, and the float network's own outputs, and writes them into the same
+    QDQ graph: what was trained is what runs. Of the start and each epoch, the best on the validation split is
+    kept. Sources: Jacob et al. 2018, section 3; Hinton et al. 2015 for distillation.
     """
 
     title: ClassVar[str] = "Quantization-aware training"
@@ -106,21 +105,25 @@ class QAT(Lower):
             epochs=self.epochs, lr=self.rate, batch=_BATCH, optimizer="adam", schedule="cosine", precision="float32",
             seed=context.seed, device="cpu",
         )  # fmt: skip
-        loss = partial(self._loss, student, teacher)
-        Trainer(student, loss, context.train, context.validation, how).fit(progress)
+        task, on_labels = context.task, context.train.labelled and context.task.loss is not None
+        loss = partial(self._loss, (student, teacher), task, on_labels)
+        Trainer(student, loss, context.train, context.validation, how, task, teacher).fit(progress)
 
-    def _loss(self, student: Simulated, teacher: Simulated, x: Inputs, labels: torch.Tensor) -> torch.Tensor:
-        logits = answer(student, x)
+    def _loss(
+        self, pair: tuple[Simulated, Simulated], task: Task, on_labels: bool, x: Inputs, labels: Any
+    ) -> torch.Tensor:
+        """What the float network teaches, and the labels where the task trains on these."""
+        outputs = call(pair[0], x)
         with torch.no_grad():
-            wanted = answer(teacher, x).softmax(1)
-        loss: torch.Tensor = self.distill * functional.cross_entropy(logits, wanted)
-        return loss + (1 - self.distill) * cross_entropy(logits, labels)
+            wanted = task.tensor(call(pair[1], x))
+        taught = task.taught(task.tensor(outputs), wanted, 1.0)
+        return self.distill * taught + (1 - self.distill) * task.on(outputs, labels) if on_labels else taught
 
 
 def _check_trainable(student: Simulated, inputs: Split, report: Reporter) -> None:
     """Note what gradients do not pass. Raises: `StepFailed` where they reach no weight at all."""
     if student.opaque:
         report.note(f"QAT: gradients do not pass {', '.join(student.opaque)}; what stands before learns nothing there.")
-    if not student.masters or not answer(student, next(batches(inputs, 2))).requires_grad:
+    if not student.masters or not any(one.requires_grad for one in flatten(call(student, next(batches(inputs, 2))))):
         why = f"gradients end at {', '.join(student.opaque)}" if student.masters else "no layer has integer kernels"
         raise StepFailed(f"QAT has nothing to train: {why}. Use Quantize('int8').")

@@ -14,10 +14,10 @@ from workbench.artefact.onnx_file import save_onnx
 from workbench.artefact.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
-from workbench.data.classes import class_numbers
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.measure.int8_layouts import Form, fastest_of
+from workbench.measure.judging import judge_of
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize
@@ -27,7 +27,7 @@ from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, Range, activation_ranges
 from workbench.quantization.rounding import METHODS as ROUNDINGS
 from workbench.quantization.rounding import Grid, round_weights
-from workbench.quantization.sensitivity import Quantizer, keep_accuracy
+from workbench.quantization.sensitivity import Quantizer, keep_quality
 from workbench.quantization.soundness import check_same, check_stored
 from workbench.quantization.weights_only import CLIPS, to_int4
 from workbench.quantization.weights_only import LARGEST as LARGEST_INT4
@@ -102,8 +102,8 @@ class Quantize(Lower):
     max_drop: float = setting(
         1.0,
         "fraction",
-        "Largest loss of accuracy on the validation split; the most sensitive layers go back to float until it "
-        "is met. 1 means that any loss will do.",
+        "Largest loss on the validation split of the figure that the study is judged by, in its own unit; the most "
+        "sensitive layers go back to float until it is met. 1 means that any loss will do.",
         low=0.0,
         high=1.0,
         stops=decades(0.001, 1.0),
@@ -216,12 +216,13 @@ class Quantize(Lower):
                 "Add one, or name the layers yourself with exclude=[...]."
             )
         layers = [n.name for n in model.graph.node if n.op_type in WEIGHTED and n.name not in excluded]
-        class_numbers(split, self.expression())
-        found = keep_accuracy(model, layers, quantize, split, self.max_drop, context.progress.part(0.7, 1.0))
+        judge, metric = judge_of(context.task, split), context.task.principal
+        found = keep_quality(model, layers, quantize, judge, self.max_drop, context.progress.part(0.7, 1.0))
         if found.drop.value > self.max_drop:
             context.progress.note(
-                f"{self.brief}: {found.drop.value:.2%} of accuracy is lost on the validation split, more than "
-                f"{self.max_drop:.2%}, even with {len(found.kept)} layers in float. Try calibration='mse' or QAT."
+                f"{self.brief}: {metric.text(found.drop.value)} of {metric.word} is lost on the validation split, more "
+                f"than {metric.text(self.max_drop)}, even with {len(found.kept)} layers in float. "
+                "Try calibration='mse' or QAT."
             )
         return found.model
 
@@ -260,7 +261,7 @@ class Quantize(Lower):
     def _rows(self, network: Network, excluded: Mapping[str, str], stem: frozenset[str]) -> tuple[Row, ...]:
         """A line for every module that a runtime has an operator for, then for products with computed weights."""
         brief, said = self.brief, self._said
-        unless = ", unless given back to float to keep accuracy" if self.max_drop < 1.0 else ""
+        unless = ", unless given back to float to keep what the study is judged by" if self.max_drop < 1.0 else ""
         plain = {"bits_said": said, "unless": unless}
         either = {"bits_said": said, "unless": ", or float32 where that is measured faster"}
         by_module: dict[str, Row | None] = {}  # None: it is folded into another one

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from workbench.errors import StepFailed
 from workbench.modules.calling import Inputs, call, copied, tensors_map
-from workbench.modules.calling import answer as answer_of
 from workbench.statistics.collector import hooked
+from workbench.tasks import Task
 
 Tensor = torch.Tensor
 
@@ -24,13 +24,6 @@ ANGLE_WEIGHT = 2.0  # of the angles against the distances, as in Park et al. 201
 def logits(student: Tensor, teacher: Tensor) -> Tensor:
     """Half the mean squared difference of two (N, classes) logits (Ba & Caruana 2014, eq. 1)."""
     return functional.mse_loss(student, teacher) / 2
-
-
-def soft(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """KL divergence of the softened outputs times the squared temperature (Hinton et al. 2015)."""
-    wanted = (teacher / temperature).log_softmax(1)
-    given = (student / temperature).log_softmax(1)
-    return functional.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
 
 
 def hint(student: Tensor, teacher: Tensor) -> Tensor:
@@ -69,17 +62,18 @@ class Distillation(nn.Module):
 
     Args:
         method: one of `METHODS` but "none".
-        student, teacher: the networks; the teacher is used in evaluation mode and not changed.
+        pair: the student and the teacher, which is used in evaluation mode and not changed.
+        task: what the outputs are, so that "soft" compares them accordingly.
         layers: the layers whose outputs are compared, for "hints" and "attention"; for "relational" the last one's.
         example: one input (1, ...), which tells the layers' shapes.
     """
 
     def __init__(
-        self, method: str, student: nn.Module, teacher: nn.Module, layers: Sequence[str], example: Inputs
+        self, method: str, pair: tuple[nn.Module, nn.Module], task: Task, layers: Sequence[str], example: Inputs
     ) -> None:
         super().__init__()
-        self.method, self.names = method, tuple(layers)
-        self.pair = (student, teacher)  # in a tuple, so that they are no submodules
+        self.method, self.names, self.task = method, tuple(layers), task
+        self.pair = student, teacher = pair  # in a tuple, so that they are no submodules
         self.regressors = nn.ModuleList()
         if method == "hints":
             widths = zip(shapes(student, self.names, example), shapes(teacher, self.names, example), strict=True)
@@ -91,9 +85,9 @@ class Distillation(nn.Module):
         """The student's logits for inputs (N, ...) and the term."""
         student, teacher = self.pair
         with outputs_of(student, self.names) as mine:
-            answer = answer_of(student, copied(x)).float()
+            answer = self.task.tensor(call(student, copied(x))).float()  # a network may write into what it is given
         with torch.no_grad(), outputs_of(teacher, self.names) as its:
-            wanted = answer_of(teacher, x).float()
+            wanted = self.task.tensor(call(teacher, x)).float()
         return answer, self._term((answer, wanted), (mine, its), temperature)
 
     def _term(
@@ -102,7 +96,7 @@ class Distillation(nn.Module):
         if self.method == "logits":
             return logits(*ends)
         if self.method == "soft":
-            return soft(*ends, temperature)
+            return self.task.taught(*ends, temperature)
         pairs = [(maps[0][name].float(), maps[1][name].float()) for name in self.names]
         if self.method == "relational":
             return relational(*(vectors(one) for one in pairs[-1]))

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
+from workbench.data.batches import count
 from workbench.errors import Cancelled, StepFailed
 from workbench.jobs import Reporter
-from workbench.modules.calling import Inputs, answer, tensors_map
+from workbench.modules.calling import Inputs, call, copied, first, flatten, tensors_map
+from workbench.tasks import Task
+from workbench.tasks.metric import Tally
 from workbench.training.augment import augment
 from workbench.training.checkpoint import Checkpoint, Tensors, nested, unnested
-from workbench.training.entropy import cross_entropy, known_labels
 from workbench.training.schedule import rate
 
 if TYPE_CHECKING:
     from workbench.data import Split
 
 Tensor = torch.Tensor
-#: A loss of the inputs and labels of a batch; it runs the student itself.
-Loss = Callable[[Any, Tensor], Tensor]
+#: A loss of the inputs and labels of a batch, None where there are none; it runs the student itself.
+Loss = Callable[[Any, Any], Tensor]
 
 OPTIMIZERS = ("sgd", "adam")
 SAVE_SECONDS = 60.0  # between two checkpoints inside an epoch
@@ -56,14 +58,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy on a split and the mean cross entropy, which decides where accuracies are equal."""
+    """A task's principal figure on a split, and the mean loss, which decides where figures are equal."""
 
-    accuracy: float
+    figure: float
     loss: float
 
-    def beats(self, other: Score) -> bool:
-        """True when it is the better one."""
-        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+    def beats(self, other: Score, *, more: bool = True) -> bool:
+        """True when it is the better one; `more` says whether the larger figure is."""
+        sign = 1 if more else -1
+        return (sign * self.figure, -self.loss) > (sign * other.figure, -other.loss)
 
 
 @dataclass
@@ -92,6 +95,8 @@ class Trainer:
     split: Split
     validation: Split | None
     settings: Settings
+    task: Task
+    teacher: nn.Module | None = None  # whose answers are wanted where there are no labels
     checkpoint: Checkpoint | None = None
     extra: nn.Module = field(default_factory=nn.Module)
     after_step: Callable[[], None] = lambda: None
@@ -120,7 +125,6 @@ class Trainer:
     # The state of a run.
 
     def _begin(self) -> None:
-        _ = self.split.labels  # told where there are none
         self._device = place(self.settings.device)
         for part in (self.student, self.extra):  # channels last: up to twice as fast on processors too
             move(part, self._device, torch.channels_last)
@@ -150,7 +154,7 @@ class Trainer:
         }
         parts = {"student": _copy(self.student), "best": self._best, "extra": _copy(self.extra), "optimizer": momenta}
         tensors = {key: value for name, part in parts.items() for key, value in nested(name, part).items()}
-        scores = [[one.accuracy, one.loss] for one in self.history.scores]
+        scores = [[one.figure, one.loss] for one in self.history.scores]
         self.checkpoint.save(tensors, {"step": self._step, "scores": scores, "best": self.history.best})
         self._saved = time.monotonic()
 
@@ -185,7 +189,8 @@ class Trainer:
                 self._save()
         self.after_epoch(self._rate / self.settings.lr)
         self.history.scores.append(self._score())
-        if self.validation is None or self.history.scores[-1].beats(self.history.scores[self.history.best]):
+        best, more = self.history.scores[self.history.best], self.task.principal.more_is_better
+        if self.validation is None or self.history.scores[-1].beats(best, more=more):
             self._best, self.history.best = _copy(self.student), len(self.history.scores) - 1
         self._save()
 
@@ -194,12 +199,12 @@ class Trainer:
         how, steps = self.settings, self.settings.epochs * self._steps_an_epoch
         return how.lr * rate(how.schedule, self._step, steps, how.warmup)
 
-    def _train(self, inputs: Inputs, labels: Tensor) -> None:
+    def _train(self, inputs: Inputs, labels: Any) -> None:
         """One step of the optimizer."""
         x = augment(inputs, self.settings.augmentation, _generator(self.settings.seed, self._step, 1))
         x = cast("Inputs", tensors_map(self._placed, x))
         with self._autocast:
-            loss = self.loss(x, labels.to(self._device))
+            loss = self.loss(x, tensors_map(lambda one: one.to(self._device), labels))
         self._last = float(loss.detach())
         if not self._last - self._last == 0:  # NaN or infinite
             raise Diverged(self._divergence())
@@ -232,7 +237,7 @@ class Trainer:
         epochs, latest = self.settings.epochs, self.history.scores[-1]
         words = f"epoch {(self._step - 1) // self._steps_an_epoch + 1} of {epochs}, loss {self._last:.3f}"
         if self.validation is not None:
-            words += f", validation {latest.accuracy:.2%}"
+            words += f", validation {self.task.principal.text(latest.figure)}"
         progress(self._step / (epochs * self._steps_an_epoch), words)
 
     def _divergence(self) -> str:
@@ -243,24 +248,46 @@ class Trainer:
         )
 
     def _score(self) -> Score:
-        return Score(0.0, 0.0) if self.validation is None else score(self.student, self.validation)
+        if self.validation is None:
+            return Score(0.0, 0.0)
+        return score(self.student, self.validation, self.task, self.teacher)
 
 
 @torch.no_grad()
-def score(module: nn.Module, split: Split) -> Score:
-    """Accuracy and mean cross entropy of a module in evaluation mode, in float32; of pixels where these have labels.
+def score(module: nn.Module, split: Split, task: Task, teacher: nn.Module | None = None) -> Score:
+    """The task's principal figure and the mean loss of a module in evaluation mode, in float32.
 
-    Raises: `BadValue` for labels that are no classes of the network.
+    Without labels the teacher's answers are wanted. Raises: `BadValue` for labels that do not fit the outputs.
     """
     module.eval()
     where = next((p.device for p in module.parameters()), torch.device("cpu"))
-    right, count, loss = 0, 0, 0.0
+    tally, loss = Tally(task.principal), 0.0
     for inputs, labels in split.batches(SCORE_BATCH):
-        logits = answer(module, cast("Inputs", tensors_map(lambda one: one.to(where), inputs))).cpu()
-        right += int((logits.argmax(1) == labels).sum())
-        count += int((known_labels(logits.shape, labels) >= 0).sum())
-        loss += float(cross_entropy(logits, labels, reduction="sum"))
-    return Score(right / max(count, 1), loss / max(count, 1))
+        wanted = call(teacher, copied(inputs)) if labels is None and teacher is not None else labels
+        n, placed = count(inputs), cast("Inputs", tensors_map(lambda one: one.to(where), inputs))
+        given = tensors_map(Tensor.cpu, call(module, placed))
+        loss += n * _loss(task, given, wanted, labelled=labels is not None)
+        tally.add(_seen(task, given), _seen(task, wanted) if labels is None else tensors_map(_array, labels))
+    return Score(tally.value(), loss / max(tally.n, 1))
+
+
+def _loss(task: Task, given: Any, wanted: Any, *, labelled: bool) -> float:
+    """The mean loss of a batch; none where labels cannot be trained on."""
+    outputs = task.tensor(given).float()
+    if not labelled:
+        return float(task.taught(outputs, task.tensor(wanted).float(), 1.0))
+    return 0.0 if task.loss is None else float(task.loss(outputs, wanted, None))
+
+
+def _seen(task: Task, outputs: Any) -> Any:
+    """A network's outputs as a metric takes them."""
+    if task.principal.several:
+        return tuple(_array(one) for one in flatten(outputs))
+    return _array(first(outputs))
+
+
+def _array(value: Tensor) -> Any:
+    return value.detach().float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
 
 
 def place(device: str) -> torch.device:
