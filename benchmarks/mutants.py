@@ -42,6 +42,7 @@ class Mutant:
     end: int
     old: str
     new: str
+    exact: bool = False  # the new text stands as it is, not as an expression
 
     @property
     def line(self) -> int:
@@ -50,7 +51,7 @@ class Mutant:
 
     def made(self, source: bytes) -> bytes:
         """The file with the fault; an expression in brackets can stand wherever one stood."""
-        new = "pass" if self.new == "pass" else f"({self.new})"
+        new = self.new if self.exact or self.new == "pass" else f"({self.new})"
         return source[: self.start] + new.encode() + source[self.end :]
 
 
@@ -152,6 +153,16 @@ def mutants_of(root: Path, patterns: Sequence[str]) -> list[Mutant]:
         places.visit(ast.parse(source))
         found += places.found
     return found
+
+
+def named(root: Path, file: str, old: str, new: str) -> Mutant:
+    """The mutant that has `new` in the place of the one `old` of a file."""
+    source = (root / file).read_bytes()
+    if source.count(old.encode()) != 1:
+        raise ValueError(f"{file} holds {source.count(old.encode())} times, not once: {old}")
+    start = source.index(old.encode())
+    line = source[:start].count(b"\n") + 1
+    return Mutant(file, range(line, line + 1), start, start + len(old.encode()), old, new, exact=True)
 
 
 class Tree:

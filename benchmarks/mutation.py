@@ -1,7 +1,8 @@
 """The mutation score: of faults of one operator, drawn at random, how many the tests notice.
 
     python benchmarks/mutation.py lowrank storage [--draw 25] [--seed 0] [--files ranks.py]
-    python benchmarks/mutation.py --check            # every folder of mutation.toml, against the score kept there
+    python benchmarks/mutation.py --named            # faults of the kinds that once were made
+    python benchmarks/mutation.py --check            # these, and every folder against its score in mutation.toml
 
 A mutant has one comparison, operator, constant or condition turned round, one value not returned, one statement or
 argument left out, or two arguments exchanged (`mutants.py`). It is made in a copy of the tree. Which test runs which
@@ -32,7 +33,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from covering import KEPT, Coverage, recorded
-from mutants import Mutant, Tree, mutants_of
+from mutants import Mutant, Tree, mutants_of, named
 
 KNOWN = tomllib.loads((Path(__file__).parent / "mutation.toml").read_text(encoding="utf-8"))
 #: What is imported before the forks; nothing of the workbench itself.
@@ -129,6 +130,18 @@ def score(tree: Tree, name: str, mutants: Sequence[Mutant], tests: Sequence[str]
     return found
 
 
+def named_kinds(tree: Tree) -> Counter[str]:
+    """Try the faults of `mutation.toml` that have a name, each against the tests beside it."""
+    found: Counter[str] = Counter()
+    for one in KNOWN["named"]:
+        mutant = named(tree.folder, one["file"], one["old"], one["new"])
+        with tree.changed(mutant):
+            result = tree.run(one["tests"], 600.0)
+        found[result] += 1
+        print(f"- {result}: {one['fault']} ({mutant.file}:{mutant.line})", flush=True)
+    return found
+
+
 def share(found: Counter[str]) -> float:
     """Of the mutants that change behaviour, how many are noticed; what never ends was noticed too."""
     number = found.total() - found["equivalent"]
@@ -147,6 +160,7 @@ def main() -> None:
     parser.add_argument("--draw", type=int, default=25, help="mutants of each folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--files", nargs="+", default=[], help="only files of these names")
+    parser.add_argument("--named", action="store_true", help="only the faults that have a name")
     parser.add_argument("--check", action="store_true", help="fail where a score fell below that of mutation.toml")
     given = parser.parse_args()
     for heavy in HEAVY:
@@ -155,7 +169,9 @@ def main() -> None:
     scores = {}
     with tempfile.TemporaryDirectory(prefix="workbench-mutation-") as folder:
         tree = Tree(Path(folder))
-        for name in given.folders or KNOWN["folder"]:
+        if given.named or given.check:
+            scores["named"] = named_kinds(tree)
+        for name in () if given.named else given.folders or KNOWN["folder"]:
             every = mutants_of(tree.folder, KNOWN["folder"][name]["code"])
             chosen = [one for one in every if not given.files or Path(one.file).name in given.files]
             drawn = random.Random(given.seed).sample(chosen, min(given.draw, len(chosen)))
@@ -163,7 +179,8 @@ def main() -> None:
     print("\n| folder | mutants | killed | timed out | survived | not run | equivalent | score |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(row(name, found) for name, found in scores.items()))
-    fallen = [name for name, found in scores.items() if share(found) < KNOWN["folder"][name]["score"]]
+    least = {"named": 1.0} | {name: folder["score"] for name, folder in KNOWN["folder"].items()}
+    fallen = [name for name, found in scores.items() if share(found) < least[name]]
     if given.check and fallen:
         raise SystemExit(f"The score fell in {', '.join(fallen)}.")
 

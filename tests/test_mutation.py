@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from covering import Coverage
-from mutants import ROOT, Mutant, mutants_of
+from mutants import ROOT, Mutant, mutants_of, named
 
 KNOWN: dict[str, Any] = tomllib.loads((ROOT / "benchmarks" / "mutation.toml").read_text())
 #: What must be noticed of the mutants that change behaviour; scores of folders that lie higher must not fall.
@@ -100,3 +100,11 @@ def test_what_is_no_fault_is_still_there_and_has_its_reason() -> None:
         made = {(mutant.old, mutant.new) for mutant in mutants_of(ROOT, [str(source.relative_to(ROOT / "workbench"))])}
         assert (one["old"], one["new"]) in made, one
         assert len(one["reason"]) > 20
+
+
+@pytest.mark.parametrize("one", KNOWN["named"], ids=lambda one: one["fault"])
+def test_a_fault_with_a_name_can_still_be_made(one: dict[str, Any]) -> None:
+    source = (ROOT / one["file"]).read_bytes()
+    made = named(ROOT, one["file"], one["old"], one["new"]).made(source)
+    assert ast.dump(ast.parse(made)) != ast.dump(ast.parse(source))
+    assert all((ROOT / path).exists() for path in one["tests"])

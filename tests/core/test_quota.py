@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from workbench.errors import BadValue, OverQuota
+from workbench import dashboard
+from workbench.cli import app
+from workbench.dashboard import Site, _environment, parse_quota
+from workbench.errors import BadValue, OverQuota, UnknownName
 from workbench.jobs import Job, Reporter
 from workbench.studies.storage import Record, Storage
 from workbench.untrusted import quota
@@ -38,7 +45,7 @@ def test_a_limit_of_nothing_and_one_that_is_no_number_are_refused() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit; the container's must do")
 def test_memory_beyond_the_limit_is_refused_and_the_process_lives() -> None:
     code = (
-        "from workbench import quota\n"
+        "from workbench.untrusted import quota\n"
         "import numpy\n"
         "quota.here().hold_memory()\n"
         "small = numpy.ones(10**7)\n"  # 80 MB
@@ -82,3 +89,44 @@ def test_no_more_is_stored_than_a_visitor_may(monkeypatch: pytest.MonkeyPatch, t
     store(1, 500_000)
     with pytest.raises(OverQuota, match="keeps at most"):
         store(2, 300_000)
+
+
+def test_limits_as_they_are_typed() -> None:
+    assert parse_quota([], public=False) == (Quota(), 20)
+    assert parse_quota([], public=True) == (Quota(4000, 20, 1000, 100), 20)  # what --help says
+    given = ["memory_mb=500", "job_minutes=1.5", "stored_mb=2", "upload_mb=3", "visitors=4"]
+    for public in (False, True):
+        assert parse_quota(given, public) == (Quota(500, 1.5, 2, 3), 4)
+    assert parse_quota(["memory_mb=none", "stored_mb=7"], public=True) == (Quota(None, 20, 7, 100), 20)
+    assert parse_quota(["stored_mb=7", "stored_mb=8"], public=False) == (Quota(stored_mb=8), 20)  # the last one counts
+    for wrong, says in (("memory_mb", "memory_mb=20"), ("visitors=many", "no number"), ("visitors=2.5", "no number")):
+        with pytest.raises(BadValue, match=says):
+            parse_quota([wrong], public=False)
+    with pytest.raises(BadValue, match="visitors=none"):
+        parse_quota(["visitors=none"], public=True)
+    with pytest.raises(UnknownName, match="no limit named 'memory'"):
+        parse_quota(["memory=3"], public=False)
+
+
+def test_the_server_s_kernels_have_the_limits_of_its_site(tmp_path: Path) -> None:
+    """And strangers none of the paths of this machine."""
+    limits = Quota(memory_mb=500, upload_mb=3)
+    environment = _environment(Site(token="secret", quota=limits), tmp_path / "visitors", tmp_path)
+    assert Quota.read(environment) == limits
+    assert environment["WORKBENCH_PUBLISHED"] == "" and environment["WORKBENCH_VISITORS"] == str(tmp_path / "visitors")
+    for site in (Site(token=""), Site(token="secret", host="0.0.0.0"), Site(token="secret", base_url="/at/")):
+        assert _environment(site, tmp_path, tmp_path)["WORKBENCH_PUBLISHED"] == "1"
+
+
+def test_the_command_line_gives_what_was_typed_to_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Site] = []
+
+    @contextlib.contextmanager
+    def served(port: int, *, site: Site) -> Iterator[tuple[str, SimpleNamespace]]:
+        seen.append(site)
+        yield "http://127.0.0.1", SimpleNamespace(wait=lambda: None, returncode=0)
+
+    monkeypatch.setattr(dashboard, "serving", served)
+    typed = ["dashboard", "--public", "--limit", "job_minutes=3", "--limit", "visitors=2"]
+    assert CliRunner().invoke(app, typed).exit_code == 0
+    assert seen == [Site(token="", visitors=2, quota=Quota(4000, 3, 1000, 100))]

@@ -147,7 +147,7 @@ def test_initialisers_are_no_inputs_and_quantizers_stay() -> None:
 
 
 def test_zeros_are_positive_and_all_else_is_as_it_was() -> None:
-    weight = np.array([[-0.0, 0.0, -1.0], [2.0, -0.0, -3e-30]], np.float32)
+    weight = np.array([[-0.0, 0.0, -1.5], [2.0, -0.0, -3e-30]], np.float32)
     found = Graph(tidied(made([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": weight}, (2, 2)), drawn(2, 2)))
     assert found.array("w").tolist() == weight.tolist()
     assert np.signbit(found.array("w")).tolist() == [[False, False, True], [False, False, True]]
