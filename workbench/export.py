@@ -27,7 +27,6 @@ from workbench.files.content import MANIFEST, MANIFEST_VERSION, digest
 from workbench.files.disk import keep_on_disk, told, workspace
 from workbench.interface.callable_module import make_callable
 from workbench.measure.accuracy import BATCH, outputs
-from workbench.measure.metrics import everything
 from workbench.models.structure import restore
 from workbench.modules.calling import call, flatten
 from workbench.runtimes import runtime
@@ -244,7 +243,7 @@ def _running(written: Path) -> Iterator[Callable[[Any], tuple[Any, ...]]]:
     if written.suffix in {".onnx", ".wbz"}:
         with tempfile.TemporaryDirectory() as folder:
             file = written if written.suffix == ".onnx" else _decoded(written, Path(folder) / "model.onnx")
-            run = everything(runtime().load(file))
+            run = runtime().load(file).outputs
             yield lambda inputs: run(arrays(inputs))
         return
     import torch

@@ -89,11 +89,8 @@ class Step(Described, ABC):
             return []
         told = {one.layer for one in found.rows}
         why = {"why": "recurrent layers are not taken apart"}
-        return [
-            row(self.brief, one, Decision.UNFIT, why)
-            for one in network.recurrent
-            if (one.module or one.name) not in told
-        ]
+        left = (one for one in network.recurrent if (one.module or one.name) not in told)
+        return [row(self.brief, one, Decision.UNFIT, why) for one in left]
 
     def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
         """The same step leaving these layers of `network` as they are; None where nothing is left for it to do.

@@ -43,6 +43,19 @@ def test_the_steps_follow_each_other(model: Model) -> None:
     assert plan.peak_activation_bytes == plan.network.totals.peak_activation_bytes == 4 * (16 + 4)
 
 
+@pytest.mark.parametrize("after", [wb.Recipe(), wb.Quantize("int8").recipe(), wb.Quantize("fp16").recipe()])
+def test_layers_are_made_when_somebody_looks_at_them(model: Model, after: wb.Recipe) -> None:
+    plan = (wb.SVD({"0": 3, "2": 5}) | after).plan(model)
+    assert plan.rows and plan.macs and plan.latency_ms and plan.file_bytes and plan.compressed_bytes
+    network = plan.network
+    assert "layers" not in vars(network)
+    assert [one.module for one in network.layers if one.module] == ["0.0", "0.1", "2.0", "2.1", "3"]
+    assert [(x.name, x.module, x.reads, x.writes, x.result) for x in network.layers] == [x[1:] for x in network.flow]
+    made = [one.writes for one in network.layers]
+    assert len({*made}) == len(made) and [x.reads for x in network.layers[1:]] == [(before,) for before in made[:-1]]
+    assert pickle.loads(pickle.dumps(network)) == network == copy.copy(network)
+
+
 def test_latency_is_predicted_of_the_network_after_it(
     model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

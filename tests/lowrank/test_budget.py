@@ -7,24 +7,27 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.lowrank.budget import Option, cheapest, hull, share_out
+from workbench.lowrank.budget import Options, cheapest, share_out
 
 layers_of_options = st.lists(
-    st.lists(st.tuples(st.integers(1, 30).map(float), st.integers(0, 30).map(float)), min_size=1, max_size=5),
+    st.lists(st.tuples(st.integers(1, 30).map(float), st.integers(0, 30).map(float)), min_size=1, max_size=5).map(
+        Options
+    ),
     min_size=1,
     max_size=4,
 )
 
 
-def loss(layers: list[list[Option]], chosen: tuple[int, ...]) -> float:
+def loss(layers: list[Options], chosen: tuple[int, ...]) -> float:
     return sum(options[index][1] for options, index in zip(layers, chosen, strict=True))
 
 
 @settings(max_examples=150, deadline=None)
 @given(layers=layers_of_options, share=st.floats(0, 1))
-def test_close_to_the_best_choice(layers: list[list[Option]], share: float) -> None:
+def test_close_to_the_best_choice(layers: list[Options], share: float) -> None:
     dearest = sum(max(cost for cost, _ in options) for options in layers)
     least = cheapest(layers)
+    assert least == sum(min(cost for cost, _ in options) for options in layers)
     budget = least + share * (dearest - least)
     found = share_out(layers, budget)
     assert found.cost <= budget + 1e-9
@@ -39,13 +42,13 @@ def test_close_to_the_best_choice(layers: list[list[Option]], share: float) -> N
 
 
 def test_the_hull_is_convex() -> None:
-    options = [(1.0, 10.0), (2.0, 9.0), (3.0, 2.0), (4.0, 1.5), (5.0, 0.0), (6.0, 1.0)]
-    assert hull(options) == [0, 2, 4]
+    options = Options([(1.0, 10.0), (2.0, 9.0), (3.0, 2.0), (4.0, 1.5), (5.0, 0.0), (6.0, 1.0)])
+    assert options.hull == [0, 2, 4]
 
 
 def test_a_layer_that_gains_more_gets_more() -> None:
-    steep = [(float(c), 100.0 / c) for c in range(1, 20)]
-    flat = [(float(c), 1.0 / c) for c in range(1, 20)]
+    steep = Options((float(c), 100.0 / c) for c in range(1, 20))
+    flat = Options((float(c), 1.0 / c) for c in range(1, 20))
     chosen = share_out([steep, flat], 20.0).chosen
     assert chosen[0] > chosen[1]
 

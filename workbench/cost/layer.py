@@ -241,10 +241,7 @@ def _new(_: Layer) -> dict[Hashable, Any]:
 FIELDS = frozenset(one.name for one in fields(Layer)) - {"memo"}
 #: What follows from a shape at any precision, and what an operation must not hand on to itself at another one.
 _COUNTS = frozenset({"c_in", "c_out", "weight_elements", "macs", "params"})
-_BY_BITS = (
-    "versions",
-    *(name for name, one in vars(Layer).items() if isinstance(one, OfShape) and name not in _COUNTS),
-)
+_BY_BITS = {"versions", *(name for name, one in vars(Layer).items() if isinstance(one, OfShape))} - _COUNTS
 
 
 def interned(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -12,13 +12,13 @@ from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import OutOfReach
 from workbench.factorization.family import Family
-from workbench.lowrank.budget import Option, cheapest, share_out
+from workbench.lowrank.budget import Options, cheapest, share_out
 from workbench.lowrank.ranks import Rule
 from workbench.lowrank.spectra import Ranks, Spectrum
 
 #: Share of the squared norm that a rule must leave to a stem and to the last layer.
 EDGE_ENERGY = 0.99
-Priced = tuple[Option, Ranks | None]  # (cost, loss) of a choice of ranks; None is the layer as it is
+Priced = tuple[Options, list[Ranks | None]]  # (cost, loss) of each choice of ranks; None is the layer as it is
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def share(
     """
     total = network.totals.macs if rule.kind == "macs" else network.totals.params
     layers = [_options(family, one, rule.kind, weights) for one in treated]
-    priced = [[price for price, _ in options] for options in layers]
+    priced = [options for options, _ in layers]
     fixed = total - sum(prices[-1][0] for prices in priced)
     budget = rule.value * total - fixed
     if not priced and rule.value < 1:
@@ -54,27 +54,29 @@ def share(
             f"with the layers that {type(family).__name__} can treat. Raise the budget or add a step of another kind."
         )
     chosen = share_out(priced, budget).chosen
-    return {one.layer.module: options[index][1] for one, options, index in zip(treated, layers, chosen, strict=True)}
+    return {one.layer.module: ranks[index] for one, (_, ranks), index in zip(treated, layers, chosen, strict=True)}
 
 
-def _options(family: Family, one: Treated, cost: str, weights: Weights) -> list[Priced]:
+def _options(family: Family, one: Treated, cost: str, weights: Weights) -> Priced:
     """Every candidate that is smaller than the layer, the layer itself last."""
     layer = one.layer
 
-    def compute(_: torch.Tensor) -> list[Priced]:
+    def compute(_: torch.Tensor) -> Priced:
         return _price(family, one, cost, family.known(layer, weights))
 
     found = weights.analysed(layer.module, (family.own_settings, cost, one), compute)
     return _price(family, one, cost, family.known(layer, weights)) if found is None else found
 
 
-def _price(family: Family, one: Treated, cost: str, spectrum: Spectrum) -> list[Priced]:
+def _price(family: Family, one: Treated, cost: str, spectrum: Spectrum) -> Priced:
     layer, times = one.layer, one.uses if cost == "macs" else 1
-    found: list[Priced] = []
+    found: list[Ranks | None] = []
+    options = []
     for ranks in family.candidates(layer):
         chain = family.priced(layer, ranks)
         loss = spectrum.error(ranks) ** 2
         smaller = chain.macs < layer.macs and chain.params < layer.params
         if smaller and not (one.edge and loss > 1 - EDGE_ENERGY):
-            found.append(((getattr(chain, cost) * times, loss), ranks))
-    return [*found, ((getattr(layer, cost) * times, 0.0), None)]
+            found.append(ranks)
+            options.append((getattr(chain, cost) * times, loss))
+    return Options([*options, (getattr(layer, cost) * times, 0.0)]), [*found, None]

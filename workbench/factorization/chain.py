@@ -35,7 +35,7 @@ def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: 
 
 @lru_cache(maxsize=4096)
 def _along(sides: tuple[Shape, ...], axes: tuple[bool, ...]) -> tuple[Shape, Shape, Shape, Shape, Shape]:
-    """Sizes after taps along the chosen axes, and their kernel, stride, padding, dilation; ranks have no say in them."""
+    """Sizes after taps along the chosen axes, and their kernel, stride, padding, dilation: the same at every rank."""
     size, *taps = sides
     chosen = [one if own else (1, 1, 0, 1) for own, one in zip(axes, zip(*taps, strict=True), strict=True)]
     after = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, (k, s, p, d) in zip(size, chosen, strict=True)]

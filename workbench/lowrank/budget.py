@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 Option = tuple[float, float]  # cost, loss
 
@@ -21,27 +22,31 @@ class Share:
     cost: float
 
 
-def hull(options: Sequence[Option]) -> list[int]:
-    """Indices of the lower convex hull, from the cheapest option to the one with the least loss."""
-    order = sorted(range(len(options)), key=lambda i: options[i])
-    corners: list[int] = []
-    for index in order:
-        if corners and options[index][1] >= options[corners[-1]][1]:
-            continue
-        while len(corners) > 1 and _slope(options, corners[-2], corners[-1]) <= _slope(options, corners[-1], index):
-            corners.pop()
-        corners.append(index)
-    return corners
+class Options(tuple[Option, ...]):
+    """The options of one layer; what every budget asks of them is found once."""
+
+    @cached_property
+    def hull(self) -> list[int]:
+        """Indices of the lower convex hull, from the cheapest option to the one with the least loss."""
+        order = sorted(range(len(self)), key=self.__getitem__)
+        corners: list[int] = []
+        for index in order:
+            if corners and self[index][1] >= self[corners[-1]][1]:
+                continue
+            while len(corners) > 1 and _slope(self, corners[-2], corners[-1]) <= _slope(self, corners[-1], index):
+                corners.pop()
+            corners.append(index)
+        return corners
 
 
-def cheapest(layers: Sequence[Sequence[Option]]) -> float:
+def cheapest(layers: Sequence[Options]) -> float:
     """The least that all layers can cost together."""
-    return sum(min(cost for cost, _ in options) for options in layers)
+    return sum(options[options.hull[0]][0] for options in layers)
 
 
-def share_out(layers: Sequence[Sequence[Option]], budget: float) -> Share:
+def share_out(layers: Sequence[Options], budget: float) -> Share:
     """One option a layer, of least total loss at a total cost of at most `budget` (or the cheapest of all)."""
-    hulls = [hull(options) for options in layers]
+    hulls = [options.hull for options in layers]
     at = [0] * len(layers)
     cost = sum(options[corners[0]][0] for options, corners in zip(layers, hulls, strict=True))
     stuck: set[int] = set()
