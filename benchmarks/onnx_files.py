@@ -65,7 +65,10 @@ def steps(model: Any, folder: Path) -> list[str]:
         return f"{plan.macs / plan.before.macs:.0%} of the MACs" if plan.macs != plan.before.macs else "works"
 
     cells = [tried(lambda step=step: ran(step)) for step in (wb.SVD(0.4), wb.Tucker(0.4), wb.Quantize("int8"))]
-    return [*cells, tried(lambda: "works" if variants and wb.export(variants[-1], folder / "out") else "nothing to export")]
+    return [
+        *cells,
+        tried(lambda: "works" if variants and wb.export(variants[-1], folder / "out") else "nothing to export"),
+    ]
 
 
 def noise(model: Any) -> Any:

@@ -50,6 +50,9 @@ def read(path: Path, example: Any = None) -> Converted:
     found = entries(model)
     carried = carriers(found)
     given = {} if example is None else from_user(example, found)
+    Program(
+        model, {one.name: one.key for one in found}, {}, one=False
+    )  # its constants first: they say how large they are
     original = Original(model, path)
     inputs = _working(original, found, carried, given, path)
     names = {one.name: one.key for one in carried}

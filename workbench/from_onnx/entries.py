@@ -134,7 +134,9 @@ def from_user(example: Any, found: list[Entry]) -> dict[str, Array]:
 
 
 def _as(entry: Entry, value: Any) -> Array:
-    whole_shape = isinstance(value, (tuple, list)) and len(value) == len(entry.axes) and all(type(o) is int for o in value)
+    whole_shape = (
+        isinstance(value, (tuple, list)) and len(value) == len(entry.axes) and all(type(o) is int for o in value)
+    )
     if whole_shape and len(entry.axes) > 1:
         value = np.zeros(value)
     array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value).astype(entry.kind)

@@ -129,7 +129,13 @@ class _Step(nn.Module):
 
     def _hold(self, index: int, name: str, value: Array, setting: bool, shared: dict[str, Any]) -> None:
         whole = value.dtype.kind in "iub" and value.size <= 1
-        if setting or value.ndim == 0 or (whole and self.node.op_type == "Gather") or self.node.op_type in sizes.SIZES and whole:
+        if (
+            setting
+            or value.ndim == 0
+            or (whole and self.node.op_type == "Gather")
+            or self.node.op_type in sizes.SIZES
+            and whole
+        ):
             self.given[index] = value
             return
         kind = {0: "input", 1: "weight", 2: "bias"}.get(index, f"constant_{index}")
@@ -264,7 +270,9 @@ def _constant(node: onnx.NodeProto) -> Array:
             return np.asarray(value, kind)
     tensor = attribute(node, "value", None)
     if tensor is None:
-        raise BadFile(f"The constant {node.output[0]!r} holds text or a sparse tensor, which networks of numbers do not.")
+        raise BadFile(
+            f"The constant {node.output[0]!r} holds text or a sparse tensor, which networks of numbers do not."
+        )
     return _array(tensor)
 
 
