@@ -50,14 +50,19 @@ def read(path: Path, example: Any = None) -> Converted:
     found = entries(model)
     carried = carriers(found)
     given = {} if example is None else from_user(example, found)
+    Program(
+        model, {one.name: one.key for one in found}, {}, one=False
+    )  # its constants first: they say how large they are
     original = Original(model, path)
     inputs = _working(original, found, carried, given, path)
     names = {one.name: one.key for one in carried}
     held = {one.name: inputs[one.name] for one in found if one not in carried}
-    program = Program(model, names, held, one=not any(one.open for one in carried)).eval()
+    three = {one.name: _three(one, inputs[one.name]) for one in carried}
+    together = _together(original, three | held) if any(one.open for one in carried) else None
+    program = Program(model, names, held, one=together is None).eval()
     graph = _followed(program, _as_inputs(carried, inputs), path)
-    tolerance = HALF if _is_half(model) else TOLERANCE
-    _check(graph, program, (model, original), (carried, inputs, held), tolerance)
+    _check(graph, program, model, _Case(carried, inputs, original.run(inputs), held))
+    _check(graph, program, model, _Case(carried, three, together or _apart_each(original, three, held), held))
     notes += _said(found, carried, given, inputs)
     shown = {one.name: _lasting(inputs[one.name]) for one in carried}
     return Converted(graph, _as_inputs(carried, shown), tuple(notes))
@@ -126,48 +131,71 @@ def _followed(program: Program, example: Inputs, path: Path) -> Graph:
     return cast("Graph", graph.eval())
 
 
-def _check(
-    graph: Graph, program: Program, file: tuple[onnx.ModelProto, Original], case: tuple[Any, ...], tolerance: float
-) -> None:
-    """Raise `BadValue` where the network is not the file: on the example, and on a batch of three."""
-    (model, original), (carried, inputs, held) = file, case
-    three = {one.name: _three(one, inputs[one.name]) for one in carried}
-    for values in (inputs, three):
-        with torch.no_grad():
-            try:
-                outputs = call(graph.forward, _as_inputs(carried, values))
-            except Exception as error:
-                raise BadValue(
-                    f"The network of the file takes one input at a time, and no batch: {type(error).__name__}: "
-                    f"{str(error).splitlines()[0][:200]}. The workbench runs batches; export it with a free batch."
-                ) from error
-        off = apart(outputs, _expected(original, values | held, carried, outputs))
-        if not off <= tolerance:
-            where = begins(program, model, inputs, tolerance)
-            place = where or "It begins with a batch of several, which the file does not keep apart."
-            raise BadValue(
-                f"The network does not compute what ONNX Runtime does: its outputs differ by {off:.2g} (relative). {place}"
-            )
+@dataclass(frozen=True)
+class _Case:
+    """Inputs, and what the file gives for them: its outputs, or a list of them for each input alone."""
+
+    carried: list[Entry]
+    inputs: dict[str, Array]
+    expected: list[Any]
+    held: dict[str, Array]
 
 
-def _expected(original: Original, values: Mapping[str, Array], carried: list[Entry], outputs: Any) -> list[Array]:
-    """What the file gives; for one that is made for a single input, one after the other."""
-    count = len(values[carried[0].name])
-    names = {one.name for one in carried}
-    if count == 1 or any(one.open for one in carried):
+def _together(original: Original, values: dict[str, Array]) -> list[Array] | None:
+    """The outputs for a batch of several; None for a file that takes one input at a time, whatever it says."""
+    try:
         return original.run(values)
-    parts = [
-        original.run({name: v[i : i + 1] if name in names else v for name, v in values.items()}) for i in range(count)
+    except Exception:  # noqa: BLE001  # ONNX Runtime raises much of its own
+        return None
+
+
+def _apart_each(original: Original, values: dict[str, Array], held: dict[str, Array]) -> list[Any]:
+    """For each output what it is for one input after the other."""
+    count = len(next(iter(values.values())))
+    singles = [original.run({name: v[i : i + 1] for name, v in values.items()} | held) for i in range(count)]
+    return list(zip(*singles, strict=True))
+
+
+def _check(graph: Graph, program: Program, model: onnx.ModelProto, case: _Case) -> None:
+    """Raise `BadValue` where the network is not the file."""
+    with torch.no_grad():
+        try:
+            found = call(graph.forward, _as_inputs(case.carried, case.inputs))
+        except Exception as error:
+            raise BadValue(
+                f"The network of the file takes one input at a time, and no batch: {type(error).__name__}: "
+                f"{str(error).splitlines()[0][:200]}. The workbench runs batches; export it with a free batch."
+            ) from error
+    outputs = flatten(found)
+    expected = [
+        _joined(one if isinstance(one, tuple) else (one,), tuple(mine.shape))
+        for one, mine in zip(case.expected, outputs, strict=True)
     ]
-    shapes = [tuple(one.shape) for one in flatten(outputs)]
-    return [_joined(one, shape) for one, shape in zip(zip(*parts, strict=True), shapes, strict=True)]
+    off = apart(found, expected)
+    if not off <= (HALF if _is_half(model) else TOLERANCE):
+        single = {name: value[:1] for name, value in case.inputs.items()} | case.held
+        place = begins(program, model, single, TOLERANCE) or _shapes_said(outputs, expected)
+        raise BadValue(
+            f"The network does not compute what ONNX Runtime does: its outputs differ by {off:.2g} (relative) for a "
+            f"batch of {len(next(iter(case.inputs.values())))}. {place}"
+        )
+
+
+def _shapes_said(found: list[torch.Tensor], expected: list[Array]) -> str:
+    mine, theirs = ([tuple(one.shape) for one in several] for several in (found, expected))
+    other = f" (shapes {mine}, not {theirs})" if mine != theirs else ""
+    return f"It begins with a batch of several, which the file does not keep apart{other}."
 
 
 def _joined(parts: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
     """The outputs of single inputs as one of a batch, along the axis where the batch is in an output of `shape`."""
     single = parts[0].shape
+    if len(parts) == 1 or not single:
+        return parts[0][None] if shape == (1, *single) else parts[0]
+    if len(shape) == len(single) + 1:  # the file leaves the axis of a batch of one out
+        return np.stack(parts)
     axes = [i for i, (a, b) in enumerate(zip(single, shape, strict=False)) if a != b]
-    return np.concatenate(parts, axes[0] if axes and parts[0].ndim == len(shape) else 0) if single else parts[0]
+    return np.concatenate(parts, axes[0] if axes and len(single) == len(shape) else 0)
 
 
 def _three(entry: Entry, value: Array) -> Array:

@@ -90,9 +90,8 @@ def candidates(found: list[Entry], carried: list[Entry]) -> Iterator[dict[str, t
         for index, axis in enumerate(one.axes):
             if not isinstance(axis, int) and (index or one not in carried) and axis not in batch:
                 picture = len(one.axes) == 4 and index > 0
-                unknown.setdefault(
-                    axis or (one.name, index), PICTURES if picture else (1, *LENGTHS) if not index else LENGTHS
-                )
+                usual = PICTURES if picture else LENGTHS if one in carried and index else (1, *LENGTHS)
+                unknown.setdefault(axis or (one.name, index), usual)
     for sizes in itertools.islice(_product(list(unknown.values())), TRIES):
         known = dict(zip(unknown, sizes, strict=True)) | dict.fromkeys(batch, 1)
         yield {

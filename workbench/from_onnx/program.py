@@ -171,7 +171,7 @@ class _Step(nn.Module):
         if kind == "If":
             return self._branch(args[0], values)
         if sizes.applies(self.node, args):
-            return sizes.SIZES[kind](self.node, *args)
+            return sizes.computed(self.node, args)
         if self.rule is None:
             raise BadValue(_unknown(self.node, self._name()))
         settings = SETTINGS.get(kind, frozenset())

@@ -30,6 +30,7 @@ def resize(node: onnx.NodeProto, x: Tensor, _roi: Any = None, scales: Any = None
     if attribute(node, "keep_aspect_ratio_policy", b"stretch") != b"stretch" or attribute(node, "exclude_outside", 0):
         raise NotImplementedError("a policy of its own")
     mode = attribute(node, "mode", b"nearest").decode()
+    wanted.pop(0, None)  # the batch: of any size, and it stays
     changed = {axis: v for axis, v in wanted.items() if (v != x.shape[axis] if whole else v != 1.0)}
     places = {axis: _places(node, int(x.shape[axis]), v, whole) for axis, v in changed.items() if axis > 1}
     if len(places) != len(changed):

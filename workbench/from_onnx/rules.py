@@ -221,6 +221,14 @@ def _pad(node: onnx.NodeProto, x: Tensor, pads: Any, value: Any = None, axes: An
     return x
 
 
+def _squeeze(node: onnx.NodeProto, x: Tensor, axes: Any = None) -> Tensor:
+    """Where no axes are named, those of length 1: not the batch, which is of any length."""
+    if axes is None and not attribute(node, "axes", []):
+        axes = np.array([i for i, size in enumerate(x.shape) if isinstance(size, int) and size == 1], np.int64)
+        return x.squeeze(tuple(ints(axes)))
+    return OPERATORS["Squeeze"](node, x, axes)
+
+
 def _scatter_elements(node: onnx.NodeProto, x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
     if attribute(node, "reduction", b"none") != b"none":
         raise NotImplementedError("a reduction")
@@ -257,7 +265,7 @@ RULES: dict[str, Rule] = OPERATORS | {
     "ScatterElements": _scatter_elements, "Scatter": _scatter_elements, "SpaceToDepth": _space_to_depth,
     "Conv": _with_pads(_conv, 0.0), "ConvTranspose": _conv_transpose,
     "MaxPool": _with_pads(OPERATORS["MaxPool"], 0.0), "AveragePool": _with_pads(OPERATORS["AveragePool"], 0.0),
-    "Pad": _pad, "Resize": resize, "Upsample": lambda node, x, scales: resize(node, x, None, scales),
+    "Pad": _pad, "Squeeze": _squeeze, "Resize": resize, "Upsample": lambda node, x, scales: resize(node, x, None, scales),
     "LSTM": cells.lstm, "GRU": cells.gru, "RNN": cells.rnn,
     "Size": lambda _, x: as_array([math.prod(x.shape)]).reshape(()),
     "Tile": lambda _, x, times: x.repeat(ints(times)),

@@ -38,6 +38,12 @@ def applies(node: onnx.NodeProto, args: list[Any]) -> bool:
     return symbols or all(one.dtype.kind in "iub" and one.size <= MOST for one in given)
 
 
+def computed(node: onnx.NodeProto, args: list[Any]) -> Any:
+    """What a node gives that `applies`: an array, a tensor, or a tuple of arrays."""
+    found = SIZES[node.op_type](node, *args)
+    return np.asarray(found) if isinstance(found, np.generic) else found
+
+
 def numpy_type(kind: int) -> np.dtype[Any]:
     """numpy's type for ONNX's; numbers of any width are float32."""
     found = np.dtype(helper.tensor_dtype_to_np_dtype(kind))
