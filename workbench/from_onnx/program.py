@@ -133,8 +133,8 @@ class _Step(nn.Module):
             setting
             or value.ndim == 0
             or (whole and self.node.op_type == "Gather")
-            or self.node.op_type in sizes.SIZES
-            and whole
+            or (self.node.op_type in sizes.SIZES
+            and whole)
         ):
             self.given[index] = value
             return

@@ -32,6 +32,11 @@ def regularised(moment: Tensor, samples: int) -> Tensor:
     ever seen (all zero) it becomes the identity: the fit is then the plain one. Directions that
     the rounding of a difference left below zero (inputs that hardly vary around a large mean) count as unseen.
     """
+    return factored(moment, samples)[0]
+
+
+def factored(moment: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """The `regularised` moment, and its Cholesky factor, lower triangular."""
     size = moment.shape[-1]
     share = RIDGE + 0.1 * size / (size + samples)
     mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)
@@ -40,13 +45,15 @@ def regularised(moment: Tensor, samples: int) -> Tensor:
     diagonal = torch.where(dead, torch.ones_like(mean), share * torch.ones_like(mean))
     shifted = (moment + moment.mT).div_(2 * scale)  # large moments: each copy of one is a fifth of a gigabyte
     shifted.diagonal(dim1=-2, dim2=-1).add_(diagonal[..., None])
-    unsound = torch.linalg.cholesky_ex(shifted)[1] != 0
+    lower, failed = torch.linalg.cholesky_ex(shifted)
+    unsound = failed != 0
     if not bool(unsound.any()):
-        return shifted
+        return shifted, lower
     symmetric = (moment + moment.mT) / (2 * scale)
     values, vectors = torch.linalg.eigh(torch.where(unsound[..., None, None], symmetric, 0.0))
     sound: Tensor = (vectors * (values.clamp_min(0.0) + diagonal[..., None])[..., None, :]) @ vectors.mT
-    return torch.where(unsound[..., None, None], sound, shifted)
+    sound = torch.where(unsound[..., None, None], sound, shifted)
+    return sound, torch.linalg.cholesky(sound)
 
 
 def regress(weight: Tensor, moment: Tensor, regressors: Tensor) -> Tensor:

@@ -148,6 +148,16 @@ def _light(model: onnx.ModelProto) -> onnx.ModelProto:
     return found
 
 
+def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that tells the type and shape of every tensor where these can be inferred."""
+    found, inferred = onnx.ModelProto(), onnx.shape_inference.infer_shapes(_light(model)).graph
+    found.CopyFrom(model)
+    for part in ("value_info", "output"):
+        del getattr(found.graph, part)[:]
+        getattr(found.graph, part).extend(getattr(inferred, part))
+    return found
+
+
 def kinds_of(model: onnx.ModelProto) -> dict[str, int]:
     """The type of every tensor where it can be told."""
     inferred = onnx.shape_inference.infer_shapes(_light(model)).graph

@@ -13,7 +13,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from workbench.artefact.onnx_graph import WEIGHTED, Graph, attribute, drop_unread
-from workbench.quantization.edges import INTEGER_OPERATORS, integer_nodes
+from workbench.quantization.edges import INTEGER_OPERATORS, integer_nodes, with_shapes
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +55,7 @@ def quantize_graph(
 
     kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
-    copy = onnx.shape_inference.infer_shapes(model)
+    copy = with_shapes(model)
     chosen = sorted(name for name in integer_nodes(model, ranges) if name not in exclude)
     if not chosen:  # to the quantizer an empty list means every node
         return copy

@@ -20,7 +20,7 @@ Tensor = torch.Tensor
 #: Patches a dimension of the moment that are enough: more hardly change it.
 SAMPLES_A_DIMENSION = 8
 #: Numbers that are looked at in any case, so that small layers are known well at no cost.
-SAMPLED_ELEMENTS = 1 << 24
+SAMPLED_ELEMENTS = 1 << 23
 #: A spread of this share of the mean square is what rounding leaves of inputs that do not vary.
 _ROUNDING = 1e-5
 #: Bytes of moments that are collected in one pass over the images; larger networks take more passes.
@@ -46,13 +46,13 @@ class Moments:
         """The mean patch of every group, (groups, d)."""
         return self.first / max(self.count, 1)
 
-    def moment(self, *, centred: bool) -> Tensor:
-        """E[x x^T] of every group (groups, d, d) in double precision; the covariance when `centred`."""
-        found = self.second.to(torch.float64, copy=True).div_(max(self.count, 1))
+    def moment(self, *, centred: bool, kind: torch.dtype = torch.float64) -> Tensor:
+        """E[x x^T] of every group (groups, d, d) in a precision; the covariance when `centred`."""
+        found = self.second.to(kind, copy=True).div_(max(self.count, 1))
         if not centred:
             return found
-        whole = _mean_square(found)
-        found.baddbmm_(self.mean[:, :, None], self.mean[:, None, :], alpha=-1)
+        whole, mean = _mean_square(found), self.mean.to(kind)
+        found.baddbmm_(mean[:, :, None], mean[:, None, :], alpha=-1)
         found[_mean_square(found) <= _ROUNDING * whole] = 0.0
         return found
 
@@ -172,7 +172,7 @@ class Observer:
 
     def add(self, split: Tensor) -> None:
         """Add patches (groups, samples, d); of the second moment what lies on the diagonal and right of it."""
-        self.sums.first += split.sum(1, dtype=torch.float64)
+        self.sums.first += split.sum(1).double()
         for start in range(0, split.shape[2], _ROWS):
             rows = split[:, :, start : start + _ROWS].mT
             self.sums.second[:, start : start + _ROWS, start:] += rows @ split[:, :, start:]

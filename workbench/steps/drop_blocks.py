@@ -13,24 +13,22 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
-from workbench.data.batches import batches
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.models.edit import node_of, skip
 from workbench.models.graph import Graph
 from workbench.modules.calling import Inputs, answer
 from workbench.pruning.energies import energies
+from workbench.statistics.collector import Feed
 from workbench.step import Context, Decision, Layers, Plan, Rewrite, Row, Stops, layers_setting, select, setting
 from workbench.steps.recalibrate import Recalibrate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workbench.data import Split
 
 #: Calibration images on which harm is measured.
 IMAGES = 500
-BATCH = 100
 #: torch's names of a sum; a gate, such as squeeze-and-excitation's, multiplies.
 SUMS = frozenset({"add", "add_"})
 
@@ -57,6 +55,14 @@ class Block:
         total = max((sum(energy.get(t, 1.0) for t in x.reads) for x in self.layers if x.op in SUMS), default=0.0)
         own = energy.get(self.reads, 1.0)
         return max(total - own, 0.0) / max(own, 1e-30)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Calibration images, and what the network says of them before blocks go."""
+
+    seen: Feed
+    logits: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ class DropBlocks(Rewrite):
         gone = self._least(blocks, energies(network, Weights(original)))
         if context.calibration is None:
             raise StepFailed(f"{self.expression()} measures harm on calibration images: give data that have some.")
-        wanted, apart = _logits(module, context.calibration.first(IMAGES)), _apart(blocks, gone)
+        seen = Feed.of(context.calibration.first(IMAGES), network)
+        wanted, apart = Wanted(seen, _logits(module, seen)), _apart(blocks, gone)
         for index, size in enumerate(block.size for block in gone):
             report = context.progress.part(index / self.count, (index + 1) / self.count)
             left = residual_blocks(trace(module, context.example), original)
@@ -127,15 +134,14 @@ class DropBlocks(Rewrite):
         return found
 
     def _least_harmed(
-        self, module: nn.Module, blocks: Sequence[Block], wanted: torch.Tensor, context: Context
+        self, module: nn.Module, blocks: Sequence[Block], wanted: Wanted, context: Context
     ) -> nn.Module:
-        assert context.calibration is not None
         best: tuple[float, nn.Module] | None = None
         for index, block in enumerate(blocks):
             context.progress(index / len(blocks), f"{self.title} {block.path}")
             dropped = _dropped(module, block, context.example)
             tried = Recalibrate(images=IMAGES).apply(dropped, replace(context, progress=Reporter()))
-            harm = float(context.task.taught(_logits(tried, context.calibration.first(IMAGES)), wanted, 1.0))
+            harm = float(context.task.taught(_logits(tried, wanted.seen), wanted.logits, 1.0))
             if best is None or harm < best[0]:
                 best = (harm, tried)
         assert best is not None
@@ -222,8 +228,8 @@ def without(network: Network, blocks: Sequence[Block]) -> Network:
 
 
 @torch.no_grad()
-def _logits(module: nn.Module, inputs: Split) -> torch.Tensor:
-    return torch.cat([answer(module.eval(), batch) for batch in batches(inputs, BATCH)])
+def _logits(module: nn.Module, feed: Feed) -> torch.Tensor:
+    return torch.cat([answer(module.eval(), batch) for batch in feed])
 
 
 def _nested(one: str, other: str) -> bool:
