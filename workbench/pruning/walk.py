@@ -86,7 +86,6 @@ class _Walk:
         self.found = Followed(self.ties, [], {})
         self.calls = Counter(str(node.target) for node in module.graph.nodes if node.op == "call_module")
         self.tied = tied_weights(module)
-        self.random = torch.Generator().manual_seed(0)
         self._by_node: dict[str, list[Layer]] = {}
         self._by_module: dict[str, list[Layer]] = {}
         for layer in network.layers:
@@ -153,7 +152,7 @@ class _Walk:
         return self._noise(value.shape) if value.is_floating_point() else value.detach().clone().cpu()
 
     def _noise(self, shape: Sequence[int]) -> Tensor:
-        return torch.randn(tuple(shape), generator=self.random)
+        return torch.empty(tuple(shape), device="meta")
 
     # One operation.
 
@@ -378,7 +377,7 @@ class _Walk:
         if kept is None:
             return
         try:
-            fits = self._commutes(node, value, kept)
+            fits = self._commutes(node, kept)
         except Exception:  # noqa: BLE001  # torch says in its own ways that sizes do not fit
             fits = False
         if not fits:
@@ -402,32 +401,53 @@ class _Walk:
                 mask[joined] |= roots == self.ties.roots(one[:1])[0]
         return mask
 
-    def _commutes(self, node: fx.Node, value: Any, kept: Mask) -> bool:
+    def _commutes(self, node: fx.Node, kept: Mask) -> bool:
+        """Whether the operation gives the same before and after a cut, on numbers drawn for each channel."""
         numbers: dict[fx.Node, Any] = {}
+        whole = {one: tree_map(self._drawn, self.values[one]) for one in node.all_input_nodes}
 
         def given(one: fx.Node) -> Any:
             held = self.values[one]
             if not any(isinstance(leaf, Tensor) for leaf in tree_flatten(held)[0]):
                 return sizes(one, self.found.facts, kept, numbers) if one.op != "get_attr" else held
-            return tree_map(lambda t: self._narrowed(t, kept), held)
+            return tree_map(lambda t, real: self._narrowed(t, real, kept), held, whole[one])
 
         if node.op == "call_module":
-            part = module_for(self.parts[str(node.target)], self.found.facts[node], kept)
-            found = part(*fx.map_arg(node.args, given))
+            part = self.parts[str(node.target)]
+            wanted = part(*fx.map_arg(node.args, whole.get))
+            found = module_for(part, self.found.facts[node], kept)(*fx.map_arg(node.args, given))
         else:
-            call = resized(node, self.found.facts, kept)
-            found = run(call, node.op, given)
-        pairs = zip(tree_flatten(found)[0], tree_flatten(value)[0], strict=True)
-        return all(self._equal(one, whole, kept) for one, whole in pairs if isinstance(whole, Tensor))
+            wanted = run(Resized(node.target, node.args, dict(node.kwargs)), node.op, whole.__getitem__)
+            found = run(resized(node, self.found.facts, kept), node.op, given)
+        facts = tree_flatten(self.found.facts[node], is_leaf=lambda one: isinstance(one, Spread))[0]
+        triples = zip(facts, tree_flatten(wanted)[0], tree_flatten(found)[0], strict=True)
+        return all(_equal(fact.narrowed(one, kept), other) for fact, one, other in triples if isinstance(one, Tensor))
 
-    def _narrowed(self, value: Any, kept: Mask) -> Any:
-        return self.mode.spread(value).narrowed(value, kept) if isinstance(value, Tensor) else value
+    def _drawn(self, value: Any) -> Any:
+        """Numbers in the place of a tensor: one for each place along the axes of channels, spread over the others."""
+        if not isinstance(value, Tensor) or not value.is_meta:
+            return value
+        axes = self.mode.axes(value)
+        line = torch.rand([size if axis in axes else 1 for axis, size in enumerate(value.shape)]) + 0.5
+        return line.to(value.dtype).expand(value.shape)
 
-    def _equal(self, found: Tensor, whole: Tensor, kept: Mask) -> bool:
-        wanted = self._narrowed(whole, kept)
-        if found.shape != wanted.shape:
-            return False
-        return not found.is_floating_point() or torch.allclose(found, wanted, CLOSE, CLOSE, equal_nan=True)
+    def _narrowed(self, value: Any, real: Any, kept: Mask) -> Any:
+        """A cut tensor that takes no memory where the whole one takes none."""
+        if not isinstance(value, Tensor):
+            return value
+        axes = self.mode.axes(value)
+        if not axes:
+            return real
+        lean = real[tuple(slice(None) if axis in axes else slice(0, 1) for axis in range(real.dim()))]
+        small = Spread(tuple(lean.shape), axes).narrowed(lean, kept)
+        return small.expand([new if axis in axes else old
+                             for axis, (new, old) in enumerate(zip(small.shape, real.shape, strict=True))])  # fmt: skip
+
+
+def _equal(wanted: Tensor, found: Tensor) -> bool:
+    if found.shape != wanted.shape:
+        return False
+    return not found.is_floating_point() or torch.allclose(found, wanted, CLOSE, CLOSE, equal_nan=True)
 
 
 MAKER_TYPES = (nn.Linear, nn.modules.conv._ConvNd)
