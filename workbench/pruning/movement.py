@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,14 +17,44 @@ Run = Callable[[Sequence[Tensor]], list[Tensor]]
 _BARE, _BLANK = -1, -2
 
 
-def moved(run: Run, tensors: Sequence[Tensor], units: Sequence[Units | None], axis: int) -> list[Units] | None:
-    """The unit of each number of an operation's results, whose inputs have `units` along their axis `axis`.
+class Runnable(Protocol):
+    """A call of an operator, which can be run on other tensors."""
 
-    It is run on the numbers of units; None where it computes anything, which a second run on other numbers shows.
-    Results have a size of 1 along axes along which all is the same.
+    @property
+    def signature(self) -> str:
+        """What tells it from other calls but for the values of its tensors."""
+
+    def run(self, floats: Sequence[Tensor]) -> list[Tensor]:
+        """Its results for other tensors."""
+
+
+def moved(
+    call: Runnable, tensors: Sequence[Tensor], units: Sequence[Units | None], how: tuple[int, dict[Any, Any]]
+) -> list[Units] | None:
+    """The unit of each number of an operation's results, whose inputs have `units` along an axis.
+
+    `how` are that axis and what is known of calls like this one. Results have a size of 1 along axes along which all
+    is the same. None where the operation computes anything.
     """
+    axis, memo = how
+    distinct, places = np.unique(np.concatenate([one for one in units if one is not None]), return_inverse=True)
+    ends = np.cumsum([0 if one is None else len(one) for one in units])[:-1]
+    parts = np.split(places, ends)
+    order = [None if one is None else part for one, part in zip(units, parts, strict=True)]
+    key = (call.signature, axis, tuple(None if one is None else one.tobytes() for one in order))
+    if key not in memo:
+        memo[key] = _numbered(call.run, tensors, order, axis)
+    found = memo[key]
+    if found is None:
+        return None
+    names = np.concatenate([distinct, [_BLANK, _BARE]])  # -2 and -1 stay what they are
+    return [names[one] for one in found]
+
+
+def _numbered(run: Run, tensors: Sequence[Tensor], units: Sequence[Units | None], axis: int) -> list[Units] | None:
+    """The same for units counted from 0: run on these numbers, and on others, which shows whether it computes."""
     most = 3 + max((int(one.max()) for one in units if one is not None), default=0)
-    code = torch.rand(most) + 1
+    code = torch.rand(most, generator=torch.Generator().manual_seed(0)) + 1
     code[0] = 0
     first, second = (_run(run, _labelled(tensors, units, axis, one)) for one in (torch.arange(most).float(), code))
     found = []
@@ -32,7 +63,16 @@ def moved(run: Run, tensors: Sequence[Tensor], units: Sequence[Units | None], ax
         index = torch.where(lean.isfinite(), lean, 0).long().clamp(0, most - 1)
         if not torch.equal(code[index], torch.where(lean.isfinite(), check.float(), 0)):
             return None
-        found.append(index.numpy() - 2)
+        found.append(_collapsed(index.numpy() - 2))
+    return found
+
+
+def _collapsed(found: Units) -> Units:
+    """Without axes along which all is the same."""
+    for axis in range(found.ndim):
+        first = np.take(found, [0], axis)
+        if found.shape[axis] > 1 and (found == first).all():
+            found = first
     return found
 
 

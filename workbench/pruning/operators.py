@@ -51,7 +51,7 @@ class Choices:
 
     def next(self, ties: Ties) -> Choices | None:
         """The choices to try after these, where some led to units that cannot go; None where there are none left."""
-        reasons = ties.reasons()
+        reasons = ties.frozen
         taken = dict(self.taken)
         for place, (count, units) in self.open.items():
             stuck = place in self.objected or any(int(unit) in reasons for unit in np.unique(ties.roots(units)))
@@ -75,7 +75,7 @@ class Labelling(TorchDispatchMode):
         self.ties, self.choices, self.memo = ties, choices, memo
         self.node, self.count = "", 0
         self.seen: list[Seen] = []
-        self.pointwise = True  # whether all that was seen works on each number alone
+        self.moves = self.computes = self.in_groups = False  # what was seen of it
         self._axes: Any = WeakIdKeyDictionary()
         self._data: Any = WeakIdKeyDictionary()
 
@@ -86,7 +86,8 @@ class Labelling(TorchDispatchMode):
 
     def begin(self, node: str) -> None:
         """Another operation of the graph begins."""
-        self.node, self.count, self.seen, self.pointwise = node, 0, [], True
+        self.node, self.count, self.seen = node, 0, []
+        self.moves = self.computes = self.in_groups = False
 
     def put(self, tensor: Tensor, axes: Axes, *, data: bool = True) -> Tensor:
         """Label a tensor; `data`: it depends on the network's input."""
@@ -183,7 +184,7 @@ class Labelling(TorchDispatchMode):
     # What moves numbers.
 
     def _moved(self, call: _Call) -> list[Axes] | None:
-        self.pointwise = False
+        self.moves = True
         inputs = [one for one in call.given if one.is_floating_point()]
         spans = [self.axes(one) for one in inputs]
         if any(self.axes(one) for one in call.given if not one.is_floating_point()):
@@ -193,7 +194,7 @@ class Labelling(TorchDispatchMode):
         found: list[dict[int, Units]] = [{} for _ in call.results]
         for axis in sorted({axis for span in spans for axis in span}):
             try:
-                maps = moved(call.run, inputs, [span.get(axis) for span in spans], axis)
+                maps = moved(call, inputs, [span.get(axis) for span in spans], (axis, self.memo))
             except Exception:  # noqa: BLE001  # torch refuses numbers in its own ways
                 maps = None
             if maps is None:
@@ -224,7 +225,8 @@ class Labelling(TorchDispatchMode):
         if any(self.axes(one) for one in call.given if not one.is_floating_point()):
             return None
         inputs = [call.given[index] for index in floats]
-        self.pointwise = self.pointwise and KINDS.get(call.func.overloadpacket) not in {"conv", "conv_transpose"}
+        self.computes = True
+        self.in_groups = self.in_groups or KINDS.get(call.func.overloadpacket) == "conv"
         meeting: dict[int, list[Units]] = {}
         whose: dict[int, set[int]] = {}
         for number, index in enumerate(floats):
@@ -315,7 +317,7 @@ class _Call(NamedTuple):
     @property
     def signature(self) -> str:
         """Calls of one operator with the same signature depend on their inputs in the same way."""
-        return repr([(one.shape, one.dtype) if isinstance(one, Tensor) else one for one in self.flat])
+        return str(self.func) + repr([(one.shape, one.dtype) if isinstance(one, Tensor) else one for one in self.flat])
 
     @property
     def on_a_view(self) -> bool:

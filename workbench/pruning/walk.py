@@ -53,7 +53,7 @@ class Followed:
 
     def free(self) -> float:
         """The multiply-accumulates of the layers that have channels to lose."""
-        frozen = np.array(sorted(self.ties.reasons()), dtype=np.int64)
+        frozen = np.array(sorted(self.ties.frozen), dtype=np.int64)
         rooted = ((place, self.ties.roots(units)) for place in self.places for units in [place.made] if len(units))
         return sum(place.layer.macs for place, roots in rooted if not np.isin(roots, frozen).all())
 
@@ -363,8 +363,8 @@ class _Walk:
 
     def _may_not_follow(self, node: fx.Node) -> bool:
         """Whether a cut may leave an operation unable to run, or make it compute something else."""
-        return not self.mode.pointwise or any(not isinstance(self.values.get(one), Tensor)
-                                              for one in node.all_input_nodes)  # fmt: skip
+        numbers = any(not isinstance(self.values.get(one), Tensor) for one in node.all_input_nodes)
+        return self.mode.moves and not self.mode.computes or self.mode.in_groups or numbers
 
     def _check(self, node: fx.Node, value: Any) -> None:
         """Cut some channels at random: the operation on what is left has to give what is left of its result."""
@@ -388,7 +388,7 @@ class _Walk:
             return None
         joined = np.concatenate(units)
         roots = self.ties.roots(joined)
-        reasons = self.ties.reasons()
+        reasons = self.ties.frozen
         free = np.array([one for one in np.unique(roots).tolist() if one not in reasons], dtype=np.int64)
         if len(free) < 2:
             return None
@@ -421,7 +421,7 @@ class _Walk:
             found = run(resized(node, self.found.facts, kept), node.op, given)
         facts = tree_flatten(self.found.facts[node], is_leaf=lambda one: isinstance(one, Spread))[0]
         triples = zip(facts, tree_flatten(wanted)[0], tree_flatten(found)[0], strict=True)
-        return all(_equal(fact.narrowed(one, kept), other) for fact, one, other in triples if isinstance(one, Tensor))
+        return all(_fits(fact, (one, other), kept) for fact, one, other in triples if isinstance(one, Tensor))
 
     def _drawn(self, value: Any) -> Any:
         """Numbers in the place of a tensor: one for each place along the axes of channels, spread over the others."""
@@ -444,10 +444,18 @@ class _Walk:
                              for axis, (new, old) in enumerate(zip(small.shape, real.shape, strict=True))])  # fmt: skip
 
 
-def _equal(wanted: Tensor, found: Tensor) -> bool:
-    if found.shape != wanted.shape:
+def _fits(fact: Spread, pair: tuple[Tensor, Tensor], kept: Mask) -> bool:
+    """Whether a result is what is left of the whole one; axes along which both are spread are looked at once."""
+    whole, found = pair
+    if tuple(found.shape) != fact.cut(kept):
         return False
-    return not found.is_floating_point() or torch.allclose(found, wanted, CLOSE, CLOSE, equal_nan=True)
+    for axis in set(range(whole.dim())) - fact.axes.keys():
+        if whole.stride(axis) == found.stride(axis) == 0:
+            whole, found = whole.narrow(axis, 0, 1), found.narrow(axis, 0, 1)
+    wanted = fact.narrowed(whole, kept)
+    if torch.equal(found, wanted) or not found.is_floating_point():  # much faster
+        return True
+    return torch.allclose(found, wanted, CLOSE, CLOSE, equal_nan=True)
 
 
 MAKER_TYPES = (nn.Linear, nn.modules.conv._ConvNd)
