@@ -75,7 +75,7 @@ def test_every_importance_and_scope(importance: str, scope: str) -> None:
 
 def test_scores_are_their_definitions() -> None:
     net = make(Plain)
-    channels = follow(trace(net, EXAMPLE), net)
+    channels = follow(trace(net, EXAMPLE), net, EXAMPLE)
     group = next(g for g in channels.groups if g.layers == ("a",))
     size = net.a.weight.detach().flatten(1).norm(dim=1)
     (scores,) = from_weights("magnitude", net, channels, [group])
@@ -88,7 +88,7 @@ def test_scores_are_their_definitions() -> None:
 def test_taylor_predicts_what_a_small_change_does_to_the_loss() -> None:
     """The score is the mean square of d loss / d gate at 1, the gate being the norm's scale and shift together."""
     net = make(Plain)
-    channels = follow(trace(net, EXAMPLE), net)
+    channels = follow(trace(net, EXAMPLE), net, EXAMPLE)
     group = next(g for g in channels.groups if g.layers == ("a",))
     x, y = images(8), torch.arange(8) % 5
     (scores,) = by_gradient(net, channels, [group], (x.clone(), y), Reporter())

@@ -80,7 +80,10 @@ class Ties:
 
     def all_roots(self) -> Units:
         """The root of every unit."""
-        return np.array([self._find(unit) for unit in range(len(self._parent))] or [0], dtype=np.int64)
+        parent = np.array(self._parent or [0], dtype=np.int64)
+        while (parent[parent] != parent).any():
+            parent = parent[parent]
+        return parent
 
     def _find(self, unit: int) -> int:
         parent = self._parent

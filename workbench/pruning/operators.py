@@ -73,7 +73,7 @@ class Labelling(TorchDispatchMode):
     def __init__(self, ties: Ties, choices: Choices, memo: dict[Any, Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without types
         self.ties, self.choices, self.memo = ties, choices, memo
-        self.node, self.count = "", 0
+        self.node, self.title, self.count = "", "", 0
         self.seen: list[Seen] = []
         self.moves = self.computes = self.in_groups = False  # what was seen of it
         self._axes: Any = WeakIdKeyDictionary()
@@ -84,9 +84,9 @@ class Labelling(TorchDispatchMode):
         """As for the tracer of costs: torch would import its compiler."""
         return False
 
-    def begin(self, node: str) -> None:
-        """Another operation of the graph begins."""
-        self.node, self.count, self.seen = node, 0, []
+    def begin(self, node: str, title: str) -> None:
+        """Another operation of the graph begins; reasons call it by its title."""
+        self.node, self.title, self.count, self.seen = node, title, 0, []
         self.moves = self.computes = self.in_groups = False
 
     def put(self, tensor: Tensor, axes: Axes, *, data: bool = True) -> Tensor:
@@ -234,6 +234,9 @@ class Labelling(TorchDispatchMode):
                 place = self._ask(call, inputs, number, axis)
                 if place is None:
                     self.ties.freeze(units, f"{self._where} {self._what(call)}")
+                    if call.given[index].shape == call.results[0].shape:  # so that what follows knows the reason
+                        meeting.setdefault(axis, []).append(units)
+                        whose.setdefault(axis, set()).add(number)
                 else:
                     meeting.setdefault(place, []).append(units)
                     whose.setdefault(place, set()).add(number)
@@ -287,7 +290,7 @@ class Labelling(TorchDispatchMode):
 
     @property
     def _where(self) -> str:
-        return repr(self.node)
+        return repr(self.title)
 
 
 class _Call(NamedTuple):

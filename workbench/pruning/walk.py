@@ -99,7 +99,7 @@ class _Walk:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for node in self.module.graph.nodes:
-                self.mode.begin(node.name)
+                self.mode.begin(node.name, self._title(node))
                 if node.op != "placeholder":
                     self.values[node] = self._visit(node)
                     self.found.facts[node] = tree_map(self._fact, self.values[node])
@@ -168,10 +168,15 @@ class _Walk:
         value = self._layer(node, layers) if node.op == "call_module" else None
         if value is None:
             value = self._plain(node, layers)
-        if node.op == "call_module" and self.calls[str(node.target)] > 1:
+        if node.op == "call_module" and self.calls[str(node.target)] > 1 and self._cuttable(str(node.target)):
             self._stay(node, value, f"{node.target!r} is used more than once")
         self._written(layers, value)
         return value
+
+    def _cuttable(self, path: str) -> bool:
+        """Whether a layer itself changes when channels go."""
+        part = self.parts[path]
+        return isinstance(part, nn.Unflatten) or next(part.parameters(), next(part.buffers(), None)) is not None
 
     def _layers(self, node: fx.Node) -> list[Layer]:
         """The operations of the network that a node is, those that an earlier step will put in its place among them."""
@@ -182,6 +187,11 @@ class _Walk:
         bare = [one for one in self._by_module.get(str(node.target).rpartition(".")[0], [])
                 if one.module == node.target]  # fmt: skip
         return sorted([*own, *made, *bare], key=self._order) if made or bare else own
+
+    def _title(self, node: fx.Node) -> str:
+        own = self._by_node.get(node.name, [])
+        return next((one.name for one in reversed(own) if one.kind not in {"reshape", "copy"}),
+                    own[-1].name if own else node.name)  # fmt: skip
 
     def _order(self, layer: Layer) -> int:
         return self._positions[id(layer)]
@@ -211,7 +221,7 @@ class _Walk:
         tensors = [one for one in map(self.values.get, node.all_input_nodes) if isinstance(one, Tensor)]
         for tensor in tensors:
             for units in self.mode.axes(tensor).values():
-                self.ties.freeze(units, f"{node.name!r} works on them in a way that is not followed")
+                self.ties.freeze(units, f"{self._title(node)!r} works on them in a way that is not followed")
         value = self.mode.put(self._noise((1, *layers[-1].output)), {})
         self._written(layers, value)
         return value
@@ -381,25 +391,22 @@ class _Walk:
         except Exception:  # noqa: BLE001  # torch says in its own ways that sizes do not fit
             fits = False
         if not fits:
-            self.ties.freeze(np.concatenate(units), f"{node.name!r} has them in an order or in sizes that stay")
+            self.ties.freeze(np.concatenate(units), f"{self._title(node)!r} has them in an order or in sizes that stay")
 
     def _some(self, units: list[Units]) -> Mask | None:
         if not units:
             return None
-        joined = np.concatenate(units)
-        roots = self.ties.roots(joined)
-        reasons = self.ties.frozen
-        free = np.array([one for one in np.unique(roots).tolist() if one not in reasons], dtype=np.int64)
+        roots = self.ties.roots(np.concatenate(units))
+        free = np.array([one for one in np.unique(roots).tolist() if one not in self.ties.frozen], dtype=np.int64)
         if len(free) < 2:
             return None
-        draw = np.random.default_rng(len(free))
-        gone = draw.permutation(free)[: max(1, len(free) // 3)]
-        mask = np.ones(int(joined.max()) + 1, dtype=bool)
-        mask[joined] = ~np.isin(roots, gone)
+        everywhere = self.ties.all_roots()
+        gone = np.zeros(len(everywhere), dtype=bool)
+        gone[np.random.default_rng(len(free)).permutation(free)[: max(1, len(free) // 3)]] = True
         for one in units:
-            if not mask[one].any():
-                mask[joined] |= roots == self.ties.roots(one[:1])[0]
-        return mask
+            if gone[everywhere[one]].all():  # something stays of every axis
+                gone[everywhere[one[0]]] = False
+        return np.asarray(~gone[everywhere])
 
     def _commutes(self, node: fx.Node, kept: Mask) -> bool:
         """Whether the operation gives the same before and after a cut, on numbers drawn for each channel."""
