@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nets import EXAMPLE, NETS, Concatenated, Depthwise, Plain, Residual, Split, data_for, images, make
+from nets import EXAMPLE, NETS, Concatenated, Depthwise, Plain, Residual, data_for, images, make
 from torch import nn
 from torch.nn import functional
 
@@ -76,8 +77,8 @@ def test_every_importance_and_scope(importance: str, scope: str) -> None:
 
 
 def test_scores_are_their_definitions() -> None:
-    net = make(Plain)
-    channels = follow(trace(net, EXAMPLE), net)
+    net = canonical(make(Plain), EXAMPLE)
+    channels = follow(trace(net, EXAMPLE), net, EXAMPLE)
     group = next(g for g in channels.groups if g.layers == ("a",))
     size = net.a.weight.detach().flatten(1).norm(dim=1)
     (scores,) = from_weights("magnitude", net, channels, [group])
@@ -89,8 +90,8 @@ def test_scores_are_their_definitions() -> None:
 
 def test_taylor_predicts_what_a_small_change_does_to_the_loss() -> None:
     """The score is the mean square of d loss / d gate at 1, the gate being the norm's scale and shift together."""
-    net = make(Plain)
-    channels = follow(trace(net, EXAMPLE), net)
+    net = canonical(make(Plain), EXAMPLE)
+    channels = follow(trace(net, EXAMPLE), net, EXAMPLE)
     group = next(g for g in channels.groups if g.layers == ("a",))
     x, y = images(8), torch.arange(8) % 5
     (scores,) = by_gradient(net, channels, [group], as_split(x, y), Reporter())
@@ -109,8 +110,9 @@ def test_taylor_predicts_what_a_small_change_does_to_the_loss() -> None:
 def test_readers_score_is_the_error_after_the_best_fit() -> None:
     """Removing one input channel and regressing on the others, by numpy's least squares."""
     net = nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(6, 4, 1, bias=True), nn.Flatten(), nn.Linear(4 * 64, 5)).eval()
+    net = canonical(net, EXAMPLE)
     network = trace(net, EXAMPLE)
-    channels = follow(network, net)
+    channels = follow(network, net, EXAMPLE)
     group = next(g for g in channels.groups if g.layers == ("0",))
     random = torch.Generator().manual_seed(0)
     mixed = torch.eye(6, dtype=torch.float64) + 0.4 * torch.randn(6, 6, generator=random, dtype=torch.float64)
@@ -128,14 +130,14 @@ def test_readers_score_is_the_error_after_the_best_fit() -> None:
 
 @pytest.mark.parametrize("kind", [Plain, Residual, Depthwise])
 def test_the_fit_is_nearer_to_the_old_outputs_than_cutting_alone(kind: type[nn.Module]) -> None:
-    net = make(kind)
+    net = canonical(make(kind), EXAMPLE)
     x, fresh = images(300), images(100, seed=9)
     network = trace(net, EXAMPLE)
-    channels = follow(network, net)
+    channels = follow(network, net, EXAMPLE)
     mask = np.ones(channels.count, dtype=bool)
     for group in channels.groups:
         mask[group.units[: len(group.units) // 4]] = False
-    fitted = make(kind)
+    fitted = copy.deepcopy(net)
     layers = {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in {"conv", "linear"}}
     layers = {name: layer for name, layer in layers.items() if layer.groups == 1}
     moments = collect(net, layers, Feed(as_split(x)), Reporter())
@@ -155,7 +157,7 @@ def test_a_channel_that_others_can_replace_costs_nothing() -> None:
         net[0].weight[3], net[0].bias[3] = net[0].weight[2], net[0].bias[2]
         wanted = net(images(20, 5))
         step = wb.PruneChannels(ratio=0.25, round_to=1, rounds=1, layers="0")
-        pruned = step.apply(net, Context(EXAMPLE, calibration=images(400)))
+        pruned = step.apply(canonical(net, EXAMPLE), Context(EXAMPLE, calibration=images(400)))
         assert pruned[0].out_channels == 3
         assert torch.allclose(pruned(images(20, 5)), wanted, atol=0.02 * float(wanted.abs().max()))
 
@@ -170,10 +172,18 @@ def test_stored_exported_and_restored(tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_followed_is_told() -> None:
-    net = make(Split)
+    class Running(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.d = nn.Conv2d(3, 16, 3), nn.Linear(16, 16), nn.Linear(16, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.d(torch.relu(self.b(torch.cumsum(self.a(x).mean((2, 3)), 1))))
+
+    net = canonical(Running().eval(), EXAMPLE)
     report = Reporter()
     pruned = wb.PruneChannels(ratio=0.5, rounds=1).apply(net, replace(context_of(net), progress=report))
-    assert pruned.a.out_channels == 16 and pruned.b.out_channels == 8
+    assert pruned.a.out_channels == 16 and pruned.b.out_features == 8
     assert [note for note in report.notes if "could not follow the channels of a (" in note]
 
 

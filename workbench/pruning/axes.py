@@ -49,7 +49,7 @@ class Ties:
 
     def __init__(self) -> None:
         self._parent: list[int] = []
-        self.frozen: dict[int, str] = {}
+        self.frozen: dict[int, str] = {}  # root -> why it cannot go
 
     def fresh(self, count: int) -> Units:
         """So many units that are tied to nothing."""
@@ -62,13 +62,15 @@ class Ties:
         apart = first != second
         pairs = np.unique(np.stack([first[apart], second[apart]]), axis=1)
         for a, b in pairs.T.tolist():
-            x, y = self._find(a), self._find(b)
-            self._parent[max(x, y)] = min(x, y)
+            x, y = sorted((self._find(a), self._find(b)))
+            self._parent[y] = x
+            if x != y and y in self.frozen:
+                self.frozen.setdefault(x, self.frozen.pop(y))
 
     def freeze(self, units: Any, why: str) -> None:
         """These units cannot go; the first reason stays."""
         for unit in np.unique(np.asarray(units, dtype=np.int64)).tolist():
-            self.frozen.setdefault(unit, why)
+            self.frozen.setdefault(self._find(unit), why)
 
     def roots(self, units: Units) -> Units:
         """One of each set of tied units in the place of all."""
@@ -76,16 +78,12 @@ class Ties:
         found = np.array([self._find(unit) for unit in distinct.tolist()], dtype=np.int64)
         return found[places].reshape(units.shape) if len(distinct) else units
 
-    def reasons(self) -> dict[int, str]:
-        """Why each root cannot go that cannot."""
-        found: dict[int, str] = {}
-        for unit, why in self.frozen.items():
-            found.setdefault(self._find(unit), why)
-        return found
-
     def all_roots(self) -> Units:
         """The root of every unit."""
-        return np.array([self._find(unit) for unit in range(len(self._parent))] or [0], dtype=np.int64)
+        parent = np.array(self._parent or [0], dtype=np.int64)
+        while (parent[parent] != parent).any():
+            parent = parent[parent]
+        return parent
 
     def _find(self, unit: int) -> int:
         parent = self._parent

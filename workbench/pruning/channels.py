@@ -182,4 +182,4 @@ def _settled(network: Network, found: Followed) -> Channels:
              for node, fact in found.facts.items()}  # fmt: skip
     constants = {path: rooted(axes) for path, axes in found.constants.items()}
     parameters = {path: roots[units] for path, units in found.parameters.items()}
-    return Channels(network, tuple(places), found.ties.reasons(), facts, constants, parameters)
+    return Channels(network, tuple(places), found.ties.frozen, facts, constants, parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,55 +13,92 @@ from workbench.pruning.axes import Ties, Units
 Tensor = torch.Tensor
 Run = Callable[[Sequence[Tensor]], list[Tensor]]
 
-#: The first number that stands for a place; smaller ones come from elsewhere, such as the zeros of a padding.
-_FIRST = 1 << 20
-#: Places that a float32 tells apart.
-_LAST = 1 << 24
-#: In the place of a unit: a position without one, and a number that comes from no input.
+#: In the place of a unit: a position without one, and a number that comes from no input, such as a padding's.
 _BARE, _BLANK = -1, -2
 
 
-def moved(run: Run, tensors: Sequence[Tensor]) -> list[Tensor] | None:
-    """Where each number of an operation's results comes from: an index into its inputs, joined; -1 for a constant.
+class Runnable(Protocol):
+    """A call of an operator, which can be run on other tensors."""
 
-    Found by running it on numbers that say where they are, and once more on noise. None where it computes anything.
+    @property
+    def signature(self) -> str:
+        """What tells it from other calls but for the values of its tensors."""
+
+    def run(self, floats: Sequence[Tensor]) -> list[Tensor]:
+        """Its results for other tensors."""
+
+
+def moved(
+    call: Runnable, tensors: Sequence[Tensor], units: Sequence[Units | None], how: tuple[int, dict[Any, Any]]
+) -> list[Units] | None:
+    """The unit of each number of an operation's results, whose inputs have `units` along an axis.
+
+    `how` are that axis and what is known of calls like this one. Results have a size of 1 along axes along which all
+    is the same. None where the operation computes anything.
     """
-    total = sum(tensor.numel() for tensor in tensors)
-    if not total or total + _FIRST > _LAST:
+    axis, memo = how
+    distinct, places = np.unique(np.concatenate([one for one in units if one is not None]), return_inverse=True)
+    ends = np.cumsum([0 if one is None else len(one) for one in units])[:-1]
+    parts = np.split(places, ends)
+    order = [None if one is None else part for one, part in zip(units, parts, strict=True)]
+    key = (call.signature, axis, tuple(None if one is None else one.tobytes() for one in order))
+    if key not in memo:
+        memo[key] = _numbered(call.run, tensors, order, axis)
+    found = memo[key]
+    if found is None:
         return None
-    places, noise = torch.arange(total) + _FIRST, torch.randn(total)
-    try:
-        first, second = run(_parts(places.float(), tensors)), run(_parts(noise, tensors))
-    except Exception:  # noqa: BLE001  # torch refuses numbers of other types in its own ways
-        return None
+    names = np.concatenate([distinct, [_BLANK, _BARE]])  # -2 and -1 stay what they are
+    return [names[one] for one in found]
+
+
+def _numbered(run: Run, tensors: Sequence[Tensor], units: Sequence[Units | None], axis: int) -> list[Units] | None:
+    """The same for units counted from 0: run on these numbers, and on others, which shows whether it computes."""
+    most = 3 + max((int(one.max()) for one in units if one is not None), default=0)
+    code = torch.rand(most, generator=torch.Generator().manual_seed(0)) + 1
+    code[0] = 0
+    first, second = (_run(run, _labelled(tensors, units, axis, one)) for one in (torch.arange(most).float(), code))
     found = []
     for one, other in zip(first, second, strict=True):
-        index = (one.double() - _FIRST).long()
-        index = torch.where((index < 0) | (index >= total), -1, index)
-        expected = torch.where(index < 0, one, noise[index.clamp_min(0)].to(one.dtype))
-        if one.is_floating_point() and not torch.equal(expected, other):
+        lean, check = _lean(one), _lean(other)
+        index = torch.where(lean.isfinite(), lean, 0).long().clamp(0, most - 1)
+        if not torch.equal(code[index], torch.where(lean.isfinite(), check.float(), 0)):
             return None
-        found.append(index)
+        found.append(_collapsed(index.numpy() - 2))
     return found
 
 
-def _parts(joined: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    parts = joined.split([tensor.numel() for tensor in tensors])
-    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+def _collapsed(found: Units) -> Units:
+    """Without axes along which all is the same."""
+    for axis in range(found.ndim):
+        first = np.take(found, [0], axis)
+        if found.shape[axis] > 1 and (found == first).all():
+            found = first
+    return found
 
 
-def labels(index: Tensor, tensors: Sequence[Tensor], axes: Sequence[Units | None], axis: int) -> Units:
-    """The unit of each number of a result, where the inputs have `axes` along their axis `axis`."""
-    flat = []
-    for tensor, units in zip(tensors, axes, strict=True):
-        shape = tuple(tensor.shape)
-        if units is None:
-            flat.append(np.full(tensor.numel(), _BARE, dtype=np.int64))
-        else:
-            wide = units.reshape([-1 if place == axis else 1 for place in range(len(shape))])
-            flat.append(np.broadcast_to(wide, shape).reshape(-1))
-    flat.append(np.array([_BLANK], dtype=np.int64))
-    return np.concatenate(flat)[index.numpy()]  # the last, -1, is what comes from no input
+def _labelled(tensors: Sequence[Tensor], units: Sequence[Units | None], axis: int, code: Tensor) -> list[Tensor]:
+    """Numbers for units, spread over the other axes without memory of their own."""
+    found = []
+    for tensor, own in zip(tensors, units, strict=True):
+        line = code[1] if own is None else code[torch.from_numpy(own) + 2]
+        shape = [-1 if place == axis and own is not None else 1 for place in range(tensor.dim())]
+        found.append(line.reshape(shape).expand(tensor.shape))
+    return found
+
+
+def _run(run: Run, tensors: list[Tensor]) -> list[Tensor]:
+    try:
+        return run(tensors)
+    except RuntimeError:  # a view of what lies in memory in another order
+        return run([one.contiguous() for one in tensors])
+
+
+def _lean(found: Tensor) -> Tensor:
+    """A result without what is there again and again."""
+    for axis, stride in enumerate(found.stride()):
+        if stride == 0 and found.shape[axis] > 1:
+            found = found.narrow(axis, 0, 1)
+    return found
 
 
 def placed(found: Units, ties: Ties, prefer: int) -> tuple[int, Units, int] | None:
@@ -72,7 +110,7 @@ def placed(found: Units, ties: Ties, prefer: int) -> tuple[int, Units, int] | No
     varying = [axis for axis in range(found.ndim) if found.shape[axis] > 1 and _varies(found, axis)]
     if not varying:
         return None
-    lean = found[tuple(slice(None) if axis in varying else slice(0, 1) for axis in range(found.ndim))]
+    lean: Units = found[tuple(slice(None) if axis in varying else slice(0, 1) for axis in range(found.ndim))]
     lean = np.where(lean >= 0, ties.roots(np.maximum(lean, 0)), lean)
     pure = [axis for axis in varying if _pure(lean, axis)]
     if pure:

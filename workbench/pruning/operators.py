@@ -18,12 +18,16 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.weak import WeakIdKeyDictionary
 
 from workbench.cost.kinds import KINDS, MULTIPLE
+from workbench.cost.shapes import known
+from workbench.modules.snapshot import to_meta
 from workbench.pruning.axes import Axes, Spread, Ties, Units
 from workbench.pruning.dependence import aligned, some
-from workbench.pruning.movement import labels, moved, placed
+from workbench.pruning.movement import moved, placed
 
 Tensor = torch.Tensor
 
+#: What gives the numbers that it is given.
+_SAME = frozenset("clone alias detach _to_copy lift_fresh contiguous native_dropout dropout".split())
 #: What computes with whole matrices: an axis of one factor alone is better left for one that all of them have.
 _PRODUCTS = frozenset({"matmul", "attention"})
 
@@ -47,7 +51,7 @@ class Choices:
 
     def next(self, ties: Ties) -> Choices | None:
         """The choices to try after these, where some led to units that cannot go; None where there are none left."""
-        reasons = ties.reasons()
+        reasons = ties.frozen
         taken = dict(self.taken)
         for place, (count, units) in self.open.items():
             stuck = place in self.objected or any(int(unit) in reasons for unit in np.unique(ties.roots(units)))
@@ -69,9 +73,9 @@ class Labelling(TorchDispatchMode):
     def __init__(self, ties: Ties, choices: Choices, memo: dict[Any, Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without types
         self.ties, self.choices, self.memo = ties, choices, memo
-        self.node, self.count = "", 0
+        self.node, self.title, self.count = "", "", 0
         self.seen: list[Seen] = []
-        self.pointwise = True  # whether all that was seen works on each number alone
+        self.moves = self.computes = self.in_groups = False  # what was seen of it
         self._axes: Any = WeakIdKeyDictionary()
         self._data: Any = WeakIdKeyDictionary()
 
@@ -80,9 +84,10 @@ class Labelling(TorchDispatchMode):
         """As for the tracer of costs: torch would import its compiler."""
         return False
 
-    def begin(self, node: str) -> None:
-        """Another operation of the graph begins."""
-        self.node, self.count, self.seen, self.pointwise = node, 0, [], True
+    def begin(self, node: str, title: str) -> None:
+        """Another operation of the graph begins; reasons call it by its title."""
+        self.node, self.title, self.count, self.seen = node, title, 0, []
+        self.moves = self.computes = self.in_groups = False
 
     def put(self, tensor: Tensor, axes: Axes, *, data: bool = True) -> Tensor:
         """Label a tensor; `data`: it depends on the network's input."""
@@ -108,7 +113,7 @@ class Labelling(TorchDispatchMode):
         flat, spec = tree_flatten((args, kwargs or {}))
         given = [one for one in flat if isinstance(one, Tensor)]
         before = [self.spread(one) for one in given]
-        out = func(*args, **(kwargs or {}))
+        out = self._shaped(func, flat, spec)
         self.count += 1
         results = [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
         data = any(map(self.is_data, given))
@@ -119,6 +124,20 @@ class Labelling(TorchDispatchMode):
         if data:
             self._note(func, given, before, results)
         return out
+
+    def _shaped(self, func: Any, flat: list[Any], spec: Any) -> Any:
+        """What an operator returns: numbers where it is given numbers, shapes where it is given shapes."""
+        if any(isinstance(one, Tensor) and one.is_meta for one in flat):
+            flat = [self._without_values(one) if isinstance(one, Tensor) else one for one in flat]
+            flat = [torch.device("meta") if isinstance(one, torch.device) else one for one in flat]
+        args, kwargs = tree_unflatten(flat, spec)
+        out = known(func.overloadpacket, args) if any(isinstance(x, Tensor) and x.is_meta for x in flat) else None
+        return func(*args, **kwargs) if out is None else out
+
+    def _without_values(self, tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            return tensor
+        return self.put(to_meta(tensor), self.axes(tensor), data=self.is_data(tensor))
 
     def _note(self, func: Any, given: list[Tensor], before: list[Spread], results: list[Tensor]) -> None:
         packet = func.overloadpacket
@@ -131,7 +150,6 @@ class Labelling(TorchDispatchMode):
     def _labelled(self, call: _Call) -> list[Axes]:
         if torch.Tag.pointwise in call.func.tags and not call.on_a_view:
             return [self._broadcast(call, result) for result in call.results]
-        self.pointwise = False
         moves = KINDS.get(call.func.overloadpacket) in {"copy", "reshape"}
         found = None if call.on_a_view or not call.results else self._moved(call) if moves else None
         found = found if found is not None or call.on_a_view or not call.results else self._computed(call)
@@ -166,18 +184,23 @@ class Labelling(TorchDispatchMode):
     # What moves numbers.
 
     def _moved(self, call: _Call) -> list[Axes] | None:
+        self.moves = True
         inputs = [one for one in call.given if one.is_floating_point()]
         spans = [self.axes(one) for one in inputs]
         if any(self.axes(one) for one in call.given if not one.is_floating_point()):
             return None
-        maps = moved(call.run, inputs)
-        if maps is None:
-            return None
-        found: list[dict[int, Units]] = [{} for _ in maps]
+        if call.func.overloadpacket.__name__ in _SAME:
+            return [spans[0], *({} for _ in call.results[1:])]
+        found: list[dict[int, Units]] = [{} for _ in call.results]
         for axis in sorted({axis for span in spans for axis in span}):
-            units = [span.get(axis) for span in spans]
-            for number, index in enumerate(maps):
-                self._place(found[number], labels(index, inputs, units, axis), (axis, number))
+            try:
+                maps = moved(call, inputs, [span.get(axis) for span in spans], (axis, self.memo))
+            except Exception:  # noqa: BLE001  # torch refuses numbers in its own ways
+                maps = None
+            if maps is None:
+                return None
+            for number, units in enumerate(maps):
+                self._place(found[number], units, (axis, number))
         return list(found)
 
     def _place(self, axes: dict[int, Units], units: Units, what: tuple[int, int]) -> None:
@@ -201,8 +224,9 @@ class Labelling(TorchDispatchMode):
         floats = [index for index, one in enumerate(call.given) if one.is_floating_point()]
         if any(self.axes(one) for one in call.given if not one.is_floating_point()):
             return None
-        inputs = [some(call.given[index].shape) if call.given[index].dim() else call.given[index]
-                  for index in floats]  # fmt: skip
+        inputs = [call.given[index] for index in floats]
+        self.computes = True
+        self.in_groups = self.in_groups or KINDS.get(call.func.overloadpacket) == "conv"
         meeting: dict[int, list[Units]] = {}
         whose: dict[int, set[int]] = {}
         for number, index in enumerate(floats):
@@ -210,6 +234,9 @@ class Labelling(TorchDispatchMode):
                 place = self._ask(call, inputs, number, axis)
                 if place is None:
                     self.ties.freeze(units, f"{self._where} {self._what(call)}")
+                    if call.given[index].shape == call.results[0].shape:  # so that what follows knows the reason
+                        meeting.setdefault(axis, []).append(units)
+                        whose.setdefault(axis, set()).add(number)
                 else:
                     meeting.setdefault(place, []).append(units)
                     whose.setdefault(place, set()).add(number)
@@ -220,9 +247,11 @@ class Labelling(TorchDispatchMode):
         return [axes if one.shape == first.shape else {} for one in call.results]
 
     def _ask(self, call: _Call, inputs: list[Tensor], number: int, axis: int) -> int | None:
-        key = (self.node, self.count, number, axis)
+        key = (call.func, call.signature, number, axis)
         if key not in self.memo:
-            self.memo[key] = aligned(call.run, inputs, number, axis)
+            with torch.random.fork_rng(devices=[]):
+                numbers = [some(one.shape) for one in inputs]
+                self.memo[key] = aligned(call.run, numbers, number, axis)
         found: int | None = self.memo[key]
         return found
 
@@ -261,7 +290,7 @@ class Labelling(TorchDispatchMode):
 
     @property
     def _where(self) -> str:
-        return repr(self.node)
+        return repr(self.title)
 
 
 class _Call(NamedTuple):
@@ -276,12 +305,22 @@ class _Call(NamedTuple):
     def run(self, floats: Any) -> list[Tensor]:
         """The results for other floating-point tensors."""
         waiting = iter(floats)
-        other = [
-            next(waiting).clone() if isinstance(one, Tensor) and one.is_floating_point() else one for one in self.flat
-        ]
+        other = [self._real(one, waiting) if isinstance(one, Tensor) else one for one in self.flat]
+        other = [torch.device("cpu") if isinstance(one, torch.device) else one for one in other]
         args, kwargs = tree_unflatten(other, self.spec)
         out = self.func(*args, **kwargs)
         return [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
+
+    def _real(self, tensor: Tensor, floats: Any) -> Tensor:
+        if tensor.is_floating_point():
+            number: Tensor = next(floats)
+            return number.clone() if self.func._schema.is_mutable else number  # type: ignore[attr-defined]
+        return torch.ones(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
+
+    @property
+    def signature(self) -> str:
+        """Calls of one operator with the same signature depend on their inputs in the same way."""
+        return str(self.func) + repr([(one.shape, one.dtype) if isinstance(one, Tensor) else one for one in self.flat])
 
     @property
     def on_a_view(self) -> bool:

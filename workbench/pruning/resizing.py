@@ -117,6 +117,10 @@ def _split(node: fx.Node, facts: Mapping[fx.Node, Any], kept: Mask) -> Resized |
     if axis not in source.axes:
         return None
     parts = [part.cut(kept)[axis] for part in fact]
+    if len(set(parts)) == 1 and "chunk" in name_of(node):
+        return None
+    if len(set(parts)) == 1 and len(node.args) > 1 and isinstance(node.args[1], int) and "split" == name_of(node):
+        return Resized(node.target, (node.args[0], parts[0], *node.args[2:]), dict(node.kwargs))
     if isinstance(node.target, torch._ops.OpOverload):
         return Resized(aten.split_with_sizes.default, (node.args[0], parts, axis), {})
     return Resized("split" if node.op == "call_method" else torch.split, (node.args[0], parts, axis), {})

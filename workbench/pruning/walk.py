@@ -53,7 +53,7 @@ class Followed:
 
     def free(self) -> float:
         """The multiply-accumulates of the layers that have channels to lose."""
-        frozen = np.array(sorted(self.ties.reasons()), dtype=np.int64)
+        frozen = np.array(sorted(self.ties.frozen), dtype=np.int64)
         rooted = ((place, self.ties.roots(units)) for place in self.places for units in [place.made] if len(units))
         return sum(place.layer.macs for place, roots in rooted if not np.isin(roots, frozen).all())
 
@@ -86,7 +86,6 @@ class _Walk:
         self.found = Followed(self.ties, [], {})
         self.calls = Counter(str(node.target) for node in module.graph.nodes if node.op == "call_module")
         self.tied = tied_weights(module)
-        self.random = torch.Generator().manual_seed(0)
         self._by_node: dict[str, list[Layer]] = {}
         self._by_module: dict[str, list[Layer]] = {}
         for layer in network.layers:
@@ -100,7 +99,7 @@ class _Walk:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for node in self.module.graph.nodes:
-                self.mode.begin(node.name)
+                self.mode.begin(node.name, self._title(node))
                 if node.op != "placeholder":
                     self.values[node] = self._visit(node)
                     self.found.facts[node] = tree_map(self._fact, self.values[node])
@@ -153,7 +152,7 @@ class _Walk:
         return self._noise(value.shape) if value.is_floating_point() else value.detach().clone().cpu()
 
     def _noise(self, shape: Sequence[int]) -> Tensor:
-        return torch.randn(tuple(shape), generator=self.random)
+        return torch.empty(tuple(shape), device="meta")
 
     # One operation.
 
@@ -169,10 +168,15 @@ class _Walk:
         value = self._layer(node, layers) if node.op == "call_module" else None
         if value is None:
             value = self._plain(node, layers)
-        if node.op == "call_module" and self.calls[str(node.target)] > 1:
+        if node.op == "call_module" and self.calls[str(node.target)] > 1 and self._cuttable(str(node.target)):
             self._stay(node, value, f"{node.target!r} is used more than once")
         self._written(layers, value)
         return value
+
+    def _cuttable(self, path: str) -> bool:
+        """Whether a layer itself changes when channels go."""
+        part = self.parts[path]
+        return isinstance(part, nn.Unflatten) or next(part.parameters(), next(part.buffers(), None)) is not None
 
     def _layers(self, node: fx.Node) -> list[Layer]:
         """The operations of the network that a node is, those that an earlier step will put in its place among them."""
@@ -183,6 +187,11 @@ class _Walk:
         bare = [one for one in self._by_module.get(str(node.target).rpartition(".")[0], [])
                 if one.module == node.target]  # fmt: skip
         return sorted([*own, *made, *bare], key=self._order) if made or bare else own
+
+    def _title(self, node: fx.Node) -> str:
+        own = self._by_node.get(node.name, [])
+        return next((one.name for one in reversed(own) if one.kind not in {"reshape", "copy"}),
+                    own[-1].name if own else node.name)  # fmt: skip
 
     def _order(self, layer: Layer) -> int:
         return self._positions[id(layer)]
@@ -212,7 +221,7 @@ class _Walk:
         tensors = [one for one in map(self.values.get, node.all_input_nodes) if isinstance(one, Tensor)]
         for tensor in tensors:
             for units in self.mode.axes(tensor).values():
-                self.ties.freeze(units, f"{node.name!r} works on them in a way that is not followed")
+                self.ties.freeze(units, f"{self._title(node)!r} works on them in a way that is not followed")
         value = self.mode.put(self._noise((1, *layers[-1].output)), {})
         self._written(layers, value)
         return value
@@ -364,8 +373,8 @@ class _Walk:
 
     def _may_not_follow(self, node: fx.Node) -> bool:
         """Whether a cut may leave an operation unable to run, or make it compute something else."""
-        return not self.mode.pointwise or any(not isinstance(self.values.get(one), Tensor)
-                                              for one in node.all_input_nodes)  # fmt: skip
+        numbers = any(not isinstance(self.values.get(one), Tensor) for one in node.all_input_nodes)
+        return self.mode.moves and not self.mode.computes or self.mode.in_groups or numbers
 
     def _check(self, node: fx.Node, value: Any) -> None:
         """Cut some channels at random: the operation on what is left has to give what is left of its result."""
@@ -378,56 +387,82 @@ class _Walk:
         if kept is None:
             return
         try:
-            fits = self._commutes(node, value, kept)
+            fits = self._commutes(node, kept)
         except Exception:  # noqa: BLE001  # torch says in its own ways that sizes do not fit
             fits = False
         if not fits:
-            self.ties.freeze(np.concatenate(units), f"{node.name!r} has them in an order or in sizes that stay")
+            self.ties.freeze(np.concatenate(units), f"{self._title(node)!r} has them in an order or in sizes that stay")
 
     def _some(self, units: list[Units]) -> Mask | None:
         if not units:
             return None
-        joined = np.concatenate(units)
-        roots = self.ties.roots(joined)
-        reasons = self.ties.reasons()
-        free = np.array([one for one in np.unique(roots).tolist() if one not in reasons], dtype=np.int64)
+        roots = self.ties.roots(np.concatenate(units))
+        free = np.array([one for one in np.unique(roots).tolist() if one not in self.ties.frozen], dtype=np.int64)
         if len(free) < 2:
             return None
-        draw = np.random.default_rng(len(free))
-        gone = draw.permutation(free)[: max(1, len(free) // 3)]
-        mask = np.ones(int(joined.max()) + 1, dtype=bool)
-        mask[joined] = ~np.isin(roots, gone)
+        everywhere = self.ties.all_roots()
+        gone = np.zeros(len(everywhere), dtype=bool)
+        gone[np.random.default_rng(len(free)).permutation(free)[: max(1, len(free) // 3)]] = True
         for one in units:
-            if not mask[one].any():
-                mask[joined] |= roots == self.ties.roots(one[:1])[0]
-        return mask
+            if gone[everywhere[one]].all():  # something stays of every axis
+                gone[everywhere[one[0]]] = False
+        return np.asarray(~gone[everywhere])
 
-    def _commutes(self, node: fx.Node, value: Any, kept: Mask) -> bool:
+    def _commutes(self, node: fx.Node, kept: Mask) -> bool:
+        """Whether the operation gives the same before and after a cut, on numbers drawn for each channel."""
         numbers: dict[fx.Node, Any] = {}
+        whole = {one: tree_map(self._drawn, self.values[one]) for one in node.all_input_nodes}
 
         def given(one: fx.Node) -> Any:
             held = self.values[one]
             if not any(isinstance(leaf, Tensor) for leaf in tree_flatten(held)[0]):
                 return sizes(one, self.found.facts, kept, numbers) if one.op != "get_attr" else held
-            return tree_map(lambda t: self._narrowed(t, kept), held)
+            return tree_map(lambda t, real: self._narrowed(t, real, kept), held, whole[one])
 
         if node.op == "call_module":
-            part = module_for(self.parts[str(node.target)], self.found.facts[node], kept)
-            found = part(*fx.map_arg(node.args, given))
+            part = self.parts[str(node.target)]
+            wanted = part(*fx.map_arg(node.args, whole.get))
+            found = module_for(part, self.found.facts[node], kept)(*fx.map_arg(node.args, given))
         else:
-            call = resized(node, self.found.facts, kept)
-            found = run(call, node.op, given)
-        pairs = zip(tree_flatten(found)[0], tree_flatten(value)[0], strict=True)
-        return all(self._equal(one, whole, kept) for one, whole in pairs if isinstance(whole, Tensor))
+            wanted = run(Resized(node.target, node.args, dict(node.kwargs)), node.op, whole.__getitem__)
+            found = run(resized(node, self.found.facts, kept), node.op, given)
+        facts = tree_flatten(self.found.facts[node], is_leaf=lambda one: isinstance(one, Spread))[0]
+        triples = zip(facts, tree_flatten(wanted)[0], tree_flatten(found)[0], strict=True)
+        return all(_fits(fact, (one, other), kept) for fact, one, other in triples if isinstance(one, Tensor))
 
-    def _narrowed(self, value: Any, kept: Mask) -> Any:
-        return self.mode.spread(value).narrowed(value, kept) if isinstance(value, Tensor) else value
+    def _drawn(self, value: Any) -> Any:
+        """Numbers in the place of a tensor: one for each place along the axes of channels, spread over the others."""
+        if not isinstance(value, Tensor) or not value.is_meta:
+            return value
+        axes = self.mode.axes(value)
+        line = torch.rand([size if axis in axes else 1 for axis, size in enumerate(value.shape)]) + 0.5
+        return line.to(value.dtype).expand(value.shape)
 
-    def _equal(self, found: Tensor, whole: Tensor, kept: Mask) -> bool:
-        wanted = self._narrowed(whole, kept)
-        if found.shape != wanted.shape:
-            return False
-        return not found.is_floating_point() or torch.allclose(found, wanted, CLOSE, CLOSE, equal_nan=True)
+    def _narrowed(self, value: Any, real: Any, kept: Mask) -> Any:
+        """A cut tensor that takes no memory where the whole one takes none."""
+        if not isinstance(value, Tensor):
+            return value
+        axes = self.mode.axes(value)
+        if not axes:
+            return real
+        lean = real[tuple(slice(None) if axis in axes else slice(0, 1) for axis in range(real.dim()))]
+        small = Spread(tuple(lean.shape), axes).narrowed(lean, kept)
+        return small.expand([new if axis in axes else old
+                             for axis, (new, old) in enumerate(zip(small.shape, real.shape, strict=True))])  # fmt: skip
+
+
+def _fits(fact: Spread, pair: tuple[Tensor, Tensor], kept: Mask) -> bool:
+    """Whether a result is what is left of the whole one; axes along which both are spread are looked at once."""
+    whole, found = pair
+    if tuple(found.shape) != fact.cut(kept):
+        return False
+    for axis in set(range(whole.dim())) - fact.axes.keys():
+        if whole.stride(axis) == found.stride(axis) == 0:
+            whole, found = whole.narrow(axis, 0, 1), found.narrow(axis, 0, 1)
+    wanted = fact.narrowed(whole, kept)
+    if torch.equal(found, wanted) or not found.is_floating_point():  # much faster
+        return True
+    return torch.allclose(found, wanted, CLOSE, CLOSE, equal_nan=True)
 
 
 MAKER_TYPES = (nn.Linear, nn.modules.conv._ConvNd)
