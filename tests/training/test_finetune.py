@@ -179,7 +179,7 @@ def test_cancel_keeps_the_best_weights_and_the_next_run_goes_on(tmp_path: Path) 
     recipe = wb.Finetune(epochs=4, batch=32).recipe()
     with pytest.raises(Cancelled, match="best weights so far are in"):
         rewrite(m, recipe, d, Impatient(), folder=tmp_path)
-    assert re.match(r"epoch 1 of 4, loss \d\.\d+, validation \d+\.\d+%", seen[1])
+    assert re.match(r"epoch 1 of 4, loss \d\.\d+, validation accuracy \d+\.\d+ %", seen[1])
     again: list[str] = []
     resumed = rewrite(m, recipe, d, Reporter(lambda _, stage: again.append(stage)), folder=tmp_path)
     assert not any("epoch 1" in stage or "epoch 2" in stage for stage in again)
