@@ -43,7 +43,11 @@ def tallied(tally: Tally) -> Sample:
     if parts is None:
         outputs, labels = tally.everything
         function = metric.function
-        return resample_whole(lambda i: float(function(chosen(outputs, i), chosen(labels, i))), tally.n, metric.unit)
+
+        def figure(i: Array) -> float:
+            return float(function(chosen(outputs, i), chosen(labels, i)))
+
+        return resample_whole(figure, tally.n, metric.draws, metric.unit)
     if metric.combine is None and bool(np.isin(parts, (0, 1)).all()):
         return Sample.of_marks(parts, metric.unit)
     n = len(parts)
