@@ -326,6 +326,7 @@ def _check_labels(task: Task, model: Model, data: Data) -> None:
 def _told(data: Data, task: Task, *, said: bool) -> Data:
     """The data of a study: they know what is asked on them, and say so where it was recognised and is not usual."""
     usual = task.name in {"none", "classification"} or not said
-    word = task.principal.label or task.principal.name
-    note = () if usual else (f"Taken for {task.title}, judged by its {word}; task= says otherwise.",)
+    metric = task.principal
+    how = f" (its interval from {metric.draws} draws of the inputs)" if metric.whole else ""
+    note = () if usual else (f"Taken for {task.title}, judged by {metric.word}{how}; task= says otherwise.",)
     return replace(data, task=task, notes=data.notes + note)

@@ -16,7 +16,6 @@ from torch import nn
 import workbench as wb
 from workbench.building.build import context, rewrite
 from workbench.data import Data, Split
-from workbench.data.source import Later, Source
 from workbench.errors import BadValue, Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.models import Model
@@ -124,10 +123,10 @@ def test_training_sees_neither_test_images_nor_their_labels() -> None:
     """With another test split, or one that cannot be read, the very same weights come out."""
     d = data()
 
-    def sealed() -> Source:
+    def sealed() -> tuple[torch.Tensor, torch.Tensor]:
         raise AssertionError("the test split was read")
 
-    closed = Data("closed", {**d.splits, "test": Split("test", Later(sealed))}, d.classes)
+    closed = Data("closed", {**d.splits, "test": Split("test", sealed)}, d.classes)
     recipe = wb.PruneChannels(ratio=0.3, rounds=1) | wb.Finetune(epochs=2) | wb.ShareWeights(bits=3, lr=1e-3)
     a, b = (rewrite(model(), recipe, one) for one in (d, closed))
     assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
@@ -180,7 +179,7 @@ def test_cancel_keeps_the_best_weights_and_the_next_run_goes_on(tmp_path: Path) 
     recipe = wb.Finetune(epochs=4, batch=32).recipe()
     with pytest.raises(Cancelled, match="best weights so far are in"):
         rewrite(m, recipe, d, Impatient(), folder=tmp_path)
-    assert re.match(r"epoch 1 of 4, loss \d\.\d+, validation \d+\.\d+ %", seen[1])
+    assert re.match(r"epoch 1 of 4, loss \d\.\d+, validation accuracy \d+\.\d+ %", seen[1])
     again: list[str] = []
     resumed = rewrite(m, recipe, d, Reporter(lambda _, stage: again.append(stage)), folder=tmp_path)
     assert not any("epoch 1" in stage or "epoch 2" in stage for stage in again)

@@ -14,7 +14,7 @@ from varied import images, varied_model
 import workbench as wb
 from workbench.charts import drawable
 from workbench.errors import WorkbenchError
-from workbench.measure.metrics import Metric
+from workbench.tasks import Metric
 from workbench_widgets import screen as screens
 from workbench_widgets.screen import Screen
 from workbench_widgets.store import State

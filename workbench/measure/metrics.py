@@ -14,11 +14,11 @@ from workbench.data.batches import arrays
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import BATCH
-from workbench.measure.paired import SCALAR_RESAMPLES, Sample, resample, resample_whole
+from workbench.measure.paired import Sample, resample, resample_whole
 from workbench.runtimes import runtime
 from workbench.tasks.metric import Metric, Tally, chosen
 
-__all__ = ["SCALAR_RESAMPLES", "Metric", "bootstrap", "sample", "score", "tallied"]
+__all__ = ["Metric", "bootstrap", "sample", "score", "tallied"]
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +27,7 @@ def sample(metric: Metric, outputs: Any, labels: Any) -> Sample:
     """A metric of outputs (N, ...) and labels (N, ...), with what a comparison on the same inputs needs.
 
     Its interval of 95 % is Wilson's for a share of inputs. Where single inputs are known by values or by sums, those
-    are drawn 2,000 times; a figure of all inputs at once is computed anew for `SCALAR_RESAMPLES` draws of them.
+    are drawn 2,000 times; a figure of all inputs at once is computed anew for `metric.draws` draws of them.
 
     Raises: `BadValue` when the metric's function returns neither of what it may; `MeasurementFailed` for NaN.
     """
@@ -42,7 +42,11 @@ def tallied(tally: Tally) -> Sample:
     if parts is None:
         outputs, labels = tally.everything
         function = metric.function
-        return resample_whole(lambda i: float(function(chosen(outputs, i), chosen(labels, i))), tally.n, metric.unit)
+
+        def figure(i: Array) -> float:
+            return float(function(chosen(outputs, i), chosen(labels, i)))
+
+        return resample_whole(figure, tally.n, metric.draws, metric.unit)
     if metric.combine is None and bool(np.isin(parts, (0, 1)).all()):
         return Sample.of_marks(parts, metric.unit)
     n = len(parts)

@@ -25,8 +25,8 @@ from workbench.estimate import Z95, Estimate, exact, paired_change, wilson
 Array = npt.NDArray[Any]
 
 RESAMPLES = 2000
-#: A metric that must be computed anew from all outputs for every resample is resampled less often.
-SCALAR_RESAMPLES = 200
+#: Fewer resamples than this have no percentiles worth the name: their spread gives the interval.
+FEW = 100
 _AT_ONCE = 50  # resamples drawn together: bounds the memory
 _MARKS, _RESAMPLES = "marks", "resamples"
 
@@ -123,10 +123,13 @@ def resample(parts: Array, combine: Callable[[Array], Array], unit: str = "") ->
     return sample(float(combine(parts.sum(axis=0))), np.concatenate(found) if found else np.zeros(0), n, unit)
 
 
-def resample_whole(figure: Callable[[Array], float], n: int, unit: str = "") -> Sample:
-    """The sample of a figure that is computed from all inputs at once: `figure` takes their numbers (n,)."""
+def resample_whole(figure: Callable[[Array], float], n: int, count: int, unit: str = "") -> Sample:
+    """The sample of a figure that is computed from all inputs at once: `figure` takes their numbers (n,).
+
+    It is computed anew for `count` resamples of the inputs, fewer than of a figure that is known for each.
+    """
     every, found = np.arange(n), []
-    for times in draws(n, SCALAR_RESAMPLES) if n > 1 else ():
+    for times in draws(n, count) if n > 1 else ():
         found += [figure(np.repeat(every, count)) for count in times]
     return sample(figure(every), np.array(found), n, unit)
 
@@ -151,10 +154,13 @@ def draws(n: int, count: int) -> Iterator[Array]:
 
 
 def _interval(value: float, found: Array, n: int, unit: str) -> Estimate:
-    """The percentiles of resampled figures, expanded for few inputs (Hesterberg 2015)."""
+    """The percentiles of resampled figures, or of few their spread; expanded for few inputs (Hesterberg 2015)."""
     found = found[np.isfinite(found)]
     if not len(found):  # one input says nothing about the spread
         return exact(value, unit)
+    if len(found) < FEW:
+        away = math.sqrt(n / (n - 1)) * _t95(n - 1) * float(found.std())
+        return Estimate(value, value - away, value + away, n, unit)
     level = NormalDist().cdf(-math.sqrt(n / (n - 1)) * _t95(n - 1))
     low, high = np.quantile(found, [level, 1 - level])
     return Estimate(value, min(float(low), value), max(float(high), value), n, unit)

@@ -35,6 +35,14 @@ def torchmetrics(part: str = "functional") -> Any:
     return importlib.import_module(f"torchmetrics.{part}")
 
 
+def with_torchvision(part: str) -> Any:
+    """A part that needs torchvision. Raises: what importing that raises."""
+    found = torchmetrics(part)
+    importlib.import_module("torchvision")
+    sys.modules["torchmetrics.utilities.imports"]._TORCHVISION_AVAILABLE.available = True
+    return found
+
+
 def is_theirs(value: Any) -> bool:
     """Whether something is a metric of torchmetrics, an instance or a class."""
     kind = value if isinstance(value, type) else type(value)

@@ -16,6 +16,10 @@ Array = npt.NDArray[Any]
 Function = Callable[[Any, Any], Any]
 
 
+#: Draws of the inputs for a figure of all of them at once.
+DRAWS = 200
+
+
 @dataclass(frozen=True)
 class Metric:
     """A figure of merit.
@@ -24,6 +28,7 @@ class Metric:
     input, whose mean is the metric; or, with `combine`, parts (N, k) whose sums over the inputs (..., k)
     `combine` turns into the metric; or one number for all inputs together. With `whole` it is always given all
     inputs at once, such as where each is looked for among the others; with `several` every output of the network.
+    One number for all inputs is computed anew for `draws` draws of them, which give its interval.
 
     `label` is its word on the screen, `unit` what stands behind it, `share` whether it is shown in per cent.
     """
@@ -37,6 +42,7 @@ class Metric:
     share: bool = False
     whole: bool = False
     several: bool = False
+    draws: int = DRAWS
 
     def text(self, value: float) -> str:
         """A figure with its unit: `92.10 %`, `31.4 dB`."""

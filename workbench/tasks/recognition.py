@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import BadValue, unknown
 from workbench.modules.calling import Inputs, call, first, flatten, tensors_map
 from workbench.tasks.classification import BALANCED, CLASSIFICATION, IMBALANCED, TOP5, is_imbalanced
-from workbench.tasks.detection import DETECTION
+from workbench.tasks.detection import DETECTION, MAP_50
 from workbench.tasks.embeddings import EMBEDDINGS
 from workbench.tasks.images import IMAGES
 from workbench.tasks.metric import Metric, as_metric
@@ -30,7 +30,7 @@ TASKS = (
 )  # fmt: skip
 #: Every metric that has a name.
 METRICS: dict[str, Metric] = {
-    one.name: one for one in (*(one for task in reversed(TASKS) for one in task.metrics), BALANCED, TOP5)
+    one.name: one for one in (*(one for task in reversed(TASKS) for one in task.metrics), BALANCED, TOP5, MAP_50)
 }
 
 

@@ -237,7 +237,8 @@ class Trainer:
         epochs, latest = self.settings.epochs, self.history.scores[-1]
         words = f"epoch {(self._step - 1) // self._steps_an_epoch + 1} of {epochs}, loss {self._last:.3f}"
         if self.validation is not None:
-            words += f", validation {self.task.principal.text(latest.figure)}"
+            metric = self.task.principal
+            words += f", validation {metric.word} {metric.text(latest.figure)}"
         progress(self._step / (epochs * self._steps_an_epoch), words)
 
     def _divergence(self) -> str:
