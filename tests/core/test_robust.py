@@ -11,6 +11,7 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.building import build
 from workbench.data import Data, Split
+from workbench.data.source import Later, Source
 from workbench.jobs import Reporter
 
 ENDLESS = """
@@ -43,11 +44,11 @@ def test_a_killed_process_loses_no_finished_variant(tmp_path: Path) -> None:
 
 
 def _sealed() -> Data:
-    def sealed() -> tuple[torch.Tensor, torch.Tensor]:
+    def sealed() -> Source:
         raise AssertionError("the test split was looked at while a variant was made")
 
     data = tiny_data()
-    return Data("sealed", {**data.splits, "test": Split("test", sealed)}, data.classes)
+    return Data("sealed", {**data.splits, "test": Split("test", Later(sealed))}, data.classes)
 
 
 @pytest.mark.parametrize("name", sorted(wb.steps.REGISTRY))

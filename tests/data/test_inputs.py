@@ -169,7 +169,7 @@ NOTHING = np.zeros((0, 3, 6, 5))
         (X, {"classes": "cat"}, "classes='cat'"),
         (X, {"classes": ("a", "b", "a")}, "'a' twice"),
         ("fashion-mnist", {"size": 32}, "bundled"),
-        ("nothing.parquet", {}, "nothing.parquet is no data set"),
+        ("nothing.parquet", {}, "named 'nothing.parquet'"),
         ("no\0thing", {}, "no"),
     ],
 )

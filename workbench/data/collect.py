@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,20 +11,24 @@ import torch
 from torch.utils.data import DataLoader
 
 from workbench.data.labels import as_array
-from workbench.data.pixels import Form, as_tensor, stack
-from workbench.data.source import INPUT_KEYS, keys, leaves
+from workbench.data.pixels import as_tensor, stack
+from workbench.data.preprocess import PLAIN, Preprocess
+from workbench.data.source import INPUT_KEYS, Held, Source, keys, leaves
 from workbench.errors import BadValue, WorkbenchError, shown
 from workbench.modules.calling import Inputs, tensors_map
 
 Array = npt.NDArray[Any]
-Raw = tuple[Inputs, Array | None]
+Raw = tuple[Inputs | Source, Array | None]
 
 #: What data sets of dictionaries call their labels.
 LABEL_KEYS = ("label", "labels", "target", "targets", "y", "class", "fine_label")
 _ABSENT = object()
+#: Bytes of inputs, as they come, that are read at once and held; what is larger is read when it is asked for.
+LIMIT = 512 << 20
+_FEW = 100
 
 
-def collect(split: str, value: Any, form: Form) -> Raw:
+def collect(split: str, value: Any, form: Preprocess) -> Raw:
     """The inputs (N, ...) and labels (N, ...), which may be missing, of whatever was given for a split.
 
     Raises: `BadValue` that names the split and the offending value.
@@ -35,9 +39,75 @@ def collect(split: str, value: Any, form: Form) -> Raw:
         return _whole(split, *_by_key(split, value, batch=True))
     if _is_pair(value):
         return _whole(split, value[0], value[1])
+    if is_large(split, value, form):
+        return Items(split, value, form), _labels_of(split, value)
     if isinstance(value, DataLoader):
         return _gather(split, _items(split, value), form, batch=True)
     return _gather(split, _items(split, value), form, batch=False)
+
+
+class Items(Source):
+    """A data set with `[index]`, whose items are read when they are asked for."""
+
+    def __init__(self, split: str, value: Any, form: Preprocess) -> None:
+        self.split, self.value, self.form = split, value, form
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    @property
+    def labels(self) -> None:
+        """They are read apart from the inputs."""
+
+    def read(self, places: torch.Tensor) -> Inputs:
+        """As `Source.read`. Raises: `BadValue` for items that do not fit together."""
+        items = _items(self.split, [int(one) for one in places], lambda index: self.value[index])
+        found, _ = _gather(self.split, items, self.form, batch=False)
+        count = len(next(leaves(found))[1])
+        return Held(self.split, cast("Inputs", found), None, self.form).read(torch.arange(count))
+
+
+def is_rows(value: Any) -> bool:
+    """Whether it is a data set of Hugging Face's, or looks like one: rows by index, columns by name."""
+    return all(hasattr(value, name) for name in ("__getitem__", "__len__", "features", "column_names"))
+
+
+def names_of(value: Any) -> tuple[str, ...]:
+    """The names of classes that a data set notes: of Hugging Face's column of labels, or torchvision's `classes`."""
+    found = getattr(value, "classes", None)
+    if is_rows(value):
+        known = [key for key in LABEL_KEYS if key in value.column_names]
+        found = getattr(value.features[known[0]], "names", None) if known else None
+    if not isinstance(found, (list, tuple)) or not all(isinstance(one, str) for one in found):
+        return ()
+    return tuple(found) if len(set(found)) == len(found) else ()
+
+
+def is_large(split: str, value: Any, form: Preprocess) -> bool:
+    """Whether the inputs of a data set with `[index]` would take more than `LIMIT` bytes, going by the first."""
+    if isinstance(value, (list, tuple, DataLoader)) or not (
+        hasattr(value, "__getitem__") and hasattr(value, "__len__")
+    ):
+        return False
+    if not hasattr(type(value), "__len__") or len(value) <= _FEW:
+        return False
+    first, _ = _gather(split, _items(split, [0], lambda index: value[index]), form, batch=False)
+    return len(value) * sum(one.nbytes for _, one in leaves(first)) > LIMIT
+
+
+def _labels_of(split: str, value: Any) -> Array | None:
+    """The labels (N, ...) of a data set with `[index]`: of its column, of its `targets`, or item by item."""
+    _, first = _parted(split, 0, value[0], False)
+    if first is _ABSENT:
+        return None
+    if is_rows(value):
+        key = next(one for one in LABEL_KEYS if one in value.column_names)
+        return _labels(split, [value[key]])
+    known = getattr(value, "targets", None)
+    if known is not None and len(known) == len(value) and np.array_equal(as_array(known[0]), as_array(first)):
+        return _labels(split, [known])
+    items = _items(split, range(len(value)), lambda index: _parted(split, index, value[index], False)[1])
+    return _labels(split, [[one] for one in items])
 
 
 def _is_pair(value: Any) -> bool:
@@ -58,7 +128,7 @@ def _whole(split: str, inputs: Any, labels: Any) -> Raw:
     if isinstance(inputs, Mapping) or (isinstance(inputs, tuple) and _are_arrays(inputs, count)):
         found = _several(inputs, f"What split {split!r} has for inputs", batch=True)
     elif isinstance(inputs, (list, tuple)):  # may hold images of several sizes
-        found = stack(split, [as_tensor(x, _input(split, i), batch=False)[None] for i, x in enumerate(inputs)], Form())
+        found = stack(split, [as_tensor(x, _input(split, i), batch=False)[None] for i, x in enumerate(inputs)], PLAIN)
     else:
         found = as_tensor(inputs, f"What split {split!r} has for inputs", batch=True)
     short = next((one for _, one in leaves(found) if one.dim() < 2), None)
@@ -86,7 +156,7 @@ def _several(given: Any, of: str, *, batch: bool) -> Inputs:
     return as_tensor(given, of, batch=batch)
 
 
-def _joined(split: str, parts: list[Inputs], form: Form) -> Inputs:
+def _joined(split: str, parts: list[Inputs], form: Preprocess) -> Inputs:
     """Parts (n, ...) one behind the other, each input for itself. Raises: `BadValue` for parts that differ in kind."""
     first = parts[0] if parts else torch.empty(0)
     for index, part in enumerate(parts):
@@ -97,7 +167,7 @@ def _joined(split: str, parts: list[Inputs], form: Form) -> Inputs:
             )
     if isinstance(first, torch.Tensor):
         return stack(split, cast("list[torch.Tensor]", parts), form)
-    made = {key: stack(split, [cast("Any", one)[key] for one in parts], Form()) for key in keys(first)}
+    made = {key: stack(split, [cast("Any", one)[key] for one in parts], PLAIN) for key in keys(first)}
     return made if isinstance(first, Mapping) else tuple(made.values())
 
 
@@ -109,12 +179,12 @@ def _input(split: str, index: int) -> str:
     return f"Input {index} of split {split!r}"
 
 
-def _items(split: str, value: Any) -> Iterator[Any]:
-    """What a data set, a loader or a list yields; what goes wrong inside it is told with the place."""
+def _items(split: str, value: Any, read: Callable[[Any], Any] = lambda item: item) -> Iterator[Any]:
+    """`read` of what a data set, a loader or a list yields; what goes wrong inside it is told with the place."""
     count = 0
     try:
         for item in _iterable(split, value):
-            yield item
+            yield read(item)
             count += 1
     except WorkbenchError:
         raise
@@ -127,7 +197,7 @@ def _items(split: str, value: Any) -> Iterator[Any]:
 
 
 def _iterable(split: str, value: Any) -> Iterable[Any]:
-    if isinstance(value, (list, tuple, DataLoader)):
+    if isinstance(value, (list, tuple, range, DataLoader)):
         return value
     if hasattr(value, "__getitem__") and hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
         return (value[index] for index in range(len(value)))
@@ -140,7 +210,7 @@ def _iterable(split: str, value: Any) -> Iterable[Any]:
     )
 
 
-def _gather(split: str, items: Iterable[Any], form: Form, *, batch: bool) -> Raw:
+def _gather(split: str, items: Iterable[Any], form: Preprocess, *, batch: bool) -> Raw:
     """Items of (input, label) or inputs alone, one by one or in batches, put together."""
     inputs: list[Inputs] = []
     labels: list[Any] = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from workbench.data.matching import alike
+from workbench.data.preprocess import PLAIN, Preprocess
 from workbench.data.source import BATCH, Labelled, Labels, Source, check_lengths, leaves, rows
 from workbench.errors import BadValue, shown, unknown
 from workbench.interface.arguments import check_kinds
@@ -154,7 +155,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """Splits by name, the class names, and the normalisation: input = (pixel / 255 - mean) / std.
+    """Splits by name, the class names, and how pixels become inputs.
 
     `notes` say in one sentence each what was done to the data beyond that, such as inputs left out.
     """
@@ -162,13 +163,22 @@ class Data:
     name: str
     splits: Mapping[str, Split]
     classes: tuple[str, ...] = ()
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    preprocess: Preprocess = PLAIN
     licence: str = ""
     notes: tuple[str, ...] = ()
     #: The `workbench.tasks.Task` of a network on these data, as a study has recognised it or was told. (Tasks know
     #: data, so that its type cannot be named here.)
     task: Any = None
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """What is subtracted from each channel of pixels between 0 and 1; () where nothing is."""
+        return self.preprocess.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """What each channel is divided by then; () where it is by nothing."""
+        return self.preprocess.std
 
     @check_kinds
     def __getitem__(self, split: str) -> Split:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from workbench.data.preprocess import Preprocess
 from workbench.errors import BadValue, shown
 
 Tensor = torch.Tensor
@@ -19,44 +19,6 @@ CHANNELS = frozenset({1, 3, 4})
 #: Pillow's modes without colour.
 GREY = frozenset({"1", "L", "LA", "La"})
 _RESIZED = 100  # images at a time: bounds the memory
-
-
-@dataclass(frozen=True)
-class Form:
-    """How pixels become inputs: `(pixel / 255 - mean) / std`, at one size (height, width) where it is given.
-
-    Raises: `BadValue` with the offending value.
-    """
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    size: tuple[int, int] | None = None
-
-    @classmethod
-    def of(cls, mean: Any, std: Any, size: Any) -> Form:
-        """From numbers, lists, arrays or tensors."""
-        return cls(_numbers("mean", mean), _numbers("std", std, positive=True), _size(size))
-
-
-def _numbers(name: str, value: Any, positive: bool = False) -> tuple[float, ...]:
-    """One number a channel, or one for all."""
-    try:
-        found = tuple(float(one) for one in np.asarray(value, np.float64).reshape(-1))
-    except (TypeError, ValueError, RuntimeError):
-        found = (np.nan,)
-    if any(not np.isfinite(one) or (positive and one <= 0) for one in found):
-        kind = "positive numbers" if positive else "numbers"
-        raise BadValue(f"{name}={shown(value)}: give {kind}, one a channel or one for all.")
-    return found
-
-
-def _size(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    found = value if isinstance(value, (tuple, list)) else (value, value)
-    if len(found) != 2 or not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in found):
-        raise BadValue(f"size={shown(value)}: give one positive whole number, or (height, width).")
-    return found[0], found[1]
 
 
 def as_tensor(value: Any, of: str, *, batch: bool) -> Tensor:
@@ -127,7 +89,7 @@ def _channels_first(found: Tensor, batch: bool, last: bool) -> Tensor:
     return found.movedim(-1, -3) if (last_fits >= first_fits if last else last_fits > first_fits) else found
 
 
-def as_inputs(split: str, found: Tensor, form: Form) -> Tensor:
+def as_inputs(split: str, found: Tensor, form: Preprocess) -> Tensor:
     """Inputs (N, ...) of one split, contiguous: pixels (uint8) scaled and normalised, other numbers as they are.
 
     They are float32; other whole numbers, such as token ids, stay whole (int64 or bool), unless `mean` or `std` are
@@ -136,16 +98,19 @@ def as_inputs(split: str, found: Tensor, form: Form) -> Tensor:
     """
     if len(found) and found.numel() == 0:
         raise BadValue(f"Split {split!r} is empty: its inputs have shape {tuple(found.shape)}.")
-    found = resized(split, found, form.size)
-    pixels = found.dtype == torch.uint8
+    found = resized(split, found, form)
     if is_whole(found) and not form.mean and not form.std:
         return found.contiguous().to(torch.bool if found.dtype == torch.bool else torch.int64)
     inputs = found.contiguous().float()
-    if pixels:
+    if found.dtype == torch.uint8:
         inputs = inputs.div_(255)
-    if not form.mean and not form.std:
-        return inputs
-    return _normalised(split, inputs, form)
+    if form.range != 1:
+        inputs = inputs * form.range
+    if form.order == "BGR" and inputs.dim() == 4:
+        inputs = inputs.flip(1)
+    if form.mean or form.std:
+        inputs = _normalised(split, inputs, form)
+    return inputs.movedim(1, -1).contiguous() if form.layout == "NHWC" and inputs.dim() == 4 else inputs
 
 
 def is_whole(found: Tensor) -> bool:
@@ -153,7 +118,7 @@ def is_whole(found: Tensor) -> bool:
     return not found.is_floating_point() and found.dtype != torch.uint8
 
 
-def check_scaled(split: str, inputs: Tensor, form: Form) -> None:
+def check_scaled(split: str, inputs: Tensor, form: Preprocess) -> None:
     """Raises: `BadValue` where `mean` or `std` are to normalise numbers that do not lie between 0 and 1."""
     if inputs.dtype == torch.uint8 or inputs.numel() == 0 or not (form.mean or form.std):
         return
@@ -165,7 +130,7 @@ def check_scaled(split: str, inputs: Tensor, form: Form) -> None:
         )
 
 
-def _normalised(split: str, inputs: Tensor, form: Form) -> Tensor:
+def _normalised(split: str, inputs: Tensor, form: Preprocess) -> Tensor:
     shape = (1, -1, *[1] * (inputs.dim() - 2))
     mean, std = form.mean or (0.0,), form.std or (1.0,)
     for name, values in (("mean", mean), ("std", std)):
@@ -177,7 +142,7 @@ def _normalised(split: str, inputs: Tensor, form: Form) -> Tensor:
     return (inputs - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
 
 
-def stack(split: str, parts: Sequence[Tensor], form: Form) -> Tensor:
+def stack(split: str, parts: Sequence[Tensor], form: Preprocess) -> Tensor:
     """Parts (n, ...) one behind the other, (N, ...); images of several sizes need `form.size`.
 
     Raises: `BadValue` that names two parts which do not fit together.
@@ -187,7 +152,7 @@ def stack(split: str, parts: Sequence[Tensor], form: Form) -> Tensor:
     if len({one.dtype == torch.uint8 for one in parts}) > 1:
         raise BadValue(f"Split {split!r} holds pixels (uint8) and inputs of other types. Give all in one type.")
     if form.size is not None:
-        parts = [resized(split, one, form.size) for one in parts]
+        parts = [resized(split, one, form) for one in parts]
     for index, one in enumerate(parts):
         if one.shape[1:] != parts[0].shape[1:]:
             raise BadValue(
@@ -197,8 +162,9 @@ def stack(split: str, parts: Sequence[Tensor], form: Form) -> Tensor:
     return torch.cat(list(parts))
 
 
-def resized(split: str, images: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """Images (N, C, H, W) at a size (height, width); as they are where it is None or theirs. Raises: `BadValue`."""
+def resized(split: str, images: Tensor, form: Preprocess) -> Tensor:
+    """Images (N, C, H, W) at the size of `form`; as they are where it says none or theirs. Raises: `BadValue`."""
+    size = form.size
     if size is None or (images.dim() == 4 and tuple(images.shape[-2:]) == size):
         return images
     if images.dim() != 4:
@@ -206,17 +172,24 @@ def resized(split: str, images: Tensor, size: tuple[int, int] | None) -> Tensor:
             f"size={size} resizes images (channels, height, width), and the inputs of split {split!r} have shape "
             f"{tuple(images.shape[1:])}. Leave size= out."
         )
-    return torch.cat([resize(part, size) for part in images.split(_RESIZED)])
+    return torch.cat([resize(part, form) for part in images.split(_RESIZED)])
 
 
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images (n, C, H, W) scaled until they cover `size` (height, width), antialiased, and cut at the centre."""
-    height, width = images.shape[-2:]
-    factor = max(size[0] / height, size[1] / width)
-    scaled = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
-    found = functional.interpolate(images.float(), scaled, mode="bilinear", antialias=True, align_corners=False)
-    top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
-    cut = found[..., top : top + size[0], left : left + size[1]]
+def placed(old: tuple[int, int], form: Preprocess) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What images of a size (height, width) are scaled to, and where (top, left) they are cut out of that."""
+    size = form.size or old
+    factor = max(size[0] / old[0], size[1] / old[1]) / form.crop
+    scaled = (max(size[0], round(old[0] * factor)), max(size[1], round(old[1] * factor)))
+    return scaled, ((scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2)
+
+
+def resize(images: Tensor, form: Preprocess) -> Tensor:
+    """Images (n, C, H, W) scaled until they cover the size of `form`, antialiased, and cut at the centre."""
+    assert form.size is not None
+    scaled, (top, left) = placed((images.shape[-2], images.shape[-1]), form)
+    smooth = {} if form.interpolation == "nearest" else {"antialias": True, "align_corners": False}
+    found = functional.interpolate(images.float(), scaled, mode=form.interpolation, **smooth)
+    cut = found[..., top : top + form.size[0], left : left + form.size[1]]
     if images.is_floating_point():
         return cut.to(images.dtype)
     return cut.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else cut.round().to(images.dtype)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from workbench.data.pixels import Form, as_inputs, check_scaled, resized
+from workbench.data.pixels import as_inputs, check_scaled, resized
+from workbench.data.preprocess import PLAIN, Preprocess
 from workbench.errors import BadValue
 from workbench.modules.calling import Inputs, arguments, flatten, tensors_map
 
@@ -76,15 +77,15 @@ class Held(Source):
 
     held = True
 
-    def __init__(self, split: str, inputs: Inputs, labels: Labels | None = None, form: Form | None = None) -> None:
-        self.split, self._labels, form = split, labels, form or Form()
+    def __init__(self, split: str, inputs: Inputs, labels: Labels | None = None, form: Preprocess = PLAIN) -> None:
+        self.split, self._labels = split, labels
         lengths = {len(one) for one in flatten(inputs)}
         if len(lengths) > 1:
             raise BadValue(f"The inputs of split {split!r} are {sorted(lengths)} in number. Give as many of each.")
         (self._count,) = lengths
         check_lengths(split, self._count, self._count if labels is None else len(labels))
         if isinstance(inputs, Tensor):
-            inputs = resized(split, inputs, form.size)
+            inputs = resized(split, inputs, form)
             check_scaled(split, inputs, form)
         self.inputs, self.form = inputs, replace(form, size=None)
 
@@ -101,7 +102,7 @@ class Held(Source):
         several = not isinstance(self.inputs, Tensor)
 
         def one(whole: Tensor) -> Tensor:
-            form = self.form if not several or whole.dtype == torch.uint8 else Form()
+            form = self.form if not several or whole.dtype == torch.uint8 else PLAIN
             return as_inputs(self.split, whole[places], form)
 
         return cast("Inputs", tensors_map(one, self.inputs))
@@ -168,8 +169,10 @@ def check_lengths(split: str, inputs: int, labels: int) -> None:
 
 
 def rows(labels: Labels, places: Tensor) -> Labels:
-    """The labels at places int64 (n,)."""
-    return labels[places] if isinstance(labels, Tensor) else [labels[index] for index in places.tolist()]
+    """The labels at places int64 (n,); masks, which are kept as uint8, as int64."""
+    if isinstance(labels, Tensor):
+        return labels[places].long() if labels.dtype == torch.uint8 else labels[places]
+    return [labels[index] for index in places.tolist()]
 
 
 def keys(inputs: Inputs) -> list[Any]:
