@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,23 +13,18 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from workbench.data.bundled import BUNDLED, CALIBRATION_END
 from workbench.data.classes import class_names, is_class_numbers
 from workbench.data.collect import collect
 from workbench.data.dataset import SPLITS, Data, Split, check_lengths
 from workbench.data.folder import ALIASES, list_folder, read_pictures, survey
 from workbench.data.labels import numbered, without_unlabelled
 from workbench.data.npz import check_images, read_npz
-from workbench.data.pixels import Form, as_inputs, as_tensor
+from workbench.data.pixels import Form, as_inputs
 from workbench.errors import BadFile, BadValue, shown, unknown
 
 Pair = tuple[torch.Tensor, torch.Tensor | None]
 Rows = TypeVar("Rows", torch.Tensor, npt.NDArray[Any])
-
-FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
-FASHION = Form((0.2860,), (0.3530,))
-VALIDATION_START, CALIBRATION_END = 8000, 1000
 
 
 def load(source: Any, form: Form, classes: tuple[str, ...]) -> Data:
@@ -43,10 +38,10 @@ def load(source: Any, form: Form, classes: tuple[str, ...]) -> Data:
             f"wb.data cannot read {shown(source)}, a {type(source).__name__}. Give 'fashion-mnist', a folder of "
             'pictures, the path of an .npz, or a mapping such as {"train": (inputs, labels), "test": dataset}.'
         )
-    if str(source) == "fashion-mnist":
+    if str(source) in BUNDLED:
         if form != Form() or classes:
-            raise BadValue("fashion-mnist is bundled with its classes, mean and std. Leave these options out.")
-        return _fashion_mnist()
+            raise BadValue(f"{source} is bundled with its classes, mean and std. Leave these options out.")
+        return BUNDLED[str(source)]()
     return _from_path(Path(source).expanduser(), form, classes)
 
 
@@ -63,29 +58,7 @@ def _from_path(path: Path, form: Form, classes: tuple[str, ...]) -> Data:
             f"{path} is no data set that wb.data reads. Read it with the library that wrote it, and give a mapping "
             'such as {"train": (inputs, labels), "test": (inputs, labels)}.'
         )
-    raise unknown("data set", str(path), ["fashion-mnist", "<path>.npz", "<folder of pictures>/"])
-
-
-@cache
-def _fashion_mnist() -> Data:
-    path = Path(__file__).with_name("fashion-mnist.npz")
-    arrays = cache(lambda: read_npz(path))
-    rows = {
-        "train": ("train", slice(0, VALIDATION_START)),
-        "calibration": ("train", slice(0, CALIBRATION_END)),
-        "validation": ("train", slice(VALIDATION_START, None)),
-        "test": ("test", slice(None)),
-    }
-
-    def loader(part: str, rows: slice) -> Callable[[], Pair]:
-        def read() -> Pair:
-            pixels = as_tensor(arrays()[f"{part}_images"][rows], part, batch=True)
-            return as_inputs(part, pixels, FASHION), torch.from_numpy(arrays()[f"{part}_labels"][rows]).long()
-
-        return read
-
-    splits = {name: Split(name, loader(*where)) for name, where in rows.items()}
-    return Data("fashion-mnist", splits, FASHION_CLASSES, FASHION.mean, FASHION.std, licence="MIT")
+    raise unknown("data set", str(path), [*BUNDLED, "<path>.npz", "<folder of pictures>/"])
 
 
 def _from_npz(path: Path, form: Form, classes: tuple[str, ...]) -> Data:

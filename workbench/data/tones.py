@@ -13,14 +13,15 @@ WORDS = ("noise", "steady", "rise", "fall", "hill", "valley", "step up", "step d
 RATE, SECONDS = 8000, 0.8
 WINDOW, HOP, STEPS, BANDS = 256, 128, 48, 10
 LOW, HIGH = 300.0, 2400.0  # Hz, what the figures span
+NOISE = (-6.0, 14.0)  # dB against the tone, in the whole of the spectrum
 #: Mean and standard deviation of the logarithms of the bands' energy in the training split.
-MEAN, STD = -2.01, 2.07
+MEAN, STD = 0.65, 2.0
 
 
 def synthesise(count: int, seed: int) -> tuple[Array, Array]:
     """`count` spectrograms (count, 1, 48, 10) float32, time by band, and the numbers of their words (count,) int64.
 
-    Pitch, span, length, loudness and beginning of a figure vary; the noise is white, 3 to 20 dB below it.
+    Pitch, span, length, loudness and beginning of a figure vary; the noise is white.
     """
     rng = np.random.default_rng(seed)
     labels = rng.integers(len(WORDS), size=count)
@@ -37,7 +38,7 @@ def _sound(word: str, rng: np.random.Generator) -> Array:
     length = int(samples * rng.uniform(0.5, 0.9))
     pitch = _pitch(word, np.linspace(0, 1, length), rng)
     tone = np.sin(2 * np.pi * np.cumsum(pitch) / RATE) * np.hanning(length) ** 0.25
-    level = 10 ** (-rng.uniform(3, 20) / 20)
+    level = 10 ** (rng.uniform(*NOISE) / 20)
     sound = noise * level
     start = rng.integers(0, samples - length + 1)
     sound[start : start + length] += np.sqrt(2) * tone
@@ -46,7 +47,7 @@ def _sound(word: str, rng: np.random.Generator) -> Array:
 
 def _pitch(word: str, time: Array, rng: np.random.Generator) -> Array:
     """Hertz over time from 0 to 1, within `LOW` and `HIGH`."""
-    span = rng.uniform(0.5, 1.0)
+    span = rng.uniform(0.25, 1.0)
     shapes: dict[str, Array] = {
         "steady": np.full_like(time, 0.5),
         "rise": time,
