@@ -75,7 +75,7 @@ def accuracy(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> floa
     return right / len(labels)
 
 
-def store(net: nn.Module, path: Path, **facts: str) -> dict[str, torch.Tensor]:
+def store(net: nn.Module, path: Path, **metadata: str) -> dict[str, torch.Tensor]:
     """Write the weights as float16, batch norm in float32 (its variances can leave float16's range)."""
     norms = {n for n, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)}
     stored = {
@@ -84,7 +84,7 @@ def store(net: nn.Module, path: Path, **facts: str) -> dict[str, torch.Tensor]:
         else value.detach().half().contiguous()
         for name, value in net.state_dict().items()
     }
-    save_file(stored, path, {"format": "pt", "licence": "MIT", "data": "fashion-mnist", **facts})
+    save_file(stored, path, {"format": "pt", "licence": "MIT", "data": "fashion-mnist", **metadata})
     return stored
 
 

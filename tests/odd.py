@@ -196,6 +196,44 @@ class Flatten(nn.Module):
         return x.view(x.shape[0], -1)
 
 
+class UNet(nn.Module):
+    """Down, up, and across: a map of scores as large as the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, 2, 1)
+        self.up1, self.up2 = nn.ConvTranspose2d(16, 16, 2, 2), nn.ConvTranspose2d(16, 8, 2, 2)
+        self.d, self.e = nn.Conv2d(32, 16, 3, padding=1), nn.Conv2d(16, CLASSES, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = fn.relu(self.a(x))
+        z = fn.relu(self.b(y))
+        up = fn.relu(self.d(torch.cat([self.up1(fn.relu(self.c(z))), z], 1)))
+        return self.e(torch.cat([self.up2(up), y], 1))
+
+
+class Detector(nn.Module):
+    """Boxes and scores of two levels, as a dictionary; anchors are made from the sizes of the maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.down = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, 2, 1)
+        self.boxes, self.scores = nn.Conv2d(16, 4, 3, padding=1), nn.Conv2d(16, CLASSES, 3, padding=1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        first = fn.relu(self.body(x))
+        levels = [first, fn.relu(self.down(first))]
+        boxes = torch.cat([self.boxes(one).flatten(2).transpose(1, 2) for one in levels], 1)
+        scores = torch.cat([self.scores(one).flatten(2).transpose(1, 2) for one in levels], 1)
+        grid = torch.cat([_grid(one) for one in levels])
+        return {"boxes": boxes + grid, "scores": scores.sigmoid()}
+
+
+def _grid(level: Tensor) -> Tensor:
+    rows, columns = torch.meshgrid(torch.arange(level.shape[2]), torch.arange(level.shape[3]), indexing="ij")
+    return torch.stack([columns, rows, columns + 1, rows + 1], -1).reshape(-1, 4).float()
+
+
 def _two() -> dict[str, nn.Module]:
     return {"a": nn.Conv2d(3, 16, 3), "b": nn.Conv2d(16, 16, 3), "t": Tail(16)}
 
@@ -371,6 +409,8 @@ def _make() -> dict[str, Odd]:
                            r(IMAGE)),
         "blur pool": (Lambda(lambda s, x: s.t(fn.relu(s.b(fn.conv2d(fn.relu(s.a(x)), s.blur, stride=2, groups=16)))),
                              blur=torch.ones(16, 1, 2, 2) / 4, **_two()), r(IMAGE)),
+        "U-Net": (UNet(), r(IMAGE)),
+        "detector": (Detector(), r(IMAGE)),
         # in place, kept, attached
         "in place": (nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 16, 3), nn.ReLU(inplace=True),
                                    nn.Conv2d(16, 16, 3), Tail(16)), r(IMAGE)),

@@ -28,7 +28,9 @@ def data(
 ) -> Data:
     """A data set, from any of these sources.
 
-    - `"fashion-mnist"` (bundled: 8,000 train, of which 1,000 calibration; 2,000 validation; 10,000 test).
+    - `"fashion-mnist"` (bundled: 8,000 train, of which 1,000 calibration; 2,000 validation; 10,000 test);
+      `"fashion-scenes"`, made from it: 64 x 64 with the class of every pixel; `"tones"`: eight figures of tones in
+      noise, as spectrograms.
     - A folder of pictures, as `folder/<class>/*.png` or `folder/<split>/<class>/*.png`; classes are in the order of
       their names. Without folders for splits every fifth picture of each class is the test split. Pictures alone have
       no labels. `images/` and `masks/` hold pictures and the classes of their pixels, by equal names. Needs Pillow.

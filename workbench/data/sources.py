@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from workbench.data.bundled import BUNDLED
 from workbench.data.classes import class_names, is_class_numbers
 from workbench.data.coco import is_coco, list_coco
 from workbench.data.collect import collect, is_rows, names_of
@@ -21,17 +21,13 @@ from workbench.data.labels import numbered, unlabelled
 from workbench.data.listing import UNDIVIDED, Found, Listing, divided, labels_at, without
 from workbench.data.npz import check_images, read_npz
 from workbench.data.pictures import Pictures, skipped, survey
-from workbench.data.pixels import as_tensor
 from workbench.data.preprocess import PLAIN, Preprocess
-from workbench.data.source import Held, Labelled, Later, Source
+from workbench.data.source import Held, Labelled, Source
 from workbench.data.tables import COLUMNAR, list_columnar, list_csv
 from workbench.errors import BadFile, BadValue, shown, unknown
 
-FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
-FASHION = Preprocess((0.2860,), (0.3530,))
-VALIDATION_START, CALIBRATION_END = 8000, 1000
+#: How many inputs of train are looked at where nothing says which.
+CALIBRATION = 1000
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,10 @@ def load(source: Any, how: Options) -> Data:
             f"wb.data cannot read {shown(source)}, a {type(source).__name__}. Give 'fashion-mnist', a folder of "
             'pictures, the path of an .npz, or a mapping such as {"train": (inputs, labels), "test": dataset}.'
         )
-    if str(source) == "fashion-mnist":
+    if str(source) in BUNDLED:
         if how != Options():
-            raise BadValue("fashion-mnist is bundled with its classes, mean and std. Leave these options out.")
-        return _fashion_mnist()
+            raise BadValue(f"{source} is bundled with its classes, mean and std. Leave these options out.")
+        return BUNDLED[str(source)]()
     return _from_path(Path(source).expanduser(), how)
 
 
@@ -72,7 +68,7 @@ def _from_path(path: Path, how: Options) -> Data:
             f"{path} is no data set that wb.data reads. Read it with the library that wrote it, and give a mapping "
             'such as {"train": (inputs, labels), "test": (inputs, labels)}.'
         )
-    raise unknown("data set", str(path), ["fashion-mnist", "<path>.npz", "<folder of pictures>/"])
+    raise unknown("data set", str(path), [*BUNDLED, "<path>.npz", "<folder of pictures>/"])
 
 
 def _listed(path: Path) -> Found | None:
@@ -124,25 +120,6 @@ def _from_files(listed: Mapping[str, tuple[Listing, Path]], names: tuple[str, ..
     path = next(path for _, path in kept.values())
     found = assembled(path.resolve().stem, sources, how.form, classes)
     return replace(found, notes=tuple(one for one in (said, *notes, *found.notes) if one))
-
-
-@cache
-def _fashion_mnist() -> Data:
-    path = Path(__file__).with_name("fashion-mnist.npz")
-    arrays = cache(lambda: read_npz(path))
-
-    def opened(part: str, rows: slice) -> Source:
-        pixels = as_tensor(arrays()[f"{part}_images"][rows], part, batch=True)
-        return Held(part, pixels, torch.from_numpy(arrays()[f"{part}_labels"][rows]).long(), FASHION)
-
-    rows = {
-        "train": ("train", slice(0, VALIDATION_START)),
-        "calibration": ("train", slice(0, CALIBRATION_END)),
-        "validation": ("train", slice(VALIDATION_START, None)),
-        "test": ("test", slice(None)),
-    }
-    splits = {name: Split(name, Later(partial(opened, *where))) for name, where in rows.items()}
-    return Data("fashion-mnist", splits, FASHION_CLASSES, FASHION, licence="MIT")
 
 
 def _from_npz(path: Path, how: Options) -> Data:
@@ -243,7 +220,7 @@ def complete(splits: Mapping[str, Split]) -> dict[str, Split]:
         found["validation"] = replace(train.take(range(cut, len(train))), name="validation")
         train = train.first(cut)
     found["train"] = train
-    found.setdefault("calibration", replace(train.first(CALIBRATION_END), name="calibration"))
+    found.setdefault("calibration", replace(train.first(CALIBRATION), name="calibration"))
     return found
 
 

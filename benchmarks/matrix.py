@@ -1,0 +1,309 @@
+"""Every technique on every kind of network: what works, what has nothing to do and why, what is refused and why.
+
+    python benchmarks/matrix.py [--only 'timm:*'] [--steps 'Tucker*'] [--seconds 300] [--cells build/cells.jsonl]
+
+Prints a Markdown table, one row a network, and below it every sentence that a cell was refused or left with, counted.
+Weights are random (a network's norms have statistics that are not those of a new one), inputs are noise, and each
+network runs in a process of its own. timm and torchvision are used where they are installed.
+
+A cell works when the step changed the network, the network costs what the plan said, the ONNX file gives what the
+module gives, and, for a factorization at full rank, the outputs are the original's within 1e-4 of the largest one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import fnmatch
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from canonical import apart, batch, settle
+from torch import nn
+
+import workbench as wb
+from workbench.building.build import lower, network_of, rewrite
+from workbench.errors import WorkbenchError
+from workbench.jobs import Reporter
+from workbench.models import Model
+from workbench.models.architectures import BUNDLED
+from workbench.modules.calling import call, flatten, tensors_map
+from workbench.recipe import Recipe
+
+#: It works; nothing to do; refused with a sentence; raised something else; gives something wrong; took too long.
+WORKS, IDLE, REFUSED, CRASH, WRONG, SLOW = "works", "idle", "refused", "CRASH", "WRONG", "SLOW"
+MARKS = {WORKS: "✓", IDLE: "·", REFUSED: "r", CRASH: "C", WRONG: "W", SLOW: "S"}
+EXACT, SAME = 1e-4, 2e-3
+#: How far int8 may be from float, root mean square over the outputs: random networks are the worst that there is.
+COARSE = {"fp16": 0.02, "int8": 0.7, "int8-dynamic": 0.7}
+CP_FULL = 20_000  # weights of a layer that CP at full rank, whose terms are many, is tried on
+
+FULL: dict[str, Any] = {"allow_growth": True}
+STEPS: dict[str, Callable[[], Any]] = {
+    "Tucker .5": lambda: wb.Tucker(0.5), "Tucker macs:.6": lambda: wb.Tucker("macs:0.6"),
+    "Tucker evbmf": lambda: wb.Tucker("evbmf"), "Tucker full": lambda: wb.Tucker(1.0, **FULL),
+    "CP .25": lambda: wb.CP(0.25), "CP full": lambda: wb.CP(1.0, **FULL),
+    "TT .5": lambda: wb.TensorTrain(0.5), "TT full": lambda: wb.TensorTrain(1.0, **FULL),
+    "SVD .5": lambda: wb.SVD(0.5), "SVD energy:.9": lambda: wb.SVD("energy:0.9"),
+    "SVD full": lambda: wb.SVD(1.0, **FULL),
+    "SpatialSVD .5": lambda: wb.SpatialSVD(0.5), "SpatialSVD full": lambda: wb.SpatialSVD(1.0, **FULL),
+    "Separable 1": lambda: wb.Separable(1), "Grouped 2": lambda: wb.Grouped(2), "Stack3x3": lambda: wb.Stack3x3(),
+    "GlobalPool": lambda: wb.GlobalPool(), "Shift": lambda: wb.Shift(),
+    "Prune .5": lambda: wb.Prune(0.5), "PruneNM 2:4": lambda: wb.PruneNM(2, 4),
+    "PruneChannels .3": lambda: wb.PruneChannels(0.3), "DropBlocks 1": lambda: wb.DropBlocks(1),
+    "Recalibrate": lambda: wb.Recalibrate(), "Finetune 1": lambda: wb.Finetune(1),
+    "ShareWeights 4": lambda: wb.ShareWeights(4), "Ternary": lambda: wb.Ternary(), "Binary": lambda: wb.Binary(),
+    "fp16": lambda: wb.Quantize("fp16"), "int8": lambda: wb.Quantize("int8"),
+    "int8-dynamic": lambda: wb.Quantize("int8-dynamic"), "QAT 1": lambda: wb.QAT(1),
+    "Tucker .5 + int8": lambda: wb.Tucker(0.5) | wb.Quantize("int8"),
+}  # fmt: skip
+
+Maker = Callable[[], tuple[nn.Module, Any]]
+
+TORCHVISION = """
+    alexnet:96 vgg11_bn:64 squeezenet1_0:96 squeezenet1_1:96 googlenet:96 inception_v3:96 resnet18:64 resnext50_32x4d:64
+    densenet121:64 mobilenet_v2:64 mobilenet_v3_small:64 shufflenet_v2_x0_5:64 mnasnet0_5:64 efficientnet_b0:64
+    regnet_y_400mf:64 convnext_tiny:64 swin_t:64 vit_b_32:224
+"""
+TIMM = """
+    tf_efficientnet_lite0:64 seresnet18:64 repvgg_a0:64 ghostnet_100:64 mobilevit_xxs:64 nf_resnet26:64 mixnet_s:64
+    lcnet_050:64 resnetv2_50x1_bit:64 tf_mobilenetv3_small_minimal_100:64 nasnetalarge:96 deit_tiny_patch16_224:224
+    mixer_s32_224:224 poolformerv2_s12:64 convnext_atto:64 levit_128s:224
+"""
+#: Of `tests/odd.py`: what is wrapped, computed, shared, called or shaped in another way.
+ODD = """
+    same padding|weight standardisation|LoRA|detectron|weight norm|spectral norm|functional|root parameters
+    |matmul|two inputs|tuple output|dict output|side head|tokens|layer used twice|tied weights
+    |tied linear layers|attention|transformer layer|LSTM|GRU|one dimension|three dimensions|transposed
+    |stride and dilation|grouped|depthwise|PReLU|layer norm|group norm|scaled by a parameter|hard-coded view
+    |channel shuffle|split|squeeze and excite|DenseNet|residual|single layer|U-Net|detector
+"""
+
+
+def zoo() -> Iterator[tuple[str, Maker]]:
+    """Every network by name, and what makes it with its example."""
+    for name, kind in BUNDLED.items():
+        yield name, lambda kind=kind: (kind(), torch.randn(kind.shape))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    odd = importlib.import_module("odd")
+    for name in (one.strip() for one in ODD.split("|")):
+        yield f"odd:{name}", lambda name=name: tuple(odd.networks()[name])
+    for package, names in (("torchvision", TORCHVISION), ("timm", TIMM)):
+        for name, _, size in (one.partition(":") for one in names.split()):
+            yield (
+                f"{package}:{name}",
+                lambda package=package, name=name, size=int(size): _collected(package, name, size),
+            )
+
+
+def _collected(package: str, name: str, size: int) -> tuple[nn.Module, Any]:
+    found = importlib.import_module(package)
+    if package == "timm":
+        return found.create_model(name), torch.randn(1, 3, size, size)
+    more = {"init_weights": True} if name in {"googlenet", "inception_v3"} else {}
+    return found.models.get_model(name, **more), torch.randn(1, 3, size, size)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What became of one step on one network."""
+
+    network: str
+    step: str
+    outcome: str
+    why: str = ""
+    seconds: float = 0.0
+
+
+class TooLong(BaseException):
+    """A cell's time is up; no `Exception`, so that nothing on its way out takes it for one of its own."""
+
+
+def noise(model: Model) -> wb.Data:
+    """Splits of noise in the shapes of the model's example, with class numbers where its output are classes."""
+    with torch.no_grad():
+        first = flatten(call(model.module, model.example))[0]
+    classes = first.shape[1] if first.dim() == 2 and first.shape[1] > 1 else 0
+    parts: dict[str, Any] = {}
+    for split, count in (("train", 16), ("calibration", 8), ("validation", 8), ("test", 8)):
+        inputs = tensors_map(lambda one, count=count: torch.cat([one] * count), batch(model.example, 1))
+        inputs = _varied(inputs, count)
+        parts[split] = (inputs, torch.arange(count) % classes) if classes else inputs
+    return wb.data(parts)
+
+
+def _varied(inputs: Any, count: int) -> Any:
+    generator = torch.Generator().manual_seed(count)
+    return tensors_map(
+        lambda one: torch.randn(one.shape, generator=generator) if one.is_floating_point() else one, inputs
+    )
+
+
+def cell(network: str, model: Model, data: wb.Data, step: str) -> Cell:
+    """Carry out one step and judge it. Never raises."""
+    start = time.perf_counter()
+    try:
+        outcome, why = _judged(model, data, step)
+    except WorkbenchError as error:
+        outcome, why = REFUSED, str(error)
+    except TooLong:
+        outcome, why = SLOW, ""
+    except BaseException as error:  # noqa: BLE001  # a crash is what is looked for
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        outcome, why = CRASH, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+    return Cell(network, step, outcome, why.replace("\n", " ")[:400], time.perf_counter() - start)
+
+
+def _judged(model: Model, data: wb.Data, name: str) -> tuple[str, str]:
+    step = STEPS[name]()
+    if name == "CP full":
+        small = [n for n, m in model.module.named_modules() if getattr(m, "weight", None) is not None
+                 and m.weight.dim() > 2 and m.weight.numel() <= CP_FULL]  # fmt: skip
+        if not small:
+            return IDLE, "no layer is small enough to try all its terms"
+        step = wb.CP(1.0, layers=small, **FULL)
+    recipe = step if isinstance(step, Recipe) else Recipe((step,))
+    plan = recipe.plan(model)
+    if not plan.changes:
+        return IDLE, "; ".join(sorted({row.action for row in plan.rows})[:2])
+    exact = name.endswith("full")
+    module = rewrite(model, recipe, None if exact else data, recalibrate=not exact)
+    found = network_of(module, model, recipe).totals
+    if plan.exact and (found.macs, found.params) != (plan.macs, plan.params):
+        return WRONG, f"planned {plan.macs} MACs and {plan.params} parameters, got {found.macs} and {found.params}"
+    if exact and (off := difference(module, model.module, model)) > EXACT:
+        return WRONG, f"full rank is off by {off:.1e}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = lower(module, model, recipe, data, Path(folder) / "model.onnx", Reporter())
+        off = from_file(path, module, model)
+    limit = COARSE.get(name.rpartition("+ ")[2], 0.7 if "QAT" in name or "int8" in name else SAME)
+    return (WRONG, f"the file is off by {off:.1e}") if not off <= limit else (WORKS, "")
+
+
+@torch.no_grad()
+def difference(found: nn.Module, wanted: nn.Module, model: Model) -> float:
+    inputs = batch(model.example, 2)
+    return apart(call(found, inputs), call(wanted, inputs))
+
+
+@torch.no_grad()
+def from_file(path: Path, module: nn.Module, model: Model) -> float:
+    """How far the artefact is from the module, root mean square over that of the outputs, for a batch of 3."""
+    inputs = batch(model.example, 3)
+    session = onnxruntime.InferenceSession(str(path))
+    names = [one.name for one in session.get_inputs()]
+    feed = dict(zip(names, (one.numpy() for one in flatten(inputs)), strict=True))
+    pairs = zip(session.run(None, feed), flatten(call(module, inputs)), strict=True)
+    return max(_rms(torch.from_numpy(a).float() - b.float()) / max(_rms(b.float()), 1e-9) for a, b in pairs)
+
+
+def _rms(value: torch.Tensor) -> float:
+    return float(value.square().mean().sqrt())
+
+
+def row(name: str, make: Maker, steps: list[str], seconds: int) -> Iterator[Cell]:
+    """All cells of one network, each within `seconds`."""
+    import signal
+
+    def late(*_: object) -> None:
+        raise TooLong
+
+    torch.manual_seed(0)
+    try:
+        module, example = make()
+        model = wb.load(settle(module), example=example)
+        data = noise(model)
+    except ImportError:
+        return
+    except Exception as error:  # noqa: BLE001  # a door that does not open is a row of its own
+        kind = REFUSED if isinstance(error, WorkbenchError) else CRASH
+        yield from (Cell(name, step, kind, f"loading: {type(error).__name__}: {error}"[:400]) for step in steps)
+        return
+    signal.signal(signal.SIGALRM, late)
+    for step in steps:
+        signal.alarm(seconds)
+        found = cell(name, model, data, step)
+        signal.alarm(0)
+        yield found
+
+
+def table(cells: list[Cell], steps: list[str]) -> str:
+    """One row a network, one mark a cell; then the counts, then what was said, how often."""
+    by = {(one.network, one.step): one for one in cells}
+    networks = list(dict.fromkeys(one.network for one in cells))
+    lines = ["| network | " + " | ".join(steps) + " |", "| --- " * (len(steps) + 1) + "|"]
+    for network in networks:
+        found = [by.get((network, step)) for step in steps]
+        lines.append(f"| {network} | " + " | ".join(MARKS[one.outcome] if one else " " for one in found) + " |")
+    counts = collections.Counter(one.outcome for one in cells)
+    lines += ["", f"{len(networks)} networks, {len(cells)} cells: " + ", ".join(
+        f"{counts[kind]} {kind} ({counts[kind] / len(cells):.1%})" for kind in MARKS if counts[kind])]  # fmt: skip
+    for kind in (CRASH, WRONG, SLOW, REFUSED, IDLE):
+        said = collections.Counter((one.step, one.why) for one in cells if one.outcome == kind)
+        lines += ["", f"### {kind}"] if said else []
+        for (step, why), count in said.most_common():
+            where = [one.network for one in cells if (one.outcome, one.step, one.why) == (kind, step, why)]
+            lines.append(f"- {count} × {step}: {why} ({', '.join(where[:3])}{' …' if len(where) > 3 else ''})")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="*")
+    parser.add_argument("--steps", default="*")
+    parser.add_argument("--seconds", type=int, default=300, help="for one cell")
+    parser.add_argument("--cells", type=Path, default=Path("build/cells.jsonl"), help="where each cell is kept")
+    parser.add_argument("--one", action="store_true", help="in this process, cells on standard output")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    steps = [one for one in STEPS if fnmatch.fnmatch(one, args.steps)]
+    chosen = [(name, make) for name, make in zoo() if fnmatch.fnmatch(name, args.only)]
+    if args.one:
+        for name, make in chosen:
+            for found in row(name, make, steps, args.seconds):
+                print(json.dumps(asdict(found)), flush=True)
+        return
+    args.cells.parent.mkdir(exist_ok=True)
+    cells: list[Cell] = []
+    for name, _ in chosen:
+        cells += apart_process(name, args)
+        args.cells.write_text("".join(json.dumps(asdict(one)) + "\n" for one in cells))
+    print(table(cells, steps))
+
+
+def apart_process(name: str, args: argparse.Namespace) -> list[Cell]:
+    """The cells of one network, from a process that may die."""
+    pattern = name.replace("[", "[[]")
+    command = [
+        sys.executable,
+        __file__,
+        "--one",
+        "--only",
+        pattern,
+        "--steps",
+        args.steps,
+        "--seconds",
+        str(args.seconds),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = [Cell(**json.loads(line)) for line in ran.stdout.splitlines() if line.startswith("{")]
+    if ran.returncode:
+        print(f"{name}: the process ended with {ran.returncode}: {ran.stderr[-400:]}", file=sys.stderr, flush=True)
+        found.append(Cell(name, "process", CRASH, f"ended with {ran.returncode}"))
+    return found
+
+
+if __name__ == "__main__":
+    main()
