@@ -15,6 +15,7 @@ from scipy import stats
 from workbench.errors import BadFile, BadValue
 from workbench.estimate import paired_change
 from workbench.frames.pareto import front
+from workbench.measure.metrics import sample
 from workbench.measure.paired import Sample, _t95, draws, resample, resample_whole
 from workbench.tasks import METRICS, Metric
 
@@ -66,7 +67,7 @@ def test_a_figure_of_all_inputs_is_compared_on_the_same_resamples() -> None:
         return float(2 * (said & (true == 1)).sum() / (said.sum() + (true == 1).sum()))
 
     metric = Metric("f1", f1)
-    one, two = metric.sample(first, labels), metric.sample(second, labels)
+    one, two = sample(metric, first, labels), sample(metric, second, labels)
     found = one.change_to(two)
     assert found.value == pytest.approx(f1(second, labels) - f1(first, labels))
     oracle = stats.bootstrap(
@@ -174,7 +175,7 @@ def test_segmentations_are_compared_image_by_image() -> None:
     outputs = np.eye(3)[true].transpose(0, 3, 1, 2) + RANDOM.normal(0, 0.6, (40, 3, 6, 6))
     worse = outputs + RANDOM.normal(0, 0.2, outputs.shape)
     metric = METRICS["miou"]
-    one, two = metric.sample(outputs, true), metric.sample(worse, true)
+    one, two = sample(metric, outputs, true), sample(metric, worse, true)
     found = one.change_to(two)
     assert found.value == pytest.approx(two.value - one.value)
     assert found.high - found.low < 0.8 * (one.estimate.high - one.estimate.low)
