@@ -109,6 +109,5 @@ IMBALANCED = replace(CLASSIFICATION, metrics=(ACCURACY, BALANCED))
 
 def is_imbalanced(labels: Array) -> bool:
     """Whether the largest class of labels (N,) has three times as many inputs as the smallest, or more."""
-    counts = np.bincount(labels[labels >= 0])
-    present = counts[counts > 0]
+    present = np.unique(labels[labels >= 0], return_counts=True)[1]  # a wrong label may be of any size
     return len(present) > 1 and bool(present.max() >= IMBALANCE * present.min())
