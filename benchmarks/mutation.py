@@ -179,7 +179,7 @@ def main() -> None:
     print("\n| folder | mutants | killed | timed out | survived | not run | equivalent | score |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(row(name, found) for name, found in scores.items()))
-    least = {"named": 1.0} | {name: folder["score"] for name, folder in KNOWN["folder"].items()}
+    least = {"named": 1.0} | {name: folder.get("score", 0.0) for name, folder in KNOWN["folder"].items()}
     fallen = [name for name, found in scores.items() if share(found) < least[name]]
     if given.check and fallen:
         raise SystemExit(f"The score fell in {', '.join(fallen)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ import workbench as wb
 from workbench.cost.by_layer import by_layer, origin, pairs
 from workbench.cost.compressed import compressed_bytes, ratio
 from workbench.cost.energy import PJ_PER_SRAM_BYTE, energy, layer_energy
+from workbench.cost.features import work
 from workbench.cost.file_size import BIAS, CHANNEL, CONVERSIONS, OPERATOR, file_bytes, weight_bytes
 from workbench.cost.fusion import mark_fused
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
+from workbench.cost.trace import trace
 
 MAP = (8, 4, 4)
 
@@ -153,3 +156,63 @@ def test_layers_are_paired_with_what_they_became() -> None:
     assert {one.name: one.cost("macs") for one in backwards}["0"] == (0, 48)
     assert {one.name: one.cost("macs") for one in backwards}["0.0"] == (6, 0)
     assert origin("a.b.c", {"a", "a.b"}) == "a.b" and origin("x.y", {"a"}) == "" and origin("a", {"a"}) == "a"
+
+
+def test_a_layer_made_of_another_by_hand_has_costs_of_its_own() -> None:
+    first = conv(0, 1)
+    assert first.macs == 1024
+    assert replace(first, kernel=(3, 3), padding=(1, 1)).macs == 9 * 1024
+    with pytest.raises(TypeError):
+        Layer("c", "conv", MAP, MAP, memo={})  # type: ignore[call-arg]  # what is remembered is nobody's to give
+
+
+class Pairs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.form = nn.Bilinear(3, 4, 5)
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.form(left, right)
+        return found
+
+
+def test_a_form_of_two_vectors_by_hand() -> None:
+    network = trace(Pairs(), (torch.zeros(1, 3), torch.zeros(1, 4)))
+    assert {one.kind: one.macs for one in network.layers if one.macs} == {"matmul": 3 * 4 * 5}
+    assert network.totals.params == 3 * 4 * 5 + 5
+
+
+@pytest.mark.parametrize(("channels", "lie"), [(16, 16), (18, 32), (33, 48)])
+def test_maps_in_blocks_move_whole_blocks(channels: int, lie: int) -> None:
+    layer = conv(0, 1).but(input=(16, 5, 4), output=(channels, 5, 4))
+    done = work(Network((layer,)), 2e6)[0][-1]
+    assert (done.regime, done.bytes) == ("pointwise", 4 * 20 * (16 + lie))
+    assert done.macs == 20 * 16 * lie
+
+
+@pytest.mark.parametrize(("bits", "one", "each"), [(32, "stem", "depthwise"), (8, "dense8", "depthwise8")])
+def test_one_channel_alone_is_no_depthwise_convolution(bits: int, one: str, each: str) -> None:
+    def regime(channels: int) -> str:
+        shape = (channels, 9, 9)
+        layer = conv(0, 1, bits=bits).but(input=shape, output=shape, kernel=(3, 3), padding=(1, 1), groups=channels)
+        return work(Network((layer,)), 2e6)[0][-1].regime
+
+    assert (regime(1), regime(16)) == (one, each)
+
+
+def test_taps_beyond_the_edge_fetch_their_weights_in_part() -> None:
+    """Of the nine taps on a map of one place a single one meets it: its weights are used, some others fetched."""
+    layer = conv(0, 1).but(input=(16, 1, 1), output=(16, 1, 1), kernel=(3, 3), padding=(1, 1))
+    weights = 4 * 16 * 16 * 9
+    near, far = (work(Network((layer,)), cache)[0][-1] for cache in (1e9, 0.0))
+    assert (near.weights, near.far, near.cold) == (pytest.approx(weights / 9), 0, 0)
+    assert (far.weights, far.far, far.cold) == (pytest.approx(weights / 9), pytest.approx(weights / 3), 1)
+    assert near.macs == pytest.approx(16 * 16)
+
+
+def test_a_change_of_order_reads_and_writes_the_map() -> None:
+    odd = conv(0, 1).but(input=(16, 4, 4), output=(18, 4, 4))
+    after = conv(1, 2).but(input=(18, 4, 4), output=(16, 4, 4))
+    first, second = work(Network((odd, after)), 2e6)
+    assert [one.regime for one in (first[0], second[0])] == ["reorder", "reorder"]
+    assert (first[0].bytes, second[0].bytes) == (2 * 4 * 16 * 16, 2 * 4 * 18 * 16)
