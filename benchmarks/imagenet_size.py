@@ -62,7 +62,7 @@ def work(case: str, name: str, size: int, images: int) -> None:
 def one(case: str, options: argparse.Namespace) -> None:
     """Run a case here, and print its row."""
     warnings.simplefilter("ignore")
-    profiler = cProfile.Profile() if options.profile else None
+    profiler = cProfile.Profile(time.process_time) if options.profile else None
     if profiler is not None:
         profiler.enable()
     work(case, options.model, options.size, options.images)

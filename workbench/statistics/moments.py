@@ -23,8 +23,6 @@ SAMPLES_A_DIMENSION = 8
 SAMPLED_ELEMENTS = 1 << 23
 #: A spread of this share of the mean square is what rounding leaves of inputs that do not vary.
 _ROUNDING = 1e-5
-#: Bytes of moments that are collected in one pass over the images; larger networks take more passes.
-PASS_BYTES = 512 << 20
 #: Columns of a moment above which it is summed in single precision: half the memory, and an error of 1e-6, which is
 #: far below what a sample of images leaves open.
 _SINGLE = 1024
@@ -67,18 +65,12 @@ def collect(
     """Moments of the patches that each named layer of `module` reads, in evaluation mode.
 
     Where a layer has far more patches than its moment has columns, a sample of the positions is looked at, drawn with
-    `seed`: `SAMPLES_A_DIMENSION` patches a column over all images, more for small layers. All layers share one pass,
-    as far as their moments fit into `PASS_BYTES`.
+    `seed`: `SAMPLES_A_DIMENSION` patches a column over all images, more for small layers. All layers share one pass.
     Raises: `StepFailed` when a layer meets values that are not finite; `Cancelled`.
     """
-    found: dict[str, Moments] = {}
-    module, parts = private(module), _parts(layers)
-    for index, names in enumerate(parts):
-        share = progress.part(index / len(parts), (index + 1) / len(parts))
-        observers = {name: Observer.of(layers[name], len(feed), seed) for name in names}
-        observe(module, {name: one.see for name, one in observers.items()}, feed, share, READING)
-        found |= {name: one.done() for name, one in observers.items()}
-    return found
+    observers = {name: Observer.of(layer, len(feed), seed) for name, layer in layers.items()}
+    observe(private(module), {name: one.see for name, one in observers.items()}, feed, progress, READING)
+    return {name: one.done() for name, one in observers.items()}
 
 
 def patches(layer: Layer, x: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -113,19 +105,6 @@ def patches(layer: Layer, x: Tensor, positions: Tensor | None = None) -> Tensor:
 def _missing(layer: Layer, value: int) -> tuple[int, ...]:
     """What a one-dimensional convolution lacks to be a two-dimensional one."""
     return (value,) if len(layer.kernel) == 1 else ()
-
-
-def _parts(layers: Mapping[str, Layer]) -> list[list[str]]:
-    parts: list[list[str]] = [[]]
-    used = 0
-    for name, layer in layers.items():
-        size = _precision(layer).itemsize * _dimension(layer) ** 2 * layer.groups
-        if parts[-1] and used + size > PASS_BYTES:
-            parts.append([])
-            used = 0
-        parts[-1].append(name)
-        used += size
-    return parts
 
 
 def _dimension(layer: Layer) -> int:

@@ -133,9 +133,7 @@ class DropBlocks(Rewrite):
             )
         return found
 
-    def _least_harmed(
-        self, module: nn.Module, blocks: Sequence[Block], wanted: Wanted, context: Context
-    ) -> nn.Module:
+    def _least_harmed(self, module: nn.Module, blocks: Sequence[Block], wanted: Wanted, context: Context) -> nn.Module:
         best: tuple[float, nn.Module] | None = None
         for index, block in enumerate(blocks):
             context.progress(index / len(blocks), f"{self.title} {block.path}")
