@@ -128,7 +128,7 @@ def _followed(program: Program, example: Inputs, path: Path) -> Graph:
     out_of_place(graph)
     for parameter in graph.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
-    return cast("Graph", graph.eval())
+    return graph.eval()
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ def _branches(program: Program, node: onnx.NodeProto, constants: dict[str, Array
 class _Step(nn.Module):
     """One operation, with its weights."""
 
+    program: Program
+
     def __init__(
         self, program: Program, node: onnx.NodeProto, constants: Mapping[str, Array], shared: dict[str, Any]
     ) -> None:
@@ -129,13 +131,7 @@ class _Step(nn.Module):
 
     def _hold(self, index: int, name: str, value: Array, setting: bool, shared: dict[str, Any]) -> None:
         whole = value.dtype.kind in "iub" and value.size <= 1
-        if (
-            setting
-            or value.ndim == 0
-            or (whole and self.node.op_type == "Gather")
-            or self.node.op_type in sizes.SIZES
-            and whole
-        ):
+        if setting or value.ndim == 0 or (whole and self.node.op_type in sizes.SIZES):
             self.given[index] = value
             return
         kind = {0: "input", 1: "weight", 2: "bias"}.get(index, f"constant_{index}")

@@ -14,7 +14,7 @@ from workbench.artefact.onnx_graph import attribute
 Tensor = torch.Tensor
 
 
-def ints(value: Any) -> list[int]:
+def ints(value: Any) -> list[Any]:
     """A tensor or an array of whole numbers as a list; sizes that torch keeps as symbols stay what they are."""
     return [one if isinstance(one, torch.SymInt) else int(one) for one in value.reshape(-1).tolist()]
 
