@@ -35,8 +35,8 @@ from workbench.building.build import rewrite
 from workbench.errors import WorkbenchError
 from workbench.models import Model
 from workbench.models.architectures import ARCHITECTURES
-from workbench.models.layers import WEIGHED
 from workbench.models.doors import bundled_path
+from workbench.models.layers import WEIGHED
 from workbench.models.structure import fill
 from workbench.modules.calling import call, flatten, tensors_map
 from workbench.modules.snapshot import snapshot

@@ -71,7 +71,9 @@ def _edited(name: str, content: bytes, part: str, edit: Callable[[str], str]) ->
 
 
 def _pickled(name: str, content: bytes) -> dict[str, bytes]:
-    return _edited(name, content, "weights_config.json", lambda t: t.replace('"use_pickle": false', '"use_pickle": true'))
+    return _edited(
+        name, content, "weights_config.json", lambda t: t.replace('"use_pickle": false', '"use_pickle": true')
+    )
 
 
 def _called(name: str, content: bytes) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ from workbench.untrusted.exported_files import read_exported
 BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)
 #: Files that `load` reads. None of them can carry code: nothing is unpickled.
-FILES = (".safetensors",)
+FILES = (".safetensors", ".onnx")
 
 
 def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | None = None) -> Model:
@@ -73,7 +73,9 @@ def _from_onnx(path: Path, example: Any) -> Model:
     from workbench.from_onnx.convert import read  # it needs what is below this package
 
     found = read(path, example)
-    return Model(found.graph, found.example, path.stem, str(path), found.notes)
+    model = Model(found.graph, found.example, path.stem, str(path), found.notes)
+    _ = model.network  # what cannot be read is said here
+    return model
 
 
 def _from_exported(path: Path, example: Any) -> Model:

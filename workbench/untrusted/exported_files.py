@@ -1,7 +1,7 @@
 """`.pt2`: what `torch.export.save` writes, read only where reading it can execute nothing.
 
-torch (2.13) itself unpickles parts of such files where their own index asks for it, loads compiled libraries that lie in
-them, evaluates the texts of sizes as Python, and calls functions by any name below `torch`. So the whole index is
+torch (2.13) itself unpickles parts of such files where their own index asks for it, loads compiled libraries that lie
+in them, evaluates the texts of sizes as Python, and calls functions by any name below `torch`. So the whole index is
 looked through first, and only what plain networks need is let through.
 """
 
@@ -88,9 +88,9 @@ def _pairs(index: Any) -> Iterator[tuple[str, Any]]:
 def _check_value(key: str, value: Any, path: Path) -> None:
     if key == "use_pickle" and value is not False:
         raise BadFile(f"{path} has weights that only unpickling reads, which can run code. Save them as plain tensors.")
-    if key == "target" and isinstance(value, str) and not _TARGETS.fullmatch(value):
-        if not value.isidentifier():  # the name of an input that is changed, where it is no function
-            raise BadFile(f"{path} calls {shown(value)}, which is not known here. Leave it out of the network.")
+    called = key == "target" and isinstance(value, str) and not value.isidentifier()  # else it is a tensor's name
+    if called and not _TARGETS.fullmatch(value):
+        raise BadFile(f"{path} calls {shown(value)}, which is not known here. Leave it out of the network.")
     if key in {"expr_str", "hint_str"} and isinstance(value, str):
         words = [one for one in _WORD.findall(value) if not _SYMBOL.fullmatch(one)]
         if words or not _SIGNS.fullmatch(value) or len(value) > 1000:
