@@ -79,6 +79,8 @@ def info(
         return
     loaded = wb.load(model)
     console.print(_layer_table(loaded))
+    for note in loaded.notes:
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
 
 
 @app.command()

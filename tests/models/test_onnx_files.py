@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ CASES: dict[str, tuple[list[onnx.NodeProto], list[Any], dict[str, Array], int]] 
     "weights in constant nodes, colons and slashes": (
         [
             helper.make_node("Constant", [], ["a/w:0"], value=numpy_helper.from_array(weight(4, 3, 3, 3), "v")),
-            helper.make_node("Conv", ["x", "a/w:0"], ["a/out:0"], name="a/conv:0", auto_pad="SAME_UPPER", strides=[2, 2]),
+            helper.make_node(
+                "Conv", ["x", "a/w:0"], ["a/out:0"], name="a/conv:0", auto_pad="SAME_UPPER", strides=[2, 2]
+            ),
             helper.make_node("GlobalAveragePool", ["a/out:0"], ["y"], name="a/pool:0"),
         ],
         FREE, {}, 13,
@@ -217,7 +220,8 @@ def test_several_inputs_go_by_the_names_of_the_file(tmp_path: Path) -> None:
     ends = [helper.make_tensor_value_info(one, 1, None) for one in ("y", "z")]
     nodes = [node("MatMul", "left:0 w", "a"), node("Add", "a right/x", "y"), node("Relu", "y", "z")]
     held = [numpy_helper.from_array(weight(4, 4), "w")]
-    model = helper.make_model(helper.make_graph(nodes, "g", entries, ends, held), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)  # fmt: skip
+    made = helper.make_graph(nodes, "g", entries, ends, held)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     found = wb.load(saved(model, tmp_path))
     assert list(found.example) == ["left_0", "right_x"]
     a, b = weight(2, 4), weight(2, 4)
@@ -250,7 +254,8 @@ def test_inputs_without_a_batch_are_held(tmp_path: Path) -> None:
 
 def test_a_branch_that_sizes_decide_is_taken(tmp_path: Path) -> None:
     def branch(kind: str) -> onnx.GraphProto:
-        return helper.make_graph([node(kind, "x", f"{kind}_y")], kind, [], [helper.make_tensor_value_info(f"{kind}_y", 1, None)])  # fmt: skip
+        end = helper.make_tensor_value_info(f"{kind}_y", 1, None)
+        return helper.make_graph([node(kind, "x", end.name)], kind, [], [end])
 
     nodes = [node("Shape", "x", "s"), node("Gather", "s one", "c"), node("Equal", "c three", "is"),
              node("If", "is", "y", then_branch=branch("Relu"), else_branch=branch("Neg"))]  # fmt: skip
@@ -278,7 +283,9 @@ def test_a_quantized_file_is_read_as_numbers(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Array], str]] = {
-    "an operator of somebody": ([helper.make_node("Magic", ["x"], ["y"], "spell", domain="org.example")], {}, "ONNX Runtime"),
+    "an operator of somebody": (
+        [helper.make_node("Magic", ["x"], ["y"], "spell", domain="org.example")], {}, "ONNX Runtime",
+    ),
     "a size from values": ([node("NonZero", "x", "p"), node("Cast", "p", "y", to=1)], {}, "values"),
     "integers inside": (
         [node("DynamicQuantizeLinear", "x", "q s z"), node("ConvInteger", "q w z", "c"), node("Cast", "c", "y", to=1)],
@@ -364,8 +371,8 @@ def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
     assert torch.equal(layer.weight, torch.from_numpy(np.array(kept)))
 
 
-def test_a_network_of_two_thousand_layers_in_a_row_is_followed(tmp_path: Path) -> None:
+def test_a_network_of_many_operations_in_a_row_is_followed(tmp_path: Path) -> None:
     names = ["x", *(f"t{i}" for i in range(1500)), "y"]
-    nodes = [node("Add", f"{a} k", b) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [node("Add", f"{a} k", b) for a, b in itertools.pairwise(names)]
     model = wb.load(saved(graph(nodes, ["n", 2], {"k": np.array([0.5, 1.0], np.float32)}), tmp_path))
     assert torch.allclose(model.module(torch.zeros(1, 2)), torch.tensor([[750.5, 1501.0]]))

@@ -69,10 +69,11 @@ def _about(model: Model) -> str:
     kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
     parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
     shape = shape_text(model.shape)
-    return (
+    sentence = (
         f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
         f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."
     )
+    return " ".join([sentence, *model.notes])
 
 
 def _data(data: Data, model: Model, home: str) -> DataAbout:
@@ -125,8 +126,8 @@ def _others() -> Sources:
     return {
         "accept": kinds,
         "limit": uploads.limit(),
-        "hint": f"Up to {size}: a model that the workbench exported (.safetensors) or images with labels (.npz). "
-        f"Nothing in them is executed. {larger}",
+        "hint": f"Up to {size}: a model (.onnx, or .safetensors that the workbench exported) or images with labels "
+        f"(.npz). Nothing in them is executed. {larger}",
         "too_large": f"is larger than the {size} that can be uploaded. {larger}",
         "paths": not uploads.published(),
         "zoos": [_zoo(name) for name in ZOOS],

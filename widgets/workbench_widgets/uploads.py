@@ -81,7 +81,9 @@ class Uploads:
 
 
 def read(path: Path) -> Model | Data:
-    """A stranger's file: images and labels, or a model of a network that is known by name. Raises: `BadFile`.
+    """A stranger's file: images and labels, an ONNX file, or a model of a network that is known by name.
+
+    Raises: `BadFile`, `BadValue`.
 
     Imports no more than that takes: a process of its own does it first on a page for strangers.
     """
@@ -89,9 +91,14 @@ def read(path: Path) -> Model | Data:
         from workbench.data import data
 
         return data(path)
-    from workbench.models.structure import load_variant
+    if path.suffix.lower() == ".onnx":
+        from workbench.models import load
 
-    model = load_variant(path, by_name=True)
+        model = load(path)
+    else:
+        from workbench.models.structure import load_variant
+
+        model = load_variant(path, by_name=True)
     _ = model.network
     return model
 

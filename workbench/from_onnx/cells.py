@@ -19,7 +19,7 @@ _USUAL = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN"
 
 def lstm(node: onnx.NodeProto, x: Tensor, *given: Any) -> tuple[Tensor, ...]:
     """(time, N, features) -> (time, directions, N, hidden) and the last states."""
-    w, r, b, lengths, h, c, peepholes = (*given, *[None] * (7 - len(given)))
+    w, r, b, lengths, h, c, peepholes = _all(given, 7)
     _check(node, x, lengths, peepholes)
     states = [_start(one, x, r) for one in (h, c)]
     found = torch._VF.lstm(_in(node, x), states, *_settings(node, w, r, b, _LSTM))
@@ -28,7 +28,7 @@ def lstm(node: onnx.NodeProto, x: Tensor, *given: Any) -> tuple[Tensor, ...]:
 
 def gru(node: onnx.NodeProto, x: Tensor, *given: Any) -> tuple[Tensor, ...]:
     """As `lstm`, with one state. Where the reset comes first, which torch does not have, the steps are unrolled."""
-    w, r, b, lengths, h = (*given, *[None] * (5 - len(given)))
+    w, r, b, lengths, h = _all(given, 5)
     _check(node, x, lengths, None)
     if not attribute(node, "linear_before_reset", 0):
         return recurrent.gru(node, x, w, r, b, None, _start(h, x, r))
@@ -38,7 +38,7 @@ def gru(node: onnx.NodeProto, x: Tensor, *given: Any) -> tuple[Tensor, ...]:
 
 def rnn(node: onnx.NodeProto, x: Tensor, *given: Any) -> tuple[Tensor, ...]:
     """As `gru`, without gates."""
-    w, r, b, lengths, h = (*given, *[None] * (5 - len(given)))
+    w, r, b, lengths, h = _all(given, 5)
     names = {one.decode() for one in attribute(node, "activations", [b"Tanh"])}
     _check(node, x, lengths, None, names <= {"Tanh", "Relu"} and len(names) == 1)
     run: Any = torch._VF.rnn_relu if names == {"Relu"} else torch._VF.rnn_tanh
@@ -59,6 +59,11 @@ def _check(node: onnx.NodeProto, x: Tensor, lengths: Any, peepholes: Any, usual:
         raise NotImplementedError("the batch in front")
 
 
+def _all(given: tuple[Any, ...], count: int) -> list[Any]:
+    """The inputs, those that were left out too."""
+    return [*given, *[None] * (count - len(given))]
+
+
 def _backwards(node: onnx.NodeProto) -> bool:
     return bool(attribute(node, "direction", b"forward") == b"reverse")
 
@@ -67,7 +72,7 @@ def _in(node: onnx.NodeProto, x: Tensor) -> Tensor:
     return x.flip(0) if _backwards(node) else x
 
 
-def _start(state: Any, x: Tensor, r: Tensor) -> Tensor:
+def _start(state: Any, x: Tensor, r: Tensor) -> Any:
     """The first state, (directions, N, hidden); one of a batch of one is that of every input."""
     if state is None:
         return x.new_zeros(r.shape[0], x.shape[1], r.shape[-1])

@@ -1,4 +1,4 @@
-"""`read(path)`: the network in an ONNX file in canonical form, with an example of its inputs and what there is to say."""
+"""`read(path)`: the network in an ONNX file in canonical form, with an example of its inputs."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _followed(program: Program, example: Inputs, path: Path) -> Graph:
     out_of_place(graph)
     for parameter in graph.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
-    return cast("Graph", graph.eval())
+    return graph.eval()
 
 
 @dataclass(frozen=True)
@@ -223,10 +223,10 @@ def _said(
         if open_axes and one.name not in given:
             shape = " × ".join(map(str, inputs[one.name].shape[1:]))
             notes.append(
-                f"The file leaves sizes of {one.name} open; it is taken at {shape} here. Give example= for another size."
+                f"The file leaves sizes of {one.name} open; it is taken at {shape} here. example= gives another size."
             )
     for one in found:
         if one not in carried:
-            how = "the example's value" if one.name in given else "zeros" if not inputs[one.name].any() else "noise"
+            how = "the example's value" if one.name in given else "noise" if inputs[one.name].any() else "zeros"
             notes.append(f"{one.name} carries no batch and is held at {how}. Name it in example= for other values.")
     return notes

@@ -94,13 +94,14 @@ def candidates(found: list[Entry], carried: list[Entry]) -> Iterator[dict[str, t
                 unknown.setdefault(axis or (one.name, index), usual)
     for sizes in itertools.islice(_product(list(unknown.values())), TRIES):
         known = dict(zip(unknown, sizes, strict=True)) | dict.fromkeys(batch, 1)
-        yield {
-            one.name: tuple(
-                axis if isinstance(axis, int) else 1 if index == 0 and one in carried else known[axis or (one.name, index)]
-                for index, axis in enumerate(one.axes)
-            )
-            for one in found
-        }  # fmt: skip
+        yield {one.name: _shape(one, known, carried=one in carried) for one in found}
+
+
+def _shape(entry: Entry, known: Mapping[Any, int], *, carried: bool) -> tuple[int, ...]:
+    return tuple(
+        axis if isinstance(axis, int) else 1 if index == 0 and carried else known[axis or (entry.name, index)]
+        for index, axis in enumerate(entry.axes)
+    )
 
 
 def _product(choices: list[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:

@@ -7,26 +7,25 @@ of its own under the name that the file gives it.
 from __future__ import annotations
 
 import inspect
-import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import nn
 
-from workbench.artefact.onnx_graph import attribute, scope
-from workbench.errors import BadFile, BadValue, WorkbenchError
+from workbench.artefact.onnx_graph import attribute
+from workbench.errors import BadValue, WorkbenchError
 from workbench.from_onnx import sizes
-from workbench.from_onnx.rules import DATA_SIZED, INTEGER_LAYERS, SETTINGS, WITH_NUMBERS, modern, rule_of
+from workbench.from_onnx.batch import freed
+from workbench.from_onnx.constants import array_of, check_room, constant_of
+from workbench.from_onnx.names import free_path, path_of
+from workbench.from_onnx.rules import SETTINGS, WITH_NUMBERS, modern, rule_of
+from workbench.from_onnx.wording import unknown
 from workbench.models.graph import add_submodule
 
 Array = np.ndarray[Any, Any]
-#: The most elements that a constant may have.
-MOST_ELEMENTS = 1 << 29
 _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"})
 
 
@@ -42,7 +41,7 @@ class Program(nn.Module):
         self.inputs, self.outputs = list(names), [out.name for out in model.graph.output]
         self.one = one
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-        constants = {t.name: _array(t) for t in model.graph.initializer} | {k: np.asarray(v) for k, v in held.items()}
+        constants = {t.name: array_of(t) for t in model.graph.initializer} | {k: np.asarray(v) for k, v in held.items()}
         self.scope = _Block(self, model.graph, constants, "")
         self.seen: dict[str, Any] | None = None  # what each tensor is, where that is asked for
         self.forward = _signed(self._compute, list(names.values()))
@@ -74,7 +73,7 @@ class _Block:
     """Operations in order, of the graph or of a branch, with the constants that they know."""
 
     def __init__(self, program: Program, graph: onnx.GraphProto, constants: dict[str, Array], inside: str) -> None:
-        self.constants = constants | {one.name: _array(one) for one in graph.initializer}
+        self.constants = constants | {one.name: array_of(one) for one in graph.initializer}
         self.outputs = [one.name for one in graph.output]
         self.steps: list[str] = []
         parameters: dict[str, Any] = vars(program).setdefault("shared", {})
@@ -83,7 +82,7 @@ class _Block:
             if node.op_type == "Constant" or step.settled:
                 self.constants.update(_folded(step, self.constants))
                 continue
-            path = _free(program, _path(node, inside), bool(step.weights))
+            path = free_path(program, path_of(node, inside))
             add_submodule(program, path, step)
             step.branches = _branches(program, node, self.constants, path)
             self.steps.append(path)
@@ -111,6 +110,8 @@ def _branches(program: Program, node: onnx.NodeProto, constants: dict[str, Array
 class _Step(nn.Module):
     """One operation, with its weights."""
 
+    program: Program
+
     def __init__(
         self, program: Program, node: onnx.NodeProto, constants: Mapping[str, Array], shared: dict[str, Any]
     ) -> None:
@@ -129,13 +130,7 @@ class _Step(nn.Module):
 
     def _hold(self, index: int, name: str, value: Array, setting: bool, shared: dict[str, Any]) -> None:
         whole = value.dtype.kind in "iub" and value.size <= 1
-        if (
-            setting
-            or value.ndim == 0
-            or (whole and self.node.op_type == "Gather")
-            or (self.node.op_type in sizes.SIZES
-            and whole)
-        ):
+        if setting or value.ndim == 0 or (whole and self.node.op_type in sizes.SIZES):
             self.given[index] = value
             return
         kind = {0: "input", 1: "weight", 2: "bias"}.get(index, f"constant_{index}")
@@ -173,14 +168,14 @@ class _Step(nn.Module):
         if sizes.applies(self.node, args):
             return sizes.computed(self.node, args)
         if self.rule is None:
-            raise BadValue(_unknown(self.node, self._name()))
+            raise BadValue(unknown(self.node, self._name()))
         settings = SETTINGS.get(kind, frozenset())
         for index in settings:
             if index < len(args) and isinstance(args[index], torch.Tensor):
                 args[index] = self._number(args[index])
         args = [one if i in settings else self._operand(i, one, args) for i, one in enumerate(args)]
         if kind == "Reshape" and self.program.one:
-            args[1] = _freed(args[0], args[1], self.program.batch, self.node)
+            args[1] = freed(args[0], args[1], self.program.batch)
         if kind in WITH_NUMBERS and any(not isinstance(one, torch.Tensor) for one in args):
             return WITH_NUMBERS[kind](*args)
         return self.rule(self.node, *args)
@@ -228,9 +223,9 @@ def _folded(step: _Step, constants: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs of an operation whose inputs are all constant. Raises: `BadFile`, `BadValue`."""
     node = step.node
     if node.op_type == "Constant":
-        return {node.output[0]: _constant(node)}
+        return {node.output[0]: constant_of(node)}
     args: list[Any] = modern(node, [constants[name] if name else None for name in node.input])
-    _check_room(step, args)
+    check_room(node, args, step._name())
     settings = SETTINGS.get(node.op_type, frozenset())
     if not sizes.applies(node, args):
         args = [
@@ -248,42 +243,6 @@ def _folded(step: _Step, constants: Mapping[str, Array]) -> dict[str, Array]:
     return {name: one for name, one in zip(node.output, made, strict=False) if name}
 
 
-def _check_room(step: _Step, args: list[Any]) -> None:
-    """Raise `BadFile` before a constant is computed that nobody can hold."""
-    kind, elements = step.node.op_type, 0
-    if kind == "ConstantOfShape":
-        elements = math.prod(int(one) for one in args[0].reshape(-1))
-    elif kind in {"Expand", "Tile"}:
-        elements = math.prod(max(1, int(one)) for one in args[1].reshape(-1)) * (args[0].size if kind == "Tile" else 1)
-    elif kind == "Range":
-        elements = int(abs((args[1] - args[0]) / args[2]))
-    elif kind in {"Resize", "Upsample", "Pad"}:
-        elements = args[0].size + int(sum(abs(float(o)) for a in args[1:] if a is not None for o in a.reshape(-1))) ** 2
-    if elements > MOST_ELEMENTS:
-        raise BadFile(f"{step._name()} makes a constant of {elements:,} elements, which no network needs.")
-
-
-def _constant(node: onnx.NodeProto) -> Array:
-    for name, kind in (("value_float", "f4"), ("value_floats", "f4"), ("value_int", "i8"), ("value_ints", "i8")):
-        value = attribute(node, name, None)
-        if value is not None:
-            return np.asarray(value, kind)
-    tensor = attribute(node, "value", None)
-    if tensor is None:
-        raise BadFile(
-            f"The constant {node.output[0]!r} holds text or a sparse tensor, which networks of numbers do not."
-        )
-    return _array(tensor)
-
-
-def _array(tensor: onnx.TensorProto) -> Array:
-    """A constant; numbers of any width become float32."""
-    if tensor.data_type in (0, onnx.TensorProto.STRING):
-        raise BadFile(f"The constant {tensor.name!r} holds text, which networks of numbers do not.")
-    value = numpy_helper.to_array(tensor)
-    return value if value.dtype.kind in "iub" else value.astype(np.float32)
-
-
 def _tensor(value: Any) -> torch.Tensor:
     if not isinstance(value, np.ndarray):
         return value  # type: ignore[no-any-return]  # a tensor
@@ -291,63 +250,3 @@ def _tensor(value: Any) -> torch.Tensor:
         return torch.from_numpy(np.array(value))
     parts = [torch.full((), one, dtype=torch.int64) for one in value.reshape(-1).tolist()]
     return torch.stack(parts).reshape(value.shape)
-
-
-def _freed(x: torch.Tensor, shape: Any, batch: Any, node: onnx.NodeProto) -> Any:
-    """The shape with the batch in the place of the 1 that stands for it in a file made for one input.
-
-    It is the 1 before which the shape has as many elements as the input has before its batch axis.
-    """
-    wanted = [x.shape[i] if one == 0 else one for i, one in enumerate(shape.reshape(-1).tolist())]
-    axis = next((i for i, size in enumerate(x.shape) if type(size) is type(batch) and str(size) == str(batch)), None)
-    if axis is None or any(one is not None and str(one) == str(batch) for one in wanted):
-        return shape
-    before = math.prod(x.shape[:axis])
-    for index, one in enumerate(wanted):
-        if one == 1 and -1 not in wanted[:index] and math.prod(wanted[:index]) == before:
-            return sizes.as_array([*wanted[:index], batch, *wanted[index + 1 :]])
-    return shape
-
-
-def _unknown(node: onnx.NodeProto, name: str) -> str:
-    if node.op_type in INTEGER_LAYERS:
-        return (
-            f"{name} computes in integers: the file is quantized already. Load the float network that it was made "
-            "from; Quantize('int8') is the step for that."
-        )
-    if node.op_type in DATA_SIZED:
-        return (
-            f"{name} gives a result whose size, or runs as often as, the values say, so that the network has no cost "
-            "of its own and no plan. Cut the file before it (onnx.utils.extract_model) and load the first part."
-        )
-    domain = f" of {node.domain}" if node.domain else ""
-    return f"{name} is an operator{domain} that is not known here. Load the network in torch: wb.load(module, example=...)."
-
-
-def _path(node: onnx.NodeProto, inside: str) -> str:
-    """A torch path for an operation: of its weight, else of its name."""
-    weight = next((one for one in node.input[1:2] if one.endswith(".weight")), "")
-    text = weight.removesuffix(".weight") or scope(node.name) or node.name or f"{node.op_type}_{node.output[0]}"
-    text = text.replace("/", ".").replace(":", ".")
-    parts = [re.sub(r"\W+", "_", one).strip("_") for one in text.split(".")]
-    return ".".join(one for one in (*inside.split("."), *parts) if one) or node.op_type
-
-
-def _free(program: nn.Module, path: str, weighted: bool) -> str:
-    """A path that nothing has yet. Operations without weights stand below the layer of their name."""
-    parts = [one if not hasattr(nn.Module, one) and one not in _OWN else f"{one}_" for one in path.split(".")]
-    path, taken = ".".join(parts), vars(program).setdefault("taken", set())
-    found, count = path, 1
-    while found in taken:
-        count += 1
-        found = f"{path}_{count}"
-    taken.add(found)
-    taken.update(found.rsplit(".", n)[0] for n in range(1, found.count(".") + 1))
-    return found
-
-
-#: Names of attributes that programs and their operations have themselves.
-_OWN = frozenset({
-    "inputs", "outputs", "one", "opset", "scope", "seen", "batch", "node", "title", "rule", "given", "weights",
-    "branches", "program", "settled", "shared", "taken", "weight", "bias", "input",
-})  # fmt: skip

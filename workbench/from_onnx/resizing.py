@@ -62,11 +62,11 @@ def _places(node: onnx.NodeProto, size: int, wanted: Any, whole: bool) -> np.nda
 
 def _nearest(node: onnx.NodeProto, x: Tensor, places: dict[int, np.ndarray[Any, Any]]) -> Tensor:
     way = attribute(node, "nearest_mode", b"round_prefer_floor").decode()
-    rounded = {
+    ways: dict[str, Any] = {
         "round_prefer_floor": lambda at: np.ceil(at - 0.5), "round_prefer_ceil": lambda at: np.floor(at + 0.5),
         "floor": np.floor, "ceil": np.ceil,
-    }[way]  # fmt: skip
-    picks = {a: np.clip(rounded(np.round(at, 6)), 0, int(x.shape[a]) - 1).astype(int) for a, at in places.items()}
+    }  # fmt: skip
+    picks = {a: np.clip(ways[way](np.round(at, 6)), 0, int(x.shape[a]) - 1).astype(int) for a, at in places.items()}
     sizes = [len(picks[axis]) if axis in picks else int(x.shape[axis]) for axis in range(2, x.dim())]
     usual = all((at == np.arange(len(at)) * int(x.shape[a]) // len(at)).all() for a, at in picks.items())
     if usual and 3 <= x.dim() <= 5:

@@ -110,7 +110,8 @@ def _gemm(node: onnx.NodeProto, a: Tensor, b: Tensor, c: Any = None) -> Tensor:
         return functional.linear(a, b, c)
     if c.dim() == 2 and c.shape == (1, b.shape[0]):
         return functional.linear(a, b, c.reshape(-1))
-    return functional.linear(a, b) + c
+    product: Tensor = functional.linear(a, b) + c
+    return product
 
 
 def _with_pads(rule: Rule, filler: float) -> Rule:
@@ -152,7 +153,8 @@ def _conv(node: onnx.NodeProto, x: Tensor, weight: Tensor, bias: Any = None) -> 
         return windows.conv(node, x, weight, bias)
     compute: Any = (functional.conv1d, functional.conv2d, functional.conv3d)[rank - 1]
     strides, dilations = (list(attribute(node, name, [1] * rank)) for name in ("strides", "dilations"))
-    return compute(x, weight, bias, strides, pads[:rank], dilations, int(attribute(node, "group", 1)))
+    result: Tensor = compute(x, weight, bias, strides, pads[:rank], dilations, int(attribute(node, "group", 1)))
+    return result
 
 
 def _conv_transpose(node: onnx.NodeProto, x: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
@@ -205,7 +207,7 @@ def _gather(node: onnx.NodeProto, x: Any, index: Any) -> Any:
     return OPERATORS["Gather"](node, x, index)
 
 
-def _pad(node: onnx.NodeProto, x: Tensor, pads: Any, value: Any = None, axes: Any = None) -> Tensor:
+def _pad(node: onnx.NodeProto, x: Tensor, pads: Any, value: Any = None, axes: Any = None) -> Any:
     """Margins of constants, and mirrored or repeated ones along any axis."""
     mode = attribute(node, "mode", b"constant").decode()
     if mode == "constant":
@@ -221,7 +223,7 @@ def _pad(node: onnx.NodeProto, x: Tensor, pads: Any, value: Any = None, axes: An
     return x
 
 
-def _squeeze(node: onnx.NodeProto, x: Tensor, axes: Any = None) -> Tensor:
+def _squeeze(node: onnx.NodeProto, x: Tensor, axes: Any = None) -> Any:
     """Where no axes are named, those of length 1: not the batch, which is of any length."""
     if axes is None and not attribute(node, "axes", []):
         axes = np.array([i for i, size in enumerate(x.shape) if isinstance(size, int) and size == 1], np.int64)
@@ -234,6 +236,11 @@ def _scatter_elements(node: onnx.NodeProto, x: Tensor, index: Tensor, updates: T
         raise NotImplementedError("a reduction")
     axis = int(attribute(node, "axis", 0)) % x.dim()
     return x.scatter(axis, torch.where(index < 0, index + x.shape[axis], index).long(), updates)
+
+
+def _early_resize(node: onnx.NodeProto, x: Tensor, scales: Any) -> Tensor:
+    """Before opset 11 there was one way."""
+    return resize(_set(node, coordinate_transformation_mode="asymmetric", nearest_mode="floor"), x, None, scales)
 
 
 def _space_to_depth(node: onnx.NodeProto, x: Tensor) -> Tensor:
@@ -265,7 +272,7 @@ RULES: dict[str, Rule] = OPERATORS | {
     "ScatterElements": _scatter_elements, "Scatter": _scatter_elements, "SpaceToDepth": _space_to_depth,
     "Conv": _with_pads(_conv, 0.0), "ConvTranspose": _conv_transpose,
     "MaxPool": _with_pads(OPERATORS["MaxPool"], 0.0), "AveragePool": _with_pads(OPERATORS["AveragePool"], 0.0),
-    "Pad": _pad, "Squeeze": _squeeze, "Resize": resize, "Upsample": lambda node, x, scales: resize(node, x, None, scales),
+    "Pad": _pad, "Squeeze": _squeeze, "Resize": resize,
     "LSTM": cells.lstm, "GRU": cells.gru, "RNN": cells.rnn,
     "Size": lambda _, x: as_array([math.prod(x.shape)]).reshape(()),
     "Tile": lambda _, x, times: x.repeat(ints(times)),
@@ -283,9 +290,8 @@ RULES: dict[str, Rule] = OPERATORS | {
 BEFORE: dict[str, tuple[int, Rule]] = {
     "Softmax": (13, _flat_softmax(torch.softmax)),
     "LogSoftmax": (13, _flat_softmax(torch.log_softmax)),
-    "Resize": (11, lambda node, x, scales: resize(_set(node, coordinate_transformation_mode="asymmetric"), x, None, scales)),
-    "Upsample": (99, lambda node, x, scales: resize(
-        _set(node, coordinate_transformation_mode="asymmetric", nearest_mode="floor"), x, None, scales)),
+    "Resize": (11, _early_resize),
+    "Upsample": (99, _early_resize),
 }  # fmt: skip
 
 

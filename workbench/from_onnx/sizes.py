@@ -45,7 +45,7 @@ def computed(node: onnx.NodeProto, args: list[Any]) -> Any:
 
 
 def numpy_type(kind: int) -> np.dtype[Any]:
-    """Numpy's type for ONNX's; numbers of any width are float32."""
+    """The type of numpy for ONNX's; numbers of any width are float32."""
     found = np.dtype(helper.tensor_dtype_to_np_dtype(kind))
     return found if found.kind in "iub" else np.dtype(np.float32)
 

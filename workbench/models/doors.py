@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,14 +17,15 @@ from workbench.models.architectures import ARCHITECTURES
 from workbench.models.canonical import canonical
 from workbench.models.model import Model
 from workbench.models.structure import ZOOS, fill, load_variant
-from workbench.modules.calling import as_example
+from workbench.modules.calling import as_example, tensors_map
 from workbench.modules.unwrap import unwrap
 from workbench.untrusted import read_tensors
+from workbench.untrusted.exported_files import read_exported
 
 BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)
 #: Files that `load` reads. None of them can carry code: nothing is unpickled.
-FILES = (".safetensors",)
+FILES = (".safetensors", ".onnx")
 
 
 def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | None = None) -> Model:
@@ -31,8 +33,10 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
 
     `source` is the name of a bundled network (`wb.catalog()` lists them), `"torchvision:resnet18"` or
     `"timm:mobilenetv3_small_050"` (where those packages are installed), a folder or `.safetensors` file
-    that `wb.export` wrote, or an `nn.Module` together with `example`, one input with a batch of 1: a tensor, an
+    that `wb.export` wrote, an `.onnx` file (opset 7 and up, see `workbench.from_onnx`), a `.pt2` file of
+    `torch.export.save`, or an `nn.Module` together with `example`, one input with a batch of 1: a tensor, an
     array or a shape; a tuple or a dictionary of tensors for several inputs. The module is read and never changed.
+    For files `example` chooses the sizes that they leave open.
 
     `weights`: for a bundled network the path of a `.safetensors` file with other weights of the same
     architecture; for torchvision and timm what their own constructors take (`"DEFAULT"`), nothing for
@@ -51,14 +55,16 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     path = Path(name)
     if path.suffix.lower() == ".onnx":
         return _from_onnx(path, example)
+    if path.suffix.lower() == ".pt2":
+        return _from_exported(path, example)
     if path.is_dir() or path.suffix in FILES:
         if path.is_dir():
             check_folder(path)
         return load_variant(path)
-    if path.suffix in {".onnx", ".pt2", ".pt", ".pth"}:
+    if path.suffix.lower() in {".pt", ".pth", ".ckpt", ".pkl", ".bin"}:
         raise BadFile(
-            f"{name}: files of type {path.suffix} cannot be loaded in this version. "
-            "Load the network in torch and pass it: wb.load(module, example=...)."
+            f"{name}: files of type {path.suffix} may hold code that runs when they are read. Load the network in "
+            "torch and pass it: wb.load(module, example=...); or write it as .onnx, or with torch.export.save as .pt2."
         )
     raise unknown("model", name, [*ARCHITECTURES, *(f"{z}:<name>" for z in ZOOS)])
 
@@ -67,7 +73,20 @@ def _from_onnx(path: Path, example: Any) -> Model:
     from workbench.from_onnx.convert import read  # it needs what is below this package
 
     found = read(path, example)
-    return Model(found.graph, found.example, path.stem, str(path), found.notes)
+    model = Model(found.graph, found.example, path.stem, str(path), found.notes)
+    _ = model.network  # what cannot be read is said here
+    return model
+
+
+def _from_exported(path: Path, example: Any) -> Model:
+    program = read_exported(path)
+    kept = program.example_inputs
+    if example is None and kept is None:
+        raise BadValue(f"{path.name} keeps no example of its inputs. Pass example=, one input with a batch of 1.")
+    args, named = kept if example is None else ((), {})
+    first = tensors_map(lambda one: one[:1] if one.dim() else one, named or args)
+    inputs = example if example is not None else first[0] if not named and len(first) == 1 else first
+    return replace(_from_module(program, inputs), name=path.stem, source=str(path))
 
 
 def bundled_path(name: str) -> Path:
