@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -60,6 +60,7 @@ class Manifest:
     notes: tuple[str, ...]
     versions: dict[str, str]
     created: str
+    preprocess: dict[str, Any] = field(default_factory=dict)  # how pixels become inputs: a `Preprocess`, by field
 
     def to_json(self) -> str:
         """What `manifest.json` holds; the folder itself is left out, so that it can be moved."""
@@ -259,6 +260,7 @@ def _manifest(variant: Variant, folder: Path, format: str, staging: Path, verifi
         notes=variant.notes,
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        preprocess=asdict(variant.data.preprocess),
     )
 
 
