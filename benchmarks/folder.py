@@ -96,7 +96,9 @@ def bare(folder: Path, artefact: Path) -> float:
 
     from workbench.jobs import Reporter
 
-    first = torch.cat([x for x, _ in DataLoader(torch.utils.data.Subset(Pictures("calibration"), range(300)), 100)])
+    some = Pictures("calibration")
+    some.files = some.files[:300]
+    first = torch.cat([inputs for inputs, _ in DataLoader(some, 100)])
     activation_ranges(onnx.load(str(artefact)), first, "minmax", Reporter())
     session, right, count = runtime().load(artefact), 0, 0
     for inputs, labels in DataLoader(Pictures("test"), 100):
