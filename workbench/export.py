@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -61,6 +61,7 @@ class Manifest:
     notes: tuple[str, ...]
     versions: dict[str, str]
     created: str
+    preprocess: dict[str, Any] = field(default_factory=dict)  # how pixels become inputs: a `Preprocess`, by field
 
     def to_json(self) -> str:
         """What `manifest.json` holds; the folder itself is left out, so that it can be moved."""
@@ -243,8 +244,8 @@ def _running(written: Path) -> Iterator[Callable[[Any], tuple[Any, ...]]]:
     if written.suffix in {".onnx", ".wbz"}:
         with tempfile.TemporaryDirectory() as folder:
             file = written if written.suffix == ".onnx" else _decoded(written, Path(folder) / "model.onnx")
-            run = runtime().load(file).outputs
-            yield lambda inputs: run(arrays(inputs))
+            session = runtime().load(file)
+            yield lambda inputs: tuple(session.outputs(arrays(inputs)))
         return
     import torch
 
@@ -279,6 +280,7 @@ def _manifest(variant: Variant, folder: Path, format: str, staging: Path, verifi
         notes=variant.notes,
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        preprocess=asdict(variant.data.preprocess),
     )
 
 

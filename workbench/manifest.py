@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from workbench.data import Preprocess
 from workbench.errors import shown
 from workbench.estimate import Estimate
 from workbench.export import Manifest
@@ -30,6 +31,7 @@ def read_manifest(path: str | Path) -> Manifest:
     said = parse_json(text, f"The manifest {file}", size=MANIFEST_BYTES)
     with Guard(f"{file} is no manifest that wb.export wrote"):
         said["version"] = check_version(said, MANIFEST_VERSION, f"The manifest {file}")
+        said.setdefault("preprocess", {})  # of an earlier workbench
         known = {one.name: said[one.name] for one in fields(Manifest)}
         Recipe.from_list(known["recipe"])
         return Manifest(**known | {
@@ -38,6 +40,7 @@ def read_manifest(path: str | Path) -> Manifest:
             "estimates": {name: _estimate(values) for name, values in said["estimates"].items()},
             "verified": {name: _number(value) for name, value in said["verified"].items()},
             "versions": {name: _text(version) for name, version in said["versions"].items()},
+            "preprocess": asdict(Preprocess.read(said["preprocess"])),
             "notes": tuple(_text(note) for note in said["notes"]),
             **{name: _text(said[name]) for name in ("format", "model", "created")},
         })  # fmt: skip

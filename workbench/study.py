@@ -30,6 +30,8 @@ from workbench.keeping import Keeping, home, shown
 from workbench.measure.evaluation import changes
 from workbench.measure.figures import measure, metadata, notes, predict, prepare
 from workbench.measure.machine import machine
+from workbench.measure.suspects import near_chance
+from workbench.measure.suspects import told as told_suspects
 from workbench.models.model import Model, check_model
 from workbench.models.structure import save_variant
 from workbench.recipe import Recipe, as_recipe
@@ -232,6 +234,8 @@ class Study(Diagnostics, Keeping):
         others = original.estimates if original else None
         texts = metadata(estimates, others, (artefact, baseline), network)
         why = texts.pop("reason", "")
+        if not recipe.steps and near_chance(estimates.get("accuracy"), self.data):
+            report.note(told_suspects(artefact, self.data, report))
         record = Record(
             id=self.id_of(recipe),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -239,7 +243,7 @@ class Study(Diagnostics, Keeping):
             estimates=estimates,
             notes=(
                 *_idle(recipe, self.model),
-                *report.notes,
+                *filter(None, report.notes),
                 *notes(estimates, others, (self.task, len(self.data.classes)), why),
             ),
             metadata=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},

@@ -156,3 +156,16 @@ def test_named_inputs_that_a_network_does_not_take_are_left_out() -> None:
     data = wb.data({"test": ({"more": words, "words": words, "image": image}, labels)})
     (inputs, _) = next(data.like(model("named").example)["test"].batches(3))
     assert list(inputs) == ["image", "words"] and torch.equal(inputs["words"], words[:3])
+
+
+def test_the_screen_shows_shapes_where_there_are_no_pictures(study: wb.Study) -> None:
+    from workbench_widgets.gallery import fits, noise, shapes_text
+
+    data = noise(study.model)
+    assert fits(study.model, data) and fits(study.model, study.data)
+    assert not fits(wb.load(Two().a, example=(1, 3, 9, 9)), study.data)
+    named = isinstance(study.model.example, dict)
+    first, second = ("image", "words") if named else ("input 1", "input 2")
+    assert shapes_text(study.model.example).replace("\u00a0", " ") == f"{first} (3 × 10 × 10), {second} (5)"
+    variant = wb.Study(study.model, data, keep=False).run(wb.Quantize("int8"), progress=False)
+    assert 0.5 < variant["agreement"].value <= 1

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import workbench as wb
-from workbench.data import Data
+from workbench.data import Data, Split
+from workbench.data.batches import as_split
+from workbench.data.matching import misfit
+from workbench.data.source import leaves
 from workbench.errors import BadFile, BadValue
 from workbench.models import Model
-from workbench.modules.calling import flatten, noise_like
+from workbench.modules.calling import Inputs, noise_like, tensors_map
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.untrusted import check_apart
@@ -21,7 +25,7 @@ from workbench_widgets.store import Card
 DATA = "fashion-mnist"
 NOISE = "noise"
 #: Images of noise in each split: enough to run and time a network of which there are no data.
-_NOISE = {"train": 64, "validation": 32, "test": 64}
+_NOISE = {"train": 64, "calibration": 64, "validation": 32, "test": 64}
 
 
 class Gallery:
@@ -93,8 +97,11 @@ def card(model: Model, original: Variant | None = None) -> Card:
 
 
 def fits(model: Model, data: Data) -> bool:
-    """Whether the images have the shape that the model takes."""
-    return data["test"].shape == model.shape
+    """Whether the inputs are those that the model takes."""
+    try:
+        return not misfit(data["test"].like(model.example).example, model.example)
+    except BadValue:
+        return False
 
 
 def shape_text(sizes: Sequence[int]) -> str:
@@ -102,12 +109,22 @@ def shape_text(sizes: Sequence[int]) -> str:
     return "\u00a0×\u00a0".join(map(str, sizes))
 
 
+def shapes_text(inputs: Inputs) -> str:
+    """The shape of one input without the batch; of several each with its name or place."""
+    found = [(f"input {name}" if name.isdecimal() else name, shape_text(one.shape[1:])) for name, one in leaves(inputs)]
+    return ", ".join(f"{name} ({shape})" if name else shape for name, shape in found)
+
+
 def noise(model: Model) -> Data:
-    """Images of noise in the model's shape, without labels: cost, latency and agreement can be measured on them."""
+    """Noise in the shapes that the model takes, without labels: cost, latency and agreement can be measured on them."""
     import torch
 
-    several = {split: torch.cat([flatten(model.example)[0]] * n) for split, n in _NOISE.items()}
-    return wb.data({split: noise_like(one) for split, one in several.items()}, name=NOISE)
+    def some(count: int, seed: int) -> Split:
+        several = tensors_map(lambda one: torch.cat([one] * count), model.example)
+        return as_split(noise_like(cast("Inputs", several), seed))
+
+    splits = {name: dataclasses.replace(some(n, seed), name=name) for seed, (name, n) in enumerate(_NOISE.items())}
+    return Data(NOISE, splits)
 
 
 def from_zoo(zoo: str, name: str, trained: bool) -> Model:

@@ -15,7 +15,7 @@ from workbench.variant import Variant
 from workbench_widgets import study_state
 from workbench_widgets.background import Background
 from workbench_widgets.formatting import count
-from workbench_widgets.gallery import Gallery, fits, from_zoo, shape_text
+from workbench_widgets.gallery import Gallery, fits, from_zoo, shapes_text
 from workbench_widgets.running import Running
 from workbench_widgets.store import Card, Message, Ready, State, Store
 from workbench_widgets.uploads import Uploads
@@ -105,7 +105,7 @@ class Opening:
         if study is None or fits(study.model, data):
             self.choose(self._store.state.model)
             return
-        has, takes = shape_text(data["test"].shape), shape_text(study.model.shape)
+        has, takes = shapes_text(data["test"].example), shapes_text(study.model.example)
         raise BadValue(
             f"{data.name} holds images of {has}, and {study.model.name} takes {takes}, so it stays measured on "
             f"{study.data.name}. Choose or load a model that takes such images: it will be measured on {data.name}."

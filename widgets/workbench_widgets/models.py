@@ -18,7 +18,7 @@ from workbench.study import Study
 from workbench.untrusted.quota import MEGABYTE
 from workbench_widgets import uploads
 from workbench_widgets.formatting import compact, count
-from workbench_widgets.gallery import NOISE, shape_text
+from workbench_widgets.gallery import NOISE, shapes_text
 from workbench_widgets.seam.model_view import DataAbout, Fact, ModelsView, Sample, Sources, Zoo
 from workbench_widgets.store import Card, State
 
@@ -68,7 +68,7 @@ def _about(model: Model) -> str:
     network, totals = model.network, model.network.totals
     kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
     parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
-    shape = shape_text(model.shape)
+    shape = shapes_text(model.example)
     sentence = (
         f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
         f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."
@@ -78,9 +78,12 @@ def _about(model: Model) -> str:
 
 def _data(data: Data, model: Model, home: str) -> DataAbout:
     test = data["test"]
-    shape = shape_text(test.shape)
+    shape = shapes_text(test.example)
     classes = f", {len(data.classes)} classes" if data.classes else ""
-    sentence = " ".join([f"Measured on {data.name}: {len(test):,} test images of {shape}{classes}.", *data.notes])
+    what = "images" if test.pictures else "inputs"
+    sentence = " ".join([f"Measured on {data.name}: {len(test):,} test {what} of {shape}{classes}.", *data.notes])
+    if test.pictures:
+        sentence = f"{sentence} They are read as {data.preprocess}"
     if data.name == NOISE:
         sentence = (
             f"No images of {shape} are loaded, so {len(test)} of noise stand in: latency, size and agreement with "

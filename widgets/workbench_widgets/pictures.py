@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from workbench.charts import png
 from workbench.diagnosis import Comparison, Diagnosis
 from workbench_widgets.seam.comparison_view import Picture, PictureKind, PicturesView
@@ -21,7 +23,7 @@ PIXELS = 64  # of a picture's longer side
 def pictures(found: Diagnosis | Comparison) -> PicturesView | None:
     """The pictures of each kind of change, the surest of the first answers first; None where images are no pictures."""
     inputs = found.images(1)[0]
-    if not len(found.flips) or inputs.ndim != 4 or inputs.shape[1] not in {1, 3}:
+    if not len(found.flips) or not isinstance(inputs, np.ndarray) or inputs.ndim != 4 or inputs.shape[1] not in {1, 3}:
         return None
     kinds = [_kind(found, *one) for one in KINDS]
     return {"kinds": [one for one in kinds if one["total"]]}

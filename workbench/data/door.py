@@ -26,46 +26,34 @@ def data(
     size: int | tuple[int, int] | None = None,
     **options: Any,
 ) -> Data:
-    """A data set, from any of these sources.
+    """A data set, from any of these sources; pictures need Pillow, tables of them pyarrow.
 
     - `"fashion-mnist"` (bundled: 8,000 train, of which 1,000 calibration; 2,000 validation; 10,000 test);
-      `"fashion-scenes"`, made from it: 64 x 64 with the class of every pixel; `"tones"`: eight figures of tones in
-      noise, as spectrograms.
-    - A folder of pictures, as `folder/<class>/*.png` or `folder/<split>/<class>/*.png`; classes are in the order of
-      their names. Without folders for splits every fifth picture of each class is the test split. Pictures alone have
-      no labels. `images/` and `masks/` hold pictures and the classes of their pixels, by equal names. Needs Pillow.
-    - A `.csv` of paths, labels and, if there is one, `split`; paths are beside the table, or absolute.
-    - `.parquet` or `.arrow` with a column of pictures (bytes, or `{bytes, path}`), or a folder of such files, whose
-      names begin with their split. Needs pyarrow.
-    - COCO's JSON of objects, or a folder that holds such; labels are a list of `{"boxes": (n, 4), "labels": (n,)}`.
+      `"fashion-scenes"`, made from it: 64 x 64 with the class of every pixel; `"tones"`: figures of tones in noise.
+    - A folder of pictures, `folder/<class>/*.png` or `folder/<split>/<class>/*.png`, or of pictures alone, which have
+      no labels; `images/` and `masks/` of equal names. Without folders for splits every fifth picture is for the test.
+    - A `.csv` of paths, labels and perhaps `split`; `.parquet` or `.arrow` with a column of pictures, or a folder of
+      such files, named by their split; COCO's JSON, whose labels are a list of `{"boxes": (n, 4), "labels": (n,)}`.
     - An `.npz` of `<split>_images` and `<split>_labels`; images are uint8 (N, H, W[, C]) or float (N, C, H, W);
       arrays `mean`, `std` and `classes` stand in for the options of these names.
-    - A mapping from split name to (inputs, labels) as tensors, arrays or lists, to a torch `Dataset`, a Hugging Face
-      data set or a `DataLoader`, or to paths as above; one of these alone is the test split. Without labels, give
-      inputs alone: what is measured then is agreement with the original network. A network of several inputs takes a
-      tuple of tensors, or a dictionary by its names, for inputs.
+    - A mapping from split name to (inputs, labels) as tensors, arrays or lists, to a torch or Hugging Face data set, a
+      `DataLoader`, or a path; one of these alone is the test split. For a network of several inputs, inputs are a tuple
+      or a dictionary of tensors. Without labels agreement with the original is measured.
 
-    Files are read when they are needed, and pixels kept in the user's cache folder, at most 10 GB
-    (`WORKBENCH_CACHE_GB`). So is a data set with `[index]` of more than 512 MB; what is smaller, and a `DataLoader`, is
-    read now and held in memory.
+    Files, and data sets with `[index]` of more than 512 MB, are read when needed; decoded pixels are kept in the user's
+    cache folder, at most 10 GB (`WORKBENCH_CACHE_GB`). The rest is read now and held in memory.
 
-    Inputs become float32 (N, ...), whole numbers such as token ids int64 for a network that takes these. Pixels
-    (uint8) are divided by 255; with `mean` and `std`, one number a channel or one for all, inputs are
-    `(pixel / 255 - mean) / std`, and other numbers must lie between 0 and 1. Images of several sizes are brought to
-    `size`: scaled until they cover it, and cut at the centre. Your own tensors are never changed.
+    Inputs become float32 (N, ...), whole numbers such as token ids int64. Pixels (uint8) become
+    `(pixel / 255 - mean) / std`, with one number a channel or one for all; other numbers must then lie between 0 and
+    1. Images are brought to `size`: scaled until they cover it, and cut at the centre.
 
     Labels are class numbers from 0, one-hot rows, or texts; -1 (or -100) says that an input has none, and it is left
-    out. Other labels, values to predict or the classes of pixels, are for the study's `metric`.
+    out. Other labels, values to predict or the classes of pixels, are for the study's `metric`. Without a validation
+    split the last fifth of train becomes it; without a calibration split the first 1,000 train inputs are it.
 
-    Where there is a train split but no validation, the last fifth of train becomes validation, after shuffling where
-    the classes are in order; calibration is then the first 1,000 train inputs.
-
-    Options beside these:
-
-    - `preprocess`: a `workbench.data.Preprocess`, or a dictionary of its fields (size, crop, interpolation, mean, std,
-      order, layout, range), in place of `mean`, `std` and `size`.
-    - `like`: a model or an `nn.Module` of torchvision or timm, whose weights say how they take pictures.
-    - `unreadable`: "refuse" (the default) pictures that cannot be read, or "skip" them; both name them.
+    Options: `preprocess`, a `workbench.data.Preprocess` or a dictionary of its fields, in place of `mean`, `std` and
+    `size`; `like`, a model whose weights, of torchvision or timm, say how they take pictures; `unreadable`, "refuse"
+    or "skip" pictures that cannot be read.
 
     Raises: `UnknownName`, `BadFile`, `BadValue`.
     """
