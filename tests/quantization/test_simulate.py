@@ -36,6 +36,7 @@ from workbench.step import Context
 from workbench.steps.qat import QAT
 from workbench.steps.quantize import Quantize
 from workbench.steps.tucker import Tucker
+from workbench.tasks.classification import CLASSIFICATION
 
 
 @pytest.fixture(autouse=True)
@@ -231,7 +232,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
         return Split(name, lambda: (inputs, labels))
 
     train, validation, test = split("train", 320, 1), split("validation", 100, 2), split("test", 300, 3)
-    context = Context(train.inputs[:1], calibration=train.inputs[:100], train=train, validation=validation)
+    splits = {"calibration": train.inputs[:100], "train": train, "validation": validation}
+    context = Context(train.inputs[:1], task=CLASSIFICATION, **splits)  # type: ignore[arg-type]
     return Task(source, context, test)
 
 

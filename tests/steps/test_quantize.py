@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,17 @@ from torch import nn
 from workbench.artefact.onnx_file import file_bytes, write_onnx
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
+from workbench.data import Split
 from workbench.errors import BadValue, MeasurementFailed, StepFailed, UnknownName
 from workbench.estimate import Estimate
 from workbench.measure import int8_layouts
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
 from workbench.quantization.inspect import float_nodes
-from workbench.quantization.sensitivity import Mixed, Quantizer
+from workbench.quantization.sensitivity import Judge, Mixed, Quantizer
 from workbench.step import Context
 from workbench.steps.quantize import Quantize, calibration_inputs
+from workbench.tasks.classification import CLASSIFICATION
 
 FASHION = (1, 1, 28, 28)
 
@@ -273,30 +274,28 @@ def test_fp16_leaves_out_what_is_excluded(nets: dict[str, Path]) -> None:
     assert constants["classifier.1.weight"] == onnx.TensorProto.FLOAT
 
 
-@dataclass
-class Labelled:
-    inputs: torch.Tensor
-    labels: torch.Tensor
-
-
 def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
 
-    def keep(model: object, layers: list[str], quantize: Quantizer, split: object, bound: float, _: object) -> Mixed:
-        asked.update(layers=layers, split=split, bound=bound)
+    def keep(model: object, layers: list[str], quantize: Quantizer, judge: Judge, bound: float, _: object) -> Mixed:
+        asked.update(layers=layers, judge=judge, bound=bound)
         return Mixed(quantize(frozenset({"stem.0"})), ("stem.0",), Estimate(0.2, 0.1, 0.3, 9))
 
-    monkeypatch.setattr("workbench.steps.quantize.keep_accuracy", keep)
-    validation = Labelled(images(9, seed=4), torch.arange(9))
-    context = Context(images(1), calibration=images(60), validation=validation)  # type: ignore[arg-type]
+    monkeypatch.setattr("workbench.steps.quantize.keep_quality", keep)
+    inputs, labels = images(9, seed=4), torch.arange(9)
+    validation = Split("validation", lambda: (inputs, labels))
+    context = Context(images(1), calibration=images(60), validation=validation, task=CLASSIFICATION)
     Quantize("int8", max_drop=0.05, exclude="head.*").lower(nets["fashion-resnet"], tmp_path / "m.onnx", context)
-    assert "20.00% of accuracy is lost on the validation split, more than 5.00%" in context.progress.notes[0]
+    assert "20.00 % of accuracy is lost on the validation split, more than 5.00 %" in context.progress.notes[0]
     assert {node.name for node in float_nodes(tmp_path / "m.onnx")} == {"stem.0", "head.2"}
     assert asked["bound"] == 0.05
     assert len(asked["layers"]) == 11
     assert "head.2" not in asked["layers"]
-    np.testing.assert_array_equal(asked["split"][0], validation.inputs)
-    np.testing.assert_array_equal(asked["split"][1], validation.labels)
+    judge = asked["judge"]
+    np.testing.assert_array_equal(judge.inputs, inputs)
+    right = np.eye(9)  # of nine inputs the second network gets the first three wrong
+    drop = judge.drop(right, np.eye(9)[[1, 2, 0, *range(3, 9)]])
+    assert (drop.value, drop.n) == (pytest.approx(3 / 9), 9) and drop.low > 0
 
 
 def test_max_drop_needs_validation_images(nets: dict[str, Path]) -> None:

@@ -259,7 +259,8 @@ def score(module: nn.Module, split: Split, task: Task, teacher: nn.Module | None
     module.eval()
     where = next((p.device for p in module.parameters()), torch.device("cpu"))
     tally, loss = Tally(task.principal), 0.0
-    for inputs, labels in split.batches(SCORE_BATCH):
+    for inputs, known in split.batches(SCORE_BATCH):
+        labels = None if task.name == "none" else known
         wanted = call(teacher, inputs.clone()) if labels is None and teacher is not None else labels
         given = tensors_map(Tensor.cpu, call(module, inputs.to(where)))
         loss += len(inputs) * _loss(task, given, wanted, labelled=labels is not None)
