@@ -40,12 +40,12 @@ LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def packages() -> tuple[Any, Any]:
-    """timm and torchvision; beside a CPU build of torch its binary wheel expects two operators to be declared."""
+    """Timm and torchvision; beside a CPU build of torch its binary wheel expects two operators to be declared."""
     for one in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
         if not hasattr(torch.ops.torchvision, one.partition("(")[0]):
             LIBRARY.define(one)
-    import timm  # noqa: PLC0415  # after the declarations
-    import torchvision  # noqa: PLC0415
+    import timm  # after the declarations
+    import torchvision
 
     return timm, torchvision
 
@@ -161,7 +161,7 @@ def apart(name: str, seconds: float, gigabytes: float) -> dict[str, Any]:
         resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 2**30),) * 2)
 
     command = ["nice", "-n", "10", sys.executable, "-W", "ignore", __file__, "--one", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)  # noqa: PLW1509
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found

@@ -39,7 +39,6 @@ from workbench.step import Step
 from workbench.studies.naming import Names
 from workbench.studies.storage import Record, Storage
 from workbench.tasks import Metric, Task, recognise, seen_of
-from workbench.tasks.classification import ACCURACY
 from workbench.tasks.metric import Function
 from workbench.variant import Variant
 
@@ -89,8 +88,10 @@ class Study(Diagnostics, Keeping):
     ) -> None:
         _check_fit(model, data)
         #: What is asked of the network.
-        self.task = recognise(seen_of(model.module, model.example, data["test"]), task, metric)
-        _check_labels(self.task, model, data)
+        seen = seen_of(model.module, model.example, data["test"])
+        self.task = recognise(seen, task, metric)
+        if self.task.name == "classification" and metric is None:  # other splits are looked at where they are used
+            check_classes(data["test"].labels, seen.output[0], f"{data.name}, split 'test',")
         self.model, self.recalibrate = model, recalibrate
         self.data = _told(data.like(model.example), self.task, said=task is None and metric is None)
         #: The name of the figure that variants are judged by.
@@ -318,13 +319,6 @@ def _check_fit(model: Model, data: Data) -> None:
             f"The images of {data.name}{wrong} "
             "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
-
-
-def _check_labels(task: Task, model: Model, data: Data) -> None:
-    """Refuse class numbers that the network cannot give, before anything is measured."""
-    test = data["test"]  # other splits are looked at where they are used
-    if task.name == "classification" and task.principal is ACCURACY:
-        check_classes(test.labels, model.network.layers[-1].output[0], f"{data.name}, split 'test',")
 
 
 def _told(data: Data, task: Task, *, said: bool) -> Data:

@@ -93,7 +93,7 @@ def test_resamples_are_the_same_for_every_figure() -> None:
     assert times.shape == (120, 7) and (times.sum(axis=1) == 7).all()
     assert (times == np.concatenate(list(draws(7, 120)))).all()
     values = RANDOM.normal(size=7)
-    whole = resample_whole(lambda i: float(values[i].mean()), 7)
+    whole = resample_whole(lambda i: float(values[i].mean()), 7, 200)
     np.testing.assert_allclose(whole.values[:120], (times @ values) / 7)
 
 
@@ -168,6 +168,14 @@ def test_a_front_is_never_empty() -> None:
     chain = [(name, 1, 1.0, (v, v * 0.96, v * 1.04), BASE) for name, v in (("a", 1.0), ("b", 1.05), ("c", 1.10))]
     found = front(rows(*chain), "speedup", "accuracy")["id"].tolist()
     assert found == ["b"]  # the simplest that cannot be told from the fastest
+
+
+def test_few_resamples_give_the_interval_of_their_spread() -> None:
+    values = np.random.default_rng(5).normal(size=300)
+    found = resample_whole(lambda i: float(values[i].mean()), 300, 40).estimate
+    oracle = stats.t.interval(0.95, 299, values.mean(), stats.sem(values))
+    assert (found.value - found.low) == pytest.approx(found.high - found.value)
+    assert (found.low, found.high) == pytest.approx(oracle, abs=0.35 * (oracle[1] - oracle[0]) / 2)
 
 
 def test_segmentations_are_compared_image_by_image() -> None:

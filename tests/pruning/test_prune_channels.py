@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,13 @@ from workbench.pruning.surgery import cut
 from workbench.statistics.collector import Feed
 from workbench.statistics.moments import Moments, collect
 from workbench.step import Context
+from workbench.tasks.classification import CLASSIFICATION
+from workbench.tasks.entropy import cross_entropy
 
 
 def context_of(net: nn.Module) -> Context:
     data = data_for(net)
-    return Context(EXAMPLE, calibration=images(200), train=data["train"], original=net)
+    return Context(EXAMPLE, calibration=images(200), train=data["train"], original=net, task=CLASSIFICATION)
 
 
 @pytest.mark.parametrize("kind", NETS)
@@ -94,7 +97,8 @@ def test_taylor_predicts_what_a_small_change_does_to_the_loss() -> None:
     channels = follow(trace(net, EXAMPLE), net, EXAMPLE)
     group = next(g for g in channels.groups if g.layers == ("a",))
     x, y = images(8), torch.arange(8) % 5
-    (scores,) = by_gradient(net, channels, [group], as_split(x, y), Reporter())
+    loss = partial(cross_entropy, reduction="sum")
+    (scores,) = by_gradient(net, channels, [group], as_split(x, y), loss, Reporter())
     h, expected = 1e-3, []
     for unit in range(3):
         losses = []

@@ -37,6 +37,7 @@ from workbench.step import Context
 from workbench.steps.qat import QAT
 from workbench.steps.quantize import Quantize
 from workbench.steps.tucker import Tucker
+from workbench.tasks.classification import CLASSIFICATION
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +233,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
         return Split(name, Held(name, inputs, labels))
 
     train, validation, test = split("train", 320, 1), split("validation", 100, 2), split("test", 300, 3)
-    context = Context(train.example, calibration=train.first(100), train=train, validation=validation)
+    splits = {"calibration": train.first(100), "train": train, "validation": validation}
+    context = Context(train.example, task=CLASSIFICATION, **splits)  # type: ignore[arg-type]
     return Task(source, context, test)
 
 

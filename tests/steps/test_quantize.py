@@ -279,7 +279,7 @@ def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, m
     asked: dict[str, Any] = {}
 
     def keep(model: object, layers: list[str], quantize: Quantizer, judge: Judge, bound: float, _: object) -> Mixed:
-        asked.update(layers=layers, split=judge.split, bound=bound)
+        asked.update(layers=layers, judge=judge, bound=bound)
         return Mixed(quantize(frozenset({"stem.0"})), ("stem.0",), Estimate(0.2, 0.1, 0.3, 9))
 
     monkeypatch.setattr("workbench.steps.quantize.keep_quality", keep)
@@ -291,7 +291,11 @@ def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, m
     assert asked["bound"] == 0.05
     assert len(asked["layers"]) == 11
     assert "head.2" not in asked["layers"]
-    assert asked["split"] is validation
+    judge = asked["judge"]
+    assert judge.split is validation
+    right = np.eye(9)  # of nine inputs the second network gets the first three wrong
+    drop = judge.drop(right, np.eye(9)[[1, 2, 0, *range(3, 9)]])
+    assert (drop.value, drop.n) == (pytest.approx(3 / 9), 9) and drop.low > 0
 
 
 def test_max_drop_needs_validation_images(nets: dict[str, Path]) -> None:

@@ -191,3 +191,35 @@ def test_a_part_that_is_no_panel_leaves_no_panel_stale(monkeypatch: pytest.Monke
     assert len(view(screen, "recipe")["steps"]) == 1
     until(lambda: screen.store.state.planned.steps, "the next plan: its thread lives on")  # type: ignore[union-attr]
     until(lambda: view(screen, "run")["label"] != "Run", lambda: view(screen, "run"))
+
+
+class Pixels(torch.nn.Module):
+    """Three classes for every pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = torch.nn.Conv2d(2, 8, 3, padding=1), torch.nn.Conv2d(8, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.head(torch.relu(self.body(x)))
+        return scores
+
+
+def test_the_screen_of_a_segmentation_speaks_of_pixels_and_of_no_accuracy_but_theirs() -> None:
+    torch.manual_seed(0)
+    module = Pixels().eval()
+    with torch.no_grad():
+        labels = module(INPUTS).argmax(1)
+    data = wb.data({"train": (INPUTS, labels), "test": (INPUTS[:30], labels[:30])})
+    screen = ready(wb.Study(wb.load(module, example=INPUTS[:1]), data))
+    act(screen, "recipe", "add", name="Prune")
+    act(screen, "run", "run")
+    until(lambda: len(view(screen, "table")["rows"]) == 2, lambda: screen.store.state.message.text)
+    chosen = view(screen, "variant")
+    assert [one["label"] for one in chosen["figures"][:2]] == ["Mean IoU", "Pixel accuracy"]
+    assert "mean IoU" in chosen["verdict"] and "mean IoU" in screen.store.state.message.text
+    assert view(screen, "chart")["axes"]["y"] == "miou"
+    assert "Taken for segmentation, judged by mean IoU" in view(screen, "models")["data"]["sentence"]
+    panels = ("chart", "table", "variant", "models", "diagnosis", "layers", "run", "status")
+    said = " ".join(str(view(screen, panel)) for panel in panels).lower()
+    assert "accura" not in said.replace("pixel accuracy", "").replace("pixel_accuracy", "")

@@ -15,10 +15,12 @@ from workbench.data.batches import arrays
 from workbench.models import Model
 from workbench.models.structure import ZOOS
 from workbench.study import Study
+from workbench.tasks import Task
 from workbench.untrusted.quota import MEGABYTE
 from workbench_widgets import uploads
 from workbench_widgets.formatting import compact, count
 from workbench_widgets.gallery import NOISE, shapes_text
+from workbench_widgets.overlays import overlaid
 from workbench_widgets.seam.model_view import DataAbout, Fact, ModelsView, Sample, Sources, Zoo
 from workbench_widgets.store import Card, State
 
@@ -97,10 +99,13 @@ def _data(data: Data, model: Model, home: str) -> DataAbout:
 
 
 @lru_cache(maxsize=4)
-def _cached(split: Split, classes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def _cached(split: Split, classes: tuple[str, ...], task: Task | None) -> tuple[tuple[str, str], ...]:
     picks = _picks(split, len(classes))
     step = max(1, -(-max(split.shape[-2:]) // LARGEST))
-    images = arrays(split.read([index for index, _ in picks])[0])[..., ::step, ::step]
+    inputs, labels = split.read([index for index, _ in picks])
+    known = labels if labels is not None else [None] * len(picks)
+    drawn = [overlaid(one, label, task) for one, label in zip(arrays(inputs), known, strict=True)]
+    images = [image[..., ::step, ::step] for image in drawn]
     names = [classes[label] if 0 <= label < len(classes) else f"image {index}" for index, label in picks]
     return tuple((name, png(image)) for name, image in zip(names, images, strict=True))
 
@@ -110,12 +115,12 @@ def _samples(data: Data) -> list[Sample]:
     split = data.get("validation") or data["test"]
     if not split.pictures:
         return []
-    return [{"name": name, "picture": picture} for name, picture in _cached(split, data.classes)]
+    return [{"name": name, "picture": picture} for name, picture in _cached(split, data.classes, data.task)]
 
 
 def _picks(split: Split, classes: int) -> list[tuple[int, int]]:
     """(index, class) of the first image of each class; the first images where there are no classes (class -1)."""
-    if not classes or not split.labelled or split.labels.dim() != 1:
+    if not classes or not split.labelled or getattr(split.labels, "ndim", 0) != 1 or split.labels.is_floating_point():
         return [(index, -1) for index in range(min(SAMPLES, len(split)))]
     labels = split.labels[:2000].tolist()
     return [(labels.index(label), label) for label in sorted(set(labels))][:SAMPLES]

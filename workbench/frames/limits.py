@@ -98,7 +98,7 @@ def read_limits(text: str | None) -> tuple[Limit, ...]:
     Raises: `BadValue` for what cannot be read.
     """
     if text is not None and not isinstance(text, str):
-        raise BadValue(f"Limits are a text such as 'accuracy >= 0.92', got {text!r:.200}.")
+        raise BadValue(f"Limits are a text such as 'latency < 2 ms', got {text!r:.200}.")
     if text is None or not text.strip():
         return ()
     return tuple(_read(part) for part in re.split(r"\s+and\s+|\s*&\s*", text.strip()))
@@ -140,7 +140,7 @@ def _read(text: str) -> Limit:
     match = _LIMIT.fullmatch(text)
     if not match:
         raise BadValue(
-            f"The limit {text.strip()!r} cannot be read. Write a column, a comparison and a number: 'accuracy >= 92 %'."
+            f"The limit {text.strip()!r} cannot be read. Write a column, a comparison and a number: 'latency < 2 ms'."
         )
     column, comparison, number, unit = named(match["column"]), match["comparison"], match["number"], match["unit"]
     value = float(Decimal(repr(_number(text, number))) * Decimal(repr(_factor(text, column, unit))))  # 92 % is 0.92

@@ -51,7 +51,7 @@ def changes(found: Mapping[str, Sample], original: Mapping[str, Sample] | None) 
 
 
 def _on(artefact: Path, baseline: Path, split: Split, task: Task, report: Reporter) -> dict[str, Sample]:
-    if not split.labelled:
+    if not split.labelled or task.name == "none":
         found = samples(side_by_side(baseline, artefact, split, report))
         return {name: one for name, one in found.items() if task.by_class or name == task.principal.name}
     return score(artefact, split, task.metrics, report)

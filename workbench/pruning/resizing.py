@@ -119,7 +119,7 @@ def _split(node: fx.Node, facts: Mapping[fx.Node, Any], kept: Mask) -> Resized |
     parts = [part.cut(kept)[axis] for part in fact]
     if len(set(parts)) == 1 and "chunk" in name_of(node):
         return None
-    if len(set(parts)) == 1 and len(node.args) > 1 and isinstance(node.args[1], int) and "split" == name_of(node):
+    if len(set(parts)) == 1 and len(node.args) > 1 and isinstance(node.args[1], int) and name_of(node) == "split":
         return Resized(node.target, (node.args[0], parts[0], *node.args[2:]), dict(node.kwargs))
     if isinstance(node.target, torch._ops.OpOverload):
         return Resized(aten.split_with_sizes.default, (node.args[0], parts, axis), {})

@@ -374,7 +374,7 @@ class _Walk:
     def _may_not_follow(self, node: fx.Node) -> bool:
         """Whether a cut may leave an operation unable to run, or make it compute something else."""
         numbers = any(not isinstance(self.values.get(one), Tensor) for one in node.all_input_nodes)
-        return self.mode.moves and not self.mode.computes or self.mode.in_groups or numbers
+        return (self.mode.moves and not self.mode.computes) or self.mode.in_groups or numbers
 
     def _check(self, node: fx.Node, value: Any) -> None:
         """Cut some channels at random: the operation on what is left has to give what is left of its result."""

@@ -129,6 +129,8 @@ class Finetune(Rewrite):
         teaching = self._teaching(student, context)
         if teaching is None and not on_labels:
             raise StepFailed(self._nothing(context))
+        if context.train.labelled and not on_labels:
+            context.progress.note(f"Labels of a {task.title} are not trained on: the original alone teaches.")
         zeros, low_rank = KeepZeros(student), LowRank(student, self.low_rank)
 
         def loss(x: torch.Tensor, labels: Any) -> torch.Tensor:

@@ -190,5 +190,7 @@ def _shape(values: Any) -> str:
 
 def _named(metric: Metric) -> Metric:
     if not metric.name.isidentifier():
-        raise BadValue(f"A metric named {metric.name!r} cannot be a column. Use wb.measure.Metric('a_name', function).")
+        raise BadValue(
+            f"A metric named {metric.name!r} cannot be a column. Use workbench.tasks.Metric('a_name', function)."
+        )
     return metric

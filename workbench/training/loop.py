@@ -263,7 +263,8 @@ def score(module: nn.Module, split: Split, task: Task, teacher: nn.Module | None
     module.eval()
     where = next((p.device for p in module.parameters()), torch.device("cpu"))
     tally, loss = Tally(task.principal), 0.0
-    for inputs, labels in split.batches(SCORE_BATCH):
+    for inputs, known in split.batches(SCORE_BATCH):
+        labels = None if task.name == "none" else known
         wanted = call(teacher, copied(inputs)) if labels is None and teacher is not None else labels
         n, placed = count(inputs), cast("Inputs", tensors_map(lambda one: one.to(where), inputs))
         given = tensors_map(Tensor.cpu, call(module, placed))

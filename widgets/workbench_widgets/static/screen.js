@@ -255,7 +255,7 @@ ${s}`)}return l})(e,"",0)}var v$={};Tn(v$,{Bounds:()=>_t,CanvasHandler:()=>Ho,Ca
         id=${a}
         type="text"
         class="t-limit"
-        placeholder="accuracy >= 92 % and file size < 2 MB"
+        placeholder="latency < 2 ms and file size < 2 MB"
         aria-describedby="${a}-said"
         aria-invalid=${e.problem?"true":void 0}
         value=${r??e.text}

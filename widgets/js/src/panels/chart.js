@@ -56,7 +56,7 @@ const Limit = ({ limit, send }) => {
         id=${id}
         type="text"
         class="t-limit"
-        placeholder="accuracy >= 92 % and file size < 2 MB"
+        placeholder="latency < 2 ms and file size < 2 MB"
         aria-describedby="${id}-said"
         aria-invalid=${limit.problem ? "true" : undefined}
         value=${typed ?? limit.text}
