@@ -79,6 +79,6 @@ def test_a_budget_that_is_hit_exactly_is_spent_in_the_best_way(
 
 
 def test_what_is_left_over_is_spent() -> None:
-    layers: list[list[Option]] = [[(1.0, 9.0), (3.0, 8.0), (5.0, 1.0)], [(1.0, 5.0), (2.0, 4.9)]]
+    layers = [Options([(1.0, 9.0), (3.0, 8.0), (5.0, 1.0)]), Options([(1.0, 5.0), (2.0, 4.9)])]
     found = share_out(layers, 5.0)  # the hull's step of the first layer would cost 4 more
     assert (found.chosen, found.cost) == ((1, 1), 5.0)
