@@ -69,7 +69,7 @@ def test_a_budget_that_is_hit_exactly_is_spent_in_the_best_way(
         points = [(1.0, 1000.0)]
         for cost, gain in steep_first:
             points.append((points[-1][0] + cost, points[-1][1] - gain))
-        layers.append(points)
+        layers.append(Options(points))
     segments.sort(key=lambda one: one[0] / one[1])
     budget = len(layers) + sum(cost for cost, _ in segments[:taken])
     every = itertools.product(*[range(len(options)) for options in layers])
