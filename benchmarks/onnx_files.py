@@ -25,8 +25,8 @@ import torch
 
 import workbench as wb
 from workbench.building.build import lower, rewrite
-from workbench.from_onnx.entries import entries
 from workbench.jobs import Reporter
+from workbench.models.from_onnx.entries import entries
 from workbench.modules.calling import arguments, call, flatten, noise_like, tensors_map
 from workbench.recipe import as_recipe
 
