@@ -1,6 +1,8 @@
 """ONNX files of others: what works on each, and why not.
 
-    python benchmarks/onnx_files.py FILE...
+    python benchmarks/onnx_files.py [--quick] FILE...
+
+`--quick` leaves the steps out.
 
 A line a file: loaded (largest difference of the outputs from ONNX Runtime's on the file, relative, on inputs that the
 loading did not see), costed, factorized by SVD and Tucker, quantized to int8, exported, with processor seconds of the
@@ -25,8 +27,8 @@ import torch
 
 import workbench as wb
 from workbench.building.build import lower, rewrite
-from workbench.from_onnx.entries import entries
 from workbench.jobs import Reporter
+from workbench.models.from_onnx.entries import entries
 from workbench.modules.calling import arguments, call, flatten, noise_like, tensors_map
 from workbench.recipe import as_recipe
 
@@ -35,11 +37,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     onnxruntime.set_default_logger_severity(4)
     print("file | load | difference | MACs | SVD | Tucker | int8 | exported | s to load | s in all")
-    for name in sys.argv[1:]:
-        print(" | ".join(row(Path(name))), flush=True)
+    quick = "--quick" in sys.argv
+    for name in sys.argv[1 + quick :]:
+        print(" | ".join(row(Path(name), quick=quick)), flush=True)
 
 
-def row(path: Path) -> list[str]:
+def row(path: Path, *, quick: bool) -> list[str]:
     """The cells of one file."""
     start = time.process_time()
     try:
@@ -49,8 +52,9 @@ def row(path: Path) -> list[str]:
     loaded = time.process_time() - start
     cells = [path.name, "works", tried(lambda: f"{difference(path, model):.1e}")]
     cells.append(tried(lambda: f"{wb.cost(model).macs:,}"))
-    with tempfile.TemporaryDirectory() as folder:
-        cells += steps(model, Path(folder))
+    if not quick:
+        with tempfile.TemporaryDirectory() as folder:
+            cells += steps(model, Path(folder))
     return [*cells, f"{loaded:.1f}", f"{time.process_time() - start:.1f}"]
 
 
@@ -96,8 +100,11 @@ def difference(path: Path, model: Any) -> float:
     session = onnxruntime.InferenceSession(str(path), options)
     given = noise_like(model.example, seed=7)
     args, kwargs = arguments(given)
-    feed = {one.name: np.zeros([1 if not isinstance(s, int) else s for s in one.shape], np.float32)
-            for one in session.get_inputs() if one.type == "tensor(float)"}  # fmt: skip
+    whole = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8}
+    feed = {
+        one.name: np.zeros([s if isinstance(s, int) else 1 for s in one.shape], whole.get(one.type, np.float32))
+        for one in session.get_inputs()
+    }
     keys = {one.key: one.name for one in entries(onnx.load(str(path), load_external_data=False))}
     named = kwargs or dict(zip(keys, args, strict=False))
     feed |= {keys[key]: one.numpy() for key, one in named.items()}

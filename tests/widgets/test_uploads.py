@@ -12,8 +12,11 @@ import pytest
 import torch
 from driving import act
 from safetensors.torch import save_file
+from torch import nn
 
 from workbench.errors import BadFile, BadValue, OverQuota, WorkbenchError
+from workbench.models import Model
+from workbench.untrusted import check_apart
 from workbench.untrusted.quota import Quota
 from workbench_widgets import uploads
 from workbench_widgets.gallery import Gallery
@@ -117,3 +120,16 @@ def test_a_file_of_strangers_is_read_apart_first(tmp_path: Path, monkeypatch: py
     path.write_bytes(b"PK\3\4 and no more")
     with pytest.raises(BadFile, match="not a readable"):
         Gallery().open(path, uploaded=True)
+
+
+def test_an_onnx_file_of_a_stranger_is_read_apart_first(tmp_path: Path) -> None:
+    """In a process with limits of its own, as a published page does; a bomb is a sentence, and so is a cut file."""
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(net, (torch.zeros(1, 1, 8, 8),), str(path), dynamo=False)
+    check_apart("workbench_widgets.uploads:read", path)
+    model = uploads.read(path)
+    assert isinstance(model, Model) and model.shape == (1, 8, 8)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(BadFile, match="copied whole|hold"):
+        check_apart("workbench_widgets.uploads:read", path)

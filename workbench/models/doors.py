@@ -33,7 +33,7 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
 
     `source` is the name of a bundled network (`wb.catalog()` lists them), `"torchvision:resnet18"` or
     `"timm:mobilenetv3_small_050"` (where those packages are installed), a folder or `.safetensors` file
-    that `wb.export` wrote, an `.onnx` file (opset 7 and up, see `workbench.from_onnx`), a `.pt2` file of
+    that `wb.export` wrote, an `.onnx` file (opset 7 and up, see `workbench.models.from_onnx`), a `.pt2` file of
     `torch.export.save`, or an `nn.Module` together with `example`, one input with a batch of 1: a tensor, an
     array or a shape; a tuple or a dictionary of tensors for several inputs. The module is read and never changed.
     For files `example` chooses the sizes that they leave open.
@@ -70,7 +70,7 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
 
 
 def _from_onnx(path: Path, example: Any) -> Model:
-    from workbench.from_onnx.convert import read  # it needs what is below this package
+    from workbench.models.from_onnx.convert import read  # it needs what is below this package
 
     found = read(path, example)
     model = Model(found.graph, found.example, path.stem, str(path), found.notes)

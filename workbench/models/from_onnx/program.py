@@ -17,12 +17,12 @@ from torch import nn
 
 from workbench.artefact.onnx_graph import attribute
 from workbench.errors import BadValue, WorkbenchError
-from workbench.from_onnx import sizes
-from workbench.from_onnx.batch import freed
-from workbench.from_onnx.constants import array_of, check_room, constant_of
-from workbench.from_onnx.names import free_path, path_of
-from workbench.from_onnx.rules import SETTINGS, WITH_NUMBERS, modern, rule_of
-from workbench.from_onnx.wording import unknown
+from workbench.models.from_onnx import sizes
+from workbench.models.from_onnx.batch import freed
+from workbench.models.from_onnx.constants import array_of, check_room, constant_of
+from workbench.models.from_onnx.names import free_path, path_of
+from workbench.models.from_onnx.rules import SETTINGS, WITH_NUMBERS, modern, rule_of
+from workbench.models.from_onnx.wording import unknown
 from workbench.models.graph import add_submodule
 
 Array = np.ndarray[Any, Any]

@@ -14,7 +14,7 @@ import onnx
 import torch
 
 from workbench.errors import BadFile, BadValue
-from workbench.from_onnx.sizes import numpy_type
+from workbench.models.from_onnx.sizes import numpy_type
 from workbench.modules.calling import arguments, as_example
 
 Array = np.ndarray[Any, Any]

@@ -11,7 +11,7 @@ import onnx
 import torch
 
 from workbench.errors import BadFile
-from workbench.from_onnx.program import Program
+from workbench.models.from_onnx.program import Program
 from workbench.modules.calling import flatten
 from workbench.runtimes.onnxruntime import feeds, open_session
 

@@ -16,9 +16,9 @@ import torch
 from torch.nn import functional
 
 from workbench.artefact.onnx_graph import attribute
-from workbench.from_onnx import cells
-from workbench.from_onnx.resizing import resize
-from workbench.from_onnx.sizes import as_array, numpy_type
+from workbench.models.from_onnx import cells
+from workbench.models.from_onnx.resizing import resize
+from workbench.models.from_onnx.sizes import as_array, numpy_type
 from workbench.operators import windows
 from workbench.operators.table import OPERATORS
 from workbench.operators.windows import ints

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from workbench.from_onnx.sizes import as_array
+from workbench.models.from_onnx.sizes import as_array
 
 
 def freed(x: torch.Tensor, shape: Any, batch: Any) -> Any:

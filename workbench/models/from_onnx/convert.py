@@ -13,11 +13,11 @@ import onnx
 import torch
 
 from workbench.errors import BadFile, BadValue, WorkbenchError
-from workbench.from_onnx.agreement import HALF, TOLERANCE, Original, apart, begins
-from workbench.from_onnx.entries import Entry, candidates, carriers, entries, from_user, numbers
-from workbench.from_onnx.program import Program
-from workbench.from_onnx.quantized import without_grids
 from workbench.models.exported import exported
+from workbench.models.from_onnx.agreement import HALF, TOLERANCE, Original, apart, begins
+from workbench.models.from_onnx.entries import Entry, candidates, carriers, entries, from_user, numbers
+from workbench.models.from_onnx.program import Program
+from workbench.models.from_onnx.quantized import without_grids
 from workbench.models.graph import Graph, unstorable
 from workbench.models.in_place import out_of_place
 from workbench.modules.calling import Inputs, call, flatten

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from workbench.from_onnx.rules import DATA_SIZED, INTEGER_LAYERS
+from workbench.models.from_onnx.rules import DATA_SIZED, INTEGER_LAYERS
 
 
 def unknown(node: onnx.NodeProto, name: str) -> str:
