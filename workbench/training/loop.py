@@ -14,7 +14,7 @@ from torch import nn
 from workbench.errors import Cancelled, StepFailed
 from workbench.jobs import Reporter
 from workbench.modules.calling import Inputs, answer, tensors_map
-from workbench.training.augment import augment
+from workbench.training.augment import augmented
 from workbench.training.checkpoint import Checkpoint, Tensors, nested, unnested
 from workbench.training.entropy import cross_entropy, known_labels
 from workbench.training.schedule import rate
@@ -196,7 +196,8 @@ class Trainer:
 
     def _train(self, inputs: Inputs, labels: Tensor) -> None:
         """One step of the optimizer."""
-        x = augment(inputs, self.settings.augmentation, _generator(self.settings.seed, self._step, 1))
+        random = _generator(self.settings.seed, self._step, 1)
+        x, labels = augmented(inputs, labels, self.settings.augmentation, random)
         x = cast("Inputs", tensors_map(self._placed, x))
         with self._autocast:
             loss = self.loss(x, labels.to(self._device))
