@@ -16,7 +16,7 @@ from workbench.data.batches import as_split
 from workbench.errors import Cancelled
 from workbench.jobs import Reporter
 from workbench.tasks.classification import CLASSIFICATION
-from workbench.training.augment import augment
+from workbench.training.augment import augment, augmented
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.constraints import KeepZeros, LowRank
 from workbench.training.loop import Diverged, Settings, Trainer, _generator, score
@@ -209,3 +209,15 @@ def test_the_low_rank_pull_is_the_nuclear_norms_proximal_operator() -> None:
     untouched = copy.deepcopy(layer)
     LowRank(untouched, 0.0)(1.0)
     assert torch.equal(untouched.weight, layer.weight)
+
+
+def test_classes_of_pixels_are_moved_as_their_images_are() -> None:
+    """Every image is its own mask, before and after; boxes and values stay with images that were not moved."""
+    random = torch.Generator().manual_seed(3)
+    masks = torch.randint(5, (20, 15, 15), generator=random)
+    images = masks[:, None].float().repeat(1, 2, 1, 1)
+    x, y = augmented(images, masks, "shift+flip", torch.Generator().manual_seed(0))
+    assert torch.equal(x[:, 1].long(), y) and not torch.equal(y, masks)
+    assert torch.equal(x, augment(images, "shift+flip", torch.Generator().manual_seed(0)))
+    for labels in ([{"boxes": torch.zeros(1, 4)}] * 20, torch.rand(20, 3, 4)):
+        assert augmented(images, labels, "shift+flip", random)[0] is images

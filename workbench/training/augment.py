@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from workbench.modules.calling import Inputs
@@ -18,14 +20,26 @@ def augment(x: Inputs, kind: str, generator: torch.Generator) -> Inputs:
 
     Edges are repeated. Inputs that are not images, or several, stay as they are.
     """
+    return augmented(x, None, kind, generator)[0]
+
+
+def augmented(x: Inputs, labels: Any, kind: str, generator: torch.Generator) -> tuple[Inputs, Any]:
+    """As `augment`, with the classes of pixels (N, H, W) moved as their images are.
+
+    Other labels that say where something is would not fit any more, so that these images stay as they are.
+    """
     if kind == "none" or not isinstance(x, Tensor) or x.dim() != 4:
-        return x
+        return x, labels
+    pixels = isinstance(labels, Tensor) and labels.shape[1:] == x.shape[2:]
+    if not (labels is None or pixels or (isinstance(labels, Tensor) and labels.dim() <= 2)):
+        return x, labels
     rows, columns = (_moved(len(x), side, generator) for side in x.shape[2:])
     if kind == "shift+flip":
         mirrored = torch.rand(len(x), 1, generator=generator) < 0.5
         columns = torch.where(mirrored, x.shape[3] - 1 - columns, columns)
     image = torch.arange(len(x))[:, None, None]
-    return x[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    moved = x[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return moved, labels[image, rows[:, :, None], columns[:, None, :]] if pixels else labels
 
 
 def _moved(count: int, side: int, generator: torch.Generator) -> Tensor:

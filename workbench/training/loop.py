@@ -17,7 +17,7 @@ from workbench.jobs import Reporter
 from workbench.modules.calling import Inputs, call, copied, first, flatten, tensors_map
 from workbench.tasks import Task
 from workbench.tasks.metric import Tally
-from workbench.training.augment import augment
+from workbench.training.augment import augmented
 from workbench.training.checkpoint import Checkpoint, Tensors, nested, unnested
 from workbench.training.schedule import rate
 
@@ -201,7 +201,8 @@ class Trainer:
 
     def _train(self, inputs: Inputs, labels: Any) -> None:
         """One step of the optimizer."""
-        x = augment(inputs, self.settings.augmentation, _generator(self.settings.seed, self._step, 1))
+        random = _generator(self.settings.seed, self._step, 1)
+        x, labels = augmented(inputs, labels, self.settings.augmentation, random)
         x = cast("Inputs", tensors_map(self._placed, x))
         with self._autocast:
             loss = self.loss(x, tensors_map(lambda one: one.to(self._device), labels))
