@@ -226,7 +226,7 @@ def _verify_figure(variant: Variant, written: Path, metric: Metric) -> float:
     found, room = tally.value(), 1e-6 * abs(measured.value)  # an exact figure has no interval to lie in
     if not measured.low - room <= found <= measured.high + room:
         raise ExportFailed(
-            f"{written.name} reaches {metric.text(found)} of {metric.word} where {metric.text(measured.value)} was "
+            f"{written.name} reaches {metric.word} {metric.text(found)} where {metric.text(measured.value)} was "
             "measured. Nothing was exported."
         )
     return found

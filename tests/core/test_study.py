@@ -20,6 +20,7 @@ from workbench.frames.frame import where_rows
 from workbench.frames.pareto import front
 from workbench.measure.figures import notes
 from workbench.tasks.classification import CLASSIFICATION
+from workbench.tasks.segmentation import SEGMENTATION
 
 PRUNED = wb.Prune(ratio=0.5)
 
@@ -172,6 +173,9 @@ def test_a_collapsed_or_slower_variant_says_so() -> None:
         "accuracy": Estimate(0.9, 0.89, 0.91), "speedup": Estimate(2, 1.9, 2), "compressed_bytes": Estimate(50, 50, 50),
     }  # fmt: skip
     assert notes(good, original, (CLASSIFICATION, 10)) == ()
+    iou = {"miou": Estimate(0.6, 0.5, 0.7), **{k: v for k, v in good.items() if k != "accuracy"}}
+    said = " ".join(notes(iou | {"miou": Estimate(0.04, 0.03, 0.05)}, iou, (SEGMENTATION, 0)))
+    assert "Mean IoU 4.0% is less than a tenth of the original's: this variant has collapsed." in said
 
 
 @pytest.mark.parametrize("format", ["onnx", "safetensors"])

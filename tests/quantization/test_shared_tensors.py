@@ -24,7 +24,7 @@ from workbench.quantization.edges import data_tensors, float_nodes_of_shapes, in
 from workbench.quantization.equalize import equalize
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import activation_ranges
-from workbench.quantization.sensitivity import logits
+from workbench.quantization.sensitivity import answers
 from workbench.step import Context
 from workbench.steps.quantize import Quantize
 
@@ -137,7 +137,7 @@ def test_separating_and_merging_are_inverse(tmp_path: Path) -> None:
     read = [name for node in apart.graph.node if node.op_type in {"Conv", "Gemm"} for name in node.input[1:]]
     assert len(read) == len(set(read)) == 16  # four convolutions and four products, a weight and a bias each
     x = np.random.default_rng(0).standard_normal((4, 3, 12, 12)).astype(np.float32)
-    np.testing.assert_array_equal(logits(apart, x, Reporter()), logits(model, x, Reporter()))
+    np.testing.assert_array_equal(answers(apart, x, Reporter()), answers(model, x, Reporter()))
     merge(apart)
     assert len(apart.graph.initializer) == len(model.graph.initializer)
     assert len(apart.SerializeToString()) == len(model.SerializeToString())
@@ -179,7 +179,7 @@ def test_equal_biases_are_no_shared_biases(norm: bool, tmp_path: Path) -> None:
         expected = module(x).numpy()
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
     for graph in (model, equalize(model)):
-        np.testing.assert_allclose(logits(graph, x.numpy(), Reporter()), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(answers(graph, x.numpy(), Reporter()), expected, rtol=1e-4, atol=1e-5)
 
 
 # Sizes are no data
@@ -283,7 +283,7 @@ def test_a_bias_beside_tiny_weights_fits_its_integers(
         exact = next(numpy_helper.to_array(one) for one in model.graph.initializer if one.name == name)
         back = stored[f"{name}_quantized"].astype(np.float64) * scale.astype(np.float64)
         np.testing.assert_allclose(back, exact, atol=float(scale.max()), rtol=1e-5)
-    found, expected = logits(quantized, x.numpy(), Reporter()), logits(model, x.numpy(), Reporter())
+    found, expected = answers(quantized, x.numpy(), Reporter()), answers(model, x.numpy(), Reporter())
     np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=0.02)
 
 

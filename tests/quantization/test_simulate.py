@@ -31,7 +31,7 @@ from workbench.models import load
 from workbench.models.architectures import ARCHITECTURES
 from workbench.quantization.qdq import quantize_graph
 from workbench.quantization.ranges import activation_ranges
-from workbench.quantization.sensitivity import logits
+from workbench.quantization.sensitivity import answers
 from workbench.quantization.simulate import Simulated
 from workbench.step import Context
 from workbench.steps.qat import QAT
@@ -51,7 +51,7 @@ def both(model: onnx.ModelProto, inputs: np.ndarray) -> tuple[np.ndarray, np.nda
     network = Simulated(model)
     with torch.no_grad():
         parts = [network(part) for part in torch.from_numpy(inputs).split(100)]
-    return torch.cat(parts).numpy(), logits(model, inputs, Reporter())
+    return torch.cat(parts).numpy(), answers(model, inputs, Reporter())
 
 
 def quantized(model: onnx.ModelProto, inputs: np.ndarray) -> onnx.ModelProto:

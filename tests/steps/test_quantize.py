@@ -18,7 +18,7 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.batches import as_split
 from workbench.errors import BadValue, MeasurementFailed, StepFailed, UnknownName
-from workbench.estimate import Estimate
+from workbench.estimate import Estimate, paired_change
 from workbench.measure import int8_layouts
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
@@ -295,7 +295,9 @@ def test_max_drop_chooses_on_validation(nets: dict[str, Path], tmp_path: Path, m
     assert judge.split is validation
     right = np.eye(9)  # of nine inputs the second network gets the first three wrong
     drop = judge.drop(right, np.eye(9)[[1, 2, 0, *range(3, 9)]])
-    assert (drop.value, drop.n) == (pytest.approx(3 / 9), 9) and drop.low > 0
+    expected = paired_change(0, 3, 9)  # three are lost: the loss is the change the other way round
+    found = (drop.value, drop.low, drop.high, drop.n)
+    assert found == pytest.approx((expected.value, expected.low, expected.high, 9))
 
 
 def test_max_drop_needs_validation_images(nets: dict[str, Path]) -> None:

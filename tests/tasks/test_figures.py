@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +203,26 @@ def test_other_metrics_of_torchmetrics_are_computed_anew() -> None:
     assert value(function, LOGITS[:, 0], labels) == pytest.approx(((LOGITS[:, 0] - labels) ** 2).mean(), rel=1e-5)
     with pytest.raises(BadValue, match=r"cannot be made.*metric=MulticlassAccuracy\(...\)"):
         as_metric(torchmetrics.classification.MulticlassAccuracy, METRICS)
+
+
+def test_a_torchvision_for_another_torch_is_left_out(tmp_path: Path) -> None:
+    """It raises where torchmetrics imports it, and most figures do without it; boxes get a sentence."""
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    code = (
+        "import numpy as np\n"
+        "from workbench.errors import BadValue\n"
+        "from workbench.tasks import METRICS\n"
+        "print(METRICS['mae'].function(np.ones((2, 1), 'float32'), np.zeros((2, 1), 'float32')).tolist())\n"
+        "try:\n"
+        "    METRICS['coco_map'].function(np.zeros((1, 2, 6), 'float32'), np.zeros((1, 1, 5), 'float32'))\n"
+        "except BadValue as error:\n"
+        "    print(error)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.strip().splitlines()
+    assert first == "[1.0, 1.0]" and "does not fit torch here" in second
 
 
 def test_batches_make_no_difference() -> None:

@@ -127,7 +127,7 @@ def _verified(checked: Mapping[str, float]) -> str:
         return f"Verified: the file was read back and gets {checked['accuracy']:.2%} of the test images right."
     for name in checked.keys() & METRICS.keys():
         shown = column(name)
-        return f"Verified: the file was read back and has a {lower(shown.label)} of {shown.text(checked[name])} there."
+        return f"Verified: the file was read back, and its {lower(shown.label)} is {shown.text(checked[name])} again."
     apart = checked["largest_relative_difference"]
     return f"Verified: the file was read back, and its outputs are the measured ones (difference at most {apart:.0e})."
 
