@@ -150,7 +150,13 @@ def examine(name: str) -> dict[str, Any]:
         error = max(float((a - b).abs().max() / a.abs().max().clamp_min(1e-9)) for a, b in pairs)
     planned, found = shrink(channels, kept).totals, trace(small, model.example).totals
     same = (planned.macs, planned.params) == (found.macs, found.params)
-    return {"share": reached(channels), "error": error, "same": same, "seconds": seconds, "groups": len(channels.groups)}
+    return {
+        "share": reached(channels),
+        "error": error,
+        "same": same,
+        "seconds": seconds,
+        "groups": len(channels.groups),
+    }
 
 
 def apart(name: str, seconds: float, gigabytes: float) -> dict[str, Any]:

@@ -150,6 +150,8 @@ class Labelling(TorchDispatchMode):
     def _labelled(self, call: _Call) -> list[Axes]:
         if torch.Tag.pointwise in call.func.tags and not call.on_a_view:
             return [self._broadcast(call, result) for result in call.results]
+        if call.func.overloadpacket is torch.ops.aten.glu:
+            return [self._halved(call)]
         moves = KINDS.get(call.func.overloadpacket) in {"copy", "reshape"}
         found = None if call.on_a_view or not call.results else self._moved(call) if moves else None
         found = found if found is not None or call.on_a_view or not call.results else self._computed(call)
@@ -180,6 +182,17 @@ class Labelling(TorchDispatchMode):
             if axis in bare:
                 self.ties.freeze(several[0], f"{self._where} combines them with what is not followed")
         return {axis: several[0] for axis, several in meeting.items()}
+
+    def _halved(self, call: _Call) -> Axes:
+        """One half of an axis times a gate of the other."""
+        given = call.given[0]
+        axis = next((one for one in call.flat[1:] if isinstance(one, int)), -1) % given.dim()
+        axes = dict(self.axes(given))
+        if axis in axes:
+            first, second = axes[axis].reshape(2, -1)
+            self.ties.tie(first, second)
+            axes[axis] = first
+        return axes
 
     # What moves numbers.
 

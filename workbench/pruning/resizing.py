@@ -16,7 +16,9 @@ aten = torch.ops.aten
 
 #: Their sizes are those of the result, axis by axis.
 _VIEWS = frozenset("view reshape _unsafe_view expand broadcast_to".split())
-_SPLITS = frozenset("chunk split split_with_sizes tensor_split unsafe_chunk unsafe_split unsafe_split_with_sizes".split())
+_SPLITS = frozenset(
+    "chunk split split_with_sizes tensor_split unsafe_chunk unsafe_split unsafe_split_with_sizes".split()
+)
 _CONVOLUTIONS = frozenset("conv1d conv2d conv3d convolution".split())
 
 

@@ -74,7 +74,7 @@ def _cut_layer(name: str, layer: nn.Module, own_depthwise: bool, stay: tuple[Ten
 
 def _cut_conv(conv: Any, is_depthwise: bool, reads: Tensor, writes: Tensor) -> None:
     transposed = isinstance(conv, _ConvTransposeNd)
-    inside = (writes if transposed else reads)
+    inside = writes if transposed else reads
     inside = inside[: len(inside) // conv.groups]  # every group has the same places of its own
     if is_depthwise and transposed:
         _assign(conv, conv.weight[reads], writes)
@@ -127,7 +127,9 @@ def _resize(module: fx.GraphModule, facts: Mapping[str, Any], kept: Mask) -> Non
             new = module_for(part, known[node], kept)
             if new is not part:
                 module.set_submodule(str(node.target), new)
-        elif node.op in {"call_function", "call_method"} and not all(kept[units].all() for units in _around(node, known)):
+        elif node.op in {"call_function", "call_method"} and not all(
+            kept[units].all() for units in _around(node, known)
+        ):
             node.target, node.args, node.kwargs = resized(node, known, kept)
     module.recompile()
 

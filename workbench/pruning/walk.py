@@ -8,7 +8,7 @@ as the heads of an attention or the features of each: where the first choice lea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
 from workbench.modules.calling import Inputs, arguments
-from workbench.pruning.axes import Axes, Mask, Spread, Ties, Units
+from workbench.pruning.axes import NONE, Axes, Mask, Spread, Ties, Units
 from workbench.pruning.makers import MAKERS, Place, between, fitted, make
 from workbench.pruning.operators import Choices, Labelling, Seen
 from workbench.pruning.resizing import Resized, module_for, resized, run, sizes
@@ -383,30 +383,29 @@ class _Walk:
                    for one in tree_flatten(fact, is_leaf=lambda one: isinstance(one, Spread))[0]
                    if isinstance(one, Spread)]  # fmt: skip
         units = [one for spread in spreads for one in spread.axes.values()]
-        kept = self._some(units)
-        if kept is None:
-            return
         try:
-            fits = self._commutes(node, kept)
+            fits = all(self._commutes(node, kept) for kept in self._some(units))
         except Exception:  # noqa: BLE001  # torch says in its own ways that sizes do not fit
             fits = False
         if not fits:
             self.ties.freeze(np.concatenate(units), f"{self._title(node)!r} has them in an order or in sizes that stay")
 
-    def _some(self, units: list[Units]) -> Mask | None:
-        if not units:
-            return None
-        roots = self.ties.roots(np.concatenate(units))
-        free = np.array([one for one in np.unique(roots).tolist() if one not in self.ties.frozen], dtype=np.int64)
+    def _some(self, units: list[Units]) -> Iterator[Mask]:
+        """Half of the units, drawn at random, and the other half."""
+        joined = [self.ties.roots(one) for one in units]
+        free = [one for one in np.unique(np.concatenate(joined or [NONE])).tolist() if one not in self.ties.frozen]
         if len(free) < 2:
-            return None
+            return
         everywhere = self.ties.all_roots()
-        gone = np.zeros(len(everywhere), dtype=bool)
-        gone[np.random.default_rng(len(free)).permutation(free)[: max(1, len(free) // 3)]] = True
-        for one in units:
-            if gone[everywhere[one]].all():  # something stays of every axis
-                gone[everywhere[one[0]]] = False
-        return np.asarray(~gone[everywhere])
+        order = np.random.default_rng(len(free)).permutation(np.array(free, dtype=np.int64))
+        for half in (order[: len(order) // 2], order[len(order) // 2 :]):
+            gone = np.zeros(len(everywhere), dtype=bool)
+            gone[half] = True
+            for one in joined:
+                if gone[one].all():  # something stays of every axis
+                    gone[one[0]] = False
+            if gone.any():
+                yield ~gone[everywhere]
 
     def _commutes(self, node: fx.Node, kept: Mask) -> bool:
         """Whether the operation gives the same before and after a cut, on numbers drawn for each channel."""
@@ -474,6 +473,7 @@ def _packet(op: str) -> Any:
 
 def _between(layer: Layer, given: list[Spread], results: list[Spread]) -> Seen:
     """One of several operators that make up an operation, known by its shapes alone."""
+
     def like(shape: Any) -> Spread:
         for one in (*results, *given):
             axes = fitted(one, shape)
