@@ -1,13 +1,13 @@
 """How much of a network channel pruning can reach, over the families of timm and torchvision.
 
-    python benchmarks/channel_groups.py [--families 'convnext' 'vision_*'] [--seconds 90] [--gigabytes 3] [--out table.md]
+    python benchmarks/channel_groups.py [--families 'convnext' 'vision_*'] [--seconds 90] [--gigabytes 3]
 
 A family is a module of models in either package; its smallest classifier stands for it, with random weights, at the
 size that it is registered with. One process each, one after another. Columns: the share of the MACs in layers that
 can lose output or input channels; the largest difference between outputs when a random third of every group is cut and
-when the layers that read these channels have zeros in their place, relative to the largest output; whether the plan's MACs and
-parameters are those of the network cut; processor seconds to follow all channels. torchvision and timm are test
-extras (`pip install -c constraints.txt -e ".[zoo]"`).
+when the layers that read these channels have zeros in their place, relative to the largest output; whether the plan's
+MACs and parameters are those of the network cut; processor seconds to follow all channels. torchvision and timm are
+test extras (`pip install -c constraints.txt -e ".[zoo]"`).
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def packages() -> tuple[Any, Any]:
-    """timm and torchvision; beside a CPU build of torch its binary wheel expects two operators to be declared."""
+    """Both packages; beside a CPU build of torch its binary wheel expects two operators to be declared."""
     for one in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
         if not hasattr(torch.ops.torchvision, one.partition("(")[0]):
             LIBRARY.define(one)
-    import timm  # noqa: PLC0415  # after the declarations
-    import torchvision  # noqa: PLC0415
+    import timm
+    import torchvision
 
     return timm, torchvision
 
@@ -167,7 +167,7 @@ def apart(name: str, seconds: float, gigabytes: float) -> dict[str, Any]:
         resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 2**30),) * 2)
 
     command = ["nice", "-n", "10", sys.executable, "-W", "ignore", __file__, "--one", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)  # noqa: PLW1509
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found

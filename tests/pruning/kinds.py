@@ -61,7 +61,7 @@ def shuffled(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def heads(net: nn.Module, x: Tensor) -> Tensor:
-    n, t, c = x.shape
+    n, t, _ = x.shape
     q, k, v = net.qkv(x).reshape(n, t, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
     y = torch.softmax(q @ k.transpose(-2, -1) * 0.5, -1) @ v
     return net.d(net.proj(y.transpose(1, 2).reshape(n, t, 8)))

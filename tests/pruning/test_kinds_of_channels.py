@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kinds import KINDS, IMAGE, Made, conv
+from kinds import IMAGE, KINDS, Made, conv
 from torch import nn
 
 import workbench as wb
@@ -74,7 +74,7 @@ def test_the_plan_has_the_shapes_of_the_network_cut(case: Any) -> None:
 
 
 def test_the_users_network_stays(case: Any) -> None:
-    found, model, channels = case
+    _, model, channels = case
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
     text = model.module.code
     for group in channels.groups:

@@ -29,7 +29,7 @@ __all__ = ["MAKERS", "OUTPUTS", "Channels", "Group", "Mask", "depthwise", "follo
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Layers whose output channels are tied to each other, and the units that they share: one costs what another does."""
+    """Layers whose output channels are tied to each other, and the units that they share, which cost the same."""
 
     layers: tuple[str, ...]  # module paths of the layers that make the channels
     units: Units  # sorted; removing one removes a channel of every layer here

@@ -126,7 +126,7 @@ def fitted(spread: Spread, shape: Shape) -> Axes:
 def _as_rows(spread: Spread) -> Axes:
     """A tensor as rows of its last axis."""
     last = len(spread.shape) - 1
-    found = {1: units for axis, units in spread.axes.items() if axis == last}
+    found = {1: spread.axes[last]} if last in spread.axes else {}
     for axis, units in spread.axes.items():
         if axis != last:
             wide = units.reshape([-1 if place == axis else 1 for place in range(last)])

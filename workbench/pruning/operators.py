@@ -7,7 +7,7 @@ each number alone nothing needs to be asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -309,7 +309,7 @@ class Labelling(TorchDispatchMode):
 class _Call(NamedTuple):
     """One call of an operator, which can be run again on other tensors."""
 
-    func: Callable[..., Any]
+    func: Any  # an operator of torch
     flat: list[Any]
     spec: Any
     given: list[Tensor]
@@ -327,7 +327,7 @@ class _Call(NamedTuple):
     def _real(self, tensor: Tensor, floats: Any) -> Tensor:
         if tensor.is_floating_point():
             number: Tensor = next(floats)
-            return number.clone() if self.func._schema.is_mutable else number  # type: ignore[attr-defined]
+            return number.clone() if self.func._schema.is_mutable else number
         return torch.ones(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
 
     @property
@@ -338,5 +338,5 @@ class _Call(NamedTuple):
     @property
     def on_a_view(self) -> bool:
         """Whether it writes into a part of another tensor."""
-        mutable = self.func._schema.is_mutable  # type: ignore[attr-defined]  # an operator of torch
+        mutable = self.func._schema.is_mutable
         return bool(mutable) and bool(self.given) and self.given[0]._base is not None

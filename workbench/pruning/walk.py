@@ -8,7 +8,7 @@ as the heads of an attention or the features of each: where the first choice lea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -25,10 +25,11 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
 from workbench.modules.calling import Inputs, arguments
-from workbench.pruning.axes import NONE, Axes, Mask, Spread, Ties, Units
+from workbench.pruning.axes import Axes, Spread, Ties, Units
 from workbench.pruning.makers import MAKERS, Place, between, fitted, make
 from workbench.pruning.operators import Choices, Labelling, Seen
-from workbench.pruning.resizing import Resized, module_for, resized, run, sizes
+from workbench.pruning.resizing import Resized, run
+from workbench.pruning.trials import Trial
 
 Tensor = torch.Tensor
 
@@ -37,8 +38,6 @@ OUTPUTS = "its outputs are the network's outputs"
 MISSING = object()
 #: Walks at most: choices that are open in one network are few.
 WALKS = 4
-#: What may differ between an operation cut and its result cut: rounding.
-CLOSE = 1e-3
 
 
 @dataclass
@@ -84,6 +83,7 @@ class _Walk:
         self.by_tensor: dict[int, Tensor] = {}
         self.places = {id(layer): Place(layer) for layer in network.layers}
         self.found = Followed(self.ties, [], {})
+        self.trial = Trial(self.ties, self.mode, self.parts, self.values, self.found.facts)
         self.calls = Counter(str(node.target) for node in module.graph.nodes if node.op == "call_module")
         self.tied = tied_weights(module)
         self._by_node: dict[str, list[Layer]] = {}
@@ -340,7 +340,8 @@ class _Walk:
             return MISSING
         self._note_all(node, layers, value)
         if any(self.mode.axes(one) for one in self._tensors(node)) and self._may_not_follow(node):
-            self._check(node, value)
+            self.found.facts[node] = tree_map(self._fact, value)
+            self.trial.check(node, self._title(node))
         return value
 
     def _run(self, node: fx.Node) -> Any:
@@ -374,94 +375,7 @@ class _Walk:
     def _may_not_follow(self, node: fx.Node) -> bool:
         """Whether a cut may leave an operation unable to run, or make it compute something else."""
         numbers = any(not isinstance(self.values.get(one), Tensor) for one in node.all_input_nodes)
-        return self.mode.moves and not self.mode.computes or self.mode.in_groups or numbers
-
-    def _check(self, node: fx.Node, value: Any) -> None:
-        """Cut some channels at random: the operation on what is left has to give what is left of its result."""
-        self.found.facts[node] = tree_map(self._fact, value)
-        spreads = [one for fact in map(self.found.facts.get, (node, *node.all_input_nodes))
-                   for one in tree_flatten(fact, is_leaf=lambda one: isinstance(one, Spread))[0]
-                   if isinstance(one, Spread)]  # fmt: skip
-        units = [one for spread in spreads for one in spread.axes.values()]
-        try:
-            fits = all(self._commutes(node, kept) for kept in self._some(units))
-        except Exception:  # noqa: BLE001  # torch says in its own ways that sizes do not fit
-            fits = False
-        if not fits:
-            self.ties.freeze(np.concatenate(units), f"{self._title(node)!r} has them in an order or in sizes that stay")
-
-    def _some(self, units: list[Units]) -> Iterator[Mask]:
-        """Half of the units, drawn at random, and the other half."""
-        joined = [self.ties.roots(one) for one in units]
-        free = [one for one in np.unique(np.concatenate(joined or [NONE])).tolist() if one not in self.ties.frozen]
-        if len(free) < 2:
-            return
-        everywhere = self.ties.all_roots()
-        order = np.random.default_rng(len(free)).permutation(np.array(free, dtype=np.int64))
-        for half in (order[: len(order) // 2], order[len(order) // 2 :]):
-            gone = np.zeros(len(everywhere), dtype=bool)
-            gone[half] = True
-            for one in joined:
-                if gone[one].all():  # something stays of every axis
-                    gone[one[0]] = False
-            if gone.any():
-                yield ~gone[everywhere]
-
-    def _commutes(self, node: fx.Node, kept: Mask) -> bool:
-        """Whether the operation gives the same before and after a cut, on numbers drawn for each channel."""
-        numbers: dict[fx.Node, Any] = {}
-        whole = {one: tree_map(self._drawn, self.values[one]) for one in node.all_input_nodes}
-
-        def given(one: fx.Node) -> Any:
-            held = self.values[one]
-            if not any(isinstance(leaf, Tensor) for leaf in tree_flatten(held)[0]):
-                return sizes(one, self.found.facts, kept, numbers) if one.op != "get_attr" else held
-            return tree_map(lambda t, real: self._narrowed(t, real, kept), held, whole[one])
-
-        if node.op == "call_module":
-            part = self.parts[str(node.target)]
-            wanted = part(*fx.map_arg(node.args, whole.get))
-            found = module_for(part, self.found.facts[node], kept)(*fx.map_arg(node.args, given))
-        else:
-            wanted = run(Resized(node.target, node.args, dict(node.kwargs)), node.op, whole.__getitem__)
-            found = run(resized(node, self.found.facts, kept), node.op, given)
-        facts = tree_flatten(self.found.facts[node], is_leaf=lambda one: isinstance(one, Spread))[0]
-        triples = zip(facts, tree_flatten(wanted)[0], tree_flatten(found)[0], strict=True)
-        return all(_fits(fact, (one, other), kept) for fact, one, other in triples if isinstance(one, Tensor))
-
-    def _drawn(self, value: Any) -> Any:
-        """Numbers in the place of a tensor: one for each place along the axes of channels, spread over the others."""
-        if not isinstance(value, Tensor) or not value.is_meta:
-            return value
-        axes = self.mode.axes(value)
-        line = torch.rand([size if axis in axes else 1 for axis, size in enumerate(value.shape)]) + 0.5
-        return line.to(value.dtype).expand(value.shape)
-
-    def _narrowed(self, value: Any, real: Any, kept: Mask) -> Any:
-        """A cut tensor that takes no memory where the whole one takes none."""
-        if not isinstance(value, Tensor):
-            return value
-        axes = self.mode.axes(value)
-        if not axes:
-            return real
-        lean = real[tuple(slice(None) if axis in axes else slice(0, 1) for axis in range(real.dim()))]
-        small = Spread(tuple(lean.shape), axes).narrowed(lean, kept)
-        return small.expand([new if axis in axes else old
-                             for axis, (new, old) in enumerate(zip(small.shape, real.shape, strict=True))])  # fmt: skip
-
-
-def _fits(fact: Spread, pair: tuple[Tensor, Tensor], kept: Mask) -> bool:
-    """Whether a result is what is left of the whole one; axes along which both are spread are looked at once."""
-    whole, found = pair
-    if tuple(found.shape) != fact.cut(kept):
-        return False
-    for axis in set(range(whole.dim())) - fact.axes.keys():
-        if whole.stride(axis) == found.stride(axis) == 0:
-            whole, found = whole.narrow(axis, 0, 1), found.narrow(axis, 0, 1)
-    wanted = fact.narrowed(whole, kept)
-    if torch.equal(found, wanted) or not found.is_floating_point():  # much faster
-        return True
-    return torch.allclose(found, wanted, CLOSE, CLOSE, equal_nan=True)
+        return (self.mode.moves and not self.mode.computes) or self.mode.in_groups or numbers
 
 
 MAKER_TYPES = (nn.Linear, nn.modules.conv._ConvNd)
