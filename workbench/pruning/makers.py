@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.cost.layer import Layer, Shape
 from workbench.pruning.axes import NONE, Axes, Spread, Ties, Units
-from workbench.pruning.operators import Seen
+from workbench.pruning.calls import Seen
 
 MAKERS = frozenset({"conv", "conv_transpose", "linear"})
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,16 +26,16 @@ from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
 from workbench.modules.calling import Inputs, arguments
 from workbench.pruning.axes import Axes, Spread, Ties, Units
+from workbench.pruning.choices import Choices
 from workbench.pruning.makers import MAKERS, Place, between, fitted, make
-from workbench.pruning.operators import Choices, Labelling, Seen
+from workbench.pruning.operators import Labelling
+from workbench.pruning.recorded import MISSING, Recorded, by_shape, last_uses
 from workbench.pruning.resizing import Resized, run
 from workbench.pruning.trials import Trial
 
 Tensor = torch.Tensor
 
 OUTPUTS = "its outputs are the network's outputs"
-#: In the place of what an earlier step of the recipe takes out.
-MISSING = object()
 #: Walks at most: choices that are open in one network are few.
 WALKS = 4
 
@@ -86,20 +86,16 @@ class _Walk:
         self.trial = Trial(self.ties, self.mode, self.parts, self.values, self.found.facts)
         self.calls = Counter(str(node.target) for node in module.graph.nodes if node.op == "call_module")
         self.tied = tied_weights(module)
-        self._by_node: dict[str, list[Layer]] = {}
-        self._by_module: dict[str, list[Layer]] = {}
-        for layer in network.layers:
-            kind = self._by_node if layer.node else self._by_module
-            kind.setdefault(layer.node or layer.module.rpartition(".")[0], []).append(layer)
+        self.recorded = Recorded(network)
 
     def run(self, example: Inputs | None) -> Followed:
         """Every operation in turn."""
-        last = self._last_uses()
+        last = last_uses(self.module.graph)
         self._inputs(example)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for node in self.module.graph.nodes:
-                self.mode.begin(node.name, self._title(node))
+                self.mode.begin(node.name, self.recorded.title(node))
                 if node.op != "placeholder":
                     self.values[node] = self._visit(node)
                     self.found.facts[node] = tree_map(self._fact, self.values[node])
@@ -108,23 +104,13 @@ class _Walk:
         self.found.places = [self.places[id(layer)] for layer in self.network.layers]
         return self.found
 
-    def _last_uses(self) -> dict[fx.Node, list[fx.Node]]:
-        seen: set[fx.Node] = set()
-        found: dict[fx.Node, list[fx.Node]] = {}
-        for node in reversed(self.module.graph.nodes):
-            for one in node.all_input_nodes:
-                if one not in seen:
-                    seen.add(one)
-                    found.setdefault(node, []).append(one)
-        return found
-
     def _fact(self, value: Any) -> Any:
         return self.mode.spread(value) if isinstance(value, Tensor) else value
 
     def _inputs(self, example: Inputs | None) -> None:
         nodes = [node for node in self.module.graph.nodes if node.op == "placeholder"]
         if example is None:
-            given: list[Any] = [self._shaped(index) for index in range(len(nodes))]
+            given: list[Any] = [self.recorded.shaped(index) for index in range(len(nodes))]
         else:
             args, kwargs = arguments(example)
             given = [*args, *(kwargs[str(node.target)] for node in nodes[len(args) :])]
@@ -137,14 +123,6 @@ class _Walk:
                     count += 1
             self.values[node] = made
             self.found.facts[node] = tree_map(self._fact, made)
-
-    def _shaped(self, tensor: int) -> Any:
-        """An input, by the layer that reads it first."""
-        reader = next((one for one in self.network.layers if one.reads and one.reads[0] == tensor), None)
-        if reader is None:
-            return MISSING
-        kind = torch.long if reader.op == "embedding" else torch.float32
-        return torch.zeros(1, *reader.input, dtype=kind)
 
     def _stand_in(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -161,7 +139,7 @@ class _Walk:
             return self._constant(str(node.target))
         if node.op == "output":
             return self._output(node)
-        layers = self._layers(node)
+        layers = self.recorded.layers(node)
         self._fill_missing(node, layers)
         if any(self.values.get(one) is MISSING for one in node.all_input_nodes):
             return self._unknown(node, layers) if layers else MISSING
@@ -177,31 +155,6 @@ class _Walk:
         """Whether a layer itself changes when channels go."""
         part = self.parts[path]
         return isinstance(part, nn.Unflatten) or next(part.parameters(), next(part.buffers(), None)) is not None
-
-    def _layers(self, node: fx.Node) -> list[Layer]:
-        """The operations of the network that a node is, those that an earlier step will put in its place among them."""
-        own = self._by_node.get(node.name, [])
-        if node.op != "call_module":
-            return own
-        made = self._by_module.get(str(node.target), [])
-        bare = [one for one in self._by_module.get(str(node.target).rpartition(".")[0], [])
-                if one.module == node.target]  # fmt: skip
-        return sorted([*own, *made, *bare], key=self._order) if made or bare else own
-
-    def _title(self, node: fx.Node) -> str:
-        own = self._by_node.get(node.name, [])
-        return next((one.name for one in reversed(own) if one.kind not in {"reshape", "copy"}),
-                    own[-1].name if own else node.name)  # fmt: skip
-
-    def _order(self, layer: Layer) -> int:
-        return self._positions[id(layer)]
-
-    @property
-    def _positions(self) -> dict[int, int]:
-        found = self.__dict__.get("_numbers")
-        if found is None:
-            found = self.__dict__["_numbers"] = {id(one): index for index, one in enumerate(self.network.layers)}
-        return cast("dict[int, int]", found)
 
     def _fill_missing(self, node: fx.Node, layers: list[Layer]) -> None:
         """What reads a block that was taken out reads what went into it."""
@@ -221,7 +174,7 @@ class _Walk:
         tensors = [one for one in map(self.values.get, node.all_input_nodes) if isinstance(one, Tensor)]
         for tensor in tensors:
             for units in self.mode.axes(tensor).values():
-                self.ties.freeze(units, f"{self._title(node)!r} works on them in a way that is not followed")
+                self.ties.freeze(units, f"{self.recorded.title(node)!r} works on them in a way that is not followed")
         value = self.mode.put(self._noise((1, *layers[-1].output)), {})
         self._written(layers, value)
         return value
@@ -341,7 +294,7 @@ class _Walk:
         self._note_all(node, layers, value)
         if any(self.mode.axes(one) for one in self._tensors(node)) and self._may_not_follow(node):
             self.found.facts[node] = tree_map(self._fact, value)
-            self.trial.check(node, self._title(node))
+            self.trial.check(node, self.recorded.title(node))
         return value
 
     def _run(self, node: fx.Node) -> Any:
@@ -370,7 +323,7 @@ class _Walk:
         results = [self.mode.spread(one) for one in tree_flatten(value)[0] if isinstance(one, Tensor)]
         if given and results:
             for layer in layers:
-                self.places[id(layer)].watched(_between(layer, given, results))
+                self.places[id(layer)].watched(by_shape(layer, given, results))
 
     def _may_not_follow(self, node: fx.Node) -> bool:
         """Whether a cut may leave an operation unable to run, or make it compute something else."""
@@ -383,16 +336,3 @@ MAKER_TYPES = (nn.Linear, nn.modules.conv._ConvNd)
 
 def _packet(op: str) -> Any:
     return getattr(torch.ops.aten, op, None)
-
-
-def _between(layer: Layer, given: list[Spread], results: list[Spread]) -> Seen:
-    """One of several operators that make up an operation, known by its shapes alone."""
-
-    def like(shape: Any) -> Spread:
-        for one in (*results, *given):
-            axes = fitted(one, shape)
-            if axes:
-                return Spread(shape, axes)
-        return Spread(shape, {})
-
-    return Seen(layer.op, (like(layer.input), *given[1:]), (), like(layer.output))
