@@ -113,6 +113,8 @@ def between(place: Place, before: Spread, ties: Ties, is_batch_norm: bool) -> Sp
 def fitted(spread: Spread, shape: Shape) -> Axes:
     """The units along the axes of a layer's shape: that of a tensor without its batch, or as rows of features."""
     lean = spread.without_batch()
+    while len(lean.shape) > max(1, len(shape)) and lean.shape[0] == 1:  # one token, one head
+        lean = lean.without_batch()
     for one in (lean, spread):
         if one.shape == shape:
             return one.axes

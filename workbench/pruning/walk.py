@@ -218,8 +218,8 @@ class _Walk:
         part = self.parts.get(path)
         if any(layer.kind in MAKERS and layer.module for layer in layers):
             return self._made(node, layers, x)
-        if isinstance(part, MAKER_TYPES) and not layers:
-            return MISSING
+        if isinstance(part, MAKER_TYPES) and not layers:  # taken out, or of constants alone
+            return MISSING if self.mode.is_data(x) else None
         if isinstance(part, (_BatchNorm, _InstanceNorm, nn.GroupNorm)):
             return self._norm(path, part, layers, x) if layers else MISSING
         if isinstance(part, nn.PReLU) and part.num_parameters > 1:
