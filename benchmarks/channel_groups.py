@@ -1,13 +1,13 @@
 """How much of a network channel pruning can reach, over the families of timm and torchvision.
 
-    python benchmarks/channel_groups.py [--families 'convnext' 'vision_*'] [--seconds 90] [--gigabytes 3] [--out table.md]
+    python benchmarks/channel_groups.py [--families 'convnext' 'vision_*'] [--seconds 90] [--gigabytes 3]
 
 A family is a module of models in either package; its smallest classifier stands for it, with random weights, at the
 size that it is registered with. One process each, one after another. Columns: the share of the MACs in layers that
 can lose output or input channels; the largest difference between outputs when a random third of every group is cut and
-when the layers that read these channels have zeros in their place, relative to the largest output; whether the plan's MACs and
-parameters are those of the network cut; processor seconds to follow all channels. torchvision and timm are test
-extras (`pip install -c constraints.txt -e ".[zoo]"`).
+when the layers that read these channels have zeros in their place, relative to the largest output; whether the plan's
+MACs and parameters are those of the network cut; processor seconds to follow all channels. torchvision and timm are
+test extras (`pip install -c constraints.txt -e ".[zoo]"`).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def packages() -> tuple[Any, Any]:
-    """Timm and torchvision; beside a CPU build of torch its binary wheel expects two operators to be declared."""
+    """Both packages; beside a CPU build of torch its binary wheel expects two operators to be declared."""
     for one in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
         if not hasattr(torch.ops.torchvision, one.partition("(")[0]):
             LIBRARY.define(one)
-    import timm  # after the declarations
+    import timm
     import torchvision
 
     return timm, torchvision
@@ -150,7 +150,13 @@ def examine(name: str) -> dict[str, Any]:
         error = max(float((a - b).abs().max() / a.abs().max().clamp_min(1e-9)) for a, b in pairs)
     planned, found = shrink(channels, kept).totals, trace(small, model.example).totals
     same = (planned.macs, planned.params) == (found.macs, found.params)
-    return {"share": reached(channels), "error": error, "same": same, "seconds": seconds, "groups": len(channels.groups)}
+    return {
+        "share": reached(channels),
+        "error": error,
+        "same": same,
+        "seconds": seconds,
+        "groups": len(channels.groups),
+    }
 
 
 def apart(name: str, seconds: float, gigabytes: float) -> dict[str, Any]:

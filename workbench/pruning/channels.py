@@ -29,11 +29,17 @@ __all__ = ["MAKERS", "OUTPUTS", "Channels", "Group", "Mask", "depthwise", "follo
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Layers whose output channels are tied to each other, and the units that they share."""
+    """Layers whose output channels are tied to each other, and the units that they share, which cost the same."""
 
     layers: tuple[str, ...]  # module paths of the layers that make the channels
     units: Units  # sorted; removing one removes a channel of every layer here
     each: int = 1  # channels of a layer that a unit stands for: several in a grouped convolution, or of a head
+    readers: tuple[str, ...] = ()  # the layers that read them all
+
+    @property
+    def key(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What tells a group from others, also once it has been cut."""
+        return self.layers, self.readers
 
 
 @dataclass(frozen=True)
@@ -64,20 +70,22 @@ class Channels:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """Tied layers, in execution order; frozen units are left out."""
-        frozen = np.array(sorted(self.reasons), dtype=np.int64)
-        free = {name: np.setdiff1d(units, frozen) for name, units in self.made.items()}
-        found: list[tuple[list[str], set[int]]] = []
-        for name, units in free.items():
-            if not len(units):
-                continue
-            mine = set(units.tolist())
-            tied = [group for group in found if group[1] & mine]
-            merged = ([n for names, _ in tied for n in names] + [name], mine.union(*(s for _, s in tied)))
-            found = [group for group in found if group not in tied] + [merged]
-        order = {name: index for index, name in enumerate(self.made)}
-        found.sort(key=lambda group: min(order[name] for name in group[0]))
-        return tuple(self._group(names, np.array(sorted(units), dtype=np.int64)) for names, units in found)
+        """Units that the same layers make and read, in execution order; frozen ones are left out."""
+        makers, readers = ([(one.layer.module, units) for one in self.places for units in [side(one)] if len(units)]
+                           for side in (_made, _taken))  # fmt: skip
+        marks = _marks([units for _, units in (*makers, *readers)], self.count)
+        made = np.unique(np.concatenate([units for _, units in makers] or [NONE]))
+        free = np.setdiff1d(made, np.array(sorted(self.reasons), dtype=np.int64))
+        _, first, which = np.unique(marks[free], return_index=True, return_inverse=True)
+        found = []
+        for number, place in enumerate(first.tolist()):
+            units = free[which == number]
+            sides = [
+                tuple(dict.fromkeys(name for name, own in side if free[place] in own)) for side in (makers, readers)
+            ]
+            found.append(self._group(sides[0], sides[1], units))
+        order = {name: index for index, (name, _) in enumerate(makers)}
+        return tuple(sorted(found, key=lambda group: (order[group.layers[0]], int(group.units[0]))))
 
     @cached_property
     def count(self) -> int:
@@ -93,8 +101,8 @@ class Channels:
         sums = np.add.reduceat(kept[joined], starts)
         return float(self._constant + (self._factors * np.multiply.reduceat(sums, first)).sum())
 
-    def _group(self, names: list[str], units: Units) -> Group:
-        return Group(tuple(names), units, max(1, int(np.isin(self.made[names[0]], units).sum()) // len(units)))
+    def _group(self, layers: tuple[str, ...], readers: tuple[str, ...], units: Units) -> Group:
+        return Group(layers, units, max(1, int(np.isin(self.made[layers[0]], units).sum()) // len(units)), readers)
 
     @cached_property
     def _products(self) -> list[tuple[Layer, tuple[Units, ...]]]:
@@ -124,6 +132,23 @@ class Channels:
     def why_frozen(self, name: str) -> str:
         """Why no channel of a layer can be removed."""
         return next((self.reasons[unit] for unit in self.made[name].tolist() if unit in self.reasons), "")
+
+
+def _made(place: Place) -> Units:
+    return place.made if makes(place.layer) and place.layer.module else NONE
+
+
+def _taken(place: Place) -> Units:
+    return place.taken if place.layer.module else NONE
+
+
+def _marks(sides: list[Units], count: int) -> Any:
+    """A number for each unit that tells where, and how often, it is in each of several arrays."""
+    draw = np.random.default_rng(0).integers(0, 2**63, len(sides), dtype=np.uint64)
+    found = np.zeros(count, dtype=np.uint64)
+    for units, factor in zip(sides, draw, strict=True):
+        found += np.bincount(units, minlength=count).astype(np.uint64) * factor
+    return found
 
 
 def worked(place: Place) -> tuple[Units, ...]:

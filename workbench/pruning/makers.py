@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.cost.layer import Layer, Shape
 from workbench.pruning.axes import NONE, Axes, Spread, Ties, Units
-from workbench.pruning.operators import Seen
+from workbench.pruning.calls import Seen
 
 MAKERS = frozenset({"conv", "conv_transpose", "linear"})
 
@@ -113,6 +113,8 @@ def between(place: Place, before: Spread, ties: Ties, is_batch_norm: bool) -> Sp
 def fitted(spread: Spread, shape: Shape) -> Axes:
     """The units along the axes of a layer's shape: that of a tensor without its batch, or as rows of features."""
     lean = spread.without_batch()
+    while len(lean.shape) > max(1, len(shape)) and lean.shape[0] == 1:  # one token, one head
+        lean = lean.without_batch()
     for one in (lean, spread):
         if one.shape == shape:
             return one.axes
@@ -126,7 +128,7 @@ def fitted(spread: Spread, shape: Shape) -> Axes:
 def _as_rows(spread: Spread) -> Axes:
     """A tensor as rows of its last axis."""
     last = len(spread.shape) - 1
-    found = {1: units for axis, units in spread.axes.items() if axis == last}
+    found = {1: spread.axes[last]} if last in spread.axes else {}
     for axis, units in spread.axes.items():
         if axis != last:
             wide = units.reshape([-1 if place == axis else 1 for place in range(last)])

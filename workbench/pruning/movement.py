@@ -161,7 +161,7 @@ def _settled(columns: Units, ties: Ties) -> Units:
         rows = np.broadcast_to(first[:, None], columns.shape)
         ties.tie(rows[tied], columns[tied])
     bare = (columns == _BARE).any(1)
-    units = first.copy()
+    units: Units = first.copy()
     missing = first < 0
     units[missing] = ties.fresh(int(missing.sum()))
     ties.freeze(units[bare], "they are joined with numbers that are no channels")

@@ -7,11 +7,9 @@ each number alone nothing needs to be asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -21,6 +19,8 @@ from workbench.cost.kinds import KINDS, MULTIPLE
 from workbench.cost.shapes import known
 from workbench.modules.snapshot import to_meta
 from workbench.pruning.axes import Axes, Spread, Ties, Units
+from workbench.pruning.calls import Call, Seen
+from workbench.pruning.choices import Choices
 from workbench.pruning.dependence import aligned, some
 from workbench.pruning.movement import moved, placed
 
@@ -30,41 +30,6 @@ Tensor = torch.Tensor
 _SAME = frozenset("clone alias detach _to_copy lift_fresh contiguous native_dropout dropout".split())
 #: What computes with whole matrices: an axis of one factor alone is better left for one that all of them have.
 _PRODUCTS = frozenset({"matmul", "attention"})
-
-
-class Seen(NamedTuple):
-    """One operator's call: the tensors of data and the constants that it read, and one tensor of data it wrote."""
-
-    op: str
-    data: tuple[Spread, ...]
-    constants: tuple[Spread, ...]
-    result: Spread
-
-
-@dataclass
-class Choices:
-    """Where an axis was split, channels go along one of its parts: which one, for each place where that was open."""
-
-    taken: dict[tuple[str, int], int] = field(default_factory=dict)
-    open: dict[tuple[str, int], tuple[int, Units]] = field(default_factory=dict)  # of how many, and the units there
-    objected: set[tuple[str, int]] = field(default_factory=set)
-
-    def next(self, ties: Ties) -> Choices | None:
-        """The choices to try after these, where some led to units that cannot go; None where there are none left."""
-        reasons = ties.frozen
-        taken = dict(self.taken)
-        for place, (count, units) in self.open.items():
-            stuck = place in self.objected or any(int(unit) in reasons for unit in np.unique(ties.roots(units)))
-            if stuck and taken.get(place, 0) + 1 < count:
-                taken[place] = taken.get(place, 0) + 1
-        return Choices(taken) if taken != self.taken else None
-
-    def object_to(self, units: Units, ties: Ties) -> None:
-        """Another choice than that behind these units would be better."""
-        roots = np.unique(ties.roots(units))
-        for place, (count, own) in self.open.items():
-            if count > 1 and np.isin(ties.roots(own), roots).any():
-                self.objected.add(place)
 
 
 class Labelling(TorchDispatchMode):
@@ -117,7 +82,7 @@ class Labelling(TorchDispatchMode):
         self.count += 1
         results = [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
         data = any(map(self.is_data, given))
-        call = _Call(func, flat, spec, given, results)
+        call = Call(func, flat, spec, given, results)
         found = self._labelled(call) if any(spread.axes for spread in before) else [{} for _ in results]
         for result, axes in zip(results, found, strict=True):
             self.put(result, axes, data=data)
@@ -147,9 +112,11 @@ class Labelling(TorchDispatchMode):
             if result.dim():
                 self.seen.append(Seen(packet.__name__, sides[0], sides[1], self.spread(result)))
 
-    def _labelled(self, call: _Call) -> list[Axes]:
+    def _labelled(self, call: Call) -> list[Axes]:
         if torch.Tag.pointwise in call.func.tags and not call.on_a_view:
             return [self._broadcast(call, result) for result in call.results]
+        if call.func.overloadpacket is torch.ops.aten.glu:
+            return [self._halved(call)]
         moves = KINDS.get(call.func.overloadpacket) in {"copy", "reshape"}
         found = None if call.on_a_view or not call.results else self._moved(call) if moves else None
         found = found if found is not None or call.on_a_view or not call.results else self._computed(call)
@@ -160,7 +127,7 @@ class Labelling(TorchDispatchMode):
 
     # What works on each number alone.
 
-    def _broadcast(self, call: _Call, result: Tensor) -> Axes:
+    def _broadcast(self, call: Call, result: Tensor) -> Axes:
         meeting: dict[int, list[Units]] = {}
         bare: set[int] = set()
         for tensor in call.given:
@@ -181,9 +148,20 @@ class Labelling(TorchDispatchMode):
                 self.ties.freeze(several[0], f"{self._where} combines them with what is not followed")
         return {axis: several[0] for axis, several in meeting.items()}
 
+    def _halved(self, call: Call) -> Axes:
+        """One half of an axis times a gate of the other."""
+        given = call.given[0]
+        axis = next((one for one in call.flat[1:] if isinstance(one, int)), -1) % given.dim()
+        axes = dict(self.axes(given))
+        if axis in axes:
+            first, second = axes[axis].reshape(2, -1)
+            self.ties.tie(first, second)
+            axes[axis] = first
+        return axes
+
     # What moves numbers.
 
-    def _moved(self, call: _Call) -> list[Axes] | None:
+    def _moved(self, call: Call) -> list[Axes] | None:
         self.moves = True
         inputs = [one for one in call.given if one.is_floating_point()]
         spans = [self.axes(one) for one in inputs]
@@ -220,7 +198,7 @@ class Labelling(TorchDispatchMode):
 
     # What computes.
 
-    def _computed(self, call: _Call) -> list[Axes] | None:
+    def _computed(self, call: Call) -> list[Axes] | None:
         floats = [index for index, one in enumerate(call.given) if one.is_floating_point()]
         if any(self.axes(one) for one in call.given if not one.is_floating_point()):
             return None
@@ -246,7 +224,7 @@ class Labelling(TorchDispatchMode):
         axes = self._joined(meeting, bare)
         return [axes if one.shape == first.shape else {} for one in call.results]
 
-    def _ask(self, call: _Call, inputs: list[Tensor], number: int, axis: int) -> int | None:
+    def _ask(self, call: Call, inputs: list[Tensor], number: int, axis: int) -> int | None:
         key = (call.func, call.signature, number, axis)
         if key not in self.memo:
             with torch.random.fork_rng(devices=[]):
@@ -256,7 +234,7 @@ class Labelling(TorchDispatchMode):
         return found
 
     def _bare(
-        self, call: _Call, inputs: list[Tensor], floats: list[int], meeting: Mapping[int, list[Units]]
+        self, call: Call, inputs: list[Tensor], floats: list[int], meeting: Mapping[int, list[Units]]
     ) -> set[int]:
         """Axes of the result that depend on labelled channels, and on an input's axis that has no labels."""
         sizes = {len(several[0]) for several in meeting.values()}
@@ -270,7 +248,7 @@ class Labelling(TorchDispatchMode):
         return found
 
     def _prefer_shared(
-        self, call: _Call, inputs: list[Tensor], meeting: Mapping[int, list[Units]], whose: Mapping[int, set[int]]
+        self, call: Call, inputs: list[Tensor], meeting: Mapping[int, list[Units]], whose: Mapping[int, set[int]]
     ) -> None:
         if KINDS.get(call.func.overloadpacket) not in _PRODUCTS or len(inputs) < 2:
             return
@@ -278,12 +256,12 @@ class Labelling(TorchDispatchMode):
             if len(whose[place]) == 1:
                 self.choices.object_to(several[0], self.ties)
 
-    def _what(self, call: _Call) -> str:
+    def _what(self, call: Call) -> str:
         if KINDS.get(call.func.overloadpacket) == "norm":
             return "normalises over several channels"
         return "mixes or reorders channels"
 
-    def _freeze_all(self, call: _Call, why: str) -> None:
+    def _freeze_all(self, call: Call, why: str) -> None:
         for tensor in call.given:
             for units in self.axes(tensor).values():
                 self.ties.freeze(units, f"{self._where} {why}")
@@ -291,39 +269,3 @@ class Labelling(TorchDispatchMode):
     @property
     def _where(self) -> str:
         return repr(self.title)
-
-
-class _Call(NamedTuple):
-    """One call of an operator, which can be run again on other tensors."""
-
-    func: Callable[..., Any]
-    flat: list[Any]
-    spec: Any
-    given: list[Tensor]
-    results: list[Tensor]
-
-    def run(self, floats: Any) -> list[Tensor]:
-        """The results for other floating-point tensors."""
-        waiting = iter(floats)
-        other = [self._real(one, waiting) if isinstance(one, Tensor) else one for one in self.flat]
-        other = [torch.device("cpu") if isinstance(one, torch.device) else one for one in other]
-        args, kwargs = tree_unflatten(other, self.spec)
-        out = self.func(*args, **kwargs)
-        return [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
-
-    def _real(self, tensor: Tensor, floats: Any) -> Tensor:
-        if tensor.is_floating_point():
-            number: Tensor = next(floats)
-            return number.clone() if self.func._schema.is_mutable else number  # type: ignore[attr-defined]
-        return torch.ones(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
-
-    @property
-    def signature(self) -> str:
-        """Calls of one operator with the same signature depend on their inputs in the same way."""
-        return str(self.func) + repr([(one.shape, one.dtype) if isinstance(one, Tensor) else one for one in self.flat])
-
-    @property
-    def on_a_view(self) -> bool:
-        """Whether it writes into a part of another tensor."""
-        mutable = self.func._schema.is_mutable  # type: ignore[attr-defined]  # an operator of torch
-        return bool(mutable) and bool(self.given) and self.given[0]._base is not None

@@ -98,8 +98,10 @@ def _unflatten(node: fx.Node, facts: Mapping[fx.Node, Any], kept: Mask) -> Resiz
     fact, source = facts.get(node), facts.get(node.args[0])  # type: ignore[arg-type]  # a node
     if not isinstance(fact, Spread) or not isinstance(source, Spread) or len(node.args) < 3:
         return None
-    axis, given = node.args[1] % len(source.shape), node.args[2]  # type: ignore[operator]
-    new = _with(given, fact.cut(kept)[axis : axis + len(given)])  # type: ignore[arg-type]
+    place: Any = node.args[1]
+    given: Any = node.args[2]
+    axis = place % len(source.shape)
+    new = _with(given, fact.cut(kept)[axis : axis + len(given)])
     return Resized(node.target, (node.args[0], node.args[1], new), dict(node.kwargs))
 
 
@@ -219,7 +221,7 @@ def module_for(module: nn.Module, fact: Any, kept: Mask) -> nn.Module:
     """A layer without weights as it is with the units of `kept` alone; itself where it has no sizes written out."""
     if not isinstance(module, nn.Unflatten) or not isinstance(fact, Spread) or not isinstance(module.dim, int):
         return module
-    given = tuple(module.unflattened_size)  # type: ignore[arg-type]  # sizes, or pairs of a name and a size
+    given: tuple[Any, ...] = tuple(module.unflattened_size)  # sizes, or pairs of a name and a size
     if not all(isinstance(one, int) for one in given):
         return module
     axis = module.dim if module.dim >= 0 else len(fact.shape) + module.dim - len(given) + 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,20 +25,19 @@ from workbench.cost.layer import Layer
 from workbench.cost.network import Network
 from workbench.cost.weights import tied_weights
 from workbench.modules.calling import Inputs, arguments
-from workbench.pruning.axes import Axes, Mask, Spread, Ties, Units
+from workbench.pruning.axes import Axes, Spread, Ties, Units
+from workbench.pruning.choices import Choices
 from workbench.pruning.makers import MAKERS, Place, between, fitted, make
-from workbench.pruning.operators import Choices, Labelling, Seen
-from workbench.pruning.resizing import Resized, module_for, resized, run, sizes
+from workbench.pruning.operators import Labelling
+from workbench.pruning.recorded import MISSING, Recorded, by_shape, last_uses
+from workbench.pruning.resizing import Resized, run
+from workbench.pruning.trials import Trial
 
 Tensor = torch.Tensor
 
 OUTPUTS = "its outputs are the network's outputs"
-#: In the place of what an earlier step of the recipe takes out.
-MISSING = object()
 #: Walks at most: choices that are open in one network are few.
 WALKS = 4
-#: What may differ between an operation cut and its result cut: rounding.
-CLOSE = 1e-3
 
 
 @dataclass
@@ -84,22 +83,19 @@ class _Walk:
         self.by_tensor: dict[int, Tensor] = {}
         self.places = {id(layer): Place(layer) for layer in network.layers}
         self.found = Followed(self.ties, [], {})
+        self.trial = Trial(self.ties, self.mode, self.parts, self.values, self.found.facts)
         self.calls = Counter(str(node.target) for node in module.graph.nodes if node.op == "call_module")
         self.tied = tied_weights(module)
-        self._by_node: dict[str, list[Layer]] = {}
-        self._by_module: dict[str, list[Layer]] = {}
-        for layer in network.layers:
-            kind = self._by_node if layer.node else self._by_module
-            kind.setdefault(layer.node or layer.module.rpartition(".")[0], []).append(layer)
+        self.recorded = Recorded(network)
 
     def run(self, example: Inputs | None) -> Followed:
         """Every operation in turn."""
-        last = self._last_uses()
+        last = last_uses(self.module.graph)
         self._inputs(example)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for node in self.module.graph.nodes:
-                self.mode.begin(node.name, self._title(node))
+                self.mode.begin(node.name, self.recorded.title(node))
                 if node.op != "placeholder":
                     self.values[node] = self._visit(node)
                     self.found.facts[node] = tree_map(self._fact, self.values[node])
@@ -108,23 +104,13 @@ class _Walk:
         self.found.places = [self.places[id(layer)] for layer in self.network.layers]
         return self.found
 
-    def _last_uses(self) -> dict[fx.Node, list[fx.Node]]:
-        seen: set[fx.Node] = set()
-        found: dict[fx.Node, list[fx.Node]] = {}
-        for node in reversed(self.module.graph.nodes):
-            for one in node.all_input_nodes:
-                if one not in seen:
-                    seen.add(one)
-                    found.setdefault(node, []).append(one)
-        return found
-
     def _fact(self, value: Any) -> Any:
         return self.mode.spread(value) if isinstance(value, Tensor) else value
 
     def _inputs(self, example: Inputs | None) -> None:
         nodes = [node for node in self.module.graph.nodes if node.op == "placeholder"]
         if example is None:
-            given: list[Any] = [self._shaped(index) for index in range(len(nodes))]
+            given: list[Any] = [self.recorded.shaped(index) for index in range(len(nodes))]
         else:
             args, kwargs = arguments(example)
             given = [*args, *(kwargs[str(node.target)] for node in nodes[len(args) :])]
@@ -137,14 +123,6 @@ class _Walk:
                     count += 1
             self.values[node] = made
             self.found.facts[node] = tree_map(self._fact, made)
-
-    def _shaped(self, tensor: int) -> Any:
-        """An input, by the layer that reads it first."""
-        reader = next((one for one in self.network.layers if one.reads and one.reads[0] == tensor), None)
-        if reader is None:
-            return MISSING
-        kind = torch.long if reader.op == "embedding" else torch.float32
-        return torch.zeros(1, *reader.input, dtype=kind)
 
     def _stand_in(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -161,7 +139,7 @@ class _Walk:
             return self._constant(str(node.target))
         if node.op == "output":
             return self._output(node)
-        layers = self._layers(node)
+        layers = self.recorded.layers(node)
         self._fill_missing(node, layers)
         if any(self.values.get(one) is MISSING for one in node.all_input_nodes):
             return self._unknown(node, layers) if layers else MISSING
@@ -177,31 +155,6 @@ class _Walk:
         """Whether a layer itself changes when channels go."""
         part = self.parts[path]
         return isinstance(part, nn.Unflatten) or next(part.parameters(), next(part.buffers(), None)) is not None
-
-    def _layers(self, node: fx.Node) -> list[Layer]:
-        """The operations of the network that a node is, those that an earlier step will put in its place among them."""
-        own = self._by_node.get(node.name, [])
-        if node.op != "call_module":
-            return own
-        made = self._by_module.get(str(node.target), [])
-        bare = [one for one in self._by_module.get(str(node.target).rpartition(".")[0], [])
-                if one.module == node.target]  # fmt: skip
-        return sorted([*own, *made, *bare], key=self._order) if made or bare else own
-
-    def _title(self, node: fx.Node) -> str:
-        own = self._by_node.get(node.name, [])
-        return next((one.name for one in reversed(own) if one.kind not in {"reshape", "copy"}),
-                    own[-1].name if own else node.name)  # fmt: skip
-
-    def _order(self, layer: Layer) -> int:
-        return self._positions[id(layer)]
-
-    @property
-    def _positions(self) -> dict[int, int]:
-        found = self.__dict__.get("_numbers")
-        if found is None:
-            found = self.__dict__["_numbers"] = {id(one): index for index, one in enumerate(self.network.layers)}
-        return cast("dict[int, int]", found)
 
     def _fill_missing(self, node: fx.Node, layers: list[Layer]) -> None:
         """What reads a block that was taken out reads what went into it."""
@@ -221,7 +174,7 @@ class _Walk:
         tensors = [one for one in map(self.values.get, node.all_input_nodes) if isinstance(one, Tensor)]
         for tensor in tensors:
             for units in self.mode.axes(tensor).values():
-                self.ties.freeze(units, f"{self._title(node)!r} works on them in a way that is not followed")
+                self.ties.freeze(units, f"{self.recorded.title(node)!r} works on them in a way that is not followed")
         value = self.mode.put(self._noise((1, *layers[-1].output)), {})
         self._written(layers, value)
         return value
@@ -265,8 +218,8 @@ class _Walk:
         part = self.parts.get(path)
         if any(layer.kind in MAKERS and layer.module for layer in layers):
             return self._made(node, layers, x)
-        if isinstance(part, MAKER_TYPES) and not layers:
-            return MISSING
+        if isinstance(part, MAKER_TYPES) and not layers:  # taken out, or of constants alone
+            return MISSING if self.mode.is_data(x) else None
         if isinstance(part, (_BatchNorm, _InstanceNorm, nn.GroupNorm)):
             return self._norm(path, part, layers, x) if layers else MISSING
         if isinstance(part, nn.PReLU) and part.num_parameters > 1:
@@ -340,7 +293,8 @@ class _Walk:
             return MISSING
         self._note_all(node, layers, value)
         if any(self.mode.axes(one) for one in self._tensors(node)) and self._may_not_follow(node):
-            self._check(node, value)
+            self.found.facts[node] = tree_map(self._fact, value)
+            self.trial.check(node, self.recorded.title(node))
         return value
 
     def _run(self, node: fx.Node) -> Any:
@@ -369,100 +323,12 @@ class _Walk:
         results = [self.mode.spread(one) for one in tree_flatten(value)[0] if isinstance(one, Tensor)]
         if given and results:
             for layer in layers:
-                self.places[id(layer)].watched(_between(layer, given, results))
+                self.places[id(layer)].watched(by_shape(layer, given, results))
 
     def _may_not_follow(self, node: fx.Node) -> bool:
         """Whether a cut may leave an operation unable to run, or make it compute something else."""
         numbers = any(not isinstance(self.values.get(one), Tensor) for one in node.all_input_nodes)
         return (self.mode.moves and not self.mode.computes) or self.mode.in_groups or numbers
-
-    def _check(self, node: fx.Node, value: Any) -> None:
-        """Cut some channels at random: the operation on what is left has to give what is left of its result."""
-        self.found.facts[node] = tree_map(self._fact, value)
-        spreads = [one for fact in map(self.found.facts.get, (node, *node.all_input_nodes))
-                   for one in tree_flatten(fact, is_leaf=lambda one: isinstance(one, Spread))[0]
-                   if isinstance(one, Spread)]  # fmt: skip
-        units = [one for spread in spreads for one in spread.axes.values()]
-        kept = self._some(units)
-        if kept is None:
-            return
-        try:
-            fits = self._commutes(node, kept)
-        except Exception:  # noqa: BLE001  # torch says in its own ways that sizes do not fit
-            fits = False
-        if not fits:
-            self.ties.freeze(np.concatenate(units), f"{self._title(node)!r} has them in an order or in sizes that stay")
-
-    def _some(self, units: list[Units]) -> Mask | None:
-        if not units:
-            return None
-        roots = self.ties.roots(np.concatenate(units))
-        free = np.array([one for one in np.unique(roots).tolist() if one not in self.ties.frozen], dtype=np.int64)
-        if len(free) < 2:
-            return None
-        everywhere = self.ties.all_roots()
-        gone = np.zeros(len(everywhere), dtype=bool)
-        gone[np.random.default_rng(len(free)).permutation(free)[: max(1, len(free) // 3)]] = True
-        for one in units:
-            if gone[everywhere[one]].all():  # something stays of every axis
-                gone[everywhere[one[0]]] = False
-        return np.asarray(~gone[everywhere])
-
-    def _commutes(self, node: fx.Node, kept: Mask) -> bool:
-        """Whether the operation gives the same before and after a cut, on numbers drawn for each channel."""
-        numbers: dict[fx.Node, Any] = {}
-        whole = {one: tree_map(self._drawn, self.values[one]) for one in node.all_input_nodes}
-
-        def given(one: fx.Node) -> Any:
-            held = self.values[one]
-            if not any(isinstance(leaf, Tensor) for leaf in tree_flatten(held)[0]):
-                return sizes(one, self.found.facts, kept, numbers) if one.op != "get_attr" else held
-            return tree_map(lambda t, real: self._narrowed(t, real, kept), held, whole[one])
-
-        if node.op == "call_module":
-            part = self.parts[str(node.target)]
-            wanted = part(*fx.map_arg(node.args, whole.get))
-            found = module_for(part, self.found.facts[node], kept)(*fx.map_arg(node.args, given))
-        else:
-            wanted = run(Resized(node.target, node.args, dict(node.kwargs)), node.op, whole.__getitem__)
-            found = run(resized(node, self.found.facts, kept), node.op, given)
-        facts = tree_flatten(self.found.facts[node], is_leaf=lambda one: isinstance(one, Spread))[0]
-        triples = zip(facts, tree_flatten(wanted)[0], tree_flatten(found)[0], strict=True)
-        return all(_fits(fact, (one, other), kept) for fact, one, other in triples if isinstance(one, Tensor))
-
-    def _drawn(self, value: Any) -> Any:
-        """Numbers in the place of a tensor: one for each place along the axes of channels, spread over the others."""
-        if not isinstance(value, Tensor) or not value.is_meta:
-            return value
-        axes = self.mode.axes(value)
-        line = torch.rand([size if axis in axes else 1 for axis, size in enumerate(value.shape)]) + 0.5
-        return line.to(value.dtype).expand(value.shape)
-
-    def _narrowed(self, value: Any, real: Any, kept: Mask) -> Any:
-        """A cut tensor that takes no memory where the whole one takes none."""
-        if not isinstance(value, Tensor):
-            return value
-        axes = self.mode.axes(value)
-        if not axes:
-            return real
-        lean = real[tuple(slice(None) if axis in axes else slice(0, 1) for axis in range(real.dim()))]
-        small = Spread(tuple(lean.shape), axes).narrowed(lean, kept)
-        return small.expand([new if axis in axes else old
-                             for axis, (new, old) in enumerate(zip(small.shape, real.shape, strict=True))])  # fmt: skip
-
-
-def _fits(fact: Spread, pair: tuple[Tensor, Tensor], kept: Mask) -> bool:
-    """Whether a result is what is left of the whole one; axes along which both are spread are looked at once."""
-    whole, found = pair
-    if tuple(found.shape) != fact.cut(kept):
-        return False
-    for axis in set(range(whole.dim())) - fact.axes.keys():
-        if whole.stride(axis) == found.stride(axis) == 0:
-            whole, found = whole.narrow(axis, 0, 1), found.narrow(axis, 0, 1)
-    wanted = fact.narrowed(whole, kept)
-    if torch.equal(found, wanted) or not found.is_floating_point():  # much faster
-        return True
-    return torch.allclose(found, wanted, CLOSE, CLOSE, equal_nan=True)
 
 
 MAKER_TYPES = (nn.Linear, nn.modules.conv._ConvNd)
@@ -470,16 +336,3 @@ MAKER_TYPES = (nn.Linear, nn.modules.conv._ConvNd)
 
 def _packet(op: str) -> Any:
     return getattr(torch.ops.aten, op, None)
-
-
-def _between(layer: Layer, given: list[Spread], results: list[Spread]) -> Seen:
-    """One of several operators that make up an operation, known by its shapes alone."""
-
-    def like(shape: Any) -> Spread:
-        for one in (*results, *given):
-            axes = fitted(one, shape)
-            if axes:
-                return Spread(shape, axes)
-        return Spread(shape, {})
-
-    return Seen(layer.op, (like(layer.input), *given[1:]), (), like(layer.output))

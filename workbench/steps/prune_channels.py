@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: What is said of a layer whose outputs stay; its inputs may change with those of the layers before it.
 _UNTOUCHED = frozenset({Decision.FROZEN, Decision.KEEPS_WIDTH, Decision.NOT_CHOSEN, Decision.TIED})
+#: What tells one group from another: the layers that make its channels, and those that read them.
+Key = tuple[tuple[str, ...], tuple[str, ...]]
 #: Images that scores and fits look at in every round.
 IMAGES = 500
 
@@ -207,7 +209,7 @@ class PruneChannels(Rewrite):
         groups = self._groups(channels)
         scores = None if self.scope == "layer" else self._scores(module, channels, groups, context, context.progress)[0]
         final = self._goal().widths(channels, groups, scores)
-        goal = {group.layers: (len(group.units), kept) for group, kept in zip(final.groups, final.kept, strict=True)}
+        goal = {group.key: (len(group.units), kept) for group, kept in zip(final.groups, final.kept, strict=True)}
         self._tell(channels, context, any(kept < count for count, kept in goal.values()))
         module = copy.deepcopy(module)
         for index in range(self.rounds):
@@ -229,15 +231,15 @@ class PruneChannels(Rewrite):
             context.progress.note(f"{self.brief} could not follow the channels of {', '.join(skipped)}; they stay.")
 
     def _round(
-        self, module: nn.Module, goal: dict[tuple[str, ...], int], context: Context, report: Reporter
+        self, module: nn.Module, goal: dict[Key, int], context: Context, report: Reporter
     ) -> nn.Module:
         """One cut to the widths of `goal`."""
         channels = follow(trace(module, context.example), module, context.example)
-        groups = tuple(g for g in channels.groups if goal.get(g.layers, len(g.units)) < len(g.units))
+        groups = tuple(g for g in channels.groups if goal.get(g.key, len(g.units)) < len(g.units))
         if not groups:
             return module
         scores, known = self._scores(module, channels, groups, context, report.part(0.0, 0.7))
-        counts = tuple(goal[group.layers] for group in groups)
+        counts = tuple(goal[group.key] for group in groups)
         best = [_highest(*one) for one in zip(groups, scores, counts, strict=True)]
         kept = Widths(channels, groups, counts).mask(best)
         if self.refit and known:
@@ -271,9 +273,9 @@ def _highest(group: Group, scores: Scores, count: int) -> Units:
     return np.sort(group.units[np.argsort(-scores, kind="stable")[:count]])
 
 
-def _between(goal: dict[tuple[str, ...], tuple[int, int]], share: float) -> dict[tuple[str, ...], int]:
+def _between(goal: dict[Key, tuple[int, int]], share: float) -> dict[Key, int]:
     """Widths on the way from the old to the new ones, by equal factors."""
-    return {layers: round(old * (new / old) ** share) for layers, (old, new) in goal.items()}
+    return {key: round(old * (new / old) ** share) for key, (old, new) in goal.items()}
 
 
 def _readers(channels: Channels, groups: Sequence[Group]) -> dict[str, Layer]:
