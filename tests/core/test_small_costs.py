@@ -216,3 +216,10 @@ def test_a_change_of_order_reads_and_writes_the_map() -> None:
     first, second = work(Network((odd, after)), 2e6)
     assert [one.regime for one in (first[0], second[0])] == ["reorder", "reorder"]
     assert (first[0].bytes, second[0].bytes) == (2 * 4 * 16 * 16, 2 * 4 * 18 * 16)
+
+
+@pytest.mark.parametrize(("shape", "regime"), [((6,), "vector"), ((1, 6), "vector"), ((5, 6), "product")])
+def test_a_matrix_meets_one_vector_or_several(shape: tuple[int, ...], regime: str) -> None:
+    layer = Layer("h", "linear", shape, (*shape[:-1], 3), "h", reads=(0,), writes=1)
+    assert work(Network((layer,)), 2e6)[0][-1].regime == regime
+    assert work(Network((layer.but(bits=8),)), 2e6)[0][-1].regime == f"{regime}8"
