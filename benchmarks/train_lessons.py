@@ -23,11 +23,11 @@ from workbench.models.architectures import LESSONS
 
 #: Epochs, and the highest learning rate.
 PLAN = {
-    "fashion-squeezenet": (40, 0.2),
-    "fashion-shufflenet": (40, 0.2),
-    "fashion-seresnet": (40, 0.1),
-    "scenes-enet": (40, 0.2),
-    "tones-dscnn": (25, 0.2),
+    "fashion-squeezenet": (24, 0.2),
+    "fashion-shufflenet": (24, 0.2),
+    "fashion-seresnet": (24, 0.1),
+    "scenes-enet": (24, 0.2),
+    "tones-dscnn": (16, 0.2),
 }
 BATCH, WEIGHT_DECAY, SHIFT = 64, 5e-4, 2
 
