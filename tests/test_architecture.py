@@ -60,21 +60,21 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from workbench.runtimes.base import Runtime, register
+from workbench.runtimes.base import Entry, Runtime, Session, register
 
 
 @dataclass(frozen=True)
-class Session:
+class Product(Session):
     weight: np.ndarray
     bias: np.ndarray
-    whole: bool = False
 
     @property
-    def shape(self):
-        return self.weight.shape[1:]
+    def entries(self):
+        return (Entry("x", self.weight.shape[1:]),)
 
-    def run(self, inputs):
-        return (inputs.astype(np.float64) @ self.weight.T + self.bias).astype(np.float32)
+    def outputs(self, inputs):
+        (x,) = self.given(inputs)
+        return [(x.astype(np.float64) @ self.weight.T + self.bias).astype(np.float32)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ByHand(Runtime):
         found = [numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
         weight, = (one for one in found if one.shape in ((3, 6), (6, 3)))
         bias, = (one for one in found if one.shape == (3,))
-        return Session(weight if weight.shape == (3, 6) else weight.T, bias)
+        return Product(weight if weight.shape == (3, 6) else weight.T, bias)
 
 
 register(ByHand())
