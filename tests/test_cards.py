@@ -11,6 +11,7 @@ import workbench as wb
 
 MODELS = Path(wb.__file__).parent / "models"
 NAMES = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
+LESSONS = ("fashion-squeezenet", "fashion-shufflenet", "fashion-seresnet", "scenes-enet", "tones-dscnn")
 
 
 @pytest.mark.parametrize("name", NAMES)

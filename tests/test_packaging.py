@@ -191,10 +191,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_the_wheel_holds_what_the_package_reads_at_run_time(wheel: set[str]) -> None:
-    from workbench.models.architectures import ARCHITECTURES
+    from workbench.models.architectures import BUNDLED
 
-    expected = {f"workbench/models/{name}.safetensors" for name in ARCHITECTURES}
-    expected |= {f"workbench/models/cards/{name}.md" for name in ARCHITECTURES}
+    expected = {f"workbench/models/{name}.safetensors" for name in BUNDLED}
+    expected |= {f"workbench/models/cards/{name}.md" for name in BUNDLED}
     expected |= {f"workbench/recipes/{path.name}" for path in (ROOT / "workbench" / "recipes").glob("*.yaml")}
     expected |= {"workbench/data/fashion-mnist.npz", "workbench/py.typed"}
     static = (ROOT / "widgets" / "workbench_widgets" / "static").rglob("*")

@@ -88,7 +88,7 @@ def run(
     model: Annotated[str, typer.Argument(help="A bundled model's name, or a file.")],
     recipe: Annotated[Path, typer.Argument(help="A recipe in YAML or JSON, as written by Recipe.save or an export.")],
     out: Annotated[Path, typer.Option(help="The folder for the exported files; made where missing.")],
-    data: Annotated[str, typer.Option(help="The data set that it is measured on.")] = "fashion-mnist",
+    data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
     format: Annotated[str, typer.Option(help="onnx, safetensors or bundle.")] = "onnx",  # noqa: A002  # the option's name
     study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
 ) -> None:
@@ -96,13 +96,20 @@ def run(
     import workbench as wb
 
     loaded_recipe = wb.Recipe.load(recipe)
-    runs = wb.Study(wb.load(model), wb.data(data), path=study)
+    runs = wb.Study(wb.load(model), wb.data(data or _belongs_to(model)), path=study)
     variant = runs.run(loaded_recipe)
     console.print(_comparison(runs.baseline, variant))
     for note in variant.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
     manifest = wb.export(variant, out, format=format)
     console.print(f"Exported and verified: {escape(', '.join(manifest.files))} in {escape(str(out))}", highlight=False)
+
+
+def _belongs_to(model: str) -> str:
+    """The data of a bundled model, or the bundled data."""
+    from workbench.models.architectures import BUNDLED
+
+    return BUNDLED[model].data if model in BUNDLED else "fashion-mnist"
 
 
 @app.command()

@@ -51,7 +51,8 @@ class Opening:
         table = wb.catalog()
         bundled = table[table["source"] == "bundled"]
         columns = ("name", "accuracy", "macs", "params")
-        cards = tuple(Card(*row) for row in bundled[list(columns)].itertuples(index=False))
+        known = bundled[list(columns)].astype(object).where(bundled[list(columns)].notna(), None)
+        cards = tuple(Card(*row) for row in known.itertuples(index=False))
         self._store.update(cards=cards, menu=True, catalogue=_catalogue())
         if not self._store.state.model:
             self.choose(cards[0].name)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["name", "source", "params", "macs", "accuracy", "file_bytes"]
+COLUMNS = ["name", "source", "data", "params", "macs", "accuracy", "file_bytes"]
 
 
 def catalog() -> pd.DataFrame:
-    """One row a network: name, source, params, macs, accuracy (top-1 on the test split), file_bytes.
+    """One row a network: name, source, data (what it was trained on), params, macs, accuracy, file_bytes.
+
+    Accuracy is top-1 on the test split, NaN where a network is judged by something else, such as a segmenter.
 
     The bundled ones come first, then torchvision's where it is installed (its published figures,
     on ImageNet; its "operations" count is ours, multiply-accumulates).
@@ -26,17 +28,19 @@ def catalog() -> pd.DataFrame:
 
 
 def _bundled() -> list[dict[str, Any]]:
-    from workbench.models.architectures import ARCHITECTURES
+    from workbench.models.architectures import BUNDLED
     from workbench.models.doors import bundled_path, load
     from workbench.untrusted import read_metadata
 
     rows = []
-    for name in ARCHITECTURES:
+    for name, kind in BUNDLED.items():
         path = bundled_path(name)
         totals = load(name).network.totals
         accuracy = float(read_metadata(path).get("test_accuracy", "nan"))
         figures = {"params": totals.params, "macs": totals.macs, "accuracy": accuracy}
-        rows.append({"name": name, "source": "bundled", **figures, "file_bytes": path.stat().st_size})
+        rows.append(
+            {"name": name, "source": "bundled", "data": kind.data, **figures, "file_bytes": path.stat().st_size}
+        )
     return rows
 
 
@@ -52,6 +56,7 @@ def _torchvision() -> list[dict[str, Any]]:
             {
                 "name": f"torchvision:{name}",
                 "source": "torchvision",
+                "data": "ImageNet-1K",
                 "params": meta["num_params"],
                 "macs": meta["_ops"] * 1e9,
                 "accuracy": meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100,

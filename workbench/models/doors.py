@@ -13,7 +13,7 @@ from torch import nn
 
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, shown, unknown
 from workbench.files.content import check_folder
-from workbench.models.architectures import ARCHITECTURES
+from workbench.models.architectures import BUNDLED
 from workbench.models.canonical import canonical
 from workbench.models.model import Model
 from workbench.models.structure import ZOOS, fill, load_variant
@@ -22,7 +22,6 @@ from workbench.modules.unwrap import unwrap
 from workbench.untrusted import read_tensors
 from workbench.untrusted.exported_files import read_exported
 
-BUNDLED_INPUT = (1, 1, 28, 28)
 IMAGENET_INPUT = (1, 3, 224, 224)
 #: Files that `load` reads. None of them can carry code: nothing is unpickled.
 FILES = (".safetensors", ".onnx")
@@ -47,7 +46,7 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     if not isinstance(source, (str, Path)):
         return _from_module(source, example)
     name = str(source)
-    if name in ARCHITECTURES:
+    if name in BUNDLED:
         return _bundled(name, weights)
     zoo, _, rest = name.partition(":")
     if zoo in ZOOS and rest:
@@ -66,7 +65,7 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
             f"{name}: files of type {path.suffix} may hold code that runs when they are read. Load the network in "
             "torch and pass it: wb.load(module, example=...); or write it as .onnx, or with torch.export.save as .pt2."
         )
-    raise unknown("model", name, [*ARCHITECTURES, *(f"{z}:<name>" for z in ZOOS)])
+    raise unknown("model", name, [*BUNDLED, *(f"{z}:<name>" for z in ZOOS)])
 
 
 def _from_onnx(path: Path, example: Any) -> Model:
@@ -100,8 +99,8 @@ def _bundled(name: str, weights: str | None) -> Model:
     path = Path(weights) if weights else bundled_path(name)
     state, _ = read_tensors(path)
     with torch.device("meta"):
-        module = ARCHITECTURES[name]()
-    example = torch.zeros(BUNDLED_INPUT)
+        module = BUNDLED[name]()
+    example = torch.zeros(BUNDLED[name].shape)
     source = name if not weights else f"{name} with {path.name}"
     return Model(canonical(fill(module, state, path), example, owned=True), example, name, source)
 

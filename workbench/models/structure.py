@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from workbench.errors import BadFile, StepFailed, shown
-from workbench.models.architectures import ARCHITECTURES
+from workbench.models.architectures import BUNDLED
 from workbench.models.graph import Graph, from_data, to_data
 from workbench.models.model import Model
 from workbench.modules.calling import Inputs, tensors_map
@@ -68,7 +68,7 @@ def load_variant(path: Path, *, by_name: bool = False) -> Model:
         )
     module, structure, metadata = _read(file)
     source = metadata.get("source", "module")
-    if by_name and source not in ARCHITECTURES and source.partition(":")[0] not in ZOOS:
+    if by_name and source not in BUNDLED and source.partition(":")[0] not in ZOOS:
         raise BadFile(
             f"{file.name} was made from {shown(source)}, which is no network that is known by name here. Export a "
             "variant of a bundled network, or of one from torchvision or timm."

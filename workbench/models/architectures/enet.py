@@ -68,6 +68,7 @@ class ScenesENet(nn.Module):
     """Scores of every pixel's class, (N, 1, H, W) -> (N, classes, H, W); height and width are multiples of 8."""
 
     shape: ClassVar = (1, 1, 64, 64)
+    data: ClassVar = "fashion-scenes"
 
     def __init__(self, classes: int = 11) -> None:
         super().__init__()

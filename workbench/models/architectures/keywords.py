@@ -17,6 +17,7 @@ class TonesDSCNN(nn.Module):
     """
 
     shape: ClassVar = (1, 1, 48, 10)
+    data: ClassVar = "tones"
 
     def __init__(self, classes: int = 8, width: int = 48) -> None:
         super().__init__()

@@ -34,6 +34,7 @@ class FashionMobileNet(nn.Module):
     """Inverted residuals with expansion 4 and a 1x1 head, compact from the start."""
 
     shape: ClassVar = FASHION
+    data: ClassVar = "fashion-mnist"
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()

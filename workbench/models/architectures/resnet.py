@@ -31,6 +31,7 @@ class FashionResNet(nn.Module):
     """A stem of 32 channels, two stages of two basic blocks (64, 128), global average pooling."""
 
     shape: ClassVar = FASHION
+    data: ClassVar = "fashion-mnist"
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()

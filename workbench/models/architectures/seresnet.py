@@ -50,6 +50,7 @@ class FashionSEResNet(nn.Module):
     """A stem of 16 channels, three blocks (24, 48, 96), global average pooling."""
 
     shape: ClassVar = FASHION
+    data: ClassVar = "fashion-mnist"
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()

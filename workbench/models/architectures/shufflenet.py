@@ -55,6 +55,7 @@ class FashionShuffleNet(nn.Module):
     """A stem of 24 channels, two stages of one reduction and two units (64, 128), a 1x1 head."""
 
     shape: ClassVar = FASHION
+    data: ClassVar = "fashion-mnist"
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()

@@ -28,6 +28,7 @@ class FashionSqueezeNet(nn.Module):
     """A stem of 32 channels, four fire modules, a 1x1 classifier before the global average."""
 
     shape: ClassVar = FASHION
+    data: ClassVar = "fashion-mnist"
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ class FashionVGG(nn.Module):
     """Plain 3x3 convolutions with batch norm, max pooling and a wide hidden layer (Simonyan & Zisserman 2015)."""
 
     shape: ClassVar = FASHION
+    data: ClassVar = "fashion-mnist"
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
