@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data import Split
-from workbench.data.batches import arrays
+from workbench.data.batches import arrays, some
 from workbench.data.classes import check_classes
 from workbench.errors import BadValue, MeasurementFailed, unknown
 from workbench.estimate import Estimate
@@ -103,8 +103,9 @@ def score(artefact: Path, split: Split, metric: Metric, progress: Reporter | Non
 
 
 def _batches(run: Callable[[Any], Array], split: Split, stage: str, report: Reporter) -> Iterator[tuple[Array, Array]]:
-    for index, (batch, labels) in enumerate(split.batches(BATCH)):
-        report(index * BATCH / len(split), stage)
+    size = some(split, BATCH)
+    for index, (batch, labels) in enumerate(split.batches(size)):
+        report(index * size / len(split), stage)
         yield run(arrays(batch)), np.asarray(labels)
     report(1.0, stage)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from workbench.data.batches import as_split, batches
+from workbench.data.batches import as_split, batches, some
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.quantization.edges import data_tensors
@@ -85,8 +85,9 @@ def read(
     inner = [name for name in dict.fromkeys(names) if name not in entries]
     session = open_session(with_outputs(model, inner).SerializeToString())
     images = as_split(inputs)
-    for index, batch in enumerate(batches(images, BATCH)):
-        progress(index * BATCH / len(images), stage)
+    size = some(images, BATCH)
+    for index, batch in enumerate(batches(images, size)):
+        progress(index * size / len(images), stage)
         given = feeds(session, batch)
         made = session.run(inner, given) if inner else []  # no names would mean every output
         yield {**given, **dict(zip(inner, made, strict=True))}
