@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from workbench.data.batches import as_split, batches, some
+from workbench.data import Split
+from workbench.data.batches import as_split, batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.quantization.edges import data_tensors
@@ -19,6 +20,7 @@ from workbench.runtimes.onnxruntime import feeds, open_session
 Array = npt.NDArray[Any]
 
 BATCH = 50
+HELD = 256 << 20  # bytes of tensors that are looked at together
 BINS = 2048
 
 
@@ -85,12 +87,19 @@ def read(
     inner = [name for name in dict.fromkeys(names) if name not in entries]
     session = open_session(with_outputs(model, inner).SerializeToString())
     images = as_split(inputs)
-    size = some(images, BATCH)
+    size = _at_a_time(session, inner, images)
     for index, batch in enumerate(batches(images, size)):
         progress(index * size / len(images), stage)
         given = feeds(session, batch)
         made = session.run(inner, given) if inner else []  # no names would mean every output
         yield {**given, **dict(zip(inner, made, strict=True))}
+
+
+def _at_a_time(session: Any, names: list[str], images: Split) -> int:
+    """How many inputs to run at once so that all the tensors that are wanted stay within `HELD`."""
+    given = feeds(session, images.example)
+    each = sum(np.asarray(one).nbytes for one in (session.run(names, given) if names else given.values()))
+    return int(max(1, min(BATCH, HELD // max(each, 1))))
 
 
 def clipped(model: onnx.ModelProto) -> dict[str, str]:
