@@ -135,7 +135,9 @@ def apart(what: str, folder: Path, artefact: Path) -> dict[str, Any]:
 def run(what: str, folder: Path, artefact: Path) -> None:
     import torch
 
-    import workbench  # noqa: F401  # what loads is not what is measured
+    import workbench.data.sources
+    import workbench.measure.accuracy
+    import workbench.steps.quantize  # noqa: F401  # what loads is not what is measured
 
     torch.set_num_threads(1)
     started = time.process_time()

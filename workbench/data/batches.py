@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from workbench.data.dataset import Split
-from workbench.data.source import BATCH, Held, Labels
+from workbench.data.source import BATCH, Held, Labels, leaves
 from workbench.modules.calling import Inputs, tensors_map
+
+#: Bytes of inputs that are run at a time: 27 coloured pictures of 224 x 224.
+BYTES = 16 << 20
 
 
 def as_split(inputs: Any, labels: Labels | None = None) -> Split:
@@ -31,6 +34,15 @@ def batches(inputs: Any, size: int = BATCH) -> Iterator[Inputs]:
     is given. Whatever runs a network on data takes its batches from here, so that the data stay as they are.
     """
     return (part for part, _ in as_split(inputs).batches(size))
+
+
+def some(inputs: Any, most: int = BATCH) -> int:
+    """How many inputs to run a network on at a time: `most`, and fewer where they are so large that memory counts.
+
+    A network's feature maps take several times its inputs' bytes, of which a batch holds at most `BYTES`.
+    """
+    one = sum(leaf.nbytes for _, leaf in leaves(as_split(inputs).example))
+    return max(1, min(most, BYTES // max(one, 1)))
 
 
 def arrays(inputs: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data import Split
-from workbench.data.batches import arrays, as_split, batches
+from workbench.data.batches import arrays, as_split, batches, some
 from workbench.data.classes import check_classes
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Estimate, wilson
@@ -79,10 +79,11 @@ def outputs(
 
 
 def in_batches(run: Callable[[Any], Array], images: Split, progress: Reporter) -> npt.NDArray[np.float32]:
-    """`run` over the inputs of a split in batches of `BATCH`, reporting after each."""
+    """`run` over the inputs of a split in batches of at most `BATCH`, reporting after each."""
     parts = []
-    for index, batch in enumerate(batches(images, BATCH)):
-        progress(index * BATCH / len(images), "accuracy")
+    size = some(images, BATCH)
+    for index, batch in enumerate(batches(images, size)):
+        progress(index * size / len(images), "accuracy")
         parts.append(run(arrays(batch)))
     progress(1.0, "accuracy")
     return np.concatenate(parts).astype(np.float32, copy=False)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.data.batches import arrays, as_split, batches
+from workbench.data.batches import arrays, as_split, batches, some
 from workbench.errors import BadValue, MeasurementFailed
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
@@ -49,8 +49,9 @@ def side_by_side(original: Path, artefact: Path, inputs: Any, progress: Reporter
     first, second = (runtime().load(Path(one)) for one in (original, artefact))
     parts = []
     images = as_split(inputs)
-    for index, batch in enumerate(map(arrays, batches(images, BATCH))):
-        report(index * BATCH / len(images), "agreement")
+    size = some(images, BATCH)
+    for index, batch in enumerate(map(arrays, batches(images, size))):
+        report(index * size / len(images), "agreement")
         parts.append(apart(first.run(batch), second.run(batch)))
     report(1.0, "agreement")
     return np.concatenate(parts)

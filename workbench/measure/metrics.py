@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data import Split
-from workbench.data.batches import arrays
+from workbench.data.batches import arrays, some
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import BATCH
@@ -72,7 +72,7 @@ def score(
     several = any(metric.several for metric in metrics)
     run = session.outputs if several else session.run
     done = 0
-    for inputs, labels in split.batches(BATCH):
+    for inputs, labels in split.batches(some(split, BATCH)):
         report(done / len(split), metrics[0].word)
         values, wanted = run(arrays(inputs)), arrays(labels)
         for tally in tallies:
