@@ -70,7 +70,7 @@ def zoo() -> Iterator[tuple[str, Maker]]:
     odd = importlib.import_module("odd")
     for name in (one.strip() for one in ODD.split("|")):
         yield f"odd:{name}", lambda name=name: tuple(odd.networks()[name])
-    _operators()
+    declare_operators()
     if package := _package("timm"):
         for name in TIMM.split():
             yield f"timm:{name}", lambda name=name, package=package: (
@@ -99,13 +99,13 @@ def _package(name: str) -> Any:
         return None
 
 
-def _operators() -> None:
+def declare_operators() -> None:
     """Torchvision's operators for detection, which a build of it for another torch lacks; classifiers use none."""
     try:
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _operators.keep = library  # type: ignore[attr-defined]  # they go with it
+        declare_operators.keep = library  # type: ignore[attr-defined]  # they go with it
     except RuntimeError:
         pass  # they are there
 

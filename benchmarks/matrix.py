@@ -30,7 +30,7 @@ from typing import Any
 
 import onnxruntime
 import torch
-from canonical import apart, batch, settle
+from canonical import apart, batch, declare_operators, settle
 from torch import nn
 
 import workbench as wb
@@ -109,6 +109,7 @@ def zoo() -> Iterator[tuple[str, Maker]]:
 
 
 def _collected(package: str, name: str, size: int) -> tuple[nn.Module, Any]:
+    declare_operators()
     found = importlib.import_module(package)
     if package == "timm":
         return found.create_model(name), torch.randn(1, 3, size, size)
