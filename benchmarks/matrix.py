@@ -206,8 +206,10 @@ def from_file(path: Path, module: nn.Module, model: Model) -> float:
     session = onnxruntime.InferenceSession(str(path))
     names = [one.name for one in session.get_inputs()]
     feed = dict(zip(names, (one.numpy() for one in flatten(inputs)), strict=True))
-    pairs = zip(session.run(None, feed), flatten(call(module, inputs)), strict=True)
-    return max(_rms(torch.from_numpy(a).float() - b.float()) / max(_rms(b.float()), 1e-9) for a, b in pairs)
+    found = [torch.from_numpy(one) for one in session.run(None, feed) if one.dtype.kind == "f"]
+    wanted = [one for one in flatten(call(module, inputs)) if one.is_floating_point()]  # sizes may be outputs too
+    pairs = zip(found, wanted, strict=True)
+    return max(_rms(a.float() - b.float()) / max(_rms(b.float()), 1e-9) for a, b in pairs)
 
 
 def _rms(value: torch.Tensor) -> float:
