@@ -17,7 +17,7 @@ from workbench.errors import BadFile, BadValue, StepFailed, UnknownName
 from workbench.models.structure import load_variant, restore, save_variant
 from workbench.untrusted import read_tensors
 
-BUNDLED = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet", "fashion-squeezenet", "fashion-shufflenet", "fashion-seresnet")
+BUNDLED = tuple(f"fashion-{one}" for one in ("vgg", "resnet", "mobilenet", "squeezenet", "shufflenet", "seresnet"))
 
 
 def rewritten(module: nn.Module) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from workbench.cost.trace import trace
+from workbench.data.batches import as_split
 from workbench.errors import Cancelled
 from workbench.jobs import Reporter
 from workbench.statistics import collector
@@ -54,7 +55,7 @@ def seen(net: nn.Module, names: list[str], feed: Feed) -> dict[str, Tensor]:
 
 def test_every_run_of_every_layer_is_seen(net: Twice) -> None:
     x = torch.randn(10, 3)
-    found = seen(net, ["a", "b"], Feed(x, 4))
+    found = seen(net, ["a", "b"], Feed(as_split(x), 4))
     with torch.no_grad():
         once = net.a(x)
         expected = torch.cat([part for pair in zip(x.split(4), once.split(4), strict=True) for part in pair])
@@ -64,10 +65,10 @@ def test_every_run_of_every_layer_is_seen(net: Twice) -> None:
 
 def test_a_pass_ends_with_the_last_layer_that_is_wanted(net: Twice) -> None:
     """The first batch runs through, which tells how often each layer runs; no later one does."""
-    seen(net, ["a", "b"], Feed(torch.randn(10, 3), 4))
+    seen(net, ["a", "b"], Feed(as_split(torch.randn(10, 3)), 4))
     assert Counted.runs == [4]
     Counted.runs.clear()
-    seen(net, ["end"], Feed(torch.randn(10, 3), 4))
+    seen(net, ["end"], Feed(as_split(torch.randn(10, 3)), 4))
     assert Counted.runs == [4]  # its input is seen before it would run
 
 
@@ -87,9 +88,9 @@ def test_inputs_and_modules_stay_as_they_were(net: Twice) -> None:
     whole = nn.Sequential(Writes(), net)
     x = torch.randn(6, 3)
     before = x.clone()
-    for _ in Feed(x, 2):
+    for _ in Feed(as_split(x), 2):
         pass
-    seen(whole, ["1.a"], Feed(x, 2))
+    seen(whole, ["1.a"], Feed(as_split(x), 2))
     assert torch.equal(x, before)
     assert whole.training and not any(m._forward_pre_hooks or m._forward_hooks for m in whole.modules())
 
@@ -99,11 +100,11 @@ def test_hooks_go_when_something_fails(net: Twice) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        observe(net, {"b": fails}, Feed(torch.randn(4, 3)), Reporter(), "")
+        observe(net, {"b": fails}, Feed(as_split(torch.randn(4, 3))), Reporter(), "")
     report = Reporter()
     report.cancelled.set()
     with pytest.raises(Cancelled):
-        observe(net, {"b": lambda _: None}, Feed(torch.randn(4, 3)), report, "")
+        observe(net, {"b": lambda _: None}, Feed(as_split(torch.randn(4, 3))), report, "")
     with pytest.raises(AttributeError), hooked(net, reads={"a": lambda _: None, "missing": lambda _: None}):
         pass
     assert not any(m._forward_pre_hooks for m in net.modules())
@@ -144,5 +145,5 @@ def test_batches_are_as_large_as_their_activations_allow(monkeypatch: pytest.Mon
 
 def test_progress_follows_the_inputs() -> None:
     told: list[float] = []
-    list(Feed(torch.zeros(8, 1), 2).reported(Reporter(lambda share, _: told.append(share)), "looking"))
+    list(Feed(as_split(torch.zeros(8, 1)), 2).reported(Reporter(lambda share, _: told.append(share)), "looking"))
     assert told == [0.0, 0.25, 0.5, 0.75]

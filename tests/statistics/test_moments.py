@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.cost.trace import trace
+from workbench.data.batches import as_split
 from workbench.jobs import Reporter
 from workbench.statistics import moments
 from workbench.statistics.collector import Feed
@@ -19,7 +20,7 @@ Tensor = torch.Tensor
 def of(net: nn.Module, x: Tensor, size: int = 7) -> dict[str, moments.Moments]:
     network = trace(net, x[:1])
     layers = {name: ops[0] for name, ops in network.by_module.items() if ops[0].kind in {"conv", "linear"}}
-    return collect(net, layers, Feed(x, size), Reporter())
+    return collect(net, layers, Feed(as_split(x), size), Reporter())
 
 
 def unfolded(conv: nn.Conv2d, x: Tensor) -> Tensor:

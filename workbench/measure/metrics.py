@@ -70,11 +70,11 @@ def score(
     report, session = progress or Reporter(), runtime().load(artefact)
     tallies = [Tally(metric) for metric in metrics]
     several = any(metric.several for metric in metrics)
-    run = session.outputs if several else session.run
     done = 0
     for inputs, labels in split.batches(some(split, BATCH)):
         report(done / len(split), metrics[0].word)
-        values, wanted = run(arrays(inputs)), arrays(labels)
+        given, wanted = arrays(inputs), arrays(labels)
+        values = tuple(session.outputs(given)) if several else session.run(given)
         for tally in tallies:
             tally.add(values, wanted)
         done += len(labels)

@@ -90,7 +90,7 @@ class Channels:
     @cached_property
     def count(self) -> int:
         """One more than the highest unit."""
-        spans = [units for place in self.places for units in (place.taken, place.made, *place.writes.values())]
+        spans = [units for place in self.places for units in place.units]
         return 1 + max((int(units.max()) for units in spans if len(units)), default=-1)
 
     def macs(self, kept: Mask) -> float:

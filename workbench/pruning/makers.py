@@ -42,6 +42,13 @@ class Place:
     fixed: Spread | None = None  # the largest constant that it reads
     work: tuple[Units, ...] = ()  # the axes whose sizes its work goes with, where that does not follow from the shapes
 
+    @property
+    def units(self) -> tuple[Units, ...]:
+        """Every unit that it meets, also in constants of its own."""
+        fixed = self.fixed.axes.values() if self.fixed is not None else ()
+        axes = (*self.reads.values(), *self.writes.values(), *fixed)
+        return (self.taken, self.made, *axes, *self.weighed, *self.work)
+
     def watched(self, seen: Seen) -> None:
         """Take over what was seen of an operator."""
         self.reads = fitted(seen.data[0], self.layer.input) if seen.data else {}

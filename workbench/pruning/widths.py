@@ -151,6 +151,8 @@ def _shrunk(place: Place, kept: Mask, written: dict[int, tuple[Shape, Shape]]) -
     for units in place.weighed:
         weights = weights * int(kept[units].sum()) // len(units)
     changed = layer.but(input=before, output=after, others=others, fixed=fixed, work=work, weights=weights)
+    if changed is not layer and not len(place.made) and depthwise(layer):
+        return changed.but(groups=before[0])  # a function with filters of its own, one for each channel
     if not len(place.made) or changed is layer:
         return changed
     new = changed.but(groups=int(kept[place.taken].sum()) if depthwise(layer) else layer.groups)

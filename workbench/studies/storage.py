@@ -265,6 +265,8 @@ def _record(row: tuple[Any, ...]) -> Record | Damaged:
     try:
         check_version({"version": json.loads(version)}, ROW_VERSION, "It")
         _check_texts(onnx, state, identity, created, recipe)
+        for content in (recipe, estimates, notes, facts):  # half of a character, which no table can hold
+            json.dumps(json.loads(content), ensure_ascii=False).encode()
         figures = {name: _estimate(name, content) for name, content in json.loads(estimates).items()}
         record = Record(identity, created, recipe, figures, _texts(notes), onnx, state, dict(json.loads(facts)))
         intact = not seal or record.seal == seal
