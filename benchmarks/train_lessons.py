@@ -26,7 +26,7 @@ PLAN = {
     "fashion-squeezenet": (24, 0.2),
     "fashion-shufflenet": (24, 0.2),
     "fashion-seresnet": (24, 0.1),
-    "scenes-enet": (24, 0.2),
+    "scenes-enet": (45, 0.2),
     "tones-dscnn": (16, 0.2),
 }
 BATCH, WEIGHT_DECAY, SHIFT = 64, 5e-4, 2
