@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import CASES, X, flat
+from by_task import CASES, X, flat
 
 import workbench as wb
 from workbench.charts import column
