@@ -15,7 +15,7 @@ NAMES = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
 LESSONS = ("fashion-squeezenet", "fashion-shufflenet", "fashion-seresnet", "scenes-enet", "tones-dscnn")
 
 
-@pytest.mark.parametrize("name", (*NAMES, *LESSONS))
+@pytest.mark.parametrize("name", [*NAMES, *LESSONS])
 def test_the_card_states_the_figures_of_the_file(name: str) -> None:
     card = (MODELS / "cards" / f"{name}.md").read_text()
     row = wb.catalog().set_index("name").loc[name]
