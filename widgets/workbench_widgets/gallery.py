@@ -59,7 +59,7 @@ class Gallery:
     def _fitting(self, model: Model) -> Data | None:
         """What variants of a model are measured on: of what was opened, given or bundled the first that fits it."""
         own = (data for data in (self._data, self._home) if data is not None)
-        return next((data for data in (*own, wb.data(_trained_on(model))) if fits(model, data)), None)
+        return next((data for data in (*own, wb.data(trained_on(model))) if fits(model, data)), None)
 
     def keep(self, study: Study) -> Card:
         """Take a study that is there already."""
@@ -97,7 +97,7 @@ def card(model: Model, original: Variant | None = None) -> Card:
     return Card(model.name, accuracy.value if accuracy else None, totals.macs, totals.params)
 
 
-def _trained_on(model: Model) -> str:
+def trained_on(model: Model) -> str:
     """The bundled data that a bundled network belongs to; for any other network the usual ones."""
     return BUNDLED[model.source].data if model.source in BUNDLED else DATA
 

@@ -19,7 +19,7 @@ from workbench.tasks import Task
 from workbench.untrusted.quota import MEGABYTE
 from workbench_widgets import uploads
 from workbench_widgets.formatting import compact, count
-from workbench_widgets.gallery import NOISE, shapes_text
+from workbench_widgets.gallery import NOISE, shapes_text, trained_on
 from workbench_widgets.overlays import overlaid
 from workbench_widgets.seam.model_view import DataAbout, Fact, ModelsView, Sample, Sources, Zoo
 from workbench_widgets.store import Card, State
@@ -94,7 +94,7 @@ def _data(data: Data, model: Model, home: str) -> DataAbout:
     return {
         "sentence": sentence,
         "samples": [] if data.name == NOISE else _samples(data),
-        "back": "" if data.name in {home, NOISE} else f"Use {home} again",
+        "back": "" if data.name in {home, trained_on(model), NOISE} else f"Use {home} again",
     }
 
 

@@ -67,8 +67,9 @@ class Preprocess:
             parts.insert(0, f"{self.size[0]} x {self.size[1]} cut from the centre ({self.interpolation}{kept})")
         if self.mean or self.std:
             parts.append(f"less {_said(self.mean or (0.0,))}, over {_said(self.std or (1.0,))}")
-        parts.append(f"{self.order}, {self.layout}")
-        return "; ".join(parts) + "."
+        usual = Preprocess()
+        odd = [text for text, other in ((self.order, usual.order), (self.layout, usual.layout)) if text != other]
+        return "; ".join([*parts, ", ".join(odd)] if odd else parts) + "."
 
 
 #: Pixels between 0 and 1, as they come.
