@@ -30,7 +30,6 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
 from workbench.building.build import rewrite
 from workbench.errors import WorkbenchError
 from workbench.models import Model
@@ -40,6 +39,7 @@ from workbench.models.layers import WEIGHED
 from workbench.models.structure import fill
 from workbench.modules.calling import call, flatten, tensors_map
 from workbench.modules.snapshot import snapshot
+from workbench.onnx_file import write_onnx
 from workbench.untrusted import read_tensors
 
 TIMM = """

@@ -47,7 +47,7 @@ def network(path: Path, side: int) -> None:
     import torch
     from torch import nn
 
-    from workbench.artefact.onnx_file import write_onnx
+    from workbench.onnx_file import write_onnx
 
     def layer(c_in: int, c_out: int, kernel: int, stride: int) -> nn.Sequential:
         conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)

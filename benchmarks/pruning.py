@@ -38,11 +38,11 @@ from torch import nn
 from torch.nn import functional
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
 from workbench.building.build import context, rewrite
 from workbench.jobs import Reporter
 from workbench.measure.figures import measure
 from workbench.measure.latency import measure_latency
+from workbench.onnx_file import write_onnx
 from workbench.tasks.classification import CLASSIFICATION
 from workbench.training.augment import augment
 from workbench.training.loop import Settings, Trainer, _generator, move, score

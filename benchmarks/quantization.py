@@ -28,13 +28,13 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.artefact.onnx_file import file_bytes, write_onnx
 from workbench.building.build import context, rewrite
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import Evaluation, evaluate
 from workbench.measure.latency import Timings, interleave
 from workbench.measure.machine import machine
 from workbench.models.architectures import BasicBlock, conv_bn
+from workbench.onnx_file import file_bytes, write_onnx
 from workbench.quantization.inspect import float_nodes
 from workbench.recipe import Recipe
 from workbench.step import Lower

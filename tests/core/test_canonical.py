@@ -19,7 +19,6 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
 from workbench.cost.trace import trace
 from workbench.errors import BadValue
 from workbench.models.architectures import ARCHITECTURES
@@ -30,6 +29,7 @@ from workbench.models.layers import LAYER_TYPES, WEIGHED, is_plain
 from workbench.models.structure import restore, save_variant
 from workbench.modules.calling import call, flatten, tensors_map
 from workbench.modules.snapshot import snapshot
+from workbench.onnx_file import write_onnx
 
 NETWORKS = odd.networks()
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
 from workbench.errors import BadValue
+from workbench.onnx_file import write_onnx
 
 Tensor = torch.Tensor
 X = torch.randn(1, 4)

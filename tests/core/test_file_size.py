@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.artefact import onnx_file
+from workbench import onnx_file
 from workbench.cost.file_size import file_bytes
 from workbench.published import published
 from workbench.study import Study

@@ -14,12 +14,12 @@ from tiny import TinyNet, tiny_model
 from torch import nn
 
 import workbench as wb
-from workbench.artefact.onnx_file import save_onnx, write_onnx
 from workbench.artefact.onnx_graph import tidy
 from workbench.building.build import lower, rewrite
 from workbench.diagnosis.layer_errors import LayerError, layer_errors
 from workbench.diagnosis.places import layer_names, places
 from workbench.jobs import Reporter
+from workbench.onnx_file import save_onnx, write_onnx
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.recipe import Recipe

@@ -10,12 +10,12 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from workbench.artefact.onnx_file import write_onnx
 from workbench.data import Split
 from workbench.data.batches import as_split
 from workbench.errors import BadValue, Cancelled, MeasurementFailed
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import evaluate, outputs
+from workbench.onnx_file import write_onnx
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.artefact.onnx_file import write_onnx
 from workbench.errors import BadValue, Cancelled, MeasurementFailed
 from workbench.jobs import Job, Reporter
 from workbench.measure.latency import ENOUGH, Timings, interleave, measure_latency
@@ -21,6 +20,7 @@ from workbench.measure.machine import machine
 from workbench.measure.measurement_lock import turn
 from workbench.measure.speed_probe import fastest_known, pulse, remember
 from workbench.measure.worker import Request, measure
+from workbench.onnx_file import write_onnx
 
 
 def linear(width: int, folder: Path) -> Path:

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
 from workbench.cost.roofline import device
 from workbench.errors import BadValue
 from workbench.estimate import Estimate
@@ -21,6 +20,7 @@ from workbench.measure.guideline_experiments import EXPERIMENTS
 from workbench.measure.levels import fused
 from workbench.measure.machine import machine
 from workbench.measure.verdict import Evidence, gather, reason, verdict
+from workbench.onnx_file import write_onnx
 
 CALM = Evidence(10, 10, 0, 0, 0, 0, (), 0.1, 0.1)
 

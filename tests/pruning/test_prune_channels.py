@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn import functional
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
 from workbench.building.build import rewrite
 from workbench.cost.trace import trace
 from workbench.data.batches import as_split
@@ -24,6 +23,7 @@ from workbench.errors import BadValue, UnknownName
 from workbench.jobs import Reporter
 from workbench.models.canonical import canonical
 from workbench.models.structure import restore, save_variant
+from workbench.onnx_file import write_onnx
 from workbench.pruning.channels import follow
 from workbench.pruning.importance import KINDS, by_gradient, by_readers, from_weights, readers
 from workbench.pruning.refit import refit

@@ -12,13 +12,13 @@ from torch import nn
 from torch.nn import functional
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
 from workbench.building.build import rewrite
 from workbench.cost.trace import trace
 from workbench.errors import BadValue, StepFailed
 from workbench.models import Model
 from workbench.models.canonical import canonical
 from workbench.models.structure import restore, save_variant
+from workbench.onnx_file import write_onnx
 from workbench.step import Context, Step
 from workbench.steps.resolution import Resize, resized
 from workbench.steps.shift import ShiftChannels, dealt

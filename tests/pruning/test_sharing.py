@@ -16,12 +16,12 @@ from onnx import numpy_helper
 from torch import nn
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
 from workbench.building.build import context, rewrite
 from workbench.coding import pack
 from workbench.cost.trace import trace
 from workbench.errors import BadValue
 from workbench.jobs import Reporter
+from workbench.onnx_file import write_onnx
 from workbench.pruning.folding import fold, folded
 from workbench.step import Context
 from workbench.tasks.classification import CLASSIFICATION

@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch import nn
 
-from workbench.artefact.onnx_file import write_onnx
+from workbench.onnx_file import write_onnx
 
 SHAPE = (2, 8, 8)
 

@@ -12,11 +12,11 @@ from onnx import numpy_helper
 from small_nets import SHAPE, graph, images, net
 from torch import nn
 
-from workbench.artefact.onnx_file import write_onnx
 from workbench.data.batches import as_split
 from workbench.estimate import paired_change
 from workbench.jobs import Reporter
 from workbench.measure.judging import judge_of
+from workbench.onnx_file import write_onnx
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize

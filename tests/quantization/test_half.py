@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.artefact.onnx_file import write_onnx
+from workbench.onnx_file import write_onnx
 from workbench.quantization.half import to_float16
 
 Tensor = torch.Tensor

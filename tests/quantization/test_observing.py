@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.artefact.onnx_file import write_onnx
 from workbench.jobs import Reporter
+from workbench.onnx_file import write_onnx
 from workbench.quantization import observe
 from workbench.quantization.edges import kinds_of, with_shapes
 from workbench.quantization.observe import extremes, read, to_observe

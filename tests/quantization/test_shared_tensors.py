@@ -14,12 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional
 
-from workbench.artefact.onnx_file import file_bytes, write_onnx
 from workbench.artefact.onnx_graph import merge, separate, tidy
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.measure import int8_layouts
 from workbench.measure.accuracy import outputs
+from workbench.onnx_file import file_bytes, write_onnx
 from workbench.quantization.edges import data_tensors, float_nodes_of_shapes, integer_nodes
 from workbench.quantization.equalize import equalize
 from workbench.quantization.qdq import TYPES, quantize_graph

@@ -16,7 +16,6 @@ from small_nets import SHAPE, graph, images, net
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from workbench.artefact.onnx_file import write_onnx
 from workbench.building.build import compress
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -29,6 +28,7 @@ from workbench.measure import int8_layouts
 from workbench.measure.accuracy import evaluate, outputs
 from workbench.models import load
 from workbench.models.architectures import ARCHITECTURES
+from workbench.onnx_file import write_onnx
 from workbench.quantization.qdq import quantize_graph
 from workbench.quantization.ranges import activation_ranges
 from workbench.quantization.sensitivity import answers

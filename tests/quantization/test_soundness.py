@@ -11,7 +11,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from workbench.artefact.onnx_file import save_onnx, write_onnx
 from workbench.artefact.onnx_graph import Graph, separate
 from workbench.building.build import lower
 from workbench.data import data as load_data
@@ -19,6 +18,7 @@ from workbench.errors import BadFile, StepFailed
 from workbench.jobs import Reporter
 from workbench.models import load
 from workbench.modules.checking import Difference, difference, flatten, require_equal
+from workbench.onnx_file import save_onnx, write_onnx
 from workbench.quantization.half import to_float16
 from workbench.quantization.qdq import quantize_graph
 from workbench.quantization.ranges import activation_ranges

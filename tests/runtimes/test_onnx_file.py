@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.artefact import onnx_file
-from workbench.artefact.onnx_file import file_bytes, write_onnx
+from workbench import onnx_file
 from workbench.errors import StepFailed
 from workbench.models.architectures import ARCHITECTURES
+from workbench.onnx_file import file_bytes, write_onnx
 from workbench.runtimes import runtime
 
 

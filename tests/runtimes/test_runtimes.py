@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.artefact.onnx_file import write_onnx
 from workbench.errors import BadFile, BadValue, UnknownName
+from workbench.onnx_file import write_onnx
 from workbench.runtimes import REGISTRY, available, runtime
 from workbench.runtimes.onnxruntime import OnnxRuntime
 

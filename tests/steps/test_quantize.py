@@ -13,7 +13,6 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from torch import nn
 
-from workbench.artefact.onnx_file import file_bytes, write_onnx
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data.batches import as_split
@@ -22,6 +21,7 @@ from workbench.estimate import Estimate, paired_change
 from workbench.measure import int8_layouts
 from workbench.measure.accuracy import outputs
 from workbench.models.architectures import ARCHITECTURES
+from workbench.onnx_file import file_bytes, write_onnx
 from workbench.quantization.inspect import float_nodes
 from workbench.quantization.sensitivity import Judge, Mixed, Quantizer
 from workbench.step import Context

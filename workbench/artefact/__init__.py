@@ -1,1 +1,1 @@
-"""The ONNX file that a variant is: written, weighed, edited."""
+"""The graph of an ONNX file, edited in memory."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from workbench.artefact.onnx_file import write_onnx
 from workbench.building.rewritten import check_rewritten
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
@@ -27,6 +26,7 @@ from workbench.models import Model
 from workbench.models.graph import Graph
 from workbench.models.structure import save_variant
 from workbench.modules.calling import Inputs, call, flatten, noise_like, tensors_map
+from workbench.onnx_file import write_onnx
 from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
 from workbench.step import Context, Lower, Rewrite, Step

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import zstandard
 
-from workbench.artefact.onnx_file import file_bytes
 from workbench.coding import packed_bytes
 from workbench.cost.compressed import ZSTD_LEVEL
 from workbench.cost.energy import energy
@@ -25,6 +24,7 @@ from workbench.measure.machine import machine
 from workbench.measure.paired import Sample
 from workbench.measure.verdict import gather, reason, verdict
 from workbench.measure.wording import UNSURE
+from workbench.onnx_file import file_bytes
 from workbench.tasks import Task
 from workbench.tasks.classification import ACCURACY
 from workbench.tasks.unlabelled import AGREEMENT, ERROR

@@ -1,7 +1,7 @@
 """One pass of inputs through a network: what its layers read or give is handed on as it passes, and nothing is kept.
 
 Every statistic here is a reducer, a function of the tensor that a layer reads; several share a pass. Hooks elsewhere
-follow what is no statistic: `cost.trace` which module runs, `artefact.onnx_file` in which order weights are used.
+follow what is no statistic: `cost.trace` which module runs, `onnx_file` in which order weights are used.
 """
 
 from __future__ import annotations

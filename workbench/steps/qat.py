@@ -11,13 +11,13 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from workbench.artefact.onnx_file import save_onnx
 from workbench.artefact.onnx_graph import merge, separate, tidy
 from workbench.cost.network import Network
 from workbench.data.batches import batches
 from workbench.errors import StepFailed
 from workbench.jobs import Reporter
 from workbench.modules.calling import Inputs, call, flatten
+from workbench.onnx_file import save_onnx
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import METHODS, activation_ranges
 from workbench.quantization.simulate import Simulated

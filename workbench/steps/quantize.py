@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import onnx
 
-from workbench.artefact.onnx_file import save_onnx
 from workbench.artefact.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.cost.layer import Layer
 from workbench.cost.network import Network
@@ -18,6 +17,7 @@ from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.measure.int8_layouts import Form, fastest_of
 from workbench.measure.judging import judge_of
+from workbench.onnx_file import save_onnx
 from workbench.quantization.biases import correct_bias
 from workbench.quantization.dynamic import quantize_dynamically
 from workbench.quantization.equalize import equalize
