@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workbench.lowrank.budget import Options, cheapest, share_out
@@ -46,6 +46,10 @@ def test_the_hull_is_convex() -> None:
     assert options.hull == [0, 2, 4]
 
 
+def test_a_point_on_an_edge_of_the_hull_can_be_chosen() -> None:
+    assert Options([(1.0, 4.0), (2.0, 3.0), (3.0, 2.0)]).hull == [0, 1, 2]
+
+
 def test_a_layer_that_gains_more_gets_more() -> None:
     steep = Options((float(c), 100.0 / c) for c in range(1, 20))
     flat = Options((float(c), 1.0 / c) for c in range(1, 20))
@@ -58,6 +62,7 @@ gains = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 60)), min_size=1, m
 
 @settings(max_examples=100, deadline=None)
 @given(given_layers=st.lists(gains, min_size=2, max_size=4), taken=st.integers(0, 16))
+@example(given_layers=[[(1, 1)], [(1, 2), (1, 2)]], taken=1)  # a point on an edge of the hull
 def test_a_budget_that_is_hit_exactly_is_spent_in_the_best_way(
     given_layers: list[list[tuple[int, int]]], taken: int
 ) -> None:

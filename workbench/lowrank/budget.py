@@ -27,13 +27,16 @@ class Options(tuple[Option, ...]):
 
     @cached_property
     def hull(self) -> list[int]:
-        """Indices of the lower convex hull, from the cheapest option to the one with the least loss."""
+        """Indices on the lower convex hull, from the cheapest option to the one with the least loss.
+
+        Points on an edge between two corners stay: a budget may reach the nearer one only.
+        """
         order = sorted(range(len(self)), key=self.__getitem__)
         corners: list[int] = []
         for index in order:
             if corners and self[index][1] >= self[corners[-1]][1]:
                 continue
-            while len(corners) > 1 and _slope(self, corners[-2], corners[-1]) <= _slope(self, corners[-1], index):
+            while len(corners) > 1 and _slope(self, corners[-2], corners[-1]) < _slope(self, corners[-1], index):
                 corners.pop()
             corners.append(index)
         return corners
