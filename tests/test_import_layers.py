@@ -20,7 +20,8 @@ LAYERS = (
     {"artefact", "onnx_file", "operators", "lowrank", "cost", "runtimes", "models", "data", "coding", "tasks"},
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
-    {"steps", "measure", "building", "variant", "studies", "export", "charts", "frames", "manifest", "diagnosis"},
+    {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
+    | {"diagnosis"},
     {"keeping", "published", "study", "search"},
     {"__main__", "app", "cli", "dashboard", "teach"},
 )

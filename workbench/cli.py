@@ -1,4 +1,4 @@
-"""The command line: `workbench info | run | schema | dashboard`."""
+"""The command line: `workbench info | run | certify | schema | dashboard`."""
 
 from __future__ import annotations
 
@@ -103,6 +103,40 @@ def run(
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
     manifest = wb.export(variant, out, format=format)
     console.print(f"Exported and verified: {escape(', '.join(manifest.files))} in {escape(str(out))}", highlight=False)
+
+
+@app.command()
+def certify(
+    model: Annotated[str, typer.Argument(help="A bundled model's name, or a file.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML or JSON, as written by Recipe.save or an export.")],
+    margin: Annotated[float, typer.Option(help="What it may lose at most: 0.01 is one point of accuracy.")] = 0.01,
+    alpha: Annotated[float, typer.Option(help="How likely the answer may be wrong, at most.")] = 0.05,
+    split: Annotated[str, typer.Option(help="validation, or test to confirm what was chosen.")] = "validation",
+    metric: Annotated[str, typer.Option(help="Another metric of the task than the one that decides.")] = "",
+    worst_class: Annotated[bool, typer.Option("--worst-class", help="Ask it of every class.")] = False,
+    data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
+    study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
+) -> None:
+    """Test whether a variant surely loses no more than a margin: exit code 0 where it does, 1 where it does not.
+
+    A gate for continuous integration: what is not known for sure does not pass.
+    """
+    import workbench as wb
+
+    loaded_recipe = wb.Recipe.load(recipe)
+    runs = wb.Study(wb.load(model), wb.data(data or _belongs_to(model)), path=study)
+    found = runs.certify(
+        runs.run(loaded_recipe),
+        margin=margin,
+        alpha=alpha,
+        split=split,
+        metric=metric or None,
+        worst_class=worst_class,
+    )
+    style = "bold green" if found.passes else "bold red"
+    console.print(f"[{style}]{found.answer.value.capitalize()}.[/] {escape(str(found))}", highlight=False)
+    if not found.passes:
+        raise typer.Exit(FAILED)
 
 
 def _belongs_to(model: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from workbench.certificate import Certificate
 from workbench.diagnosis import (
     Bisection,
     Comparison,
@@ -21,6 +22,7 @@ from workbench.diagnosis import (
     sensitivity,
 )
 from workbench.diagnosis.bisection import suspicions
+from workbench.diagnosis.certifying import certificate, claim_on
 from workbench.diagnosis.diagnose import IMAGES
 from workbench.diagnosis.portability import portability
 from workbench.errors import BadValue
@@ -52,6 +54,11 @@ class Diagnostics(ABC):
     recalibrate: bool
     path: Path
     _gate: Gate
+
+    @property
+    @abstractmethod
+    def baseline(self) -> Variant:
+        """The original network."""
 
     @abstractmethod
     def __getitem__(self, id: str) -> Variant:  # noqa: A002  # the column's name
@@ -92,6 +99,53 @@ class Diagnostics(ABC):
         one, two, evaluator = self._own(first), self._own(second), self._evaluator(split)
         name = f"comparison of {one.name} and {two.name}"
         return self._job(name, lambda report: compare(one, two, evaluator, report))
+
+    @check_kinds
+    def certify(  # noqa: PLR0913  # a claim has these; all have a default
+        self,
+        variant: Variant | str,
+        *,
+        margin: float = 0.01,
+        alpha: float = 0.05,
+        split: str = "validation",
+        metric: str | None = None,
+        worst_class: bool = False,
+        progress: Progress = True,
+    ) -> Certificate:
+        """Whether a variant, or its id, surely loses at most `margin` against the original.
+
+        A paired, sequential test on inputs in random order: it ends as soon as the answer is known, and is wrong with
+        probability `alpha` at most for inputs like those of the split. `margin` is a share where the metric is one
+        (0.01 is one point), else in its unit. With `worst_class` every class must lose at most that.
+
+        `metric` names another of the task's than the one that decides. `split="test"` confirms; choose on validation.
+        Raises: `BadValue`, `UnknownName`, `MeasurementFailed`, `Cancelled`.
+        """
+        job = self.submit_certificate(
+            variant, margin=margin, alpha=alpha, split=split, metric=metric, worst_class=worst_class
+        )
+        return follow(job, progress)
+
+    @check_kinds
+    def submit_certificate(
+        self,
+        variant: Variant | str,
+        *,
+        margin: float = 0.01,
+        alpha: float = 0.05,
+        split: str = "validation",
+        metric: str | None = None,
+        worst_class: bool = False,
+    ) -> Job[Certificate]:
+        """The same without blocking."""
+        chosen, evaluator = self._own(variant), self._evaluator(split)
+        claim = claim_on(evaluator, metric, margin, alpha)
+        pair = self.baseline, chosen
+
+        def work(report: Reporter) -> Certificate:
+            return certificate(pair, evaluator, claim, report, worst_class=worst_class)
+
+        return self._job(f"certificate of {chosen.name}", work)
 
     @check_kinds
     def bisect(self, variant: Variant | str, *, share: float = 0.9, progress: Progress = True) -> Bisection:

@@ -20,6 +20,7 @@ from workbench.measure.accuracy import outputs
 from workbench.measure.metrics import bootstrap
 from workbench.quantization.sensitivity import paired_drop
 from workbench.recipe import Recipe
+from workbench.tasks.unlabelled import nearness
 
 if TYPE_CHECKING:
     from workbench.data import Data, Split
@@ -114,18 +115,9 @@ class Evaluator:
             right: Array = (values.argmax(axis=1) == self.labels) & finite
             return right
         if self.task.answers is None:
-            return nearness(self.original, values)
+            return nearness(values, self.original)
         same: Array = (self.task.answers(values) == self.task.answers(self.original)).reshape(n, -1).mean(axis=1)
         return same * finite
-
-
-def nearness(original: Array, variant: Array) -> Array:
-    """1 less the size of the difference over that of the original's output, at least 0, for each image (N,)."""
-    n = len(original)
-    expected, found = (one.astype(np.float64).reshape(n, -1) for one in (original, variant))
-    off = np.linalg.norm(found - expected, axis=1) / np.maximum(np.linalg.norm(expected, axis=1), 1e-300)
-    near: Array = 1 - np.minimum(np.where(np.isfinite(off), off, 1.0), 1.0)
-    return near
 
 
 def mean_score(scores: Array) -> Estimate:

@@ -33,8 +33,19 @@ def relative(sums: Array) -> Array:
     return found
 
 
+def nearness(outputs: Array, wanted: Array) -> Array:
+    """1 less the size of the difference over that of the original's output, at least 0, for each input (N,)."""
+    n = len(outputs)
+    found, expected = (one.astype(np.float64).reshape(n, -1) for one in (outputs, wanted))
+    off = np.linalg.norm(found - expected, axis=1) / np.maximum(np.linalg.norm(expected, axis=1), 1e-300)
+    near: Array = 1 - np.minimum(np.where(np.isfinite(off), off, 1.0), 1.0)
+    return near
+
+
 AGREEMENT = Metric("agreement", agreement, label="Agreement with the original", share=True)
 ERROR = Metric("logit_error", squares, relative, False, label="Error of the outputs", share=True)
+#: Of single inputs, where `ERROR` is of all together.
+NEARNESS = Metric("nearness", nearness, label="Nearness to the original", share=True)
 #: Figures that compare with the original themselves.
 APART = frozenset({AGREEMENT.name, "kl_divergence", ERROR.name})
 
