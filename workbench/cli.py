@@ -106,7 +106,7 @@ def run(
 
 
 @app.command()
-def certify(
+def certify(  # noqa: PLR0913  # each is an option of the command
     model: Annotated[str, typer.Argument(help="A bundled model's name, or a file.")],
     recipe: Annotated[Path, typer.Argument(help="A recipe in YAML or JSON, as written by Recipe.save or an export.")],
     margin: Annotated[float, typer.Option(help="What it may lose at most: 0.01 is one point of accuracy.")] = 0.01,

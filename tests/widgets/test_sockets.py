@@ -285,8 +285,12 @@ def test_another_site_starts_no_kernel_and_gets_no_socket(running: tuple[str, An
 
 
 def children(process: int) -> dict[int, str]:
-    """The processes that a process has started, with their commands."""
-    return {one.pid: str(one.as_dict(["cmdline"])["cmdline"]) for one in psutil.Process(process).children()}
+    """The processes that a process has started, with their commands; without those that end in the meantime."""
+    found = {}
+    for one in psutil.Process(process).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found[one.pid] = str(one.as_dict(["cmdline"])["cmdline"])
+    return found
 
 
 def until(found: Callable[[], object], seconds: float = 60) -> None:
