@@ -112,12 +112,19 @@ class Described:
     @property
     def brief(self) -> str:
         """A few characters for a chart or a table, such as `Tucker 0.5`."""
-        first = [s for s in self.settings() if s.kind != "layers"][:1]
-        return " ".join([type(self).__name__, *(str(getattr(self, s.name)) for s in first)])
+        first = [_short(getattr(self, s.name)) for s in self.settings() if s.kind != "layers"][:1]
+        return " ".join([type(self).__name__, *first])
 
     def expression(self) -> str:
         """What makes this step in Python, such as `wb.Tucker(rank=0.5)`."""
         return f"wb.{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options().items())})"
+
+
+def _short(value: object) -> str:
+    """A value in a few characters: of one that differs from layer to layer, for how many."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return f"on {len(value)} layer{'s' * (len(value) != 1)}"
 
 
 def layers_setting() -> Any:

@@ -35,6 +35,7 @@ from workbench.measure.suspects import told as told_suspects
 from workbench.models.model import Model, check_model
 from workbench.models.structure import save_variant
 from workbench.recipe import Recipe, as_recipe
+from workbench.search.searching import Searching
 from workbench.step import Step
 from workbench.studies.naming import Names
 from workbench.studies.storage import Record, Storage
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 SAMPLES = "samples"  # the fact that paired comparison reads
 
 
-class Study(Diagnostics, Keeping):
+class Study(Diagnostics, Keeping, Searching):
     """Runs recipes on one model and one data set, and remembers every finished variant.
 
     A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again. A

@@ -37,10 +37,10 @@ class Calibration:
     common: Mapping[str, float]
     error: float  # median relative error on the graphs it was fitted to
 
-    def times(self, network: Network) -> list[tuple[float, float, float]]:
+    def times(self, network: Network, far: bool | None = None) -> list[tuple[float, float, float]]:
         """Seconds of each layer: for arithmetic, for memory, for starting its operators; a run's own with the first."""
         found = []
-        for layer, setting in settings(network, self.cache_bytes):
+        for layer, setting in settings(network, self.cache_bytes, far):
             key = (self, setting)
             found.append(layer.memo.get(key) or layer.remembered(key, partial(self._sum, setting)))
         if found:

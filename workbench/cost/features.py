@@ -76,10 +76,10 @@ class Setting:
 _setting = lru_cache(maxsize=256)(Setting)
 
 
-def settings(network: Network, cache_bytes: float) -> Iterator[tuple[Layer, Setting]]:
-    """Every layer, with what the others decide of its work."""
+def settings(network: Network, cache_bytes: float, far: bool | None = None) -> Iterator[tuple[Layer, Setting]]:
+    """Every layer, with what the others decide of its work; `far` decides itself whether all fit into the cache."""
     weights = sum([one[0].weight_elements * one[0].bits / 8 for one in network.flow])
-    far = weights + network.totals.peak_activation_bytes > cache_bytes
+    far = weights + network.totals.peak_activation_bytes > cache_bytes if far is None else far
     known = [_setting(count, far, cache_bytes) for count in range(4)]
     blocked: dict[int, bool] = {}  # the order of each tensor's map
     done: set[tuple[int, bool]] = set()  # changes of order that were made

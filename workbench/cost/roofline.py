@@ -65,12 +65,20 @@ class Device:
             return 1e3 * sum(map(sum, self.calibration.times(network)))
         return 1e3 * sum(time.total for time in self.times(network))
 
-    def times(self, network: Network) -> list[Time]:
-        """Where the time goes, one entry a layer."""
+    @property
+    def near_bytes(self) -> float:
+        """Up to how many bytes of weights and activations a network runs from the cache; 0 where that is no faster."""
         if self.calibration is not None:
-            return [Time(*causes, sum(causes)) for causes in self.calibration.times(network)]
+            return self.calibration.cache_bytes
+        return self.cache_bytes if self.cache_bytes_per_second else 0.0
+
+    def times(self, network: Network, far: bool | None = None) -> list[Time]:
+        """Where the time goes, one entry a layer. `far` decides itself whether the network runs from the cache."""
+        if self.calibration is not None:
+            return [Time(*causes, sum(causes)) for causes in self.calibration.times(network, far)]
         bandwidth = self.bytes_per_second
-        if self.cache_bytes_per_second and working_set(network) <= self.cache_bytes:
+        far = working_set(network) > self.cache_bytes if far is None else far
+        if self.cache_bytes_per_second and not far:
             bandwidth = self.cache_bytes_per_second
         key = (self._key, bandwidth)
         return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from workbench.cost.layer import Layer, Shape
 from workbench.cost.network import Network
-from workbench.errors import BadValue, OutOfReach
+from workbench.errors import BadValue, OutOfReach, unknown
 from workbench.pruning.axes import Axes, Mask, Units
 from workbench.pruning.channels import Channels, Group
 from workbench.pruning.makers import Place, depthwise
@@ -56,9 +56,9 @@ class Widths:
 
 @dataclass(frozen=True)
 class Goal:
-    """What to reach: a share of the channels to remove, or of the MACs to keep."""
+    """What to reach: a share of the channels to remove, of all layers or of each, or of the MACs to keep."""
 
-    ratio: float | None
+    ratio: float | Mapping[str, float] | None
     macs: float | None
     round_to: int
 
@@ -71,12 +71,21 @@ class Goal:
             if self.macs is not None and self.macs < 1:
                 raise OutOfReach(f"'macs:{self.macs:g}' cannot be reached: no channel of this network can be removed.")
             return Widths(channels, (), ())
-        share = _shares(groups, scores)
-        if self.macs is None:
-            assert self.ratio is not None
-            self._refuse_empty(groups, share(self.ratio))
-            return self._rounded(channels, groups, share(self.ratio))
-        return self._to_macs(channels, groups, share)
+        if isinstance(self.ratio, Mapping):
+            shares = self._each(self.ratio, channels, groups)
+        elif self.ratio is None:
+            return self._to_macs(channels, groups, _shares(groups, scores))
+        else:
+            shares = _shares(groups, scores)(self.ratio)
+        self._refuse_empty(groups, shares)
+        return self._rounded(channels, groups, shares)
+
+    def _each(self, ratio: Mapping[str, float], channels: Channels, groups: tuple[Group, ...]) -> list[float]:
+        """What each group keeps: of layers that are tied the one that loses most decides for all."""
+        for name in ratio:
+            if name not in channels.made:
+                raise unknown("layer", name, channels.made)
+        return [1 - max(ratio.get(name, 0.0) for name in group.layers) for group in groups]
 
     def _to_macs(self, channels: Channels, groups: tuple[Group, ...], share: Callable[[float], list[float]]) -> Widths:
         assert self.macs is not None
@@ -118,8 +127,10 @@ class Goal:
     def _refuse_empty(self, groups: tuple[Group, ...], shares: Sequence[float]) -> None:
         for group, wanted in zip(groups, shares, strict=True):
             if wanted * len(group.units) < 0.5:
+                ratio = self.ratio if isinstance(self.ratio, Mapping) else f"{self.ratio:g}"
+                ratio = self.ratio if isinstance(self.ratio, Mapping) else f"{self.ratio:g}"
                 raise BadValue(
-                    f"ratio={self.ratio:g} would leave {group.layers[0]!r} without channels: it has "
+                    f"ratio={ratio} would leave {group.layers[0]!r} without channels: it has "
                     f"{len(group.units)}. Use a smaller ratio, or leave the layer out with layers=."
                 )
 

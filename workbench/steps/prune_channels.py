@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,7 @@ from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.data import Split
 from workbench.errors import BadValue, OutOfReach
+from workbench.lowrank.ranks import freeze, thaw
 from workbench.modules.calling import call, copied, first
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
@@ -58,10 +59,10 @@ class PruneChannels(Rewrite):
     family: ClassVar[str] = "pruning"
     settles_norms: ClassVar[bool] = True
 
-    ratio: float | str = setting(
+    ratio: float | str | Mapping[str, float] = setting(
         "macs:0.5",
         "rank",
-        "Share of the channels to remove, or the MACs to keep: 'macs:0.5' leaves half of the network's MACs.",
+        "Share of the channels to remove, of all layers or {layer: share}; 'macs:0.5' leaves half of the MACs.",
         low=0.05,
         high=0.95,
     )
@@ -92,8 +93,13 @@ class PruneChannels(Rewrite):
     layers: Layers = layers_setting()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ratio", freeze(self.ratio))
         super().__post_init__()
         self._goal()
+
+    def options(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, as plain values."""
+        return {name: thaw(value) for name, value in super().options().items()}
 
     @property
     def effort(self) -> float:
@@ -149,7 +155,15 @@ class PruneChannels(Rewrite):
             if not 0 < share <= 1:
                 raise BadValue(f"{where}: write a share of channels such as 0.5, or the MACs to keep as 'macs:0.5'.")
             return Goal(None, share, self.round_to)
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio < 1:
+        if isinstance(ratio, Mapping):
+            wrong = {name: one for name, one in ratio.items() if not _is_share(one)}
+            if wrong or not ratio or self.scope != "layer":
+                raise BadValue(
+                    f"{where}: give each layer the share of its channels to remove, at least 0 and less than 1. One "
+                    "threshold over all layers (scope='global') has no use for shares."
+                )
+            return Goal(ratio, None, self.round_to)
+        if not _is_share(ratio):
             hint = f" For {ratio:g} % write {ratio / 100:g}." if isinstance(ratio, (int, float)) and ratio > 1 else ""
             raise BadValue(f"{where}: the ratio must be at least 0 and less than 1, or 'macs:0.5'.{hint}")
         return Goal(float(ratio), None, self.round_to)
@@ -217,6 +231,18 @@ class PruneChannels(Rewrite):
             module = self._round(module, _between(goal, (index + 1) / self.rounds), context, report)
         return module
 
+    def lost(self, module: nn.Module, context: Context, kept: Sequence[int]) -> list[float]:
+        """What the units sum up to that go first, where one group keeps so many: the scores of the least important.
+
+        The group is that of the layers that this step narrows; it must be one.
+        """
+        channels = follow(trace(module, context.example), module, context.example)
+        assert isinstance(self.ratio, Mapping)
+        groups = [group for group in channels.groups if set(self.ratio) & set(group.layers)]
+        scores = self._scores(module, channels, groups, context, context.progress)[0]
+        rising = np.sort(np.concatenate(scores))
+        return [float(rising[: len(rising) - count].sum()) for count in kept]
+
     def _tell(self, channels: Channels, context: Context, cuts: bool) -> None:
         """What could not be done as asked."""
         if cuts and context.calibration is None and (self.refit or self.importance not in FROM_WEIGHTS):
@@ -263,6 +289,10 @@ class PruneChannels(Rewrite):
             return by_readers(module, channels, groups, known), known
         kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"
         return from_weights(kind, module, channels, groups), known
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
 
 
 def _followed(network: Network, weights: Weights) -> Channels:

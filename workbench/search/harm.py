@@ -1,0 +1,176 @@
+"""What each option costs in answers: how far outputs move when it is done alone, measured once and scaled.
+
+A family is fitted to every layer at one rank, and each of its chains tried alone in the original network; a group of
+channels is cut alone at one width. What is measured is the divergence of the outputs from the original's on calibration
+inputs, as the task has it. Between ranks it goes with the lost energy of the weight, between widths with what the
+readers of the channels lose (both in closed form); over layers it adds up. What joint results show comes in by a factor
+for each kind of option, see `forecast`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from workbench.jobs import Reporter
+from workbench.modules.calling import call
+from workbench.pruning.importance import norms_after
+from workbench.search.menu import FAMILIES, KEEP, Chain, Menu, Selection, at_ranks
+from workbench.statistics.collector import Feed, private
+from workbench.steps.prune_channels import PruneChannels
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from workbench.cost.network import Network
+    from workbench.factorization.step import Factorize
+    from workbench.models.model import Model
+    from workbench.step import Context
+
+#: The kinds of harm that are weighed against each other.
+KINDS = ("channels", "chains")
+
+
+@dataclass(frozen=True)
+class Harm:
+    """Divergence by group and level, by family and layer for each unit of lost energy, and a factor for each kind."""
+
+    widths: tuple[tuple[float, ...], ...]
+    chains: Mapping[tuple[str, str], float]  # (family, layer): divergence for a loss of 1
+    factors: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 1.0))
+
+    def of_width(self, group: int, level: int) -> float:
+        """Of a group at one of its widths."""
+        return _times(self.factors["channels"], self.widths[group][level])
+
+    def of_chain(self, layer: str, chain: Chain) -> float:
+        """Of a chain in a layer's place; infinite harm where the family was not tried there."""
+        if chain.family == KEEP:
+            return 0.0
+        return _times(self.factors["chains"], self.chains.get((chain.family, layer), np.inf) * chain.loss)
+
+    def parts(self, menu: Menu, selection: Selection) -> tuple[float, float]:
+        """The harm of a selection by kind, before the factors."""
+        plain = replace(self, factors=dict.fromkeys(KINDS, 1.0))
+        widths = sum(plain.of_width(group, level) for group, level in enumerate(selection.levels))
+        chains = sum(plain.of_chain(layer, chain) for layer, chain in selection.chains.items())
+        return widths, chains
+
+    def only(self, kind: str) -> Harm:
+        """With options of one kind alone: the other's do infinite harm."""
+        return replace(self, factors={one: factor if one == kind else np.inf for one, factor in self.factors.items()})
+
+
+def _times(factor: float, harm: float) -> float:
+    return factor * harm if harm else 0.0
+
+
+def measured(model: Model, menu: Menu, scene: Context, report: Reporter) -> Harm:
+    """Try every family on every layer alone, and every group at one width alone. Raises: `Cancelled`, `StepFailed`.
+
+    `scene` has the calibration inputs, all of which are looked at.
+    """
+    trial = _Trial.of(model.module, model.network, scene)
+    widths = [
+        trial.of_group(menu, number, report.part(0.5 * number / len(menu.widths), 0.5))
+        for number in range(len(menu.widths))
+    ]
+    chains: dict[tuple[str, str], float] = {}
+    kinds = [one for one in FAMILIES if any(_tried(menu, one.__name__))]
+    for number, kind in enumerate(kinds):
+        part = report.part(0.5 + 0.5 * number / len(kinds), 0.5 + 0.5 * (number + 1) / len(kinds))
+        chains |= trial.of_family(kind, dict(_tried(menu, kind.__name__)), part)
+    return Harm(tuple(widths), chains)
+
+
+def apart(module: nn.Module, other: nn.Module, network: Network, scene: Context) -> float:
+    """How far another network's answers are from one's on calibration inputs, as harm is measured."""
+    trial = _Trial.of(module, network, scene)
+    return trial.divergence(private(other))
+
+
+def _tried(menu: Menu, family: str) -> Iterator[tuple[str, Chain]]:
+    """The chain of a family that each layer is tried with: the middle one of those that it is offered."""
+    for slot in menu.slots:
+        offered = sorted({one.chain for one in slot.options if one.chain.family == family}, key=lambda one: one.loss)
+        if offered:
+            yield slot.layer, offered[len(offered) // 2]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """The original network, and what it answers on calibration inputs."""
+
+    module: nn.Module
+    scene: Context
+    network: Network
+    answers: list[Tensor]
+    feed: Feed
+
+    @classmethod
+    def of(cls, module: nn.Module, network: Network, scene: Context) -> _Trial:
+        assert scene.calibration is not None
+        own, feed = private(module), Feed.of(scene.calibration, network)
+        return cls(own, scene, network, _answers(own, feed, scene), feed)
+
+    def divergence(self, module: nn.Module) -> float:
+        """How far a network's answers are from the original's."""
+        pairs = zip(_answers(module, self.feed, self.scene), self.answers, strict=True)
+        parts = [float(self.scene.task.taught(one, other, 1.0)) * len(other) for one, other in pairs]
+        return max(sum(parts) / len(self.feed), 0.0)
+
+    def of_family(
+        self, kind: type[Factorize], chains: Mapping[str, Chain], report: Reporter
+    ) -> dict[tuple[str, str], float]:
+        """For each layer the divergence for a unit of lost energy."""
+        step = at_ranks(kind, {name: one.ranks for name, one in chains.items()})
+        changed = step.apply(self.module, replace(self.scene, progress=report.part(0.0, 0.7)))
+        norms = {name: one for name, one in _norms(self.network, self.module).items() if name in chains}
+        found = {}
+        for index, (name, chain) in enumerate(chains.items()):
+            report(0.7 + 0.3 * index / len(chains), f"Trying {kind.title} on {name} alone")
+            places = [name, *([norms[name]] if name in norms else [])]
+            with _swapped(self.module, changed, places):
+                found[kind.__name__, name] = self.divergence(self.module) / chain.loss
+        return found
+
+    def of_group(self, menu: Menu, number: int, report: Reporter) -> tuple[float, ...]:
+        """The divergence at each width of a group: measured at the middle one, elsewhere by what its readers lose."""
+        width = menu.widths[number]
+        report(0.0, f"Trying {width.group.layers[0]} with fewer channels")
+        tried = max(1, len(width.kept) // 2)
+        if len(width.kept) == 1:
+            return (0.0,)
+        step = PruneChannels({width.group.layers[0]: width.removed(tried)}, rounds=1)
+        lost = step.lost(self.module, self.scene, width.kept)
+        found = self.divergence(step.apply(self.module, replace(self.scene, progress=Reporter())))
+        return tuple(found * one / lost[tried] if lost[tried] > 0 else 0.0 for one in lost)
+
+
+def _answers(module: nn.Module, feed: Feed, scene: Context) -> list[Tensor]:
+    with torch.no_grad():
+        return [scene.task.tensor(call(module, batch)) for batch in feed]
+
+
+def _norms(network: Network, module: nn.Module) -> dict[str, str]:
+    """The path of the norm behind each layer, whose statistics a fit moves."""
+    paths = {one: name for name, one in module.named_modules()}
+    return {name: paths[norm] for name, norm in norms_after(network, module).items()}
+
+
+@contextlib.contextmanager
+def _swapped(module: nn.Module, other: nn.Module, places: Sequence[str]) -> Iterator[None]:
+    """Some modules of another network in the places of one's own."""
+    own = {name: module.get_submodule(name) for name in places}
+    for name in places:
+        module.set_submodule(name, other.get_submodule(name))
+    try:
+        yield
+    finally:
+        for name, one in own.items():
+            module.set_submodule(name, one)

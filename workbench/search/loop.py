@@ -1,0 +1,270 @@
+"""The loop: choose, build, measure, correct what the next choice stands on, until the time is spent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.errors import OutOfReach
+from workbench.jobs import Reporter
+from workbench.recipe import Recipe, Step
+from workbench.search.choice import Chosen, cheapest, choose
+from workbench.search.forecast import Forecast, Result
+from workbench.search.found import Promise
+from workbench.search.goal import Goal, quality
+from workbench.search.harm import KINDS, Harm
+from workbench.search.menu import Chain, Menu
+from workbench.steps.finetune import Finetune
+
+if TYPE_CHECKING:
+    from workbench.models.model import Model
+    from workbench.tasks import Metric
+    from workbench.variant import Variant
+
+#: Points of the predicted front.
+LADDER = 12
+#: Two values of what is minimised that are nearer than this are not told apart (relative).
+CLOSE = 0.04
+#: Passes over the training images at first; twice as many once nothing else is gained.
+EPOCHS = 3
+#: Further than this from what was measured nothing is tried at once (a factor).
+STRIDE = 1.7
+
+Make = Callable[[Recipe, Reporter], "Variant"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network to choose for: the steps that lead to it, its menus, and the harm of their options."""
+
+    steps: Recipe
+    model: Model
+    menus: tuple[Menu, ...]
+    harm: Harm
+    own: float = 0.0  # harm of the steps that lead to it
+
+    def recipe(self, chosen: Chosen, training: Sequence[Step]) -> Recipe:
+        """Everything that is to be done to the original."""
+        steps = chosen.selection.recipe(self.menus[0]).steps
+        kept = [one for one in steps if not one.lowers]
+        return Recipe((*self.steps, *kept, *training, *self.menus[0].lowering))
+
+    def parts(self, chosen: Chosen) -> tuple[float, float]:
+        """The harm by kind; what leads here counts with the channels."""
+        widths, chains = self.harm.parts(self.menus[0], chosen.selection)
+        return widths + self.own, chains
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A variant that was built, and what it came from."""
+
+    variant: Variant
+    chosen: Chosen
+    start: Start
+    aim: float  # of what is minimised, as predicted
+    loss: float
+    epochs: int
+
+    @property
+    def result(self) -> Result:
+        """What the forecast learns from."""
+        return Result(self.start.parts(self.chosen), self.loss)
+
+
+@dataclass
+class Loop:
+    """A search on its way. `make` builds and measures a recipe; `deadline` is on the monotonic clock."""
+
+    goal: Goal
+    metric: Metric
+    baseline: Variant
+    starts: tuple[Start, ...]
+    make: Make
+    deadline: float
+    train: bool
+    tried: list[Tried] = field(default_factory=list)
+    epochs: int = EPOCHS
+    longest: float = 0.0  # seconds of the longest trial
+
+    def run(self, report: Reporter, seen: Callable[[], object] = lambda: None) -> None:
+        """Try one choice after another, and call `seen` after each.
+
+        Raises: `OutOfReach` where limits cannot be met; `Cancelled`.
+        """
+        begun = time.monotonic()
+        aims = self._probes()
+        while self._time_for_one():
+            aim = next(aims, None) or self._next()
+            if aim is None and not self._train_longer():
+                return
+            if aim is not None:
+                share = min((time.monotonic() - begun) / max(self.deadline - begun, 1e-9), 0.99)
+                self._try(*aim, report.part(share, min(share + 0.2, 1.0)))
+                seen()
+
+    # What is known.
+
+    @cached_property
+    def allowed(self) -> float:
+        """How much may be lost."""
+        return self.goal.allowed(self.baseline, self.metric)
+
+    @property
+    def forecast(self) -> Forecast:
+        """From harm to loss, by all that was tried with as much training."""
+        results = [one.result for one in self.tried if one.epochs == self.epochs]
+        return Forecast.of(self.starts[0].harm, results, self.allowed)
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """The least and the most of what is minimised that the menus offer under the limits."""
+        limits = self._limits(math.inf)
+        least = min(cheapest(one.menus, one.harm, self.goal.minimise) for one in self.starts)
+        most = max(getattr(menu.whole, self.goal.minimise) for one in self.starts for menu in one.menus)
+        bound = limits.get(self.goal.minimise, most)
+        if bound < least:
+            choose(self.starts[0].menus, self.starts[0].harm, limits)  # says which limit, and what can be met
+        return least, min(most, bound)
+
+    def _limits(self, aim: float) -> dict[str, float]:
+        limits = self.goal.prices(Recipe().plan(self.baseline.model))
+        limits[self.goal.minimise] = min(aim, limits.get(self.goal.minimise, math.inf))
+        return {name: most for name, most in limits.items() if math.isfinite(most)}
+
+    def choice(self, aim: float, kind: str = "") -> tuple[Start, Chosen]:
+        """The best choice at most this large, of one kind of options alone where it is named. Raises: `OutOfReach`."""
+        forecast, found = self.forecast, []
+        problem: OutOfReach | None = None
+        for start in self.starts:
+            harm = replace(start.harm, factors=forecast.harm.factors)
+            try:
+                chosen = choose(start.menus, harm.only(kind) if kind else harm, self._limits(aim))
+            except OutOfReach as error:
+                problem = error
+                continue
+            found.append((forecast.loss(start.parts(chosen)), start, chosen))
+        if not found:
+            assert problem is not None
+            raise problem
+        _, start, chosen = min(found, key=lambda one: one[0])
+        return start, chosen
+
+    def promises(self) -> list[Promise]:
+        """The predicted front: the best choice at sizes from the smallest to the largest."""
+        found, forecast = [], self.forecast
+        for aim in np.geomspace(*self.range, LADDER):
+            try:
+                start, chosen = self.choice(float(aim) * (1 + 1e-6))
+            except OutOfReach:
+                continue
+            value = getattr(chosen.price, self.goal.minimise)
+            recipe = start.recipe(chosen, self._training)
+            found.append(Promise(recipe, value, forecast.loss(start.parts(chosen)), chosen.gap))
+        return found
+
+    # What to try next.
+
+    def _probes(self) -> Iterator[tuple[float, str]]:
+        """First both kinds of options together and apart, at the middle of the range: how they compare is learnt."""
+        middle = math.sqrt(self.range[0] * self.range[1])
+        return iter([(middle, ""), (middle, KINDS[0]), (middle, KINDS[1])])
+
+    def _next(self) -> tuple[float, str] | None:
+        """Between the smallest that keeps to the limit and the largest below it that does not; None when they meet."""
+        same = [one for one in self.tried if one.epochs == self.epochs]
+        good = min((one.aim for one in same if one.loss <= self.allowed), default=None)
+        failed = [one.aim for one in same if one.loss > self.allowed]
+        bad = max((aim for aim in failed if good is None or aim < good), default=None)
+        least, most = self.range
+        low = max(least, bad or 0.0, (good or 0.0) / STRIDE)
+        high = min(most, good or math.inf, (bad or math.inf) * STRIDE if good is None else math.inf)
+        if high <= low * (1 + CLOSE):
+            return None
+        wanted = min(max(self._expected(low, high), low * (1 + CLOSE / 2)), high / (1 + CLOSE / 2))
+        return (wanted, "")
+
+    def _expected(self, low: float, high: float) -> float:
+        """The smallest size between two that is expected to keep to the limit."""
+        if math.isinf(self.allowed):
+            return low
+        for _ in range(6):
+            middle = math.sqrt(low * high)
+            start, chosen = self.choice(middle)
+            low, high = (low, middle) if self.forecast.loss(start.parts(chosen)) <= self.allowed else (middle, high)
+        return high
+
+    def _train_longer(self) -> bool:
+        """Twice as many epochs, where there is time to gain from it."""
+        if not self.train or time.monotonic() + 2 * self.longest > self.deadline:
+            return False
+        self.epochs *= 2
+        return True
+
+    def _time_for_one(self) -> bool:
+        return time.monotonic() + 0.7 * self.longest < self.deadline or not self.tried
+
+    # Trying.
+
+    @property
+    def _training(self) -> list[Step]:
+        return [Finetune(epochs=self.epochs)] if self.train else []
+
+    def _try(self, aim: float, kind: str, report: Reporter) -> None:
+        try:
+            start, chosen = self.choice(aim, kind)
+        except OutOfReach:
+            if not kind:
+                raise
+            return  # one kind alone does not reach it
+        recipe = start.recipe(chosen, self._training)
+        begun = time.monotonic()
+        variant = self.make(recipe, report)
+        self.longest = max(self.longest, time.monotonic() - begun)
+        loss = lost(self.baseline, variant, self.metric)
+        self.tried.append(Tried(variant, chosen, start, aim, loss, self.epochs))
+
+
+def lost(baseline: Variant, variant: Variant, metric: Metric) -> float:
+    """How much worse a variant is than the original where choices are made, in the metric's unit."""
+    before, after = (quality(one, metric.name) for one in (baseline, variant))
+    return before - after if metric.more_is_better else after - before
+
+
+def explained(tried: Tried, factors: Mapping[str, float], metric: str) -> list[tuple[object, ...]]:
+    """One row a layer of a choice: what was chosen, its harm and price, what came second, and what that would cost.
+
+    Second is the option at the same widths that does least harm at a price that is no more than a tenth of the whole
+    above, in the order of what harm and price come to together.
+    """
+    start, chosen = tried.start, tried.chosen
+    harm = replace(start.harm, factors=dict(factors))
+    menu = min(start.menus, key=lambda one: abs(getattr(one.whole, metric) - getattr(chosen.price, metric)))
+    rate = max(chosen.harm, 1e-12) / max(getattr(menu.whole, metric) - getattr(chosen.price, metric), 1e-12)
+    rows: list[tuple[object, ...]] = []
+    for slot in menu.slots:
+        levels = chosen.selection.levels
+        read, made = (0 if group is None else levels[group] for group in (slot.reads, slot.makes))
+        here = [one for one in slot.options if (one.read, one.made) == (read, made)]
+        figures = [(harm.of_chain(slot.layer, one.chain), getattr(one.price, metric), one.chain) for one in here]
+        mine = chosen.selection.chains.get(slot.layer)
+        own = next((one for one in figures if one[2] == mine or (mine is None and not one[2].family)), None)
+        if own is None:  # not offered where the network runs from the cache, or the reverse
+            continue
+        others = sorted((one for one in figures if one[2] != own[2]), key=lambda one: one[0] + rate * one[1])
+        second = others[0] if others else None
+        kept = 1.0 if slot.makes is None else 1 - menu.widths[slot.makes].removed(made)
+        more = (second[0] - own[0], second[1] - own[1]) if second else (math.nan, math.nan)
+        rows.append((slot.layer, kept, told(own[2]), *own[:2], told(second[2]) if second else "", *more))
+    return rows
+
+
+def told(chain: Chain) -> str:
+    """A chain in words."""
+    return f"{chain.family} {', '.join(map(str, chain.ranks))}" if chain.family else "as it is"

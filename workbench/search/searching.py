@@ -1,0 +1,266 @@
+"""The part of a `Study` that searches: it sets the loop up, and puts in order what was found."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from workbench.building import build
+from workbench.diagnosis.certifying import certificate, claim_on
+from workbench.diagnosis.evaluator import Evaluator
+from workbench.errors import BadValue, WorkbenchError
+from workbench.interface.arguments import check_kinds
+from workbench.jobs import Job, Reporter
+from workbench.models.graph import Graph
+from workbench.progress import follow
+from workbench.recipe import Recipe
+from workbench.search.found import Found, Promise
+from workbench.search.goal import Goal, goal_of, minutes_of, quality
+from workbench.search.harm import apart, measured
+from workbench.search.known import remembered
+from workbench.search.loop import Loop, Start, Tried, explained, lost
+from workbench.search.menu import menus
+from workbench.steps.drop_blocks import DropBlocks
+from workbench.steps.quantize import Quantize
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.certificate import Certificate
+    from workbench.data import Data
+    from workbench.models.model import Model
+    from workbench.tasks import Metric, Task
+    from workbench.variant import Variant
+
+T = TypeVar("T")
+Progress = Callable[[float, str], None] | bool
+
+#: Calibration inputs that options are tried on.
+INPUTS = 256
+#: Residual blocks that may go before anything else is chosen.
+BLOCKS = (1, 2)
+COLUMNS = ["layer", "channels_kept", "chosen", "harm", "price", "second", "harm_more", "price_more"]
+
+
+class Searching(ABC):
+    """The part of a `Study` that finds recipes."""
+
+    model: Model
+    data: Data
+    task: Task
+    path: Path
+
+    @property
+    @abstractmethod
+    def baseline(self) -> Variant:
+        """The original network."""
+
+    @abstractmethod
+    def _make(self, recipe: Recipe, report: Reporter) -> Variant:
+        """The finished variant of a recipe."""
+
+    @abstractmethod
+    def _job(self, name: str, work: Callable[[Reporter], T]) -> Job[T]:
+        """Work on a thread of its own, when its turn has come."""
+
+    @abstractmethod
+    def _evaluator(self, split: str) -> Evaluator:
+        """Where artefacts are tried."""
+
+    @abstractmethod
+    def id_of(self, recipe: Recipe) -> str:
+        """The id that a recipe's variant has or will have here."""
+
+    @check_kinds
+    def search(
+        self,
+        minimise: str = "latency_ms",
+        where: str | Sequence[str] = "",
+        budget: str | float = "10 min",
+        *,
+        train: bool = False,
+        progress: Progress = True,
+    ) -> Found:
+        """Find the variant with the least latency (or `macs`, `params`) that keeps to limits.
+
+        Every layer, or group of tied channels, may keep what it has, lose channels, or become a low-rank or filter
+        chain of any family; residual blocks may go, and int8 follows where it is faster. What is best under the limits
+        is chosen by an integer program on predicted latency and on harm that was tried on calibration inputs; what was
+        chosen is built and measured, and the next choice knows it. Limits on what the study is judged by are kept on
+        the validation split; the test split confirms and chooses nothing.
+
+        Args:
+            minimise: "latency_ms", "macs" or "params".
+            where: limits such as `"accuracy >= baseline - 0.01"` (without one: that, a hundredth less than the
+                original), `"speedup >= 3"`, `"params <= 0.3"` (a share of the original's),
+                `"peak_activation_bytes <= 64 kB"`; several in a list, or joined by "and".
+            budget: the time that it may take, such as "10 min"; what is being built at the end is finished.
+            train: fine-tune every choice with distillation before it is quantized.
+            progress: a bar on the terminal (True), nothing (False), or a function of (fraction, stage).
+
+        Returns variants best first: those within the limits, the smallest of them first. They are in the study as soon
+        as each is finished, also where the search is cancelled or killed; the same search goes on from them.
+
+        Raises: `BadValue`, `UnknownName`; `OutOfReach` naming a limit that cannot be met and the nearest that can;
+        `Cancelled`.
+        """
+        return follow(self.submit_search(minimise, where, budget, train=train), progress)
+
+    @check_kinds
+    def submit_search(
+        self,
+        minimise: str = "latency_ms",
+        where: str | Sequence[str] = "",
+        budget: str | float = "10 min",
+        *,
+        train: bool = False,
+        watch: Callable[[Sequence[Promise]], None] = lambda promises: None,
+    ) -> Job[Found]:
+        """The same without blocking; `watch` is given the predicted front, again whenever it was corrected."""
+        metric = self.task.principal
+        goal, minutes = goal_of(minimise, where, metric), minutes_of(budget)
+        if goal.loss is None and goal.floor is None:
+            goal = replace(goal, loss=_usual(metric))
+        if train and self.data.get("train") is None:
+            raise BadValue(f"train=True needs a 'train' split, and {self.data.name} has none.")
+        if self.data.get("validation") is None or self.data.get("calibration") is None:
+            raise BadValue(
+                f"A search chooses on the 'validation' split and tries options on 'calibration', and {self.data.name} "
+                "lacks one. Give wb.data a 'train' split to take them from; the test split only reports."
+            )
+
+        def work(report: Reporter) -> Found:
+            deadline = time.monotonic() + 60 * minutes
+            loop = self._loop(goal, deadline, report, train=train)
+            watch(loop.promises())
+            loop.run(report.part(0.3, 0.98), lambda: watch(loop.promises()))
+            return self._found(loop, report)
+
+        return self._job(f"search for the least {goal.minimise}", work)
+
+    def _loop(self, goal: Goal, deadline: float, report: Reporter, *, train: bool) -> Loop:
+        original = self._make(Recipe(), report.part(0.0, 0.05))
+        quality(original, self.task.principal.name)
+        lowering = self._lowering(goal, original, report.part(0.05, 0.1))
+        starts = self._starts(lowering, report.part(0.1, 0.3))
+        return Loop(goal, self.task.principal, original, starts, self._make, deadline, train)
+
+    def _lowering(self, goal: Goal, original: Variant, report: Reporter) -> tuple[Quantize, ...]:
+        """int8, where this runtime is faster in it and it keeps to the limit, or files are limited."""
+        limited = any(one.column.endswith("file_bytes") for one in goal.limits)
+        if goal.minimise != "latency_ms" and not limited:
+            return ()
+        step = Quantize("int8")
+        try:
+            quantized = self._make(Recipe((step,)), report)
+        except WorkbenchError as error:
+            report.note(f"int8 is left out: {error}")
+            return ()
+        faster = quantized["speedup"].value > 1 or limited
+        metric = self.task.principal
+        kept = lost(original, quantized, metric) <= goal.allowed(original, metric)
+        return (step,) if faster and kept else ()
+
+    def _starts(self, lowering: Sequence[Quantize], report: Reporter) -> tuple[Start, ...]:
+        """The original, and the original without a block or two, each with the harm of its options."""
+        recipes = [Recipe(), *(Recipe((DropBlocks(count),)) for count in BLOCKS if self._can_drop(count))]
+        found: list[Start] = []
+        for number, recipe in enumerate(recipes):
+            part = report.part(number / len(recipes), (number + 1) / len(recipes))
+            found.append(self._start(recipe, lowering, part, found[0] if found else None))
+        return tuple(found)
+
+    def _can_drop(self, count: int) -> bool:
+        try:
+            plan = DropBlocks(count).plan(self.model)
+        except BadValue:  # it has fewer
+            return False
+        return plan.changes and not plan.problem
+
+    def _start(self, steps: Recipe, lowering: Sequence[Quantize], report: Reporter, first: Start | None) -> Start:
+        model = self.model if first is None else self._rewritten(steps, report.part(0.0, 0.3))
+        own_menus = menus(model, lowering)
+        scene = build.context(self.model, self.data, report.part(0.3, 1.0))
+        assert scene.calibration is not None
+        scene = replace(scene, calibration=scene.calibration.first(INPUTS))
+        harm = remembered(
+            self.path, self.id_of(steps), own_menus[0], lambda: measured(model, own_menus[0], scene, report)
+        )
+        own = 0.0 if first is None else apart(self.model.module, model.module, self.model.network, scene)
+        return Start(steps, model, own_menus, harm, own)
+
+    def _rewritten(self, steps: Recipe, report: Reporter) -> Model:
+        module = build.rewrite(self.model, steps, self.data, report)
+        assert isinstance(module, Graph)
+        return replace(self.model, module=module)
+
+    def _found(self, loop: Loop, report: Reporter) -> Found:
+        """What was tried, best first, with the proof of the best."""
+        kept = [one for one in loop.tried if self._keeps(one, loop)]
+        order = sorted(kept, key=lambda one: _size(one.variant, loop.goal.minimise))
+        rest = sorted((one for one in loop.tried if one not in kept), key=lambda one: one.loss)
+        variants = tuple(dict.fromkeys(one.variant for one in (*order, *rest)))
+        best = order[0] if order else None
+        return Found(
+            variants=variants,
+            kept=len({one.variant.id for one in order}),
+            promises=tuple(loop.promises()),
+            certificate=self._proof(loop, best, report) if best is not None else None,
+            why=_why(best, loop) if best is not None else None,
+            notes=_notes(loop, best),
+        )
+
+    def _keeps(self, tried: Tried, loop: Loop) -> bool:
+        variant = tried.variant
+        measured_too = all(
+            variant[one.column].value >= one.value for one in loop.goal.limits if one.column == "speedup"
+        )
+        plan, before = variant.recipe.plan(self.model), Recipe().plan(self.model)
+        planned = replace(loop.goal, limits=tuple(x for x in loop.goal.limits if x.column != "speedup"))
+        return tried.loss <= loop.allowed and measured_too and planned.met_by(plan, before)
+
+    def _proof(self, loop: Loop, best: Tried, report: Reporter) -> Certificate | None:
+        evaluator = self._evaluator("validation")
+        margin = loop.allowed
+        if not 0 < margin < 1:
+            return None
+        try:
+            claim = claim_on(evaluator, None, margin, 0.05)
+        except WorkbenchError:
+            return None  # a figure of all inputs together has no such proof
+        return certificate((loop.baseline, best.variant), evaluator, claim, report, worst_class=False)
+
+
+def _size(variant: Variant, minimise: str) -> float:
+    return -variant["speedup"].value if minimise == "latency_ms" else variant[minimise].value
+
+
+def _usual(metric: Metric) -> float:
+    """What may be lost where nobody says so: a point of a share, a hundredth of what else there is."""
+    if metric.share:
+        return 0.01
+    sign = ">= baseline - 1" if metric.more_is_better else "<= baseline + 1"
+    raise BadValue(
+        f"This study is judged by {metric.word}. Say how much of it may be lost, such as where='{metric.name} {sign}'."
+    )
+
+
+def _why(best: Tried, loop: Loop) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(explained(best, loop.forecast.harm.factors, loop.goal.minimise), columns=COLUMNS)
+
+
+def _notes(loop: Loop, best: Tried | None) -> tuple[str, ...]:
+    found = []
+    if best is None and loop.tried:
+        nearest = min(loop.tried, key=lambda one: one.loss)
+        found.append(
+            f"No variant kept to the limits in the time given; nearest is {nearest.variant.name}. Give more time, "
+            "let it train, or allow more."
+        )
+    return tuple(found)
