@@ -103,7 +103,7 @@ def goal_of(minimise: str, where: str | Sequence[str], metric: Metric) -> Goal:
         raise unknown("figure to minimise", minimise, SMALL)
     loss, floor, limits = None, None, []
     for text in [where] if isinstance(where, str) else where:
-        for part in re.split(r"\s+and\s+|\s*&\s*", str(text).strip()):
+        for part in filter(None, re.split(r"\s+and\s+|\s*&\s*", str(text).strip())):
             relative = _relative(part, metric)
             if relative is not None:
                 loss = relative if loss is None else min(loss, relative)

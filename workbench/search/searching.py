@@ -203,7 +203,7 @@ class Searching(ABC):
         kept = [one for one in loop.tried if self._keeps(one, loop)]
         order = sorted(kept, key=lambda one: _size(one.variant, loop.goal.minimise))
         rest = sorted((one for one in loop.tried if one not in kept), key=lambda one: one.loss)
-        variants = tuple(dict.fromkeys(one.variant for one in (*order, *rest)))
+        variants = tuple({one.variant.id: one.variant for one in (*order, *rest)}.values())
         best = order[0] if order else None
         return Found(
             variants=variants,

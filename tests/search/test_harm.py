@@ -1,0 +1,77 @@
+"""Harm of single options against the same done by hand; the network that it is tried on stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import tiny_data, tiny_model
+from torch.nn import functional
+
+import workbench as wb
+from workbench.building import build
+from workbench.jobs import Reporter
+from workbench.search.harm import Harm, apart, measured
+from workbench.search.known import remembered
+from workbench.search.menu import menus
+from workbench.step import Context
+
+
+def scene() -> Context:
+    return build.context(tiny_model(), tiny_data(), Reporter())
+
+
+def divergence(one: torch.nn.Module, other: torch.nn.Module, inputs: torch.Tensor) -> float:
+    """The mean Kullback-Leibler divergence, by torch's own function."""
+    with torch.no_grad():
+        logs = [functional.log_softmax(each(inputs), 1) for each in (one, other)]
+    return float(functional.kl_div(logs[1], logs[0], log_target=True, reduction="batchmean"))
+
+
+def test_apart_is_the_divergence() -> None:
+    one, other = tiny_model(), tiny_model(1)
+    given = scene()
+    assert given.calibration is not None
+    inputs = given.calibration.read(range(len(given.calibration)))[0]
+    assert isinstance(inputs, torch.Tensor)
+    assert apart(one.module, other.module, one.network, given) == pytest.approx(
+        divergence(one.module, other.module, inputs), rel=1e-4
+    )
+    assert apart(one.module, one.module, one.network, given) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_a_chain_alone_does_what_was_measured() -> None:
+    """The harm at the ranks that were tried is the divergence of a network with that one chain."""
+    model, given = tiny_model(), scene()
+    menu = menus(model)[0]
+    before = {name: value.clone() for name, value in model.module.state_dict().items()}
+    harm = measured(model, menu, given, Reporter())
+    assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
+    slot = next(one for one in menu.slots if one.layer == "conv2")
+    offered = sorted({one.chain for one in slot.options if one.chain.family == "Tucker"}, key=lambda one: one.loss)
+    tried = offered[len(offered) // 2]
+    step = wb.Tucker(rank={"conv2": tried.ranks})
+    changed = step.apply(model.module, given)
+    assert harm.of_chain("conv2", tried) == pytest.approx(
+        apart(model.module, changed, model.network, given), rel=1e-3, abs=1e-9
+    )
+    assert all(level[0] == 0 for level in harm.widths)
+    assert all(list(level) == sorted(level) for level in harm.widths)  # the narrower the more harm
+
+
+def test_harm_is_measured_once(tmp_path: Path) -> None:
+    menu = menus(tiny_model())[0]
+    harm = Harm(((0.0, 0.25), (0.0, 1e-7)), {("SVD", "head"): 0.1234567891234})
+    assert remembered(tmp_path, "a", menu, lambda: harm) == harm
+
+    def again() -> Harm:
+        raise AssertionError
+
+    assert remembered(tmp_path, "a", menu, again) == harm
+    other = replace(harm, widths=())
+    assert remembered(tmp_path, "b", menu, lambda: other) == other
+    (file,) = [one for one in (tmp_path / "searches").iterdir() if "1234" in one.read_text()][:1]
+    file.write_text(file.read_text()[:40])
+    assert remembered(tmp_path, "a" if file else "", menu, lambda: harm) == harm  # a damaged file is made anew

@@ -1,0 +1,202 @@
+"""The loop on networks whose losses are made up, so that the best is known; and a whole search, small."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from test_choice import forked, random_harm
+from tiny import tiny_data, tiny_model
+
+import workbench as wb
+from workbench.errors import BadValue, Cancelled, OutOfReach
+from workbench.estimate import exact
+from workbench.frames.limits import read_limits
+from workbench.jobs import Reporter
+from workbench.recipe import Recipe
+from workbench.search.goal import Goal
+from workbench.search.harm import Harm
+from workbench.search.loop import Loop, Start, explained
+from workbench.search.menu import menus
+from workbench.tasks.classification import ACCURACY
+
+
+class Made:
+    """Variants whose loss is known from the plan: so much for each share of the MACs that is gone, and a bend."""
+
+    def __init__(self, slope: float) -> None:
+        self.slope, self.recipes = slope, list[Recipe]()
+
+    def loss(self, recipe: Recipe) -> float:
+        before = Recipe().plan(forked()).macs
+        gone = 1 - recipe.plan(forked()).macs / before
+        return self.slope * gone**2
+
+    def __call__(self, recipe: Recipe, report: Reporter) -> Any:
+        self.recipes.append(recipe)
+        return _Figures(self.loss(recipe), recipe)
+
+
+class _Figures:
+    """What the loop looks at of a variant."""
+
+    def __init__(self, loss: float, recipe: Recipe) -> None:
+        self.estimates = {"validation_accuracy": exact(0.9 - loss)}
+        self.recipe, self.model = recipe, forked()
+        self.data = SimpleNamespace(name="made up")
+
+    def __getitem__(self, name: str) -> Any:
+        return self.estimates[name]
+
+
+def loop(made: Made, goal: Goal, seconds: float = 20) -> Loop:
+    both = menus(forked())
+    start = Start(Recipe(), forked(), both, random_harm(both[0]))
+    baseline = cast("Any", _Figures(0.0, Recipe()))
+    return Loop(goal, ACCURACY, baseline, (start,), cast("Any", made), time.monotonic() + seconds, train=False)
+
+
+@pytest.mark.parametrize("slope", [0.015, 0.03, 0.08])
+def test_it_comes_close_to_the_limit(slope: float) -> None:
+    """The best that it finds keeps to the limit, and a little smaller does not."""
+    made = Made(slope)
+    search = loop(made, Goal("macs", loss=0.01))
+    search.run(Reporter())
+    before = Recipe().plan(forked()).macs
+    least = 1 - min((0.01 / slope) ** 0.5, 1.0)  # of the MACs, for a loss at the limit
+    kept = [one for one in search.tried if one.loss <= 0.01]
+    best = min(one.variant.recipe.plan(forked()).macs for one in kept) / before
+    assert least - 1e-9 <= best <= max(least, search.range[0] / before) * 1.25
+    assert len(made.recipes) <= 25
+
+
+def test_limits_beside_the_loss_are_kept() -> None:
+    before = Recipe().plan(forked())
+    (limit,) = read_limits("params <= 0.6")
+    made = Made(0.02)
+    search = loop(made, Goal("macs", loss=0.01, limits=(limit,)))
+    search.run(Reporter())
+    assert all(one.plan(forked()).params <= 0.6 * before.params * (1 + 1e-9) for one in made.recipes)
+
+
+def test_a_limit_out_of_reach_is_said_before_anything_is_made() -> None:
+    (limit,) = read_limits("macs <= 10")
+    made = Made(0.02)
+    with pytest.raises(OutOfReach, match="the least that any choice reaches"):
+        loop(made, Goal("macs", loss=0.01, limits=(limit,))).run(Reporter())
+    assert not made.recipes
+
+
+def test_a_budget_too_short_gives_the_first_that_was_tried() -> None:
+    made = Made(0.02)
+    search = loop(made, Goal("macs", loss=0.01), seconds=0)
+    search.run(Reporter())
+    assert len(search.tried) == 1
+
+
+def test_promises_fall_as_sizes_grow() -> None:
+    found = loop(Made(0.02), Goal("macs", loss=0.01)).promises()
+    values, losses = [one.value for one in found], [one.loss for one in found]
+    assert values == sorted(values)
+    assert losses == sorted(losses, reverse=True)
+    assert all(0 <= one.gap <= 0.01 for one in found)
+
+
+def test_a_cancelled_loop_stops() -> None:
+    report = Reporter()
+    report.cancelled.set()
+    with pytest.raises(Cancelled):
+        loop(_Checking(0.02), Goal("macs", loss=0.01)).run(report)
+
+
+class _Checking(Made):
+    def __call__(self, recipe: Recipe, report: Reporter) -> Any:
+        report(0.5, "working")
+        return super().__call__(recipe, report)
+
+
+def test_it_says_why() -> None:
+    """Of every layer what was chosen, and what would come second: more harm for less, or less for more."""
+    search = loop(Made(0.02), Goal("macs", loss=0.01))
+    search.run(Reporter())
+    rows = explained(search.tried[-1], search.forecast.harm.factors, "macs")
+    assert [row[0] for row in rows] == ["stem", "body", "deep", "back", "head"]
+    for *_, second, harm_more, price_more in rows:
+        if second:
+            assert not (float(cast("float", harm_more)) < -1e-12 and float(cast("float", price_more)) < -1e-9)
+
+
+def test_the_factors_of_one_start_are_those_of_all() -> None:
+    search = loop(Made(0.02), Goal("macs", loss=0.01))
+    search.run(Reporter())
+    start, chosen = search.choice(0.6 * Recipe().plan(forked()).macs)
+    parts = start.parts(chosen)
+    plain = replace(start.harm, factors=search.forecast.harm.factors)
+    assert chosen.harm == pytest.approx(
+        plain.factors["channels"] * parts[0] + plain.factors["chains"] * parts[1], rel=1e-6
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> wb.Study:
+    return wb.Study(tiny_model(), tiny_data(300), tmp_path_factory.mktemp("study"))
+
+
+@pytest.mark.slow
+def test_a_search_from_end_to_end(study: wb.Study) -> None:
+    seen = []
+    job = study.submit_search("macs", "accuracy >= baseline - 0.1", "20 s", watch=lambda one: seen.append(list(one)))
+    found = job.result()
+    assert len(found) == len({one.id for one in found}) > 0
+    assert {one.id for one in found} <= {one.id for one in study.variants}
+    sizes = [one["macs"].value for one in found[: found.kept]]
+    assert sizes == sorted(sizes)
+    for one in found[: found.kept]:
+        change = one["validation_accuracy_change"].value
+        assert change >= -0.1 - 1e-9
+    assert all(one["validation_accuracy_change"].value < -0.1 for one in found[found.kept :])
+    assert seen
+    assert all(one.gap <= 0.01 for one in seen[0])
+    assert found.best is not None
+    assert found.certificate is not None
+    assert found.certificate.variant == found.best.name
+    assert found.why is not None
+    assert list(found.why["layer"]) == ["conv1", "conv2", "head"]
+    assert Recipe.from_json(found.best.recipe.to_json()) == found.best.recipe
+
+
+@pytest.mark.slow
+def test_the_same_search_again_makes_nothing_anew(study: wb.Study) -> None:
+    before = {one.id for one in study.variants}
+    found = study.search("macs", "accuracy >= baseline - 0.1", "0.1 s", progress=False)
+    assert {one.id for one in found} <= before
+    assert {one.id for one in study.variants} == before
+
+
+def test_data_without_a_place_to_choose_on_are_refused(tmp_path: Path) -> None:
+    data = tiny_data(60)
+    split = data["test"]
+    bare = wb.Study(tiny_model(), wb.data({"test": (split.read(range(60))[0], split.labels)}), tmp_path)
+    with pytest.raises(BadValue, match="validation"):
+        bare.search(progress=False)
+    assert not bare.variants
+
+
+def test_training_without_a_train_split_is_refused(study: wb.Study, tmp_path: Path) -> None:
+    splits = {name: study.data[name] for name in ("calibration", "validation", "test")}
+    pairs = {name: (one.read(range(len(one)))[0], one.labels) for name, one in splits.items()}
+    other = wb.Study(tiny_model(), wb.data(pairs), tmp_path)
+    with pytest.raises(BadValue, match="train"):
+        other.search(train=True, progress=False)
+
+
+def test_harm_is_a_plain_value() -> None:
+    harm = Harm(((0.0, 1.0),), {})
+    assert harm.of_width(0, 1) == 1.0
+    assert np.isinf(harm.only("chains").of_width(0, 1))
+    assert harm.only("chains").of_width(0, 0) == 0.0
