@@ -219,3 +219,52 @@ def test_the_notebook_of_the_checkout_is_the_page_that_is_served(root: Path) -> 
     notebook = json.loads((root / "notebooks" / "dashboard.ipynb").read_text())
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert code == [dashboard.SOURCE]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A network in an ONNX file, and pictures in a NumPy archive whose classes it tells apart as it always did."""
+    import numpy as np
+    import torch
+
+    import workbench as wb
+    from workbench.onnx_file import write_onnx
+
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, padding=1), torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(16 * 64, 3),
+    ).eval()  # fmt: skip
+    folder = tmp_path_factory.mktemp("small")
+    model = wb.load(module, example=torch.zeros(1, 1, 8, 8))
+    write_onnx(model.module, model.example, folder / "small.onnx")
+    arrays = {}
+    for split, count in (("train", 300), ("test", 100)):
+        images = np.random.default_rng(count).normal(size=(count, 1, 8, 8)).astype(np.float32)
+        with torch.no_grad():
+            arrays |= {f"{split}_images": images, f"{split}_labels": module(torch.from_numpy(images)).argmax(1).numpy()}
+    np.savez(folder / "small.npz", **arrays)
+    return str(folder / "small.onnx"), str(folder / "small.npz")
+
+
+@pytest.mark.slow
+def test_search_finds_and_exports(small: tuple[str, str], tmp_path: Path) -> None:
+    model, data = small
+    given = ("search", model, "--data", data, "--minimise", "macs", "--where", "accuracy >= baseline - 0.3")
+    kept = ("--budget", "5 s", "--study", str(tmp_path / "study"))
+    shown = invoke(*given, *kept, "--out", str(tmp_path / "out"))
+    assert shown.exit_code == 0, shown.stdout
+    assert "within the limits" in shown.stdout
+    assert "recipe = wb." in shown.stdout
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["estimates"]["macs"]["value"] < 16 * 64 * (9 + 9 * 16) + 3 * 1024
+
+
+def test_a_search_that_cannot_reach_its_limit_says_which(
+    small: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = small
+    given = ("search", model, "--data", data, "--study", str(tmp_path / "study"), "--budget", "5 s")
+    assert exit_of(monkeypatch, *given, "--minimise", "macs", "--where", "macs <= 10") == cli.MISUSED
+    assert "the least that any choice reaches" in " ".join(capsys.readouterr().err.split())
+    assert exit_of(monkeypatch, *given, "--budget", "soon") == cli.MISUSED

@@ -22,8 +22,9 @@ LAYERS = (
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
     | {"diagnosis"},
-    {"keeping", "published", "study", "search"},
-    {"__main__", "app", "cli", "dashboard", "teach"},
+    {"search"},
+    {"keeping", "published", "study"},
+    {"__main__", "app", "cli", "dashboard", "live", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}

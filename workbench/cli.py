@@ -1,4 +1,4 @@
-"""The command line: `workbench info | run | certify | schema | dashboard`."""
+"""The command line: `workbench info | run | search | certify | schema | dashboard`."""
 
 from __future__ import annotations
 
@@ -137,6 +137,40 @@ def certify(  # noqa: PLR0913  # each is an option of the command
     console.print(f"[{style}]{found.answer.value.capitalize()}.[/] {escape(str(found))}", highlight=False)
     if not found.passes:
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def search(  # noqa: PLR0913  # each is an option of the command
+    model: Annotated[str, typer.Argument(help="A bundled model's name, or a file.")],
+    minimise: Annotated[str, typer.Option(help="latency_ms, macs or params.")] = "latency_ms",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="A limit: 'accuracy >= baseline - 0.01', 'params <= 0.3'. May be given several times."),
+    ] = None,
+    budget: Annotated[str, typer.Option(help="The time that it may take.")] = "10 min",
+    train: Annotated[bool, typer.Option("--train", help="Fine-tune every choice.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A folder to export the best to.")] = None,
+    data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
+    study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
+) -> None:
+    """Find the best variant within limits: exit code 1 where none keeps to them."""
+    import workbench as wb
+    from workbench.live import Display
+
+    runs = wb.Study(wb.load(model), wb.data(data or _belongs_to(model)), path=study)
+    display = Display(runs, minimise, budget)
+    job = runs.submit_search(minimise, where or "", budget, train=train, watch=display.promised)
+    found = display.follow(job, console)
+    if found.best is None:
+        _fail(str(found), FAILED)
+        return
+    console.print(_comparison(runs.baseline, found.best))
+    console.print(escape(f"{found}\n\n{found.best.recipe.code()}"), highlight=False, soft_wrap=True)
+    if out is not None:
+        manifest = wb.export(found.best, out)
+        console.print(
+            f"Exported and verified: {escape(', '.join(manifest.files))} in {escape(str(out))}", highlight=False
+        )
 
 
 def _belongs_to(model: str) -> str:
