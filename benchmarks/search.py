@@ -19,8 +19,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
+from cost import torchvision
 
 import workbench as wb
+from workbench.search.choice import choose
+from workbench.search.found import Found
+from workbench.search.harm import Harm
+from workbench.search.menu import menus
 
 NETWORKS = ("fashion-vgg", "fashion-resnet", "fashion-mobilenet")
 #: Uniform sweeps of one family; as many points of each as the search has evaluated.
@@ -46,7 +52,7 @@ def point(variant: wb.Variant) -> tuple[float, float]:
     return variant["accuracy"].value, float(np.log(variant["speedup"].value))
 
 
-def search(network: str, folder: Path, given: argparse.Namespace) -> tuple[wb.Study, wb.search.found.Found]:
+def search(network: str, folder: Path, given: argparse.Namespace) -> tuple[wb.Study, Found]:
     study = wb.Study(wb.load(network), wb.data("fashion-mnist"), folder / network)
     begun = time.monotonic()
     found = study.search(
@@ -68,7 +74,7 @@ def search(network: str, folder: Path, given: argparse.Namespace) -> tuple[wb.St
     return study, found
 
 
-def sweep(study: wb.Study, found: wb.search.found.Found) -> str:
+def sweep(study: wb.Study, found: Found) -> str:
     """The search's hypervolume over that of the best sweep of one family with as many evaluations."""
     lowering = wb.Quantize("int8")
     areas = {}
@@ -89,11 +95,7 @@ def sweep(study: wb.Study, found: wb.search.found.Found) -> str:
 
 def solve() -> None:
     """One choice from ResNet-50's menu, random harm of the right sizes."""
-    from workbench.search.choice import choose
-    from workbench.search.harm import Harm
-    from workbench.search.menu import menus
-
-    model = wb.load("torchvision:resnet50")
+    model = wb.load(torchvision().models.get_model("resnet50").eval(), example=torch.zeros(1, 3, 224, 224))
     begun = time.process_time()
     both = menus(model, (wb.Quantize("int8"),))
     print(f"menu: {both[0].count:,} options in {time.process_time() - begun:.1f} s of processor time")
@@ -127,8 +129,9 @@ def main() -> None:
     if given.solve:
         solve()
         return
-    print("| network | minutes | built | times as fast | accuracy, % | change on the same images, points | "
-          "certified on validation | on test | error of predicted speed, median, % |\n" + "| --- " * 9 + "|")  # fmt: skip
+    columns = ("network", "minutes", "built", "times as fast", "accuracy, %", "change on the same images, points",
+               "certified on validation", "on test", "error of predicted speed, median, %")  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     with tempfile.TemporaryDirectory() as temporary:
         done = [search(network, given.folder or Path(temporary), given) for network in given.networks]
         for study, found in done:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
-#: Seconds that a solve may take, and the gap to the optimum at which it is good enough.
-SECONDS, GAP = 3.0, 0.005
+#: Seconds after which a solve is content with what it has, and the gap to the optimum at which it is in any case.
+SECONDS, GAP = 20.0, 0.005
+_OUT_OF_TIME = 1  # what the solver calls it
 #: The limit that is kept at each operation, and is no sum over layers.
 PEAK = "peak_bytes"
 #: How a limit that cannot be met is told.
@@ -108,16 +109,40 @@ class _Program:
             constraints.append(LinearConstraint(self.prices[name][None] / scale, -np.inf, allowed))
         count = len(objective)
         offered = self._offered * (self._peaks <= limits.get(PEAK, math.inf))
-        result: Any = milp(
-            objective / size,
-            integrality=np.ones(count),
-            bounds=Bounds(0, offered),
-            constraints=constraints,
-            options={"time_limit": SECONDS, "mip_rel_gap": GAP},
-        )
+        offered *= self._worthwhile(offered, [objective, *(self.prices[name] for name in bounds)])
+
+        def solved(**options: float) -> Any:
+            return milp(
+                objective / size,
+                integrality=np.ones(count),
+                bounds=Bounds(0, offered),
+                constraints=constraints,
+                options={"mip_rel_gap": GAP, **options},
+            )
+
+        result = solved(time_limit=SECONDS)
+        if result.x is None and result.status == _OUT_OF_TIME:  # it has not found out yet whether there is any
+            result = solved()
         if result.x is None:
             return None
         return np.round(result.x), float(result.mip_gap or 0.0)
+
+    def _worthwhile(self, offered: Array, figures: list[Array]) -> Array:
+        """1 for what no other option of the same layer at the same widths beats in all figures; the optimum stays."""
+        table, first = np.column_stack(figures), len(self._widths)
+        alike: dict[tuple[int, int, int], list[int]] = {}
+        for place, (number, one) in enumerate(self._options, first):
+            if offered[place]:
+                alike.setdefault((number, one.read, one.made), []).append(place)
+        kept = np.ones(len(offered))
+        for places in alike.values():
+            kept[places] = 0.0
+            front = list[int]()
+            for place in sorted(places, key=lambda one: tuple(table[one])):
+                if not any((table[other] <= table[place]).all() for other in front):
+                    front.append(place)
+            kept[front] = 1.0
+        return kept
 
     def least(self, metric: str, limits: Mapping[str, float]) -> float | None:
         """The least that a metric can be under limits; None where these cannot be met."""

@@ -89,6 +89,7 @@ class Loop:
     make: Make
     deadline: float
     train: bool
+    start: float = 0.0  # what is lost where nothing is chosen: by int8 alone
     tried: list[Tried] = field(default_factory=list)
     epochs: int = EPOCHS
     longest: float = 0.0  # seconds of the longest trial
@@ -120,7 +121,7 @@ class Loop:
     def forecast(self) -> Forecast:
         """From harm to loss, by all that was tried with as much training."""
         results = [one.result for one in self.tried if one.epochs == self.epochs]
-        return Forecast.of(self.starts[0].harm, results, self.allowed)
+        return Forecast.of(self.starts[0].harm, results, self.allowed, self.start)
 
     @cached_property
     def range(self) -> tuple[float, float]:

@@ -147,7 +147,9 @@ class Searching(ABC):
         quality(original, self.task.principal.name)
         lowering = self._lowering(goal, original, report.part(0.05, 0.1))
         starts = self._starts(lowering, report.part(0.1, 0.3))
-        return Loop(goal, self.task.principal, original, starts, self._make, deadline, train)
+        bare = self._make(Recipe(lowering), report.part(0.3, 0.3))
+        start = lost(original, bare, self.task.principal)
+        return Loop(goal, self.task.principal, original, starts, self._make, deadline, train, start)
 
     def _lowering(self, goal: Goal, original: Variant, report: Reporter) -> tuple[Quantize, ...]:
         """int8, where this runtime is faster in it and it keeps to the limit, or files are limited."""
