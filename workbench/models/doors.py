@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,15 +12,17 @@ import torch
 from torch import nn
 
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, shown, unknown
-from workbench.files.content import check_folder
+from workbench.files.content import check_folder, digest
 from workbench.models.architectures import BUNDLED
 from workbench.models.canonical import canonical
-from workbench.models.model import Model
+from workbench.models.kept import digest_of, kept
+from workbench.models.model import Form, Model
 from workbench.models.structure import ZOOS, fill, load_variant
-from workbench.modules.calling import as_example, tensors_map
+from workbench.modules.calling import Inputs, as_example, tensors_map
 from workbench.modules.unwrap import unwrap
 from workbench.untrusted import read_tensors
 from workbench.untrusted.exported_files import read_exported
+from workbench.untrusted.onnx_files import weights_beside
 
 IMAGENET_INPUT = (1, 3, 224, 224)
 #: Files that `load` reads. None of them can carry code: nothing is unpickled.
@@ -36,6 +38,10 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     `torch.export.save`, or an `nn.Module` together with `example`, one input with a batch of 1: a tensor, an
     array or a shape; a tuple or a dictionary of tensors for several inputs. The module is read and never changed.
     For files `example` chooses the sizes that they leave open.
+
+    Following a network takes seconds. What came from a file, or from a collection with its weights, is kept in the
+    user's cache folder by its content (`WORKBENCH_CACHE` names another folder, empty none; `WORKBENCH_CACHE_GB`
+    bounds it) and read from there the next time.
 
     `weights`: for a bundled network the path of a `.safetensors` file with other weights of the same
     architecture; for torchvision and timm what their own constructors take (`"DEFAULT"`), nothing for
@@ -71,21 +77,26 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
 def _from_onnx(path: Path, example: Any) -> Model:
     from workbench.models.from_onnx.convert import read  # it needs what is below this package
 
-    found = read(path, example)
-    model = Model(found.graph, found.example, path.stem, str(path), found.notes)
-    _ = model.network  # what cannot be read is said here
-    return model
+    files = [path, *weights_beside(path)]
+    return _model(kept(["onnx", *map(digest, files)], example, lambda: read(path, example)), path.stem, str(path))
 
 
 def _from_exported(path: Path, example: Any) -> Model:
+    if not path.is_file():
+        raise BadFile(f"There is no file {path}.")
+    form = kept(["pt2", digest(path)], example, lambda: _exported_form(path, example))
+    return _model(form, path.stem, str(path))
+
+
+def _exported_form(path: Path, example: Any) -> Form:
     program = read_exported(path)
-    kept = program.example_inputs
-    if example is None and kept is None:
+    own = program.example_inputs
+    if example is None and own is None:
         raise BadValue(f"{path.name} keeps no example of its inputs. Pass example=, one input with a batch of 1.")
-    args, named = kept if example is None else ((), {})
+    args, named = own if example is None else ((), {})
     first = tensors_map(lambda one: one[:1] if one.dim() else one, named or args)
     inputs = example if example is not None else first[0] if not named and len(first) == 1 else first
-    return replace(_from_module(program, inputs), name=path.stem, source=str(path))
+    return _form(unwrap(program), as_example(inputs))
 
 
 def bundled_path(name: str) -> Path:
@@ -106,10 +117,17 @@ def _bundled(name: str, weights: str | None) -> Model:
 
 
 def _from_module(source: Any, example: Any) -> Model:
-    inputs = as_example(example)
-    module = unwrap(source)
+    inputs, module = as_example(example), unwrap(source)
+    return _model(_form(module, inputs), type(module).__name__, "module")
+
+
+def _form(module: nn.Module, inputs: Inputs) -> Form:
     _check_weights(module)
-    model = Model(canonical(module, inputs), inputs, type(module).__name__, "module")
+    return Form(canonical(module, inputs), inputs)
+
+
+def _model(form: Form, name: str, source: str) -> Model:
+    model = Model(form.graph, form.example, name, source, form.notes)
     _ = model.network  # what cannot be read is said here, not in the middle of a study
     return model
 
@@ -139,7 +157,10 @@ def _from_zoo(zoo: str, name: str, weights: str | None, example: Any) -> Model:
         ) from error
     shape = (1, *getattr(module, "default_cfg", {}).get("input_size", IMAGENET_INPUT[1:]))
     inputs = torch.zeros(shape) if example is None else as_example(example)
-    return Model(canonical(module, inputs), inputs, name, f"{zoo}:{name}")
+    if weights is None:  # random ones: no other time are they the same
+        return _model(_form(module, inputs), name, f"{zoo}:{name}")
+    content = [zoo, version(zoo), name, digest_of(module)]
+    return _model(kept(content, inputs, lambda: _form(module, inputs)), name, f"{zoo}:{name}")
 
 
 def _import_zoo(zoo: str) -> ModuleType:

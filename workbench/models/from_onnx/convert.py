@@ -20,6 +20,7 @@ from workbench.models.from_onnx.program import Program
 from workbench.models.from_onnx.quantized import without_grids
 from workbench.models.graph import Graph, unstorable
 from workbench.models.in_place import out_of_place
+from workbench.models.model import Form
 from workbench.modules.calling import Inputs, call, flatten
 from workbench.modules.tracing_lock import TRACING
 from workbench.untrusted.onnx_files import read_onnx
@@ -29,16 +30,7 @@ Array = np.ndarray[Any, Any]
 MANY = 64
 
 
-@dataclass(frozen=True)
-class Converted:
-    """A network, one input of it, and what a user should know of how it came about."""
-
-    graph: Graph
-    example: Inputs
-    notes: tuple[str, ...]
-
-
-def read(path: Path, example: Any = None) -> Converted:
+def read(path: Path, example: Any = None) -> Form:
     """The network of a file, checked against ONNX Runtime on one input and on a batch of three.
 
     `example`: an input as `wb.load` takes it; by name it may give some inputs alone. What is left open gets the
@@ -65,7 +57,7 @@ def read(path: Path, example: Any = None) -> Converted:
     _check(graph, program, model, _Case(carried, three, together or _apart_each(original, three, held), held))
     notes += _said(found, carried, given, inputs)
     shown = {one.name: _lasting(inputs[one.name]) for one in carried}
-    return Converted(graph, _as_inputs(carried, shown), tuple(notes))
+    return Form(graph, _as_inputs(carried, shown), tuple(notes))
 
 
 def _prepared(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
