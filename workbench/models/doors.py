@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,8 @@ from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, sho
 from workbench.files.content import check_folder, digest
 from workbench.models.architectures import BUNDLED
 from workbench.models.canonical import canonical
+from workbench.models.hub import Repository, described, repository
+from workbench.models.hub_modules import libraries, module_of
 from workbench.models.kept import digest_of, kept
 from workbench.models.model import Form, Model
 from workbench.models.structure import ZOOS, fill, load_variant
@@ -33,7 +36,8 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     """A network in canonical form (`workbench.models.canonical`), in evaluation mode, in float32 and on the CPU.
 
     `source` is the name of a bundled network (`wb.catalog()` lists them), `"torchvision:resnet18"` or
-    `"timm:mobilenetv3_small_050"` (where those packages are installed), a folder or `.safetensors` file
+    `"timm:mobilenetv3_small_050"` (where those packages are installed), `"hf:owner/name"` of the Hugging Face hub (with
+    the extra `hf`; safetensors and configuration alone, see `workbench.models.hub`), a folder or `.safetensors` file
     that `wb.export` wrote, an `.onnx` file (opset 7 and up, see `workbench.models.from_onnx`), a `.pt2` file of
     `torch.export.save`, or an `nn.Module` together with `example`, one input with a batch of 1: a tensor, an
     array or a shape; a tuple or a dictionary of tensors for several inputs. The module is read and never changed.
@@ -54,24 +58,30 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     name = str(source)
     if name in BUNDLED:
         return _bundled(name, weights)
-    zoo, _, rest = name.partition(":")
-    if zoo in ZOOS and rest:
-        return _from_zoo(zoo, rest, weights, example)
-    path = Path(name)
-    if path.suffix.lower() == ".onnx":
+    collection, _, rest = name.partition(":")
+    if collection in ZOOS and rest:
+        return _from_zoo(collection, rest, weights, example)
+    if collection == "hf" and rest:
+        return _from_hub(rest, weights, example)
+    return _from_path(Path(name), example)
+
+
+def _from_path(path: Path, example: Any) -> Model:
+    kind = path.suffix.lower()
+    if kind == ".onnx":
         return _from_onnx(path, example)
-    if path.suffix.lower() == ".pt2":
+    if kind == ".pt2":
         return _from_exported(path, example)
     if path.is_dir() or path.suffix in FILES:
         if path.is_dir():
             check_folder(path)
         return load_variant(path)
-    if path.suffix.lower() in {".pt", ".pth", ".ckpt", ".pkl", ".bin"}:
+    if kind in {".pt", ".pth", ".ckpt", ".pkl", ".bin"}:
         raise BadFile(
-            f"{name}: files of type {path.suffix} may hold code that runs when they are read. Load the network in "
+            f"{path}: files of type {path.suffix} may hold code that runs when they are read. Load the network in "
             "torch and pass it: wb.load(module, example=...); or write it as .onnx, or with torch.export.save as .pt2."
         )
-    raise unknown("model", name, [*BUNDLED, *(f"{z}:<name>" for z in ZOOS)])
+    raise unknown("model", str(path), [*BUNDLED, *(f"{z}:<name>" for z in ZOOS), "hf:<owner>/<name>"])
 
 
 def _from_onnx(path: Path, example: Any) -> Model:
@@ -97,6 +107,27 @@ def _exported_form(path: Path, example: Any) -> Form:
     first = tensors_map(lambda one: one[:1] if one.dim() else one, named or args)
     inputs = example if example is not None else first[0] if not named and len(first) == 1 else first
     return _form(unwrap(program), as_example(inputs))
+
+
+def _from_hub(name: str, weights: str | None, example: Any) -> Model:
+    if weights is not None:
+        raise BadValue(f"weights={shown(weights)} has no place here: hf:{name} brings its own.")
+    repo = repository(name)
+    called, source = name.rstrip("/").rpartition("/")[2], f"hf:{name}"
+    if repo.onnx is not None:
+        return replace(_from_onnx(repo.onnx, example), name=called, source=source)
+    if described(repo):
+        return replace(load_variant(repo.weights[0]), name=called, source=source)
+    files = [one for one in (repo.config_file, repo.index, *repo.weights) if one is not None]
+    content = ["hf", *libraries(), *map(digest, files)]
+    return _model(kept(content, example, lambda: _hub_form(repo, example)), called, source)
+
+
+def _hub_form(repo: Repository, example: Any) -> Form:
+    module, own = module_of(repo)
+    if example is None and own is None:
+        raise BadValue(f"Nothing in {repo.name} tells what its network takes. Pass example=, one input.")
+    return _form(module, as_example(own if example is None else example))
 
 
 def bundled_path(name: str) -> Path:
