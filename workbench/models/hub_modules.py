@@ -78,7 +78,7 @@ def _of_transformers(repo: Repository) -> tuple[nn.Module, Inputs | None]:
         raise BadFile(f"The weights of {repo.name} are quantized already. Load what they were made from.")
     with _said(repo, "transformers"):
         kind: Any = getattr(library, name, None) if name.isidentifier() else None
-    if not (inspect.isclass(kind) and issubclass(kind, library.PreTrainedModel)):
+    if not _is_network(kind, library):
         raise BadFile(
             f"{repo.name} is a {shown(name)}, which transformers {library.__version__} does not know. Code that comes "
             "with a repository is not run here: load the network in its own library and pass it."
@@ -104,6 +104,10 @@ def _of_transformers(repo: Repository) -> tuple[nn.Module, Inputs | None]:
             f"its {name} would begin with random numbers. Load the network in transformers, train it, and pass it."
         )
     return module.eval(), _example(module, repo)
+
+
+def _is_network(kind: Any, library: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, library.PreTrainedModel)
 
 
 def _link(file: Path, target: Path) -> None:
