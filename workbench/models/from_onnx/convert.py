@@ -15,6 +15,7 @@ import torch
 from workbench.errors import BadFile, BadValue, WorkbenchError
 from workbench.models.exported import exported
 from workbench.models.from_onnx.agreement import HALF, TOLERANCE, Original, apart, begins
+from workbench.models.from_onnx.as_whole import as_whole, refusal
 from workbench.models.from_onnx.entries import Entry, candidates, carriers, entries, from_user, numbers
 from workbench.models.from_onnx.program import Program
 from workbench.models.from_onnx.quantized import without_grids
@@ -38,34 +39,70 @@ def read(path: Path, example: Any = None) -> Form:
     held at one value.
     Raises: `BadFile`, `BadValue`, naming the operation that stands in the way or computes something else.
     """
-    model, notes = _prepared(read_onnx(path))
+    source = _inlined(read_onnx(path))
+    try:
+        return _in_torch(source, path, example)
+    except BadValue as error:
+        found = _as_file(source, path, example, str(error))
+        if found is None:
+            raise BadValue(
+                f"{error} Nor can it stay an ONNX file that is costed, measured and quantized as it is: run on several "
+                "inputs at once, it does not give what it gives for each."
+            ) from error
+        return found
+
+
+def _in_torch(source: onnx.ModelProto, path: Path, example: Any) -> Form:
+    model, notes = without_grids(source)
     found = entries(model)
     carried = carriers(found)
-    given = {} if example is None else from_user(example, found)
-    Program(
-        model, {one.name: one.key for one in found}, {}, one=False
-    )  # its constants first: they say how large they are
+    # Its constants first: they say how large they are.
+    Program(model, {one.name: one.key for one in found}, {}, one=False)
     original = Original(model, path)
-    inputs = _working(original, found, carried, given, path)
-    names = {one.name: one.key for one in carried}
-    held = {one.name: inputs[one.name] for one in found if one not in carried}
-    three = {one.name: _three(one, inputs[one.name]) for one in carried}
+    given, inputs, held, three = _tried(original, found, path, example)
     together = _together(original, three | held) if any(one.open for one in carried) else None
+    names = {one.name: one.key for one in carried}
     program = Program(model, names, held, one=together is None).eval()
     graph = _followed(program, _as_inputs(carried, inputs), path)
     _check(graph, program, model, _Case(carried, inputs, original.run(inputs), held))
     _check(graph, program, model, _Case(carried, three, together or _apart_each(original, three, held), held))
     notes += _said(found, carried, given, inputs)
+    return _formed(graph, carried, inputs, notes)
+
+
+def _as_file(source: onnx.ModelProto, path: Path, example: Any, why: str) -> Form | None:
+    """The network as the file that it is, run by ONNX Runtime; None where its inputs are not kept apart."""
+    found = entries(source)
+    carried = carriers(found)
+    original = Original(source, path)
+    given, inputs, held, three = _tried(original, found, path, example)
+    cases = [(one, _apart_each(original, one, held)) for one in ({e.name: inputs[e.name] for e in carried}, three)]
+    graph = as_whole(source, carried, cases, held, why)
+    if graph is None:
+        return None
+    return _formed(graph, carried, inputs, [refusal(why), *_said(found, carried, given, inputs)])
+
+
+def _tried(original: Original, found: list[Entry], path: Path, example: Any) -> tuple[dict[str, Array], ...]:
+    """What the user gave, one input that works, of it what is held, and a batch of three of the rest."""
+    carried = carriers(found)
+    given = {} if example is None else from_user(example, found)
+    inputs = _working(original, found, carried, given, path)
+    held = {one.name: inputs[one.name] for one in found if one not in carried}
+    return given, inputs, held, {one.name: _three(one, inputs[one.name]) for one in carried}
+
+
+def _formed(graph: Graph, carried: list[Entry], inputs: dict[str, Array], notes: list[str]) -> Form:
     shown = {one.name: _lasting(inputs[one.name]) for one in carried}
     return Form(graph, _as_inputs(carried, shown), tuple(notes))
 
 
-def _prepared(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    if model.functions:
-        from onnx.inliner import inline_local_functions
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    if not model.functions:
+        return model
+    from onnx.inliner import inline_local_functions
 
-        model = inline_local_functions(model)
-    return without_grids(model)
+    return inline_local_functions(model)
 
 
 def _working(
