@@ -141,6 +141,55 @@ def test_a_file_computes_what_it_says(name: str, tmp_path: Path) -> None:
     agrees(model, saved(model, tmp_path), (1 if fixed else 2, *rest), np.uint8 if bytes_in else np.float32)
 
 
+SIZES: dict[str, tuple[list[onnx.NodeProto], dict[str, Array]]] = {
+    "sizes in another order": (
+        [
+            node("Shape", "x", "s"), node("Gather", "s order", "t"), node("Transpose", "x", "z", perm=[2, 0, 1]),
+            node("Reshape", "z t", "r"), node("Transpose", "r", perm=[1, 2, 0]),
+        ],
+        {"order": whole(2, 0, 1)},
+    ),
+    "a number as often as the batch is large": (
+        [
+            node("Shape", "x", "s"), node("Cast", "s", "i", to=TensorProto.INT32), node("Slice", "i b e", "n"),
+            node("Concat", "n one", "t", axis=0), node("Cast", "t", "u", to=TensorProto.INT64),
+            node("Expand", "half u", "h"), node("Unsqueeze", "h last", "k"), node("Add", "x k"),
+        ],
+        {"b": whole(0), "e": whole(1), "one": np.array([3], np.int32), "half": np.float32(0.5), "last": whole(2)},
+    ),
+    "bounds from the data": (
+        [
+            node("ReduceMax", "x", "m", axes=[1, 2], keepdims=1), node("Mul", "m half", "low"),
+            node("Clip", "x low0 top", "c"), node("Max", "c low"),
+        ],
+        {"half": np.float32(0.5), "low0": np.float32(-1), "top": np.float32(2)},
+    ),
+    "a mirrored last axis": (
+        [
+            node("Unsqueeze", "x axis", "z"), node("Pad", "z pads", "p", mode="reflect"), node("Squeeze", "p axis"),
+        ],
+        {"axis": whole(1), "pads": whole(0, 0, 0, 2, 0, 0, 0, 3)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_and_settings_that_are_computed(name: str, tmp_path: Path) -> None:
+    nodes, constants = SIZES[name]
+    made = graph(nodes, ["n", 3, 6], constants)
+    found = agrees(made, saved(made, tmp_path), (4, 3, 6))
+    assert not any("stays the file" in one for one in found.notes)
+
+
+def test_a_bound_that_is_computed_clips(tmp_path: Path) -> None:
+    """The largest number of all, which keeps inputs apart only where nothing is as low as the bound."""
+    nodes = [
+        node("ReduceMax", "x", "m", keepdims=0), node("Sub", "m far", "low"), node("Clip", "x low", "y"),
+    ]  # fmt: skip
+    made = graph(nodes, ["n", 3, 6], {"far": np.float32(80)})
+    agrees(made, saved(made, tmp_path), (4, 3, 6))
+
+
 def test_softmax_goes_over_all_that_follows_before_opset_13(tmp_path: Path) -> None:
     path = saved(graph([node("Softmax", "x", "y", axis=1)], FREE, {}, 11), tmp_path)
     x = torch.randn(2, 3, 8, 8)
@@ -376,3 +425,16 @@ def test_a_network_of_many_operations_in_a_row_is_followed(tmp_path: Path) -> No
     nodes = [node("Add", f"{a} k", b) for a, b in itertools.pairwise(names)]
     model = wb.load(saved(graph(nodes, ["n", 2], {"k": np.array([0.5, 1.0], np.float32)}), tmp_path))
     assert torch.allclose(model.module(torch.zeros(1, 2)), torch.tensor([[750.5, 1501.0]]))
+
+
+def test_shares_that_are_all_tiny_are_judged_by_their_rounding(tmp_path: Path) -> None:
+    """A detector that sees nothing: ONNX Runtime's sigmoid is exact to 1e-7 of one, which is much of 1e-5."""
+    nodes = [node("Conv", "x w b", "c", pads=[1, 1, 1, 1]), node("Sigmoid", "c")]
+    constants = {"w": weight(1, 3, 3, 3) / 9, "b": np.full(1, -15.0, np.float32)}
+    made = graph(nodes, [1, 3, 8, 8], constants)
+    found, x = wb.load(saved(made, tmp_path)), GENERATOR.standard_normal((1, 3, 8, 8)).astype(np.float32)
+    expected = ReferenceEvaluator(made).run(None, {"x": x})[0]
+    with torch.no_grad():
+        given = found.module(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(given, expected, rtol=1e-4)
+    assert expected.max() < 1e-4

@@ -14,7 +14,7 @@ import torch
 
 from workbench.errors import BadFile, BadValue, WorkbenchError
 from workbench.models.exported import exported
-from workbench.models.from_onnx.agreement import HALF, TOLERANCE, Original, apart, begins
+from workbench.models.from_onnx.agreement import HALF, TOLERANCE, Original, apart, begins, leasts
 from workbench.models.from_onnx.as_whole import as_whole, refusal
 from workbench.models.from_onnx.entries import Entry, candidates, carriers, entries, from_user, numbers
 from workbench.models.from_onnx.program import Program
@@ -200,7 +200,7 @@ def _check(graph: Graph, program: Program, model: onnx.ModelProto, case: _Case) 
         _joined(one if isinstance(one, tuple) else (one,), tuple(mine.shape))
         for one, mine in zip(case.expected, outputs, strict=True)
     ]
-    off = apart(found, expected)
+    off = apart(found, expected, leasts(model, [one.name for one in model.graph.output]))
     if not off <= (HALF if _is_half(model) else TOLERANCE):
         single = {name: value[:1] for name, value in case.inputs.items()} | case.held
         place = begins(program, model, single, TOLERANCE) or _shapes_said(outputs, expected)
