@@ -336,10 +336,6 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Array], str]] = {
         [helper.make_node("Magic", ["x"], ["y"], "spell", domain="org.example")], {}, "ONNX Runtime",
     ),
     "a size from values": ([node("NonZero", "x", "p"), node("Cast", "p", "y", to=1)], {}, "values"),
-    "integers inside": (
-        [node("DynamicQuantizeLinear", "x", "q s z"), node("ConvInteger", "q w z", "c"), node("Cast", "c", "y", to=1)],
-        {"w": np.ones((2, 3, 3, 3), np.uint8)}, "quantized already",
-    ),
     "a constant that nobody holds": (
         [node("ConstantOfShape", "t", "c"), node("ReduceSum", "c", "s", keepdims=0), node("Add", "x s")],
         {"t": whole(10**5, 10**5, 8)}, "elements",

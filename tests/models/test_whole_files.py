@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 import workbench as wb
 from workbench.errors import BadFile, BadValue
@@ -106,16 +107,23 @@ def test_a_study_of_it(model: wb.Model, tmp_path: Path) -> None:
     assert torch.equal(loaded.module(x), model.module(x)) and "Normalizer" in wb.SVD(0.5).plan(loaded).problem
 
 
-def test_a_file_that_computes_in_integers(tmp_path: Path) -> None:
-    from onnxruntime.quantization import quantize_dynamic
+class Pictures(CalibrationDataReader):
+    def __init__(self) -> None:
+        self.left = [{"x": one[None].astype(np.float32)} for one in RNG.standard_normal((8, 2, 8, 12))]
 
-    net = torch.nn.Sequential(torch.nn.Flatten(1), torch.nn.Linear(24, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
-    torch.onnx.export(net, (torch.zeros(1, 2, 3, 4),), str(tmp_path / "float.onnx"), dynamo=False,
-                      input_names=["x"], dynamic_axes={"x": {0: "n"}})  # fmt: skip
-    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "codes.onnx")
-    model = wb.load(tmp_path / "codes.onnx")
-    assert wb.cost(model).macs == 24 * 16 + 16 * 4
-    assert {one.bits for one in model.network.layers if one.kind == "linear"} == {8}
+    def get_next(self) -> Any:
+        return self.left.pop() if self.left else None
+
+
+def test_a_file_that_computes_in_integers(tmp_path: Path) -> None:
+    path = tmp_path / "codes.onnx"
+    quantize_static(written(tmp_path / "net.onnx"), path, Pictures(), quant_format=QuantFormat.QOperator)
+    assert "QLinearConv" in {node.op_type for node in onnx.load(path).graph.node}
+    model = wb.load(path)
+    assert wb.cost(model).macs == 4 * 6 * 8 * 2 * 9 + 8 * 3
+    assert {one.bits for one in model.network.layers if one.kind in {"linear", "conv"}} == {8}
+    x = torch.randn(3, 2, 8, 12)
+    assert np.abs(model.module(x).numpy() - run(path, x)).max() < 1e-6
     plan = wb.Quantize("int8").plan(model)
     assert "computes in integers already" in plan.problem
 
