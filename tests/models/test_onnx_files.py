@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -289,6 +290,19 @@ def test_open_sizes_are_told_and_may_be_given(tmp_path: Path) -> None:
     assert given.shape == (3, 20, 12) and not given.notes
     with pytest.raises(BadValue, match="shape"):
         wb.load(path, example=(1, 4, 20, 12))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [(["n", 8, 6, 3], True), ([1, "h", "w", 1], True), (["n", 3, 8, 3], False), (["n", 8, 3], False)]
+)
+def test_pictures_with_the_channels_last_are_told(shape: list[Any], said: bool, tmp_path: Path) -> None:
+    model = wb.load(saved(graph([node("Relu", "x")], shape, {}), tmp_path))
+    told = [one for one in model.notes if "channels last" in one]
+    assert bool(told) is said
+    if said:
+        how = ast.literal_eval(told[0].partition("preprocess=")[2].partition(")")[0])
+        pictures = wb.data(torch.zeros(2, shape[3], *model.shape[:2], dtype=torch.uint8), preprocess=how)
+        assert tuple(next(pictures["test"].batches())[0].shape[1:]) == model.shape
 
 
 def test_inputs_without_a_batch_are_held(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from workbench.untrusted.onnx_files import read_onnx
 Array = np.ndarray[Any, Any]
 #: Whole numbers below this are tried first: most vocabularies are larger.
 MANY = 64
+#: So many channels have pictures.
+CHANNELS = (1, 3, 4)
 #: A change of an input that float32 does not tell from none; how much more than by that outputs may differ; at most.
 ROUNDING, MOVED, MOST = 1e-7, 10, 0.02
 
@@ -273,6 +275,11 @@ def _is_half(model: onnx.ModelProto) -> bool:
     return any(one.data_type in halves for one in model.graph.initializer)
 
 
+def _channels_last(entry: Entry) -> bool:
+    few = [axis in CHANNELS for axis in entry.axes[1:]]
+    return few == [False, False, True]
+
+
 def _said(
     found: list[Entry], carried: list[Entry], given: Mapping[str, Array], inputs: Mapping[str, Array]
 ) -> list[str]:
@@ -285,6 +292,11 @@ def _said(
             notes.append(
                 f"The file leaves sizes of {one.name} open; it is taken at {shape} here. example= gives another size."
             )
+    notes += [
+        f"{one.name} takes pictures with the channels last, {' × '.join(map(str, inputs[one.name].shape[1:]))}: "
+        "wb.data(..., preprocess={'layout': 'NHWC'}) hands them over so."
+        for one in carried if _channels_last(one)
+    ]  # fmt: skip
     for one in found:
         if one not in carried:
             how = "the example's value" if one.name in given else "noise" if inputs[one.name].any() else "zeros"
