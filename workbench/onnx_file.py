@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 
 from workbench.artefact.onnx_graph import Graph, tidy
+from workbench.artefact.whole import whole_of
 from workbench.errors import StepFailed
 from workbench.modules.checking import TOLERANCE, difference, flatten
 from workbench.modules.tracing_lock import TRACING
@@ -36,14 +37,18 @@ def write_onnx(module: nn.Module, example: Any, path: Path) -> Path:
     `example` is the one input (1, ...), a tuple of the positional ones, or a mapping of those by keyword, whose
     names the file's inputs bear. Nested outputs are written one after the other; further ones are 'output_2', ....
     Batch norms are folded, weights are inside the file, and nodes with weights bear the names of
-    their torch layers. The file's outputs are compared with the module's at two batch sizes. torch's
+    their torch layers. The file's outputs are compared with the module's at two batch sizes. A network
+    that is a file as a whole (`artefact.whole`) is written as it is. Otherwise torch's
     TorchScript exporter is tried first (0.1 to 0.4 s for the bundled networks, against 3 to 7 s for
     the newer one), the newer one where that fails or where its file computes something else.
 
     Raises: `StepFailed` when neither exporter gives a file that reproduces the module's outputs.
     """
+    path, whole = Path(path), whole_of(module)
+    if whole is not None:
+        save_onnx(whole.model, path)
+        return path
     module = copy.deepcopy(module).eval()
-    path = Path(path)
     call = _Call(module, example)
     reasons = []
     for export in (_export_script, _export_dynamo):

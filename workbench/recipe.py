@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench import recipe_file
+from workbench.artefact.whole import Whole, whole_of
 from workbench.cost.layer import WITH_WEIGHTS
 from workbench.cost.network import Network
 from workbench.cost.weights import Weights
@@ -76,12 +77,28 @@ class Step(Described, ABC):
         return weights.remembered(network, self, lambda: self._planned(network, weights))
 
     def _planned(self, network: Network, weights: Weights) -> Plan:
+        whole = whole_of(weights.module)
+        if whole is not None and (self.needs_torch or whole.quantized):
+            return self._stays_a_file(network, whole)
         try:
             found = self.plan_on(network, weights)
         except OutOfReach as refused:
             return Plan(network, network, refused.rows, problem=str(refused))
         rows = (*found.rows, *self._passed_over(network, found))
         return replace(found, rows=rows or (Row(self.brief, "", "network", Decision.NOTHING),))
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether a network that stays an ONNX file is out of its reach."""
+        return not self.lowers
+
+    def _stays_a_file(self, network: Network, whole: Whole) -> Plan:
+        """Nothing happens, and what stands in the way."""
+        why = whole.why if self.needs_torch else "It computes in integers already."
+        rows = (Row(self.brief, "", "network", Decision.STAYS, {"why": why}),)
+        needs = "layers of torch" if self.needs_torch else "a float network"
+        problem = f"{self.expression()} needs {needs}, and this network stays an ONNX file: {why}"
+        return Plan(network, network, rows, problem=problem)
 
     def _passed_over(self, network: Network, found: Plan) -> list[Row]:
         """Recurrent layers, of which a technique that works layer by layer knows nothing: no plan leaves them out."""

@@ -260,6 +260,7 @@ def test_the_hash_follows_the_content_of_files(tmp_path: Path) -> None:
 
 
 def test_what_was_decoded_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_CACHE", f"{tmp_path}-kept")
     written(tmp_path, 9)
     decoded: list[int] = []
     decode = pictures.Pictures.decode

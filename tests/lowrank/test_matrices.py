@@ -72,3 +72,20 @@ def test_bad_input_is_refused() -> None:
         svd(torch.ones(3, 5, 2), 2)
     with pytest.raises(BadValue, match="full rank 9"):
         spatial(torch.ones(4, 3, 3, 3), 0)
+
+
+def test_a_layer_of_many_outputs_is_as_good_and_forms_no_covariance_of_them() -> None:
+    """The optimum's error is what the eigenvalues left out say; 30,000 outputs squared would be 7 GB."""
+    few, inputs = noise(300, 12), noise(80, 12, seed=1).double() @ torch.diag(torch.linspace(0.1, 3, 12).double())
+    moment = inputs.T @ inputs / 80
+    first, second = two_layers(few, 5, moment)
+    values = torch.linalg.eigvalsh(few.double() @ moment @ few.double().T)
+    left = float(values[:-5].sum() / values.sum())
+    assert output_error(few, second @ first, moment) ** 2 == pytest.approx(left, rel=1e-4)
+    many = noise(30_000, 12, seed=2)
+    first, second = two_layers(many, 11, moment)
+    assert second.shape == (30_000, 11) and output_error(many, second @ first, moment) < 0.2
+    singular = noise(40, 3).double() @ noise(3, 12, seed=4).double()  # inputs that lie in three directions
+    moment = singular.T @ singular / 40
+    first, second = two_layers(few, 6, moment)
+    assert output_error(few, second @ first, moment) < 1e-6

@@ -12,10 +12,12 @@ from torch import fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from workbench.artefact.whole import whole_of
 from workbench.cost.fusion import mark_fused
 from workbench.cost.kinds import BLANK, CELLS, KINDS, MULTIPLE, PARTS, RECURRENT, REDUCTIONS
 from workbench.cost.layer import Layer, Shape, interned
 from workbench.cost.network import Network
+from workbench.cost.onnx_layers import network_of_file
 from workbench.cost.shapes import known
 from workbench.errors import BadValue
 from workbench.modules.calling import Inputs, arguments, call, flatten, line_of, shapes, tensors_map
@@ -32,6 +34,9 @@ def trace(module: nn.Module, example: Inputs) -> Network:
 
     Raises: `BadValue` when the module does not accept the example's shape.
     """
+    whole = whole_of(module)
+    if whole is not None:
+        return network_of_file(whole, module, example)
     private = snapshot(module, meta=True)
     inputs = tensors_map(to_meta, example)
     recorder = _Recorder(inputs, private)

@@ -5,23 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from functools import cached_property
 from math import prod
-from pathlib import Path
 
-import platformdirs
 import torch
 
-#: The folder's bound in bytes where `WORKBENCH_CACHE_GB` says no other; never more than a quarter of what is free.
-LIMIT = 10 << 30
-VARIABLE = "WORKBENCH_CACHE_GB"
-
-
-def folder() -> Path:
-    """Where pixels are kept."""
-    return platformdirs.user_cache_path("nn-workbench", appauthor=False) / "pixels"
+from workbench.files import cache
 
 
 class Stored:
@@ -65,13 +55,13 @@ class Stored:
         if not hasattr(os, "preadv"):  # Windows
             return None
         try:
-            where = folder()
+            where = cache.folder("pixels")
             size = self.count * prod(self.shape)
-            if not where.is_absolute() or size > _bound(where):
+            if where is None or size > cache.bound(where):
                 return None
-            where.mkdir(parents=True, exist_ok=True, mode=0o700)
             name = hashlib.sha256(self._key().encode()).hexdigest()[:32]
-            _make_room(where, size, keep=name)
+            # Marks go first: without them nothing is read.
+            cache.make_room(where, size, ".pixels", beside=".marks", keep=name)
             how = os.O_RDWR | os.O_CREAT
             return os.open(where / f"{name}.pixels", how, 0o600), os.open(where / f"{name}.marks", how, 0o600)
         except OSError:
@@ -82,24 +72,3 @@ class Stored:
             with contextlib.suppress(OSError):
                 os.close(one)
 
-
-def _bound(where: Path) -> float:
-    given = os.environ.get(VARIABLE, "")
-    with contextlib.suppress(ValueError):
-        if given:
-            return float(given) * (1 << 30)
-    while not where.exists():
-        where = where.parent
-    return min(LIMIT, shutil.disk_usage(where).free / 4)
-
-
-def _make_room(where: Path, size: int, keep: str) -> None:
-    """Remove what was used longest ago until `size` more bytes stay within the bound."""
-    others = sorted((p for p in where.glob("*.pixels") if p.stem != keep), key=lambda p: p.stat().st_mtime)
-    used = sum(p.stat().st_size for p in others)
-    for path in others:
-        if used + size <= _bound(where):
-            return
-        used -= path.stat().st_size
-        path.with_suffix(".marks").unlink(missing_ok=True)  # first: without marks nothing is read
-        path.unlink(missing_ok=True)

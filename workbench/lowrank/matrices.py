@@ -8,7 +8,7 @@ import torch
 
 from workbench.interface.arguments import check_kinds
 from workbench.lowrank.checks import checked, checked_rank
-from workbench.lowrank.moments import projected_regression, top_eigenvectors
+from workbench.lowrank.moments import principal_outputs, projected_regression
 
 Tensor = torch.Tensor
 
@@ -76,7 +76,7 @@ def two_layers(matrix: Tensor, rank: int, moment: Tensor | None = None) -> tuple
     exact = matrix.to(moment.dtype)
     if rank == matrix.shape[1] < matrix.shape[0]:
         return torch.eye(rank, dtype=matrix.dtype), matrix
-    basis = top_eigenvectors(exact @ moment @ exact.T, rank)
+    basis = principal_outputs(exact, moment, rank)
     return (basis.T @ exact).to(matrix.dtype), basis.to(matrix.dtype)
 
 

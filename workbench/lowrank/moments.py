@@ -101,8 +101,22 @@ def projected_regression(weight: Tensor, moment: Tensor, rank_in: int, rank_out:
     answer = solve(normal, half @ flat.T).T  # (out, rank_in * taps)
     if rank_out is None:
         return Projected(torch.eye(out, dtype=moment.dtype), answer.reshape(out, rank_in, taps), projection)
-    basis = top_eigenvectors(answer @ normal @ answer.T, rank_out)
+    basis = principal_outputs(answer, normal, rank_out)
     return Projected(basis, (basis.T @ answer).reshape(rank_out, rank_in, taps), projection)
+
+
+def principal_outputs(weight: Tensor, moment: Tensor, count: int) -> Tensor:
+    """Principal components of the outputs W x, (out, count), under a moment of the inputs.
+
+    W (out, d), moment (d, d). Where there are more outputs than inputs, as in a layer of a word each, their
+    covariance, of which most is empty, is not formed: the left singular vectors of W times a root of the moment.
+    """
+    if weight.shape[0] <= weight.shape[1]:
+        return top_eigenvectors(weight @ moment @ weight.T, count)
+    values, vectors = torch.linalg.eigh((moment + moment.T) / 2)
+    root = vectors * values.clamp_min(0).sqrt()
+    basis: Tensor = torch.linalg.svd(weight @ root, full_matrices=False)[0]
+    return basis[:, :count]
 
 
 def top_eigenvectors(symmetric: Tensor, count: int) -> Tensor:

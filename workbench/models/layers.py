@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from workbench.artefact.whole import Whole
 from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.own_layers import Reorder, Resize, ShiftChannels
 
@@ -32,7 +33,7 @@ _NAMES = """
 #: Every layer type that a network may name, by its name.
 LAYER_TYPES: dict[str, type[nn.Module]] = {
     **{name: getattr(nn, name) for name in _NAMES.split() if hasattr(nn, name)},
-    **{kind.__name__: kind for kind in (Reorder, Resize, ShiftChannels)},
+    **{kind.__name__: kind for kind in (Reorder, Resize, ShiftChannels, Whole)},
 }
 #: Convolutions and linear layers: what factorizations, pruning and quantization treat.
 WEIGHED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)

@@ -18,6 +18,15 @@ from workbench.modules.calling import Inputs, flatten
 
 
 @dataclass(frozen=True)
+class Form:
+    """A network in canonical form, one input of it, and what a user should know of how it came about."""
+
+    graph: Graph
+    example: Inputs
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Model:
     """A network in canonical form, one example input (batch of 1), its name and where it came from.
 

@@ -18,8 +18,8 @@ from torch import nn
 from workbench.errors import BadFile, StepFailed, shown
 from workbench.models.architectures import BUNDLED
 from workbench.models.graph import Graph, from_data, to_data
-from workbench.models.model import Model
-from workbench.modules.calling import Inputs, tensors_map
+from workbench.models.model import Form, Model
+from workbench.modules.calling import Inputs, flatten, tensors_map
 from workbench.untrusted import Guard, check_version, parse_json, read_metadata, read_tensors
 
 #: The version of the description.
@@ -32,6 +32,8 @@ MOST_ACTIVATIONS = 4 << 30
 MOST_NUMBERS = 1 << 28
 DTYPES = {name: getattr(torch, name) for name in ("float32", "int64", "int32", "int16", "int8", "uint8", "bool")}
 ZOOS = ("torchvision", "timm")
+#: How the names of an example's numbers begin in a file: no part of a network has such a name.
+_NUMBERS = ".example."
 
 
 def save_variant(module: nn.Module, model: Model, path: Path, **metadata: str) -> None:
@@ -41,17 +43,36 @@ def save_variant(module: nn.Module, model: Model, path: Path, **metadata: str) -
     """
     if not isinstance(module, Graph):
         raise StepFailed(f"A {type(module).__name__} is no canonical network. Load it with wb.load first.")
-    shared = _shared(module)
-    state = {k: v.detach().clone().contiguous() for k, v in module.state_dict().items() if k not in shared}
-    structure = {"version": VERSION, "name": type(module).__name__, "shared": shared, **to_data(module)}
-    structure["example"] = _encode_example(model.example)
-    texts = {"source": model.source, "structure": json.dumps(structure), **metadata}
-    save_file(state, path, {"format": "pt", **texts})
+    _write(module, model.example, path, {}, source=model.source, **metadata)
 
 
 def restore(path: Path) -> Graph:
     """The network of a file that `save_variant` wrote. Raises: `BadFile`."""
     return _read(path)[0]
+
+
+def save_form(form: Form, path: Path) -> None:
+    """Write a network with the very numbers of its example, and what there is to know. Raises: `StepFailed`."""
+    numbers = {f"{_NUMBERS}{index}": one for index, one in enumerate(flatten(form.example))}
+    _write(form.graph, form.example, path, numbers, notes=json.dumps(form.notes))
+
+
+def load_form(path: Path) -> Form:
+    """What `save_form` wrote. Raises: `BadFile`."""
+    graph, structure, metadata, numbers = _read(path)
+    with Guard(f"{path} cannot be read"):
+        waiting = iter([numbers[f"{_NUMBERS}{index}"] for index in range(len(numbers))])
+        example = tensors_map(lambda _: next(waiting), _decode_example(structure["example"], path))
+        return Form(graph, example, tuple(json.loads(metadata["notes"])))
+
+
+def _write(graph: Graph, example: Inputs, path: Path, beside: dict[str, torch.Tensor], **texts: str) -> None:
+    shared = _shared(graph)
+    state = {k: v for k, v in graph.state_dict().items() if k not in shared} | beside
+    structure = {"version": VERSION, "name": type(graph).__name__, "shared": shared, **to_data(graph)}
+    structure["example"] = _encode_example(example)
+    held = {k: v.detach().clone().contiguous() for k, v in state.items()}
+    save_file(held, path, {"format": "pt", "structure": json.dumps(structure), **texts})
 
 
 def load_variant(path: Path, *, by_name: bool = False) -> Model:
@@ -66,7 +87,7 @@ def load_variant(path: Path, *, by_name: bool = False) -> Model:
             f"{path} holds no model.safetensors, which is what a network is read from. An export that can be loaded "
             "again is written by wb.export(variant, folder, format='safetensors')."
         )
-    module, structure, metadata = _read(file)
+    module, structure, metadata, _ = _read(file)
     source = metadata.get("source", "module")
     if by_name and source not in BUNDLED and source.partition(":")[0] not in ZOOS:
         raise BadFile(
@@ -78,7 +99,8 @@ def load_variant(path: Path, *, by_name: bool = False) -> Model:
     return model
 
 
-def _read(path: Path) -> tuple[Graph, dict[str, Any], dict[str, str]]:
+def _read(path: Path) -> tuple[Graph, dict[str, Any], dict[str, str], dict[str, torch.Tensor]]:
+    """The graph of a file, its description, its metadata, and tensors that are no part of the graph."""
     metadata = read_metadata(path)
     if "structure" not in metadata:
         raise BadFile(f"{path} carries no description of a network. Was it written by wb.export?")
@@ -91,11 +113,12 @@ def _read(path: Path) -> tuple[Graph, dict[str, Any], dict[str, str]]:
     with Guard(f"The description in {path} cannot be read"):
         shared = {str(name): str(one) for name, one in structure["shared"].items()}
     module = from_data(structure)
-    state, _ = read_tensors(path)
+    found, _ = read_tensors(path)
+    state = {name: one for name, one in found.items() if not name.startswith(_NUMBERS)}
     fill(module, state | {name: state[one] for name, one in shared.items() if one in state}, path)
     for name, one in shared.items():
         _share(module, name, one)
-    return module, structure, metadata
+    return module, structure, metadata, {name: one for name, one in found.items() if name not in state}
 
 
 def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:

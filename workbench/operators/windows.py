@@ -91,8 +91,9 @@ def pad(node: onnx.NodeProto, x: Tensor, pads: Tensor, value: Any = None, axes: 
         sizes = {dim: both for dim, both in sizes.items() if any(both)}
         if mode == "wrap" or min(sizes, default=2) < 2:
             raise NotImplementedError
-        lowest = min(sizes, default=x.dim() - 1)
-        pairs = [size for dim in reversed(range(lowest, x.dim())) for size in sizes.get(dim, (0, 0))]
+        if not sizes:
+            return x
+        pairs = [size for dim in reversed(range(2, x.dim())) for size in sizes.get(dim, (0, 0))]  # torch wants all
         return functional.pad(x, pairs, "reflect" if mode == "reflect" else "replicate")
     pairs = [size for dim in reversed(range(x.dim())) for size in sizes.get(dim, (0, 0))]
     return functional.pad(x, pairs, value=0.0 if value is None else value.item())

@@ -70,6 +70,11 @@ class QAT(Lower):
     )
 
     @property
+    def needs_torch(self) -> bool:
+        """It trains, and no gradient goes through ONNX Runtime."""
+        return True
+
+    @property
     def effort(self) -> float:
         """That of its epochs."""
         return 60.0 * self.epochs

@@ -45,6 +45,22 @@ def read_onnx(path: Path) -> Any:
     return model
 
 
+def weights_beside(path: Path) -> list[Path]:
+    """The other files that hold weights of an ONNX file, in order. Raises: `BadFile`, as `read_onnx`."""
+    if not path.is_file():
+        raise BadFile(f"There is no file {path}.")
+    with Guard(f"{path} is not a readable ONNX file", "Was it copied whole?"):
+        import onnx
+
+        graph = onnx.load(str(path), load_external_data=False).graph
+    if _count(graph, path, 0) > MOST_NODES:
+        raise BadFile(f"{path} holds more than {MOST_NODES:,} operations, which is the most that are read.")
+    outside = [one for one in _tensors(graph) if one.data_location == _EXTERNAL]
+    for tensor in outside:
+        _check_tensor(tensor, path)
+    return sorted({path.parent / fact.value for one in outside for fact in one.external_data if fact.key == "location"})
+
+
 def _count(graph: Any, path: Path, depth: int) -> int:
     if depth > DEPTH:
         raise BadFile(f"{path} is nested too deeply: branches stand more than {DEPTH} deep in each other.")

@@ -21,7 +21,7 @@ from workbench.models.from_onnx import sizes
 from workbench.models.from_onnx.batch import freed
 from workbench.models.from_onnx.constants import array_of, check_room, constant_of
 from workbench.models.from_onnx.names import free_path, path_of
-from workbench.models.from_onnx.rules import SETTINGS, WITH_NUMBERS, modern, rule_of
+from workbench.models.from_onnx.rules import COMPUTED, SETTINGS, WITH_NUMBERS, modern, rule_of
 from workbench.models.from_onnx.wording import unknown
 from workbench.models.graph import add_submodule
 
@@ -119,6 +119,7 @@ class _Step(nn.Module):
         self.node, self.title = node, node.name or (node.output[0] if node.output else "")
         self.rule = rule_of(node, program.opset)
         self.given: dict[int, Any] = {}  # constant inputs that are numbers
+        self.counts: dict[int, Array] = {}  # those of whole numbers, for where all the others are sizes
         self.weights: dict[int, str] = {}  # constant inputs that are tensors, as what they are held
         self.branches: dict[str, _Block] = {}
         vars(self)["program"] = program  # no part of this one
@@ -129,8 +130,9 @@ class _Step(nn.Module):
                 self._hold(index, name, constants[name], index in settings, shared)
 
     def _hold(self, index: int, name: str, value: Array, setting: bool, shared: dict[str, Any]) -> None:
-        whole = value.dtype.kind in "iub" and value.size <= 1
-        if setting or value.ndim == 0 or (whole and self.node.op_type in sizes.SIZES):
+        if value.dtype.kind in "iub" and value.size <= sizes.MOST and self.node.op_type in sizes.SIZES:
+            self.counts[index] = value
+        if setting or value.ndim == 0 or (index in self.counts and value.size <= 1):
             self.given[index] = value
             return
         kind = {0: "input", 1: "weight", 2: "bias"}.get(index, f"constant_{index}")
@@ -165,13 +167,14 @@ class _Step(nn.Module):
         kind = self.node.op_type
         if kind == "If":
             return self._branch(args[0], values)
-        if sizes.applies(self.node, args):
-            return sizes.computed(self.node, args)
+        counted = [self.counts.get(index, one) for index, one in enumerate(args)]
+        if sizes.applies(self.node, counted):
+            return sizes.computed(self.node, counted)
         if self.rule is None:
             raise BadValue(unknown(self.node, self._name()))
         settings = SETTINGS.get(kind, frozenset())
         for index in settings:
-            if index < len(args) and isinstance(args[index], torch.Tensor):
+            if index < len(args) and isinstance(args[index], torch.Tensor) and kind not in COMPUTED:
                 args[index] = self._number(args[index])
         args = [one if i in settings else self._operand(i, one, args) for i, one in enumerate(args)]
         if kind == "Reshape" and self.program.one:

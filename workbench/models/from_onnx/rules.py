@@ -67,6 +67,9 @@ def modern(node: onnx.NodeProto, args: list[Any]) -> list[Any]:
 
 
 def _clip(_: onnx.NodeProto, x: Tensor, low: Any = None, high: Any = None) -> Tensor:
+    if isinstance(low, Tensor) or isinstance(high, Tensor):  # computed from the data
+        x = x if low is None else torch.maximum(x, torch.as_tensor(low, dtype=x.dtype))
+        return x if high is None else torch.minimum(x, torch.as_tensor(high, dtype=x.dtype))
     low, high = (None if one is None else one.item() for one in (low, high))
     if low is None and high is None:
         return x
@@ -293,6 +296,10 @@ BEFORE: dict[str, tuple[int, Rule]] = {
     "Resize": (11, _early_resize),
     "Upsample": (99, _early_resize),
 }  # fmt: skip
+
+
+#: Operators whose settings may be tensors that are computed from the data.
+COMPUTED = frozenset({"Clip"})
 
 
 def rule_of(node: onnx.NodeProto, opset: int) -> Rule | None:

@@ -20,6 +20,8 @@ from workbench.artefact.onnx_graph import attribute
 Array = np.ndarray[Any, Any]
 #: Constants up to this many elements are computed here, larger ones by torch.
 MOST = 4096
+#: Operators whose further inputs say how large, where or how often.
+_SHAPED = frozenset({"Expand", "Tile", "Slice", "Reshape", "Range"})
 
 
 def as_array(sizes: Any) -> Array:
@@ -34,8 +36,14 @@ def applies(node: onnx.NodeProto, args: list[Any]) -> bool:
     given = [one for one in args if one is not None]
     if node.op_type not in SIZES or not given or not all(isinstance(one, np.ndarray) for one in given):
         return False
+    if node.op_type in _SHAPED and any(map(_symbolic, given[1:])):  # numpy would make a number of the symbol
+        return False
     symbols = any(one.dtype == object for one in given)
     return symbols or all(one.dtype.kind in "iub" and one.size <= MOST for one in given)
+
+
+def _symbolic(value: Array) -> bool:
+    return value.dtype == object and any(isinstance(one, torch.SymInt) for one in value.reshape(-1))
 
 
 def computed(node: onnx.NodeProto, args: list[Any]) -> Any:
