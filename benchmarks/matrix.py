@@ -73,15 +73,23 @@ STEPS: dict[str, Callable[[], Any]] = {
 Maker = Callable[[], tuple[nn.Module, Any]]
 
 TORCHVISION = """
-    alexnet:96 vgg11_bn:64 squeezenet1_0:96 squeezenet1_1:96 googlenet:96 inception_v3:96 resnet18:64 resnext50_32x4d:64
-    densenet121:64 mobilenet_v2:64 mobilenet_v3_small:64 shufflenet_v2_x0_5:64 mnasnet0_5:64 efficientnet_b0:64
-    regnet_y_400mf:64 convnext_tiny:64 swin_t:64 vit_b_32:224
+    shufflenet_v2_x0_5:64 mobilenet_v3_small:64 squeezenet1_1:64 squeezenet1_0:64 mnasnet0_5:64 mobilenet_v2:64
+    regnet_y_400mf:64 efficientnet_b0:64 resnet18:64 VisionTransformer:64 densenet121:64 googlenet:64
+    resnext50_32x4d:64 inception_v3:96 swin_t:64 convnext_tiny:64 alexnet:96
 """
 TIMM = """
-    tf_efficientnet_lite0:64 seresnet18:64 repvgg_a0:64 ghostnet_100:64 mobilevit_xxs:64 nf_resnet26:64 mixnet_s:64
-    lcnet_050:64 resnetv2_50x1_bit:64 tf_mobilenetv3_small_minimal_100:64 nasnetalarge:96 deit_tiny_patch16_224:224
-    mixer_s32_224:224 poolformerv2_s12:64 convnext_atto:64 levit_128s:224
+    lcnet_050:64 tf_mobilenetv3_small_minimal_100:64 convnext_atto:64 tf_efficientnet_lite0:64 ghostnet_100:64
+    deit_tiny_patch16_224:64 mixnet_s:64 repvgg_a0:64 seresnet18:64 mobilevit_xxs:64 nf_resnet26:64 levit_128s:224
+    poolformerv2_s12:64 mixer_s32_224:224 vgg11_bn:64 resnetv2_50x1_bit:64 nasnetalarge:64
 """
+#: What a collection's network is made with: its own settings where the usual one is too large to try 32 steps on.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "googlenet": {"init_weights": True}, "inception_v3": {"init_weights": True},
+    "VisionTransformer": {"image_size": 64, "patch_size": 16, "num_layers": 4, "num_heads": 3, "hidden_dim": 192,
+                          "mlp_dim": 768},
+    "deit_tiny_patch16_224": {"img_size": 64}, "vgg11_bn": {"mlp_ratio": 0.125},
+    "nasnetalarge": {"stem_size": 32, "num_features": 1056},  # NASNet-A (4 @ 1056), the mobile one
+}  # fmt: skip
 #: Of `tests/odd.py`: what is wrapped, computed, shared, called or shaped in another way.
 ODD = """
     same padding|weight standardisation|LoRA|detectron|weight norm|spectral norm|functional|root parameters
@@ -111,10 +119,9 @@ def zoo() -> Iterator[tuple[str, Maker]]:
 def _collected(package: str, name: str, size: int) -> tuple[nn.Module, Any]:
     declare_operators()
     found = importlib.import_module(package)
-    if package == "timm":
-        return found.create_model(name), torch.randn(1, 3, size, size)
-    more = {"init_weights": True} if name in {"googlenet", "inception_v3"} else {}
-    return found.models.get_model(name, **more), torch.randn(1, 3, size, size)
+    make = found.create_model if package == "timm" else found.models.get_model
+    made = getattr(found.models, name)(**SETTINGS[name]) if name[0].isupper() else make(name, **SETTINGS.get(name, {}))
+    return made, torch.randn(1, 3, size, size)
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,7 @@ def cell(network: str, model: Model, data: wb.Data, step: str) -> Cell:
     except BaseException as error:  # noqa: BLE001  # a crash is what is looked for
         where = traceback.extract_tb(error.__traceback__)[-1]
         outcome, why = CRASH, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-    return Cell(network, step, outcome, why.replace("\n", " ")[:400], time.perf_counter() - start)
+    return Cell(network, step, outcome, why.replace("\n", " ")[:2000], time.perf_counter() - start)
 
 
 def _judged(model: Model, data: wb.Data, name: str) -> tuple[str, str]:
@@ -178,7 +185,7 @@ def _judged(model: Model, data: wb.Data, name: str) -> tuple[str, str]:
     recipe = step if isinstance(step, Recipe) else Recipe((step,))
     plan = recipe.plan(model)
     if not plan.changes:
-        return IDLE, "; ".join(sorted({row.action for row in plan.rows})[:2])
+        return IDLE, "; ".join(sorted({row.action for row in plan.rows}))
     exact = name.endswith("full")
     module = rewrite(model, recipe, None if exact else data, recalibrate=not exact)
     found = network_of(module, model, recipe).totals
@@ -279,33 +286,31 @@ def main() -> None:
                 print(json.dumps(asdict(found)), flush=True)
         return
     args.cells.parent.mkdir(exist_ok=True)
-    cells: list[Cell] = []
+    done = kept(args.cells)
     for name, _ in chosen:
-        cells += apart_process(name, args)
-        args.cells.write_text("".join(json.dumps(asdict(one)) + "\n" for one in cells))
+        missing = [step for step in steps if (name, step) not in done]
+        if missing:
+            apart_process(name, args)
+    cells = [one for key, one in kept(args.cells).items() if key[0] in dict(chosen) and key[1] in steps]
     print(table(cells, steps))
 
 
-def apart_process(name: str, args: argparse.Namespace) -> list[Cell]:
-    """The cells of one network, from a process that may die."""
-    pattern = name.replace("[", "[[]")
-    command = [
-        sys.executable,
-        __file__,
-        "--one",
-        "--only",
-        pattern,
-        "--steps",
-        args.steps,
-        "--seconds",
-        str(args.seconds),
-    ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = [Cell(**json.loads(line)) for line in ran.stdout.splitlines() if line.startswith("{")]
-    if ran.returncode:
-        print(f"{name}: the process ended with {ran.returncode}: {ran.stderr[-400:]}", file=sys.stderr, flush=True)
-        found.append(Cell(name, "process", CRASH, f"ended with {ran.returncode}"))
-    return found
+def kept(path: Path) -> dict[tuple[str, str], Cell]:
+    """The cells in a file, the last of each network and step."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    cells = [Cell(**json.loads(line)) for line in lines]
+    return {(one.network, one.step): one for one in cells}
+
+
+def apart_process(name: str, args: argparse.Namespace) -> None:
+    """Add the cells of one network to the file, from a process that may die."""
+    options = {"--only": name.replace("[", "[[]"), "--steps": args.steps, "--seconds": str(args.seconds)}
+    command = [sys.executable, __file__, "--one", *(text for pair in options.items() for text in pair)]
+    with args.cells.open("a") as out:
+        ran = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+        if ran.returncode:
+            print(f"{name}: the process ended with {ran.returncode}: {ran.stderr[-400:]}", file=sys.stderr, flush=True)
+            out.write(json.dumps(asdict(Cell(name, "process", CRASH, f"ended with {ran.returncode}"))) + "\n")
 
 
 if __name__ == "__main__":
