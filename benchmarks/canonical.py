@@ -113,7 +113,8 @@ def declare_operators() -> None:
 @torch.no_grad()
 def settle(module: nn.Module, example: Any) -> nn.Module:
     """Numbers unlike those of a new network, so that nothing hides: norms know the noise that they read, and are then
-    moved; no branch starts at zero, as last norms of blocks, layer scales and heads do."""
+    moved; no branch starts at zero, as last norms of blocks, layer scales and heads do.
+    """
     for name, one in module.named_parameters():
         if one.is_floating_point() and one.numel() > 1 and bool((one == one.flatten()[0]).all()):
             one.normal_(0, 0.05) if "bias" in name or one.dim() == 2 else one.uniform_(0.5, 1.5)
