@@ -330,7 +330,7 @@ def main() -> None:
     for name, _ in chosen:
         missing = [step for step in steps if (name, step) not in done]
         if missing:
-            apart_process(name, args)
+            apart_process(name, missing, args)
     cells = [one for key, one in kept(args.cells).items() if key[0] in dict(chosen) and key[1] in steps]
     print(table(cells, steps))
 
@@ -342,9 +342,9 @@ def kept(path: Path) -> dict[tuple[str, str], Cell]:
     return {(one.network, one.step): one for one in cells}
 
 
-def apart_process(name: str, args: argparse.Namespace) -> None:
-    """Add the cells of one network to the file, from a process that may die."""
-    options = {"--only": name.replace("[", "[[]"), "--steps": args.steps, "--seconds": str(args.seconds)}
+def apart_process(name: str, steps: list[str], args: argparse.Namespace) -> None:
+    """Add cells of one network to the file, from a process that may die."""
+    options = {"--only": name.replace("[", "[[]"), "--steps": ",".join(steps), "--seconds": str(args.seconds)}
     command = [sys.executable, __file__, "--one", *(text for pair in options.items() for text in pair)]
     with args.cells.open("a") as out:
         ran = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
