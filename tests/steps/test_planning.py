@@ -161,13 +161,13 @@ def test_layers_that_no_rank_fits() -> None:
     net[2].weight.data[0, 0, 0, 0] = float("inf")
     found = rows(wb.SVD(2), net, 4, 12, 12)
     assert {name: row.action.removeprefix("left alone: ") for name, row in found.items()} == {
-        "0": "transposed convolutions are not supported",
+        "0": "rank 2",
         "1": "its weights are all zero",
         "2": "its weights hold NaN or infinite values",
         "3": "rank 2",
     }
-    deep = rows(wb.SVD(2), nn.Sequential(nn.Conv3d(4, 8, 3)), 4, 6, 6, 6)
-    assert deep["0"].action == "left alone: convolutions over three axes are not supported"
+    deep = rows(wb.SpatialSVD(2), nn.Sequential(nn.Conv3d(4, 8, 3)), 4, 6, 6, 6)
+    assert deep["0"].action.startswith("left alone: its kernel extends in three directions")
 
 
 @pytest.mark.parametrize(

@@ -195,14 +195,10 @@ def _refusal(family: Family, ops: Sequence[Layer], weights: Weights) -> Refusal 
 
 def _unfit(family: Family, ops: Sequence[Layer], weights: Weights) -> str:
     layer = ops[0]
-    if layer.kind == "conv_transpose":
-        return "transposed convolutions are not supported"
     if any(op.input != layer.input or op.kind != layer.kind for op in ops):
         return f"it runs {len(ops)} times, on inputs of different shapes"
     if layer.module in weights.tied:
         return f"it shares its weight with {weights.tied[layer.module]!r}: two chains would hold more than one layer"
-    if len(layer.kernel) > 2:
-        return "convolutions over three axes are not supported"
     return family.unfit(layer)
 
 

@@ -81,7 +81,7 @@ class CP(Factorize):
 
     def _directions(self, layer: Layer) -> list[list[bool]]:
         """The spatial axes that each depthwise link takes over."""
-        if self.form == "3-way" or sum(k > 1 for k in layer.kernel) < 2:
+        if self.form == "3-way" or len(layer.kernel) > 2 or sum(k > 1 for k in layer.kernel) < 2:
             return [spatial(layer)]
         return [[axis == own for axis in range(len(layer.kernel))] for own in range(len(layer.kernel))]
 

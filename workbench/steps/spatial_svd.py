@@ -29,6 +29,8 @@ class SpatialSVD(Factorize):
 
     def unfit(self, layer: Layer) -> str:
         """Two directions with more than one tap each are needed."""
+        if len(layer.kernel) > 2:
+            return "its kernel extends in three directions, and this splits two; use Tucker or SVD"
         if len(layer.kernel) != 2 or min(layer.kernel) == 1:
             return "its kernel does not extend in two directions"
         return ""

@@ -38,6 +38,8 @@ class Stack3x3(Factorize):
 
     def unfit(self, layer: Layer) -> str:
         """Only 5 x 5 and 7 x 7 kernels are stacks of 3 x 3."""
+        if layer.kind == "conv_transpose":
+            return "it is transposed: a stack would put zeros between its own maps too"
         if layer.kernel in {(5, 5), (7, 7)}:
             return ""
         shape = "x".join(map(str, layer.kernel))
