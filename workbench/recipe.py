@@ -48,6 +48,7 @@ class Step(Described, ABC):
     """One technique with its settings. Subclasses are frozen dataclasses and register themselves."""
 
     family: ClassVar[str] = ""  # the heading that it stands under: low-rank, pruning, precision, ...
+    treats: ClassVar[str] = "layer with weights"  # what it works on, as a plan says it where there is none
     lowers: ClassVar[bool] = False  # whether it works on the exported artefact, after all that rewrite the network
 
     if TYPE_CHECKING:  # what a type checker knows of `wb.SVD(0.5)`: every technique is a dataclass
@@ -81,7 +82,7 @@ class Step(Described, ABC):
         except OutOfReach as refused:
             return Plan(network, network, refused.rows, problem=str(refused))
         rows = (*found.rows, *self._passed_over(network, found))
-        return replace(found, rows=rows or (Row(self.brief, "", "network", Decision.NOTHING),))
+        return replace(found, rows=rows or (Row(self.brief, "", "network", Decision.NOTHING, {"treats": self.treats}),))
 
     def _passed_over(self, network: Network, found: Plan) -> list[Row]:
         """Recurrent layers, of which a technique that works layer by layer knows nothing: no plan leaves them out."""

@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 #: the terms cancel each other and the decomposition is called degenerate.
 DEGENERATE = 100.0
 #: Multiply-adds that a fit of one kernel may take, some seconds of one core, and the sweeps that it makes all the same.
-WORK, FEWEST = 1.2e11, 12
+WORK, FEWEST = 6e10, 12
 
 
 def full_rank(shape: Sequence[int]) -> int:
