@@ -256,6 +256,13 @@ def _rms(value: torch.Tensor) -> float:
     return float(value.square().mean().sqrt())
 
 
+def subject(make: Maker) -> tuple[Model, wb.Data]:
+    """A network that is alive, and noise for it."""
+    module, example = make()
+    model = wb.load(settle(module, example), example=example)
+    return model, noise(model)
+
+
 def row(name: str, make: Maker, steps: list[str], seconds: int) -> Iterator[Cell]:
     """All cells of one network, each within `seconds` of processor time."""
     import signal
@@ -265,9 +272,7 @@ def row(name: str, make: Maker, steps: list[str], seconds: int) -> Iterator[Cell
 
     torch.manual_seed(0)
     try:
-        module, example = make()
-        model = wb.load(settle(module, example), example=example)
-        data = noise(model)
+        model, data = subject(make)
     except ImportError:
         return
     except Exception as error:  # noqa: BLE001  # a door that does not open is a row of its own
@@ -301,7 +306,7 @@ def main() -> None:
         return
     if args.write:
         cells = [one for one in kept(args.cells).values() if one.step in STEPS]
-        args.write.write_text(page(cells, list(STEPS), [part for part in __doc__.split("\n\n")[3:]]))
+        args.write.write_text(page(cells, list(STEPS), (__doc__ or "").split("\n\n")[3:]))
         return
     args.cells.parent.mkdir(exist_ok=True)
     done = kept(args.cells)
