@@ -7,7 +7,8 @@ Adds the cells that are missing to a file, a line of JSON each, and prints a Mar
 `--write` makes the published page of the file, with every reason, and runs nothing. Each network runs in a process of
 its own. timm and torchvision are used where they are installed.
 
-Weights are random, inputs are noise. Norms have statistics near those of what they read, and nothing starts at zero,
+Networks of collections are made for ten classes, and of blocks in a row that are alike they have one. Weights are
+random, inputs are noise. Norms have statistics near those of what they read, and nothing starts at zero,
 so that outputs differ between inputs and an error anywhere shows.
 
 A cell works when the step changed the network, the network costs what the plan said, and the ONNX file gives what the
@@ -80,7 +81,7 @@ Maker = Callable[[], tuple[nn.Module, Any]]
 
 TORCHVISION = """
     shufflenet_v2_x0_5:64 mobilenet_v3_small:64 squeezenet1_1:64 squeezenet1_0:64 mnasnet0_5:64 mobilenet_v2:64
-    regnet_y_400mf:64 efficientnet_b0:64 resnet18:64 VisionTransformer:64 densenet121:64 googlenet:64
+    regnet_y_400mf:64 efficientnet_b0:64 resnet18:64 VisionTransformer:64 DenseNet:64 googlenet:64
     resnext50_32x4d:64 inception_v3:96 swin_t:64 convnext_tiny:64 alexnet:96
 """
 TIMM = """
@@ -91,6 +92,7 @@ TIMM = """
 #: What a collection's network is made with: its own settings where the usual one is too large to try 32 steps on.
 SETTINGS: dict[str, dict[str, Any]] = {
     "googlenet": {"init_weights": True}, "inception_v3": {"init_weights": True},
+    "DenseNet": {"growth_rate": 16, "block_config": (3, 3, 3, 3), "num_init_features": 32},
     "VisionTransformer": {"image_size": 64, "patch_size": 16, "num_layers": 4, "num_heads": 3, "hidden_dim": 192,
                           "mlp_dim": 768},
     "deit_tiny_patch16_224": {"img_size": 64}, "vgg11_bn": {"mlp_ratio": 0.125},
@@ -126,8 +128,26 @@ def _collected(package: str, name: str, size: int) -> tuple[nn.Module, Any]:
     declare_operators()
     found = importlib.import_module(package)
     make = found.create_model if package == "timm" else found.models.get_model
-    made = getattr(found.models, name)(**SETTINGS[name]) if name[0].isupper() else make(name, **SETTINGS.get(name, {}))
-    return made, torch.randn(1, 3, size, size)
+    options = {"num_classes": 10, **SETTINGS.get(name, {})}
+    made = getattr(found.models, name)(**options) if name[0].isupper() else make(name, **options)
+    return shortened(made), torch.randn(1, 3, size, size)
+
+
+def shortened(module: nn.Module) -> nn.Module:
+    """The network without blocks that are like an earlier one of their row: the same kinds of layers, less to wait for."""
+    for row in [one for one in module.modules() if isinstance(one, nn.Sequential | nn.ModuleList) and len(one) > 1]:
+        seen: set[str] = set()
+        for at in reversed([at for at, block in enumerate(row) if (alike := _alike(block)) in seen or seen.add(alike)]):
+            if any(True for _ in row[at].parameters()):
+                del row[at]
+    return module
+
+
+def _alike(block: nn.Module) -> str:
+    """What blocks that compute the same have in common; weights differ, and rates of dropping, which rise."""
+    plain = [{k: v for k, v in vars(m).items() if isinstance(v, int | tuple | list | str)} for m in block.modules()]
+    kinds = [type(one).__name__ for one in block.modules()]
+    return f"{kinds} {plain} {[tuple(one.shape) for one in block.parameters()]}"
 
 
 class TooLong(BaseException):
