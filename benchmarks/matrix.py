@@ -134,7 +134,7 @@ def _collected(package: str, name: str, size: int) -> tuple[nn.Module, Any]:
 
 
 def shortened(module: nn.Module) -> nn.Module:
-    """The network without blocks that are like an earlier one of their row: the same kinds of layers, less to wait for."""
+    """The network without blocks that are like an earlier one of their row: the same kinds of layers, sooner done."""
     for row in [one for one in module.modules() if isinstance(one, nn.Sequential | nn.ModuleList) and len(one) > 1]:
         seen: set[str] = set()
         for at in reversed([at for at, block in enumerate(row) if (alike := _alike(block)) in seen or seen.add(alike)]):

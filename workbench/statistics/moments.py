@@ -107,6 +107,26 @@ def _spread(layer: Layer, x: Tensor) -> tuple[Tensor, tuple[int, ...], list[tupl
     return wide, (1,) * len(layer.kernel), ends
 
 
+def _places(layer: Layer) -> int:
+    """How many patches it reads of one input."""
+    return prod(layer.output[:-1]) if layer.kind == "linear" else prod(layer.output[1:])
+
+
+def _meeting(layer: Layer, x: Tensor) -> Layer:
+    """The layer as it meets inputs (N, ...), which may be of another shape than those that it was seen with."""
+    shape = tuple(x.shape[1:])
+    if layer.kind == "linear":  # windows and heads may be part of the batch
+        return layer.but(input=shape, output=(*shape[:-1], layer.c_out)) if x.numel() % prod(layer.input) else layer
+    if shape == layer.input:
+        return layer
+    axes = zip(shape[1:], layer.input[1:], layer.output[1:], layer.stride, strict=True)
+    if layer.kind == "conv_transpose":
+        return layer.but(input=shape, output=(layer.c_out, *(out + (n - old) * s for n, old, out, s in axes)))
+    reach = zip(shape[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
+    after = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in reach)
+    return layer.but(input=shape, output=(layer.c_out, *after))
+
+
 def _dimension(layer: Layer) -> int:
     return layer.c_in // layer.groups * prod(layer.kernel)
 
@@ -120,9 +140,8 @@ class Observer:
 
     def __init__(self, layer: Layer, sums: Moments, seed: int) -> None:
         self.layer, self.sums = layer, sums
-        self.places = prod(layer.output[:-1]) if layer.kind == "linear" else prod(layer.output[1:])
         wanted = max(SAMPLES_A_DIMENSION * _dimension(layer), SAMPLED_ELEMENTS // _dimension(layer))
-        self.per_image = min(-(-wanted // sums.images), self.places)
+        self.per_image = min(-(-wanted // sums.images), _places(layer))
         self.generator = torch.Generator().manual_seed(seed)
 
     @classmethod
@@ -143,10 +162,11 @@ class Observer:
                 f"On calibration images the layer {self.layer.module!r} reads NaN or infinite values. "
                 "Check the images' normalisation, or use data_aware=False."
             )
-        positions = None
-        if self.per_image < self.places:
-            positions = torch.randperm(self.places, generator=self.generator)[: self.per_image]
-        found = patches(self.layer, x, positions)
+        layer = _meeting(self.layer, x)
+        positions, places = None, _places(layer)
+        if self.per_image < places:
+            positions = torch.randperm(places, generator=self.generator)[: self.per_image]
+        found = patches(layer, x, positions)
         return found.reshape(len(found), self.layer.groups, -1).transpose(0, 1)
 
     def add(self, split: Tensor) -> None:
