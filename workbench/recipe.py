@@ -49,6 +49,7 @@ class Step(Described, ABC):
 
     family: ClassVar[str] = ""  # the heading that it stands under: low-rank, pruning, precision, ...
     treats: ClassVar[str] = "layer with weights"  # what it works on, as a plan says it where there is none
+    of_recurrent: ClassVar[str] = "recurrent layers are not taken apart"  # why it leaves them alone
     lowers: ClassVar[bool] = False  # whether it works on the exported artefact, after all that rewrite the network
 
     if TYPE_CHECKING:  # what a type checker knows of `wb.SVD(0.5)`: every technique is a dataclass
@@ -89,7 +90,7 @@ class Step(Described, ABC):
         if not network.recurrent or not any(one.kind == "layers" for one in self.settings()):
             return []
         told = {one.layer for one in found.rows}
-        why = {"why": "recurrent layers are not taken apart"}
+        why = {"why": self.of_recurrent}
         left = (one for one in network.recurrent if (one.module or one.name) not in told)
         return [row(self.brief, one, Decision.UNFIT, why) for one in left]
 

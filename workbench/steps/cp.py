@@ -28,6 +28,7 @@ class CP(Factorize):
 
     title: ClassVar[str] = "CP"
     summary: ClassVar[str] = "Convolutions as sums of rank-one terms: pointwise, depthwise, pointwise."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
     exact_error: ClassVar[bool] = False  # known only after the fit
 
     rank: Any = setting(0.25, help="Number of rank-one terms: a fraction, a number, a rule or a budget.", **RANK)

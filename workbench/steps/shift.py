@@ -33,6 +33,7 @@ class Shift(Rewrite):
 
     title: ClassVar[str] = "Shift"
     summary: ClassVar[str] = "k x k convolutions become shifted channels and a 1 x 1 convolution; needs fine-tuning."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
     family: ClassVar[str] = "rewrite"
     treats: ClassVar[str] = "convolution"
 

@@ -24,6 +24,7 @@ class SpatialSVD(Factorize):
 
     title: ClassVar[str] = "Spatial SVD"
     summary: ClassVar[str] = "k x k convolutions as k x 1 and 1 x k."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
 
     rank: Any = setting(0.25, help="Channels between the two: a fraction, a number, a rule or a budget.", **RANK)
 

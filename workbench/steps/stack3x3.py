@@ -30,6 +30,7 @@ class Stack3x3(Factorize):
 
     title: ClassVar[str] = "Stack of 3 x 3"
     summary: ClassVar[str] = "5 x 5 and 7 x 7 convolutions as two or three 3 x 3."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
     rule_field: ClassVar[str] = "width"
     rules: ClassVar[frozenset[str]] = frozenset({"fraction", "explicit"})
     exact_error: ClassVar[bool] = False  # known only after the fit
