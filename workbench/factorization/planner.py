@@ -200,9 +200,10 @@ def _refusal(family: Family, ops: Sequence[Layer], weights: Weights) -> Refusal 
 
 def _unfit(family: Family, ops: Sequence[Layer], weights: Weights) -> str:
     layer = ops[0]
-    if layer.module in weights.tied:
-        return f"it shares its weight with {weights.tied[layer.module]!r}: two chains would hold more than one layer"
-    return family.unfit(layer)
+    why = family.unfit(layer)
+    if why or layer.module not in weights.tied:
+        return why
+    return f"it shares its weight with {weights.tied[layer.module]!r}: two chains would hold more than one layer"
 
 
 def _health(weight: torch.Tensor) -> Refusal | None:
