@@ -7,6 +7,7 @@ Adds the cells that are missing to a file, a line of JSON each, and prints a Mar
 `--write` makes the published page of the file, with every reason, and runs nothing. Each network runs in a process of
 its own. timm and torchvision are used where they are installed.
 
+`odd:` are the small networks of `tests/odd.py`; a name alone is that of a network which comes with the package.
 Networks of collections are made for ten classes, and of blocks in a row that are alike they have one. Weights are
 random, inputs are noise. Norms have statistics near those of what they read, and nothing starts at zero,
 so that outputs differ between inputs and an error anywhere shows.
