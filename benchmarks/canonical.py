@@ -110,24 +110,43 @@ def declare_operators() -> None:
         pass  # they are there
 
 
-def settle(module: nn.Module) -> nn.Module:
-    """Running statistics that are not those of a new network, so that a norm that is left out shows."""
-    for one in module.modules():
-        if isinstance(one, nn.modules.batchnorm._BatchNorm) and one.running_mean is not None:
-            one.running_mean.normal_(0, 0.1)
-            one.running_var.uniform_(0.5, 1.5)
-        if isinstance(one, nn.Linear) and not one.weight.any():  # a head that starts at zero hides everything
-            nn.init.normal_(one.weight, 0, 0.02)
+@torch.no_grad()
+def settle(module: nn.Module, example: Any) -> nn.Module:
+    """Numbers unlike those of a new network, so that nothing hides: norms know the noise that they read, and are then
+    moved; no branch starts at zero, as last norms of blocks, layer scales and heads do.
+    """
+    for name, one in module.named_parameters():
+        if one.is_floating_point() and one.numel() > 1 and bool((one == one.flatten()[0]).all()):
+            one.normal_(0, 0.05) if "bias" in name or one.dim() == 2 else one.uniform_(0.5, 1.5)
+    norms = [one for one in module.eval().modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    norms = [one for one in norms if one.running_mean is not None]
+    if norms:
+        _meet(module, norms, batch(example, 8))
+    for one in norms:
+        one.running_mean += 0.1 * one.running_var.sqrt() * torch.randn_like(one.running_mean)
+        one.running_var *= torch.empty_like(one.running_var).uniform_(0.5, 1.5)
     return module.eval()
 
 
+def _meet(module: nn.Module, norms: list[Any], inputs: Any) -> None:
+    """Let norms take their statistics from inputs."""
+    momenta = [one.momentum for one in norms]
+    for one in norms:
+        one.train().momentum = 1.0
+    call(module, inputs)
+    for one, momentum in zip(norms, momenta, strict=True):
+        one.eval().momentum = momentum
+
+
 def batch(example: Any, count: int) -> Any:
-    """`count` inputs of the example's shapes."""
+    """`count` inputs of the example's shapes: noise, and whole numbers of the example in other places."""
     generator = torch.Generator().manual_seed(count)
 
     def several(one: torch.Tensor) -> torch.Tensor:
         shape = (count, *one.shape[1:])
-        return torch.randn(shape, generator=generator) if one.is_floating_point() else one.expand(shape).clone()
+        if one.is_floating_point():
+            return torch.randn(shape, generator=generator)
+        return one.flatten()[torch.randint(one.numel(), shape, generator=generator)]
 
     return tensors_map(several, example)
 
@@ -141,7 +160,7 @@ def apart(found: Any, wanted: Any) -> float:
 def row(name: str, make: Maker) -> list[str]:
     torch.manual_seed(0)
     module, example = make()
-    settle(module)
+    settle(module, example)
     start = time.perf_counter()
     model = wb.load(module, example=example)
     seconds = time.perf_counter() - start

@@ -330,7 +330,7 @@ def _make() -> dict[str, Odd]:
         "two inputs": (Several(lambda s, x, y: s.p(x) + s.q(y).mean(2), p=nn.Linear(8, 16), q=nn.Conv1d(2, 16, 3)),
                        (r(1, 8), r(1, 2, 9))),
         "tokens": (Lambda(lambda s, x: s.f(fn.relu(s.g(s.e(x).mean(1)))), e=nn.Embedding(50, 16), g=nn.Linear(16, 32),
-                          f=nn.Linear(32, CLASSES)), torch.zeros(1, 7, dtype=torch.long)),
+                          f=nn.Linear(32, CLASSES)), torch.arange(7)[None]),
         # layers used twice, tied weights
         "layer used twice": (Lambda(lambda s, x: s.t(fn.relu(s.c(fn.relu(s.c(fn.relu(s.st(x))))))), t=Tail(16),
                                     st=nn.Conv2d(3, 16, 3), c=nn.Conv2d(16, 16, 3, padding=1)), r(IMAGE)),

@@ -66,7 +66,7 @@ class Decision(Enum):
     FOLLOWS_UNCHANGED = False, "follows its input, which keeps its {before} channels"
     KEEPS_WIDTH = False, "{why}"
     FLOAT = False, "stays in float32: {why}"
-    NOTHING = False, LEFT + "the network has no layer of the kinds that it works on"
+    NOTHING = False, LEFT + "the network has no {treats}"
     STAYS = False, "stays: {why}"  # whatever has no word of its own
 
     applies: bool

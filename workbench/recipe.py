@@ -49,6 +49,8 @@ class Step(Described, ABC):
     """One technique with its settings. Subclasses are frozen dataclasses and register themselves."""
 
     family: ClassVar[str] = ""  # the heading that it stands under: low-rank, pruning, precision, ...
+    treats: ClassVar[str] = "layer with weights"  # what it works on, as a plan says it where there is none
+    of_recurrent: ClassVar[str] = "recurrent layers are not taken apart"  # why it leaves them alone
     lowers: ClassVar[bool] = False  # whether it works on the exported artefact, after all that rewrite the network
 
     if TYPE_CHECKING:  # what a type checker knows of `wb.SVD(0.5)`: every technique is a dataclass
@@ -85,7 +87,7 @@ class Step(Described, ABC):
         except OutOfReach as refused:
             return Plan(network, network, refused.rows, problem=str(refused))
         rows = (*found.rows, *self._passed_over(network, found))
-        return replace(found, rows=rows or (Row(self.brief, "", "network", Decision.NOTHING),))
+        return replace(found, rows=rows or (Row(self.brief, "", "network", Decision.NOTHING, {"treats": self.treats}),))
 
     @property
     def needs_torch(self) -> bool:
@@ -105,7 +107,7 @@ class Step(Described, ABC):
         if not network.recurrent or not any(one.kind == "layers" for one in self.settings()):
             return []
         told = {one.layer for one in found.rows}
-        why = {"why": "recurrent layers are not taken apart"}
+        why = {"why": self.of_recurrent}
         left = (one for one in network.recurrent if (one.module or one.name) not in told)
         return [row(self.brief, one, Decision.UNFIT, why) for one in left]
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tensorly.decomposition import parafac
 
 from workbench.errors import BadValue
-from workbench.lowrank import cp, sensitivity
-from workbench.lowrank.alternating import khatri_rao
+from workbench.lowrank import cp, polyadic, sensitivity
+from workbench.lowrank.alternating import alternate, khatri_rao
 from workbench.lowrank.polyadic import DEGENERATE, fit, full_rank, intensity
 
 
@@ -92,3 +92,14 @@ def test_zeros_and_nan() -> None:
     assert float(cp(torch.zeros(4, 4, 3, 3), 5).to_tensor().abs().max()) == 0
     with pytest.raises(BadValue, match="NaN"):
         cp(torch.full((4, 4, 3, 3), float("nan")), 5)
+
+
+def test_a_large_kernel_is_fitted_in_the_sweeps_that_are_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(24, 20, 3, 3, generator=torch.Generator().manual_seed(2))
+    whole = error(weight, cp(weight, 30).to_tensor())
+    made: list[int] = []
+    monkeypatch.setattr(polyadic, "alternate", lambda w, f, sweeps: made.append(sweeps) or alternate(w, f, sweeps))
+    sweep = 2 * weight.numel() * 30 + 4 * 30**3  # multiply-adds
+    monkeypatch.setattr(polyadic, "WORK", 40 * sweep)
+    assert whole < error(weight, cp(weight, 30).to_tensor()) < 1.1 * whole
+    assert made == [10, 10, 30]

@@ -194,12 +194,11 @@ def test_layers_that_read_what_is_not_finite_are_refused() -> None:
         wb.Tucker().apply(net, Context(example=x[:1], calibration=x))
 
 
-def test_layers_of_other_kinds_are_left_alone_with_a_reason() -> None:
+def test_transposed_and_three_dimensional_convolutions_are_treated() -> None:
     folded = nn.Unflatten(2, (4, 4))
     net = nn.Sequential(nn.Conv3d(3, 8, 3), nn.ReLU(), nn.Flatten(2), folded, nn.ConvTranspose2d(8, 8, 3))
     table = wb.SVD(2).plan(wb.load(net, example=(1, 3, 3, 6, 6))).set_index("layer")
-    assert table.action["0"] == "left alone: convolutions over three axes are not supported"
-    assert table.action["4"] == "left alone: transposed convolutions are not supported"
+    assert table.action["0"] == table.action["4"] == "rank 2"
 
 
 def test_a_shared_layer_is_replaced_once() -> None:

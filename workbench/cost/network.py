@@ -110,8 +110,8 @@ class Network:
         """The recurrent layers."""
         return tuple(layer for layer in self.layers if layer.kind == "recurrent")
 
-    def replace(self, replacements: Mapping[str, Sequence[Layer]]) -> Network:
-        """The network with each named module's operation replaced by a chain of others.
+    def replace(self, replacements: Mapping[str, Sequence[Layer] | Callable[[Layer], Sequence[Layer]]]) -> Network:
+        """The network with each named module's operation replaced by a chain of others, or by what makes one of it.
 
         The chain's names become `module.0`, `module.1`, ... as in an `nn.Sequential`; a chain of one
         keeps the name. Nothing is folded into a chain that does not end in what folds others in.
@@ -121,6 +121,7 @@ class Network:
         for at, old in enumerate(self.flow):
             chain = replacements.get(old.module) if old.module else None
             if chain is not None:
+                chain = chain(old.layer) if callable(chain) else chain
                 links[at] = _placed(chain, old, fresh)
                 fresh += len(chain)
                 if chain[-1].kind not in HOSTS:

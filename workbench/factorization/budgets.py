@@ -23,11 +23,24 @@ Priced = tuple[Options, list[Ranks | None]]  # (cost, loss) of each choice of ra
 
 @dataclass(frozen=True)
 class Treated:
-    """A layer that a family can treat, how often it runs, and whether it is a stem or a head."""
+    """A layer that a family can treat, how often it runs on inputs of one shape, and whether it is a stem or a head.
+
+    `more` are its runs on inputs of other shapes, as the heads of a detector have them.
+    """
 
     layer: Layer
     uses: int
     edge: bool
+    more: tuple[Layer, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """Of all its runs."""
+        return self.layer.macs * self.uses + sum(one.macs for one in self.more)
+
+    def macs_at(self, family: Family, ranks: Ranks, macs: int) -> int:
+        """Of all the runs of a chain that needs `macs` for the first one."""
+        return macs * self.uses + sum(family.priced(one, ranks).macs for one in self.more)
 
 
 def share(
@@ -69,7 +82,7 @@ def _options(family: Family, one: Treated, cost: str, weights: Weights) -> Price
 
 
 def _price(family: Family, one: Treated, cost: str, spectrum: Spectrum) -> Priced:
-    layer, times = one.layer, one.uses if cost == "macs" else 1
+    layer, by_macs = one.layer, cost == "macs"
     found: list[Ranks | None] = []
     options = []
     for ranks in family.candidates(layer):
@@ -78,5 +91,5 @@ def _price(family: Family, one: Treated, cost: str, spectrum: Spectrum) -> Price
         smaller = chain.macs < layer.macs and chain.params < layer.params
         if smaller and not (one.edge and loss > 1 - EDGE_ENERGY):
             found.append(ranks)
-            options.append((getattr(chain, cost) * times, loss))
-    return Options([*options, (getattr(layer, cost) * times, 0.0)]), [*found, None]
+            options.append((one.macs_at(family, ranks, chain.macs) if by_macs else chain.params, loss))
+    return Options([*options, (one.macs if by_macs else layer.params, 0.0)]), [*found, None]

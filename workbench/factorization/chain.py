@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from workbench.cost.layer import Layer, Shape
+from workbench.models.lifted import CONVOLUTIONS
 from workbench.models.own_layers import Reorder
 
 Chain = tuple[Layer, ...]
@@ -20,14 +21,16 @@ Chain = tuple[Layer, ...]
 def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: int = 1, bias: bool = False) -> Layer:
     """A convolution on a map of shape `before` that takes over the taps of `layer` along the chosen axes.
 
-    Along the others it is pointwise: kernel, stride and dilation 1, no padding.
+    Along the others it is pointwise: kernel, stride and dilation 1, no padding. It is transposed where `layer` is.
     """
     if not any(axes):
         return pointwise(layer, before, c_out, groups, bias)
     sides = before[1:], layer.kernel, layer.stride, layer.padding, layer.dilation
     after, kernel, stride, padding, dilation = _along(sides, tuple(axes))
+    if layer.kind == "conv_transpose":  # its sizes do not follow from its settings alone
+        after = tuple(new if own else old for own, new, old in zip(axes, layer.output[1:], before[1:], strict=True))
     return Layer.made(
-        name=layer.name, kind="conv", input=before, output=(c_out, *after), module=layer.module, kernel=kernel,
+        name=layer.name, kind=layer.kind, input=before, output=(c_out, *after), module=layer.module, kernel=kernel,
         stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias, bits=layer.bits,
         stored_bits=layer.stored_bits,
     )  # fmt: skip
@@ -88,7 +91,7 @@ def build(chain: Chain, weights: Sequence[torch.Tensor], bias: torch.Tensor | No
             layers.append(Reorder(weight.tolist()))
             continue
         layer = _empty(one)
-        layer.weight = _parameter(weight.reshape(layer.weight.shape))
+        layer.weight = _parameter(back(one, weight))
         if one.bias:
             layer.bias = _parameter(torch.zeros(one.c_out) if bias is None else bias)
         layers.append(layer)
@@ -105,20 +108,56 @@ def respond(chain: Chain, weights: Sequence[torch.Tensor], patch: torch.Tensor) 
         elif one.kind == "other":
             x = x.index_select(1, weight)
         else:
-            shaped = weight.reshape(one.output[0], one.input[0] // one.groups, *one.kernel)
-            x = (functional.conv1d if len(one.kernel) == 1 else functional.conv2d)(x, shaped, groups=one.groups)
+            x = _CONVOLVE[len(one.kernel)](x, shaped(one, weight), groups=one.groups)
     return x.reshape(-1)
 
 
-def _empty(one: Layer) -> nn.Linear | nn.Conv1d | nn.Conv2d:
+_CONVOLVE: dict[int, Callable[..., torch.Tensor]] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+def oriented(layer: Layer, weight: torch.Tensor) -> torch.Tensor:
+    """A layer's weight as numerics take it: (out, in / groups, *kernel), of three axes the last two as one.
+
+    A transposed convolution has that of the convolution that does the same with zeros between the inputs.
+    """
+    weight = _turned(layer, weight)
+    return weight.flatten(3) if weight.dim() > 4 else weight
+
+
+def back(layer: Layer, weight: torch.Tensor) -> torch.Tensor:
+    """The weight as torch's layer has it, of one as numerics give it."""
+    return weight if layer.kind == "linear" else _turned(layer, shaped(layer, weight))
+
+
+def shaped(layer: Layer, weight: torch.Tensor) -> torch.Tensor:
+    """The weight (out, in / groups, *kernel) of a convolution, with all its axes."""
+    return weight.reshape(layer.output[0], layer.input[0] // layer.groups, *layer.kernel)
+
+
+def _turned(layer: Layer, weight: torch.Tensor) -> torch.Tensor:
+    """A transposed convolution's weight between (in, out / groups, *kernel) and (out, in / groups, *flipped kernel)."""
+    if layer.kind != "conv_transpose":
+        return weight
+    grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
+    return grouped.transpose(1, 2).flatten(0, 1).flip(tuple(range(2, weight.dim())))
+
+
+def _empty(one: Layer) -> nn.Module:
     """The layer on the meta device: no time goes into values that are replaced at once."""
     if one.kind == "linear":
         return nn.Linear(one.c_in, one.c_out, bias=one.bias, device="meta")
-    kind: Callable[..., nn.Conv1d | nn.Conv2d] = nn.Conv1d if len(one.kernel) == 1 else nn.Conv2d
+    more: dict[str, Any] = {"output_padding": _further(one)} if one.kind == "conv_transpose" else {}
+    kind: Callable[..., nn.Module] = CONVOLUTIONS[len(one.kernel), one.kind == "conv_transpose"]
     return kind(
         one.c_in, one.c_out, one.kernel, stride=one.stride, padding=one.padding, dilation=one.dilation,
-        groups=one.groups, bias=one.bias, device="meta",
+        groups=one.groups, bias=one.bias, device="meta", **more,
     )  # fmt: skip
+
+
+def _further(one: Layer) -> Shape:
+    """What a transposed convolution adds at the ends of its output: `output_padding`."""
+    axes = zip(one.input[1:], one.output[1:], one.kernel, one.stride, one.padding, one.dilation, strict=True)
+    return tuple(after - ((n - 1) * s - 2 * p + d * (k - 1) + 1) for n, after, k, s, p, d in axes)
 
 
 def _parameter(values: torch.Tensor) -> nn.Parameter:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from workbench.factorization.chain import Chain, Priced, priced
+from workbench.factorization.chain import Chain, Priced, oriented, priced
 from workbench.lowrank.ranks import Rule, rounded
 from workbench.lowrank.spectra import Ranks, Spectrum
 from workbench.settings import Layers
@@ -69,7 +69,7 @@ class Family(ABC):
 
     @abstractmethod
     def spectrum(self, layer: Layer, weights: Sequence[Tensor]) -> Spectrum:
-        """What the weight, one tensor (out, in, *kernel) a group, tells of every rank."""
+        """What the weight, as `oriented`, one tensor (out, in, *kernel) a group, tells of every rank."""
 
     @abstractmethod
     def assumed(self, layer: Layer) -> Spectrum:
@@ -136,6 +136,8 @@ class Family(ABC):
     def known(self, layer: Layer, weights: Weights) -> Spectrum:
         """The spectrum of a layer's weight, computed once; the assumed one while the weight is not known."""
         found = weights.analysed(
-            layer.module, self.own_settings, lambda weight: self.spectrum(layer, weight.float().chunk(layer.groups))
+            layer.module,
+            self.own_settings,
+            lambda weight: self.spectrum(layer, oriented(layer, weight.float()).chunk(layer.groups)),
         )
         return layer.remembered((self.own_settings, "assumed"), self.assumed) if found is None else found

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from workbench.cost.layer import WITH_WEIGHTS, Layer
 from workbench.cost.network import Network
 from workbench.errors import StepFailed
 from workbench.factorization.asymmetric import CrossMoments, collect_cross_moments
-from workbench.factorization.chain import Chain, build, respond
+from workbench.factorization.chain import Chain, build, oriented, respond
 from workbench.factorization.family import Family
 from workbench.factorization.planner import Choice
 from workbench.lowrank.moments import regularised
@@ -31,7 +32,8 @@ Tensor = torch.Tensor
 class Site:
     """A layer that is being replaced, in float32, with the norm that alone reads it and what it saw."""
 
-    old: nn.Conv1d | nn.Conv2d | nn.Linear
+    layer: Layer
+    old: _ConvNd | nn.Linear
     norm: _BatchNorm | None
     data: Moments | None
     gradients: Tensor | None  # second moment of those at its outputs, (groups, out, out)
@@ -45,8 +47,8 @@ class Site:
 
     @property
     def original(self) -> Tensor:
-        """The layer's own weight."""
-        return self.old.weight.detach().float()
+        """The layer's own weight, as `oriented`."""
+        return oriented(self.layer, self.old.weight.detach().float())
 
     @property
     def bias(self) -> Tensor | None:
@@ -78,9 +80,9 @@ def rewrite(
         name = one.layer.module
         context.progress(0.5 + 0.5 * index / len(todo), f"{family.title} {name}")
         old = module.get_submodule(name)
-        assert isinstance(old, (nn.Conv1d, nn.Conv2d, nn.Linear))
+        assert isinstance(old, (_ConvNd, nn.Linear))
         data = seen.pop(name, None)
-        site = Site(old, norms.get(name), data if data and data.count else None, matters.pop(name, None))
+        site = Site(one.layer, old, norms.get(name), data if data and data.count else None, matters.pop(name, None))
         if family.asymmetric and index and site.data is not None and context.calibration is not None:
             report = context.progress.part(0.5 + 0.5 * index / len(todo), 0.5 + 0.5 * (index + 1) / len(todo))
             feed = Feed.of(context.calibration, network)

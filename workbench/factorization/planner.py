@@ -89,9 +89,14 @@ def _find_layers(family: Family, network: Network, weights: Weights) -> list[tup
     uses = {name: ops for name, ops in network.by_module.items() if any(op.kind in WITH_WEIGHTS for op in ops)}
     edges = _edges(network)
     return [
-        (Treated(uses[name][0], len(uses[name]), name in edges), _refusal(family, uses[name], weights))
+        (_treated(uses[name], name in edges), _refusal(family, uses[name], weights))
         for name in select(family.layers, uses)
     ]
+
+
+def _treated(ops: Sequence[Layer], edge: bool) -> Treated:
+    more = tuple(one for one in ops if one.input != ops[0].input)
+    return Treated(ops[0], len(ops) - len(more), edge, more)
 
 
 def _edges(network: Network) -> frozenset[str]:
@@ -141,7 +146,7 @@ def _choice(family: Family, one: Treated, ranks: Ranks | None, weights: Weights)
     error = family.known(layer, weights).error(ranks) if known else None
     row = Row(
         family.brief, layer.module, layer.kind, Decision.FACTORIZED, {"ranks": ranks, "ranks_said": said},
-        layer.macs * one.uses, macs * one.uses, layer.params, params, error,
+        one.macs, one.macs_at(family, ranks, macs), layer.params, params, error,
     )  # fmt: skip
     return Choice(layer, row, ranks, chain)
 
@@ -156,7 +161,7 @@ def _refused(family: Family, one: Treated, decision: Decision, data: dict[str, A
 
 def _left(family: Family, one: Treated, why: Refusal) -> Choice:
     layer, (decision, data) = one.layer, why
-    cost, size = layer.macs * one.uses, layer.params
+    cost, size = one.macs, layer.params
     return Choice(layer, Row(family.brief, layer.module, layer.kind, decision, data, cost, cost, size, size))
 
 
@@ -195,15 +200,10 @@ def _refusal(family: Family, ops: Sequence[Layer], weights: Weights) -> Refusal 
 
 def _unfit(family: Family, ops: Sequence[Layer], weights: Weights) -> str:
     layer = ops[0]
-    if layer.kind == "conv_transpose":
-        return "transposed convolutions are not supported"
-    if any(op.input != layer.input or op.kind != layer.kind for op in ops):
-        return f"it runs {len(ops)} times, on inputs of different shapes"
-    if layer.module in weights.tied:
-        return f"it shares its weight with {weights.tied[layer.module]!r}: two chains would hold more than one layer"
-    if len(layer.kernel) > 2:
-        return "convolutions over three axes are not supported"
-    return family.unfit(layer)
+    why = family.unfit(layer)
+    if why or layer.module not in weights.tied:
+        return why
+    return f"it shares its weight with {weights.tied[layer.module]!r}: two chains would hold more than one layer"
 
 
 def _health(weight: torch.Tensor) -> Refusal | None:

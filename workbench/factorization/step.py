@@ -6,7 +6,7 @@ the `planner` decides on ranks (under a budget with `budgets`), and the `fitter`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -18,9 +18,10 @@ from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue
+from workbench.factorization.chain import Chain
 from workbench.factorization.family import Family
 from workbench.factorization.fitter import rewrite
-from workbench.factorization.planner import check_rule, choose
+from workbench.factorization.planner import Choice, check_rule, choose
 from workbench.lowrank.ranks import Rule, freeze, parse, thaw
 from workbench.plan import Plan
 from workbench.settings import doublings
@@ -110,10 +111,17 @@ class Factorize(Family, Rewrite, abstract=True):
     def plan_on(self, network: Network, weights: Weights) -> Plan:
         """What happens to every layer chosen, and the network after it."""
         choices = choose(self, network, weights)
-        chains = {one.layer.module: one.chain for one in choices if one.chain is not None}
+        chains = {one.layer.module: self._chain_of(one, network) for one in choices if one.chain is not None}
         rows = tuple(one.row for one in choices)
         after = network.replace(chains) if chains else network
         return Plan(network, after, rows, exact=not any(one.about for one in rows))
+
+    def _chain_of(self, one: Choice, network: Network) -> Chain | Callable[[Layer], Chain]:
+        """What stands in for a layer; where it runs on inputs of several shapes, by the shape."""
+        assert one.chain is not None
+        if all(op.input == one.layer.input for op in network.by_module[one.layer.module]):
+            return one.chain
+        return lambda op: self.priced(op, one.ranks).chain
 
     def without(self, layers: Collection[str], network: Network, weights: Weights) -> Step | None:
         """As for every step; under a budget the other layers keep the ranks that it has given them."""

@@ -16,6 +16,8 @@ Tensor = torch.Tensor
 #: Squared norm of all rank-one terms over that of their sum (1 when they do not overlap) beyond which
 #: the terms cancel each other and the decomposition is called degenerate.
 DEGENERATE = 100.0
+#: Multiply-adds that a fit of one kernel may take, some seconds of one core, and the sweeps that it makes all the same.
+WORK, FEWEST = 6e10, 12
 
 
 def full_rank(shape: Sequence[int]) -> int:
@@ -28,6 +30,7 @@ def fit(
 ) -> list[Tensor]:
     """As `lowrank.cp`: the factors (n, rank) of every mode, whose columns share the norm of their term equally.
 
+    On a large kernel, where `sweeps` are more than `WORK` pays for, the start that is ahead after a few goes on alone.
     Raises: `BadValue` for a bad weight or a rank outside 1..full.
     """
     weight = checked(weight, "CP", (3, 4))
@@ -38,8 +41,18 @@ def fit(
         return [torch.zeros(n, rank, dtype=weight.dtype) for n in weight.shape]
     if moment is not None:
         return balanced(_weighted(weight, rank, moment, (starts, sweeps, slack)))
-    fits = [alternate(weight, initial(weight, rank, seed), sweeps) for seed in range(starts)]
-    return correct(weight, min(fits, key=lambda factors: error_of(weight, factors)), slack)
+    paid = affordable(weight.shape, rank)
+    first = sweeps if sweeps <= paid else paid // 4
+    fits = [alternate(weight, initial(weight, rank, seed), first) for seed in range(starts)]
+    best = min(fits, key=lambda factors: error_of(weight, factors))
+    if first < sweeps:
+        best = alternate(weight, best, paid - first)
+    return correct(weight, best, slack, 60 if first == sweeps else paid // 4)
+
+
+def affordable(shape: Sequence[int], rank: int) -> int:
+    """Sweeps that `WORK` pays for: two products with the kernel, and one system of equations a mode."""
+    return max(FEWEST, int(WORK / (2 * prod(shape) * rank + len(shape) * rank**3)))
 
 
 def intensity(factors: Sequence[Tensor]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import nn
@@ -81,30 +82,49 @@ def patches(layer: Layer, x: Tensor, positions: Tensor | None = None) -> Tensor:
     if layer.kind == "linear":
         rows = x.reshape(-1, prod(layer.input[:-1]), x.shape[-1])  # windows and heads may be part of the batch
         return (rows if positions is None else rows[:, positions]).reshape(-1, x.shape[-1])
-    kernel, dilation, padding, stride, out = (
-        (*empty, *part)
-        for empty, part in (
-            (_missing(layer, 1), layer.kernel),
-            (_missing(layer, 1), layer.dilation),
-            (_missing(layer, 0), layer.padding),
-            (_missing(layer, 1), layer.stride),
-            (_missing(layer, 1), layer.output[1:]),
-        )
-    )
-    x = functional.pad(
-        x.unsqueeze(2) if len(layer.kernel) == 1 else x, (padding[1], padding[1], padding[0], padding[0])
-    )
-    place = torch.arange(out[0] * out[1]) if positions is None else positions
-    rows, columns = place // out[1] * stride[0], place % out[1] * stride[1]
-    down = rows[:, None, None] + torch.arange(kernel[0])[None, :, None] * dilation[0]
-    across = columns[:, None, None] + torch.arange(kernel[1])[None, None, :] * dilation[1]
-    seen = x.permute(0, 2, 3, 1)[:, down, across]  # (N, positions, k_h, k_w, c_in)
-    return seen.permute(0, 1, 4, 2, 3).reshape(len(x) * len(place), -1)
+    if layer.kind == "conv_transpose":
+        x, stride, padding = _spread(layer, x)
+    else:
+        stride, padding = layer.stride, [(pad, pad) for pad in layer.padding]
+    x = functional.pad(x, [side for both in reversed(padding) for side in both])
+    place = torch.arange(prod(layer.output[1:])) if positions is None else positions
+    at: list[Any] = [slice(None)]
+    for axis, starts in enumerate(torch.unravel_index(place, layer.output[1:])):
+        taps = torch.arange(layer.kernel[axis]) * layer.dilation[axis]
+        rest = len(layer.kernel) - axis - 1
+        at.append((starts * stride[axis]).reshape(-1, *[1] * (axis + 1 + rest)) + taps.reshape(-1, *[1] * rest))
+    seen = x.movedim(1, -1)[tuple(at)]  # (N, positions, *kernel, c_in)
+    return seen.movedim(-1, 2).reshape(len(x) * len(place), -1)
 
 
-def _missing(layer: Layer, value: int) -> tuple[int, ...]:
-    """What a one-dimensional convolution lacks to be a two-dimensional one."""
-    return (value,) if len(layer.kernel) == 1 else ()
+def _spread(layer: Layer, x: Tensor) -> tuple[Tensor, tuple[int, ...], list[tuple[int, int]]]:
+    """What a transposed convolution reads as a convolution, zeros between its inputs; its stride and padding as one."""
+    wide = x.new_zeros(*x.shape[:2], *((n - 1) * s + 1 for n, s in zip(x.shape[2:], layer.stride, strict=True)))
+    every: list[Any] = [slice(None, None, step) for step in layer.stride]
+    wide[(..., *every)] = x
+    sizes = zip(wide.shape[2:], layer.output[1:], layer.kernel, layer.dilation, layer.padding, strict=True)
+    ends = [(d * (k - 1) - p, after - n + p) for n, after, k, d, p in sizes]
+    return wide, (1,) * len(layer.kernel), ends
+
+
+def _places(layer: Layer) -> int:
+    """How many patches it reads of one input."""
+    return prod(layer.output[:-1]) if layer.kind == "linear" else prod(layer.output[1:])
+
+
+def _meeting(layer: Layer, x: Tensor) -> Layer:
+    """The layer as it meets inputs (N, ...), which may be of another shape than those that it was seen with."""
+    shape = tuple(x.shape[1:])
+    if layer.kind == "linear":  # windows and heads may be part of the batch
+        return layer.but(input=shape, output=(*shape[:-1], layer.c_out)) if x.numel() % prod(layer.input) else layer
+    if shape == layer.input:
+        return layer
+    axes = zip(shape[1:], layer.input[1:], layer.output[1:], layer.stride, strict=True)
+    if layer.kind == "conv_transpose":
+        return layer.but(input=shape, output=(layer.c_out, *(out + (n - old) * s for n, old, out, s in axes)))
+    reach = zip(shape[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
+    after = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in reach)
+    return layer.but(input=shape, output=(layer.c_out, *after))
 
 
 def _dimension(layer: Layer) -> int:
@@ -120,9 +140,8 @@ class Observer:
 
     def __init__(self, layer: Layer, sums: Moments, seed: int) -> None:
         self.layer, self.sums = layer, sums
-        self.places = prod(layer.output[1:]) if layer.kind == "conv" else prod(layer.output[:-1])
         wanted = max(SAMPLES_A_DIMENSION * _dimension(layer), SAMPLED_ELEMENTS // _dimension(layer))
-        self.per_image = min(-(-wanted // sums.images), self.places)
+        self.per_image = min(-(-wanted // sums.images), _places(layer))
         self.generator = torch.Generator().manual_seed(seed)
 
     @classmethod
@@ -143,10 +162,11 @@ class Observer:
                 f"On calibration images the layer {self.layer.module!r} reads NaN or infinite values. "
                 "Check the images' normalisation, or use data_aware=False."
             )
-        positions = None
-        if self.per_image < self.places:
-            positions = torch.randperm(self.places, generator=self.generator)[: self.per_image]
-        found = patches(self.layer, x, positions)
+        layer = _meeting(self.layer, x)
+        positions, places = None, _places(layer)
+        if self.per_image < places:
+            positions = torch.randperm(places, generator=self.generator)[: self.per_image]
+        found = patches(layer, x, positions)
         return found.reshape(len(found), self.layer.groups, -1).transpose(0, 1)
 
     def add(self, split: Tensor) -> None:

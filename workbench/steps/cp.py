@@ -28,6 +28,7 @@ class CP(Factorize):
 
     title: ClassVar[str] = "CP"
     summary: ClassVar[str] = "Convolutions as sums of rank-one terms: pointwise, depthwise, pointwise."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
     exact_error: ClassVar[bool] = False  # known only after the fit
 
     rank: Any = setting(0.25, help="Number of rank-one terms: a fraction, a number, a rule or a budget.", **RANK)
@@ -81,7 +82,7 @@ class CP(Factorize):
 
     def _directions(self, layer: Layer) -> list[list[bool]]:
         """The spatial axes that each depthwise link takes over."""
-        if self.form == "3-way" or sum(k > 1 for k in layer.kernel) < 2:
+        if self.form == "3-way" or len(layer.kernel) > 2 or sum(k > 1 for k in layer.kernel) < 2:
             return [spatial(layer)]
         return [[axis == own for axis in range(len(layer.kernel))] for own in range(len(layer.kernel))]
 

@@ -32,6 +32,7 @@ class Grouped(Factorize):
 
     title: ClassVar[str] = "Grouped"
     summary: ClassVar[str] = "Convolutions in channel groups, chosen to keep the most energy."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no channel groups"
     rule_field: ClassVar[str] = "groups"
     bounded: ClassVar[bool] = False  # more groups are fewer weights
     mixes: ClassVar[bool] = False  # blocks would not stay blocks

@@ -66,10 +66,12 @@ class PruneNM(Rewrite):
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with zeros in the pattern."""
         pruned = copy.deepcopy(module)
-        rows = self.plan_on(trace(module, context.example), Weights(module)).rows
+        network = trace(module, context.example)
+        rows = self.plan_on(network, Weights(module)).rows
         weights = {one.layer: pruned.get_parameter(f"{one.layer}.weight") for one in rows if one.applies}
         for name, scores in saliency(self.importance, pruned, weights, context).items():
-            weights[name].data.mul_(self._mask(scores))
+            inputs = 0 if network.by_module[name][0].kind == "conv_transpose" else 1
+            weights[name].data.mul_(self._mask(scores, inputs))
         if weights:
             context.progress.note(f"{self.brief}: {NO_FASTER}.")
         return pruned
@@ -83,14 +85,12 @@ class PruneNM(Rewrite):
         inputs = layer.c_in // layer.groups
         if not chosen:
             return row(self.brief, layer, Decision.NOT_CHOSEN, {})
-        if layer.kind == "conv_transpose":
-            return row(self.brief, layer, Decision.UNFIT, {"why": "transposed convolutions are not supported"})
         if inputs % self.m:
             return row(self.brief, layer, Decision.UNFIT, {"why": f"its {inputs} inputs do not divide by {self.m}"})
         return row(self.brief, layer, Decision.PATTERNED, {"n": self.n, "m": self.m})
 
-    def _mask(self, scores: Tensor) -> Tensor:
-        """1 for the n highest scores of every m along axis 1, 0 for the others."""
-        groups = scores.movedim(1, -1).unflatten(-1, (-1, self.m))
+    def _mask(self, scores: Tensor, inputs: int) -> Tensor:
+        """1 for the n highest scores of every m along the axis of inputs, 0 for the others."""
+        groups = scores.movedim(inputs, -1).unflatten(-1, (-1, self.m))
         mask = torch.zeros_like(groups).scatter_(-1, groups.topk(self.n, dim=-1).indices, 1.0)
-        return mask.flatten(-2).movedim(-1, 1)
+        return mask.flatten(-2).movedim(-1, inputs)

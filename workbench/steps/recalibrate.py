@@ -33,6 +33,7 @@ class Recalibrate(Rewrite):
     title: ClassVar[str] = "Recalibrate batch norm"
     summary: ClassVar[str] = "Re-estimate batch-norm statistics on calibration images; nothing is trained."
     family: ClassVar[str] = "recovery"
+    treats: ClassVar[str] = "batch norm: no layer keeps statistics"
 
     images: int = setting(
         1000, "integer", "Calibration images to use, at most.", low=2, high=100_000, stops=decades(10, 100_000)

@@ -28,6 +28,7 @@ class Separable(Factorize):
 
     title: ClassVar[str] = "Depthwise-separable"
     summary: ClassVar[str] = "Convolutions as depthwise filters and a 1 x 1 that mixes them."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
     rule_field: ClassVar[str] = "terms"
 
     terms: Any = setting(2, help="Depthwise filters a channel: a number, a fraction of k x k, or a rule.", **RANK)

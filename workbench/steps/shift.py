@@ -33,7 +33,9 @@ class Shift(Rewrite):
 
     title: ClassVar[str] = "Shift"
     summary: ClassVar[str] = "k x k convolutions become shifted channels and a 1 x 1 convolution; needs fine-tuning."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
     family: ClassVar[str] = "rewrite"
+    treats: ClassVar[str] = "convolution"
 
     layers: Layers = layers_setting()
 
@@ -70,14 +72,16 @@ class Shift(Rewrite):
 
 
 def _unfit(layer: Layer, uses: int, tied: str) -> str:
-    if len(layer.kernel) != 2 or prod(layer.kernel) == 1:
-        return "it has a single tap already, or other than two axes"
+    if prod(layer.kernel) == 1:
+        return "it has a single tap already"
+    if len(layer.kernel) != 2:
+        return f"its inputs have {len(layer.kernel)} axes, and channels are shifted along two"
     if layer.groups > 1:
-        return "it has groups"
+        return f"it has {layer.groups} groups"
     if tied:
         return f"it shares its weight with {tied!r}"
     if uses > 1:
-        return "it is used more than once"
+        return f"it is used {uses} times"
     if layer.c_in < prod(layer.kernel):
         return f"{layer.c_in} input channels are fewer than its {prod(layer.kernel)} taps"
     return ""

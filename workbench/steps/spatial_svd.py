@@ -24,11 +24,14 @@ class SpatialSVD(Factorize):
 
     title: ClassVar[str] = "Spatial SVD"
     summary: ClassVar[str] = "k x k convolutions as k x 1 and 1 x k."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
 
     rank: Any = setting(0.25, help="Channels between the two: a fraction, a number, a rule or a budget.", **RANK)
 
     def unfit(self, layer: Layer) -> str:
         """Two directions with more than one tap each are needed."""
+        if len(layer.kernel) > 2:
+            return "its kernel extends in three directions, and this splits two; use Tucker or SVD"
         if len(layer.kernel) != 2 or min(layer.kernel) == 1:
             return "its kernel does not extend in two directions"
         return ""

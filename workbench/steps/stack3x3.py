@@ -30,6 +30,7 @@ class Stack3x3(Factorize):
 
     title: ClassVar[str] = "Stack of 3 x 3"
     summary: ClassVar[str] = "5 x 5 and 7 x 7 convolutions as two or three 3 x 3."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
     rule_field: ClassVar[str] = "width"
     rules: ClassVar[frozenset[str]] = frozenset({"fraction", "explicit"})
     exact_error: ClassVar[bool] = False  # known only after the fit
@@ -38,6 +39,8 @@ class Stack3x3(Factorize):
 
     def unfit(self, layer: Layer) -> str:
         """Only 5 x 5 and 7 x 7 kernels are stacks of 3 x 3."""
+        if layer.kind == "conv_transpose":
+            return "it is transposed: a stack would put zeros between its own maps too"
         if layer.kernel in {(5, 5), (7, 7)}:
             return ""
         shape = "x".join(map(str, layer.kernel))

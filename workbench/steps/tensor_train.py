@@ -42,7 +42,9 @@ class TensorTrain(Factorize):
     )
 
     def unfit(self, layer: Layer) -> str:
-        """A layer of rank one a group has nothing to factorize."""
+        """A layer of rank one a group has nothing to factorize; a train has links for two directions."""
+        if len(layer.kernel) > 2:
+            return "its kernel extends in three directions, and this splits two; use Tucker or SVD"
         return "each of its groups is of rank 1 already" if self.full_of(layer) == (1, 1, 1) else ""
 
     def full(self, layer: Layer) -> Ranks:

@@ -30,6 +30,7 @@ class Tucker(Factorize):
 
     title: ClassVar[str] = "Tucker"
     summary: ClassVar[str] = "k x k convolutions between fewer channels, with a 1 x 1 before and after."
+    of_recurrent: ClassVar[str] = "a recurrent layer has no taps"
     modes: ClassVar[int] = 2
 
     rank: Any = setting(0.5, help="Ranks (outputs, inputs): a fraction, numbers, a rule or a budget.", **RANK)
