@@ -5,7 +5,7 @@
 
 A family is a module of models in either package; its smallest classifier stands for it, with random weights, at the
 size that it is registered with. One process each, one after another, the smallest first. What is in the log already
-is not done again. Told of each: the share of the MACs in layers that can lose output or input channels; the largest
+is not done again. Told of each: the share of the MACs in operations that fall when channels go; the largest
 difference between outputs when a random third of every group is cut and when the layers that read these channels have
 zeros in their place, relative to the largest output; whether the plan's MACs and parameters are those of the network
 cut; processor seconds to follow all channels; and for those below 70 % which reasons keep most of the MACs.
@@ -35,7 +35,9 @@ from torch import nn
 import workbench as wb
 from workbench.cost.trace import trace
 from workbench.modules.calling import flatten
+from workbench.pruning.axes import Units
 from workbench.pruning.channels import Channels, Mask, follow
+from workbench.pruning.makers import Place
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import shrink
 
@@ -90,6 +92,17 @@ def smallest(names: list[str]) -> tuple[int, str]:
     return min(sizes, default=(0, names[0]))
 
 
+def chosen_names(chosen: dict[str, list[str]], kept: Path | None) -> dict[str, tuple[int, str]]:
+    """`smallest` of each family; kept in a file, since it takes minutes."""
+    if kept is not None and kept.exists():
+        known: dict[str, tuple[int, str]] = json.loads(kept.read_text())
+        return known
+    found = {family: smallest(names) for family, names in chosen.items()}
+    if kept is not None:
+        kept.write_text(json.dumps(found))
+    return found
+
+
 def input_shape(module: nn.Module) -> tuple[int, ...]:
     """One input, as the network is registered."""
     config = getattr(module, "default_cfg", None) or {}
@@ -106,23 +119,28 @@ def roughen(module: nn.Module) -> None:
 
 
 def reached(channels: Channels) -> float:
-    """The share of the MACs in layers that can lose output or input channels."""
+    """The share of the MACs in operations that fall when channels go: layers, and products of heads."""
     frozen = np.array(sorted(channels.reasons), dtype=np.int64)
     macs = sum(
         place.layer.macs for place in channels.places
-        if len(place.made) and not (np.isin(place.made, frozen).all() and np.isin(place.taken, frozen).all())
+        if not all(np.isin(units, frozen).all() for units in sides(place))
     )  # fmt: skip
     return macs / max(channels.network.totals.macs, 1)
 
 
+def sides(place: Place) -> tuple[Units, ...]:
+    """The axes of channels that an operation's arithmetic goes with."""
+    return (place.made, place.taken) if len(place.made) else place.work
+
+
 def kept_by(channels: Channels) -> dict[str, float]:
-    """The share of the MACs that each reason keeps: of layers out of reach, the first reason of their outputs."""
+    """The share of the MACs that each reason keeps: of operations out of reach, the first reason."""
     found: Counter[str] = Counter()
     for place in channels.places:
-        sides = [one for one in (place.made, place.taken) if len(one)]
-        frozen = [[channels.reasons.get(unit, "") for unit in side.tolist()] for side in sides]
-        if sides and all(all(side) for side in frozen):
-            found[re.sub(r"'[^']*'", "...", frozen[0][0])] += place.layer.macs
+        why = [channels.reasons.get(unit, "") for units in sides(place) for unit in units.tolist()]
+        if place.layer.macs and all(why):
+            said = re.sub(r"'[^']*'", "...", why[0]) if why else f"{place.layer.kind} without channels"
+            found[said] += place.layer.macs
     whole = max(channels.network.totals.macs, 1)
     return {reason: round(macs / whole, 3) for reason, macs in found.most_common(3)}
 
@@ -183,7 +201,7 @@ def apart(name: str, seconds: float, gigabytes: float) -> dict[str, Any]:
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
         resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 2**30),) * 2)
 
-    command = ["nice", "-n", "10", sys.executable, "-W", "ignore", __file__, "--one", name]
+    command = [sys.executable, "-W", "ignore", __file__, "--one", name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -237,7 +255,8 @@ def main() -> None:
     rows = {row["family"]: row for row in map(json.loads, lines)}
     chosen = {family: names for family, names in families().items()
               if any(fnmatch.fnmatch(family.partition(".")[2], one) for one in given.families)}  # fmt: skip
-    sizes = {family: smallest(names) for family, names in chosen.items() if family not in rows}
+    sizes = chosen_names(chosen, given.log.with_suffix(".names.json") if given.log else None)
+    sizes = {family: one for family, one in sizes.items() if family in chosen.keys() - rows.keys()}
     for family, (_, name) in sorted(sizes.items(), key=lambda one: one[1]):
         rows[family] = {"family": family, "name": name, **apart(name, given.seconds, given.gigabytes)}
         print(told(rows[family]), file=sys.stderr, flush=True)
