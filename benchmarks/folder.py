@@ -1,10 +1,11 @@
 """A folder of JPEGs through calibration and evaluation, against a bare DataLoader loop over the same files and network.
 
-    python benchmarks/folder.py [--images 50000] [--side 224] [--json folder.json]
+    python benchmarks/folder.py [--images 50000] [--side 224] [--distinct 500] [--network small] [--json folder.json]
 
-Makes the pictures (3/4 of them for the test, 1,000 for calibration), then in a process of its own each: the bare loop
-(torchvision-like decoding by Pillow, ONNX Runtime, top-1), and the same through `wb.data`, int8's calibration and
-`measure.accuracy.evaluate`. Prints processor seconds of both, their ratio, and the peak memory of each process.
+Makes the pictures (1,000 or a quarter of them for calibration, the others for the test; so many distinct ones, under
+several names each), then in a process of its own each: the bare loop (torchvision-like decoding by Pillow, ONNX
+Runtime, top-1), and the same through `wb.data`, int8's calibration and `measure.accuracy.evaluate`. Prints processor
+seconds of both, their ratio, and the peak memory of each process. The small network leaves decoding the most to do.
 `WORKBENCH_CACHE_GB=0` measures without the cache of decoded pixels; the first pass fills it, the second reads it.
 """
 
@@ -27,23 +28,27 @@ CLASSES, CALIBRATION = 10, 1000
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def make(folder: Path, images: int, side: int) -> None:
-    """Pictures of smooth noise, about as large as photographs, in folders of classes."""
+def make(folder: Path, images: int, side: int, distinct: int) -> None:
+    """Pictures of smooth noise, about as large as photographs, in folders of classes; some under several names."""
     from PIL import Image
 
     random = np.random.default_rng(0)
+    made: list[Path] = []
     for index in range(images):
-        small = random.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
         split = "calibration" if index < min(CALIBRATION, images // 4) else "test"
         place = folder / split / f"class{index % CLASSES}"
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(
-            place / f"{index:06}.jpg", quality=90
-        )
+        file = place / f"{index:06}.jpg"
+        if index < distinct:
+            small = random.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
+            Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(file, quality=90)
+            made.append(file)
+        else:
+            os.link(made[index % distinct], file)
 
 
-def network(path: Path, side: int) -> None:
-    """ResNet-18 (He et al. 2016) with random weights, as ONNX."""
+def network(path: Path, side: int, *, small: bool) -> None:
+    """ResNet-18 (He et al. 2016) with random weights, as ONNX; or three layers of it."""
     import torch
     from torch import nn
 
@@ -64,9 +69,10 @@ def network(path: Path, side: int) -> None:
 
     torch.manual_seed(0)
     widths = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2)]
-    blocks = [Block(*one) for one in (*widths, (512, 512, 1))]
-    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, CLASSES))
-    net = nn.Sequential(layer(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks, *head)
+    blocks = [] if small else [Block(*one) for one in (*widths, (512, 512, 1))]
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16 if small else 512, CLASSES))
+    first = layer(3, 16, 7, 4) if small else layer(3, 64, 7, 2)
+    net = nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks, *head)
     write_onnx(net.eval(), torch.zeros(1, 3, side, side), path)
 
 
@@ -151,6 +157,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--distinct", type=int, default=10**9, help="pictures that are made; the others are links")
+    parser.add_argument("--network", choices=["resnet18", "small"], default="resnet18")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--run", choices=["bare", "workbench"])
     parser.add_argument("--folder", type=Path)
@@ -162,8 +170,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(root / "cache")
-        make(root / "pictures", given.images, given.side)
-        network(root / "net.onnx", given.side)
+        make(root / "pictures", given.images, given.side, given.distinct)
+        network(root / "net.onnx", given.side, small=given.network == "small")
         names = [("bare", "bare"), ("first pass", "workbench"), ("second pass", "workbench"), ("bare again", "bare")]
         rows = {label: apart(what, root / "pictures", root / "net.onnx") for label, what in names}
         kept = sum(path.stat().st_blocks * 512 for path in (root / "cache").rglob("*") if path.is_file())
@@ -173,7 +181,7 @@ def main() -> None:
             f"{label:12} {row['seconds']:8.1f} s  {row['seconds'] / base:5.2f} of the bare loop  "
             f"peak {row['peak_mb']:5} MB  accuracy {row['accuracy']:.4f}"
         )
-    print(f"{given.images} pictures of {given.side} x {given.side}; decoded pixels kept: {kept / 1e6:.0f} MB")
+    print(f"{given.network}; {given.images} pictures of {given.side} x {given.side}; kept: {kept / 1e6:.0f} MB")
     if given.json:
         given.json.write_text(json.dumps({"images": given.images, "rows": rows, "kept_bytes": kept}, indent=1))
 

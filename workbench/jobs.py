@@ -84,11 +84,41 @@ class Reporter:
         """Keep a sentence for whoever gets the result; a study puts it among the variant's notes."""
         self.notes.append(sentence)
 
+    def through(self, stage: str, count: int) -> Counted:
+        """A count of the inputs that one stage is through with, of so many; call it with how many are done."""
+        return Counted(self, stage, count)
+
     def part(self, start: float, end: float) -> Reporter:
         """A reporter for a part of the work: its 0..1 is this one's start..end; cancel and notes are shared."""
         part = Reporter(lambda fraction, stage: self(start + fraction * (end - start), stage))
         part.cancelled, part.notes, part.clock = self.cancelled, self.notes, self.clock
         return part
+
+
+class Counted:
+    """Progress through so many inputs. Where they take long it says how long, as soon as the first ones tell."""
+
+    ENOUGH_SECONDS = 1.0  # of the first inputs, for their pace
+    LONG_SECONDS = 20.0  # what is over sooner needs no words
+
+    def __init__(self, report: Reporter, stage: str, count: int) -> None:
+        self.report, self.stage, self.count = report, stage, count
+        self._begun, self._said = time.monotonic(), ""
+
+    def __call__(self, done: int) -> None:
+        """Report that so many are done. Raises: `Cancelled`."""
+        seconds = time.monotonic() - self._begun
+        whole = seconds / done * self.count if done and seconds >= self.ENOUGH_SECONDS else 0.0
+        if whole >= self.LONG_SECONDS:
+            self._said = f", about {lasting(whole)} for {self.count:,} inputs"
+        self.report(done / max(1, self.count), self.stage + self._said)
+
+
+def lasting(seconds: float) -> str:
+    """A time in words, as exact as an expectation is: 40 s, 12 min, 3.5 h."""
+    if seconds < 55:
+        return f"{max(1, round(seconds / 5) * 5 if seconds > 10 else round(seconds))} s"
+    return f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Clock:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from workbench.errors import Cancelled
-from workbench.jobs import Job
+from workbench.jobs import Job, lasting
 
 T = TypeVar("T")
 _EVERY = 0.3  # seconds from one drawing in a notebook to the next
@@ -66,7 +66,13 @@ def _line(job: Job[T], publisher: Any) -> T:
 def _drawn(job: Job[T]) -> str:
     full = round(_WIDTH * job.progress.fraction)
     bar = "█" * full + "░" * (_WIDTH - full)
-    return f"{job.name} {bar} {100 * job.progress.fraction:.0f} % {job.progress.stage}"
+    return f"{job.name} {bar} {100 * job.progress.fraction:.0f} % {_said(job)}"
+
+
+def _said(job: Job[T]) -> str:
+    """The stage, and what is left of the whole job where that can be told."""
+    left = job.progress.seconds_left
+    return job.progress.stage + (f", {lasting(left)} left" if left is not None else "")
 
 
 def _bar(job: Job[T]) -> T:
@@ -80,7 +86,7 @@ def _bar(job: Job[T]) -> T:
     with Progress(*columns, transient=True, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(job.name, total=1.0, stage="")
         while not job.done:
-            bar.update(task, completed=job.progress.fraction, stage=job.progress.stage)
+            bar.update(task, completed=job.progress.fraction, stage=_said(job))
             try:
                 job.result(timeout=0.1)
             except TimeoutError:

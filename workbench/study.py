@@ -27,6 +27,7 @@ from workbench.frames.pareto import front
 from workbench.interface.arguments import check_kinds
 from workbench.jobs import Gate, Job, Reporter
 from workbench.keeping import Keeping, home, shown
+from workbench.measure.affordable import affordable, drawn
 from workbench.measure.evaluation import changes
 from workbench.measure.figures import measure, metadata, notes, predict, prepare
 from workbench.measure.machine import machine
@@ -69,6 +70,9 @@ class Study(Diagnostics, Keeping, Searching):
         metric: what to judge by instead of the task's own figure: a name such as "top5" or "miou", a metric of
             torchmetrics, a function of (outputs, labels) that returns one value an input or one number for all, or a
             `workbench.tasks.Metric`. Its column bears its name.
+        minutes: how long one network may take over the inputs that it is judged by. Of many, so many are drawn at
+            random as the original gets through in this time, the same for every variant; intervals are those of so
+            many. None takes all.
         keep: False forgets a study without a path at exit; one with a metric function of one's own is never kept
             without a path, since the function may have changed by then.
 
@@ -85,6 +89,7 @@ class Study(Diagnostics, Keeping, Searching):
         recalibrate: bool = True,
         task: Task | str | None = None,
         metric: Metric | str | Function | None = None,
+        minutes: float | None = None,
         keep: bool = True,
     ) -> None:
         _check_fit(model, data)
@@ -94,7 +99,8 @@ class Study(Diagnostics, Keeping, Searching):
         if self.task.name == "classification" and metric is None:  # other splits are looked at where they are used
             check_classes(data["test"].labels, seen.output[0], f"{data.name}, split 'test',")
         self.model, self.recalibrate = model, recalibrate
-        self.data = _told(data.like(model.example), self.task, said=task is None and metric is None)
+        self.data = self._given = _told(data.like(model.example), self.task, said=task is None and metric is None)
+        self.minutes = _checked(minutes)
         #: The name of the figure that variants are judged by.
         self.metric_name = self.task.principal.name
         self._judged = None if metric is None else self.metric_name
@@ -146,7 +152,7 @@ class Study(Diagnostics, Keeping, Searching):
     @check_kinds
     def id_of(self, recipe: Recipe) -> str:
         """The id that a recipe's variant has or will have here: a digest of model, data, recipe and settings."""
-        content = [self.model.hash, self.data.hash, recipe.to_list(), self.recalibrate, *self._differs]
+        content = [self.model.hash, self._given.hash, recipe.to_list(), self.recalibrate, *self._differs]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -154,7 +160,8 @@ class Study(Diagnostics, Keeping, Searching):
     def _differs(self) -> list[str]:
         """What it measures where that does not follow from model and data: part of what tells its variants apart."""
         usual = self._judged is None and self.task.name in {"none", "classification"}
-        return [] if usual else [self._judged] if self._judged else [self.task.name, self.metric_name]
+        named = [] if usual else [self._judged] if self._judged else [self.task.name, self.metric_name]
+        return named if self.minutes is None else [*named, f"in {self.minutes:g} min"]
 
     def run(self, recipe: Recipe | Step, *, progress: Callable[[float, str], None] | bool = True) -> Variant:
         """The variant of a recipe: applied, exported to ONNX and measured; from the cache the second time.
@@ -227,6 +234,8 @@ class Study(Diagnostics, Keeping, Searching):
         artefact = build.lower(module, self.model, recipe, self.data, folder / "model.onnx", part)
         state = folder / "model.safetensors"
         save_variant(module, self.model, state, recipe=recipe.to_json())
+        if self.minutes is not None and self.find(Recipe()) is None:
+            self._draw(affordable(artefact, self._given, self.minutes, report.part(lowered, lowered)))
         original = self.find(Recipe()) if recipe.steps else None
         baseline = original.onnx if original else artefact
         estimates, samples = measure(artefact, baseline, self.data, report.part(lowered, 1.0), self.task)
@@ -246,6 +255,7 @@ class Study(Diagnostics, Keeping, Searching):
             notes=(
                 *_idle(recipe, self.model),
                 *filter(None, report.notes),
+                *self.data.notes[len(self._given.notes) :],
                 *notes(estimates, others, (self.task, len(self.data.classes)), why),
             ),
             metadata=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},
@@ -253,6 +263,18 @@ class Study(Diagnostics, Keeping, Searching):
         record = self._storage.store(record, artefact, state)
         shutil.rmtree(unfinished, ignore_errors=True)
         return self._variant(record)
+
+    def _restore(self) -> None:
+        super()._restore()
+        original = self.find(Recipe())
+        if self.minutes is not None and original is not None and self.data is self._given:
+            self._draw(original.estimates[self.metric_name].n)
+
+    def _draw(self, inputs: int) -> None:
+        """Judge by so many inputs from here on."""
+        self.data = drawn(self._given, inputs)
+        with self._lock:
+            self._variants = {key: replace(one, data=self.data) for key, one in self._variants.items()}
 
     @property
     def _need(self) -> int:
@@ -278,7 +300,7 @@ class Study(Diagnostics, Keeping, Searching):
 
     def _claimed(self, folder: Path) -> Storage:
         storage = Storage(folder)
-        storage.claim(model=self.model.hash, data=self.data.hash)
+        storage.claim(model=self.model.hash, data=self._given.hash)
         return storage
 
     def _variant(self, record: Record) -> Variant:
@@ -320,6 +342,12 @@ def _check_fit(model: Model, data: Data) -> None:
             f"The images of {data.name}{wrong} "
             "(channels, height, width). Load data of that shape, or the model with example= of the data's shape."
         )
+
+
+def _checked(minutes: float | None) -> float | None:
+    if minutes is None or (isinstance(minutes, (int, float)) and not isinstance(minutes, bool) and 0 < minutes < 1e6):
+        return minutes
+    raise BadValue(f"minutes is {minutes!r}. Give how long one network may take, such as 2, or None for all inputs.")
 
 
 def _told(data: Data, task: Task, *, said: bool) -> Data:

@@ -162,6 +162,25 @@ def test_quick_stages_promise_nothing_for_slow_ones(stages: list[tuple[float, fl
     assert all(said >= left / 2 for left, said in says)
 
 
+@pytest.mark.parametrize(
+    ("each", "count", "words"),
+    [(0.0144, 50_000, "about 12 min for 50,000 inputs"), (0.5, 40_000, "about 5.6 h for 40,000 inputs"),
+     (0.01, 900, "")],
+)  # fmt: skip
+def test_long_work_says_early_how_long(monkeypatch: pytest.MonkeyPatch, each: float, count: int, words: str) -> None:
+    """By a clock of its own, in batches of 100: after the first second, and from then on; short work says nothing."""
+    clock, said = [100.0], list[tuple[float, str]]()
+    monkeypatch.setattr("workbench.jobs.time.monotonic", lambda: clock[0])
+    through = Reporter(lambda fraction, stage: said.append((fraction, stage))).through("accuracy", count)
+    for done in range(0, count, 100):
+        clock[0] = 100.0 + done * each
+        through(done)
+    stages = [stage for _, stage in said]
+    assert stages[0] == "accuracy" and said[1][0] == pytest.approx(100 / count)
+    assert {stage for stage in stages if stage != "accuracy"} == ({f"accuracy, {words}"} if words else set())
+    assert not words or stages.index(f"accuracy, {words}") <= max(1, 1.1 / each / 100 + 1)
+
+
 def test_nothing_is_left_of_work_that_is_done() -> None:
     assert Pace().left(30.0, 1.0) is None
 

@@ -104,6 +104,19 @@ def parted(net: nn.Module, x: Tensor) -> Tensor:
     return net.d(torch.cat([net.b(x[:, :7]), net.c(x[:, 7:])], 1).mean((2, 3)))
 
 
+def sizes_apart(net: nn.Module, x: Tensor) -> Tensor:
+    """Parts of sizes that are written out: a gate for what stays and what a convolution works on."""
+    gate, stays, worked = torch.split(net.a(x), [8, 5, 3], -1)
+    worked = net.e(worked.mT).mT
+    return net.d(net.b(torch.relu(gate) * torch.cat([stays, worked], -1)))
+
+
+def turned(net: nn.Module, x: Tensor) -> Tensor:
+    """Rows that lie across in memory: torch takes the linear layer apart into a product and a sum."""
+    x = net.a(x)
+    return net.d(net.b(torch.relu(x.permute(0, 2, 3, 1))).mean((1, 2)))
+
+
 def widened(net: nn.Module, x: Tensor) -> Tensor:
     """A shortcut that is padded with channels of zeros."""
     x = net.a(x)
@@ -182,6 +195,13 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "sizes written out": lambda: kind(
         IMAGE, {"a": 6, "b": 10}, lambda net, x: net.d(torch.relu(net.b(net.a(x).view(-1, 6 * 64)))),
         a=conv(3, 6), b=nn.Linear(384, 10), d=nn.Linear(10, 3),
+    ),
+    "parts of given sizes": lambda: kind(
+        TOKENS, {"a": 5, "a > e": 3, "b": 6}, sizes_apart,
+        a=nn.Linear(8, 16), e=nn.Conv1d(3, 3, 3, padding=1, groups=3), b=nn.Linear(8, 6), d=nn.Linear(6, 5),
+    ),
+    "rows across": lambda: kind(
+        IMAGE, {"a": 8, "b": 6}, turned, a=conv(3, 8), b=nn.Linear(8, 6), d=nn.Linear(6, 5),
     ),
     "padded with channels": lambda: kind(
         IMAGE, {"a b": 8, "b": 4}, widened, a=conv(3, 8), b=conv(8, 12), d=nn.Linear(12, 3),

@@ -122,7 +122,9 @@ def _replacement(family: Family, choice: Choice, site: Site) -> nn.Sequential:
     assert choice.chain is not None
     moments = root = None
     if site.data is not None:
-        moments = regularised(site.data.moment(centred=site.movable), site.data.count)
+        # In the precision that it was summed in: in double the largest take a gigabyte with what is made of them.
+        moment = site.data.moment(centred=site.movable, kind=site.data.second.dtype)
+        moments = regularised(moment, site.data.count)
         root = None if site.gradients is None else _root(family, site.gradients, site.data.images)
     weight = site.weight if root is None else _through(root, site.weight)
     weights = _links(family, choice, weight, moments)

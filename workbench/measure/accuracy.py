@@ -81,9 +81,9 @@ def outputs(
 def in_batches(run: Callable[[Any], Array], images: Split, progress: Reporter) -> npt.NDArray[np.float32]:
     """`run` over the inputs of a split in batches of at most `BATCH`, reporting after each."""
     parts = []
-    size = some(images, BATCH)
+    size, through = some(images, BATCH), progress.through("accuracy", len(images))
     for index, batch in enumerate(batches(images, size)):
-        progress(index * size / len(images), "accuracy")
+        through(index * size)
         parts.append(run(arrays(batch)))
     progress(1.0, "accuracy")
     return np.concatenate(parts).astype(np.float32, copy=False)

@@ -49,9 +49,9 @@ def side_by_side(original: Path, artefact: Path, inputs: Any, progress: Reporter
     first, second = (runtime().load(Path(one)) for one in (original, artefact))
     parts = []
     images = as_split(inputs)
-    size = some(images, BATCH)
+    size, through = some(images, BATCH), report.through("agreement", len(images))
     for index, batch in enumerate(map(arrays, batches(images, size))):
-        report(index * size / len(images), "agreement")
+        through(index * size)
         parts.append(apart(first.run(batch), second.run(batch)))
     report(1.0, "agreement")
     return np.concatenate(parts)

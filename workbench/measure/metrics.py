@@ -70,9 +70,9 @@ def score(
     report, session = progress or Reporter(), runtime().load(artefact)
     tallies = [Tally(metric) for metric in metrics]
     several = any(metric.several for metric in metrics)
-    done = 0
+    done, through = 0, report.through(metrics[0].word, len(split))
     for inputs, labels in split.batches(some(split, BATCH)):
-        report(done / len(split), metrics[0].word)
+        through(done)
         given, wanted = arrays(inputs), arrays(labels)
         values = tuple(session.outputs(given)) if several else session.run(given)
         for tally in tallies:

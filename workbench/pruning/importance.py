@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from workbench.jobs import Reporter
 from workbench.lowrank.moments import factored
 from workbench.modules.calling import call
 from workbench.pruning.axes import Units
-from workbench.pruning.channels import MAKERS, Channels, Group, makes
+from workbench.pruning.channels import MAKERS, Channels, Group, Mask, makes
 from workbench.pruning.widths import Scores
 from workbench.statistics.collector import Feed, hooked, private
 from workbench.statistics.moments import Moments
@@ -97,7 +97,19 @@ class Reader:
     #: S^-1, regularised (d, d), in the precision that S was summed in. Layers of many columns have few samples for each
     #: of them, so the ridge is at least 0.7 % of the mean eigenvalue, which single precision inverts well.
     inverse: Tensor
-    energy: float  # tr(W S W^T), outputs counted by what the norm behind lets through
+    energy: Tensor  # w S w^T of each output's weights, counted by what the norm behind lets through
+
+    def narrowed(self, reads: Tensor, writes: Tensor) -> Reader:
+        """The same of the inputs (d,) and outputs that are True.
+
+        The inverse of a part of S is a Schur complement in S^-1, so that the images need not be looked at again.
+        """
+        if bool(reads.all()):
+            return replace(self, energy=self.energy[writes])
+        rows = self.inverse[reads]
+        across, corner = rows[:, ~reads], self.inverse[~reads][:, ~reads]
+        gone = torch.linalg.solve(corner.double(), across.mT.double()).to(rows.dtype)
+        return Reader(self.mean[reads], torch.addmm(rows[:, reads], across, gone, alpha=-1), self.energy[writes])
 
 
 def readers(module: nn.Module, channels: Channels, moments: dict[str, Moments], report: Reporter) -> dict[str, Reader]:
@@ -115,10 +127,24 @@ def readers(module: nn.Module, channels: Channels, moments: dict[str, Moments], 
     return found
 
 
+def narrowed(known: dict[str, Reader], channels: Channels, kept: Mask) -> dict[str, Reader]:
+    """What is known of layers once the units that are False in `kept` have gone, and the layers were fitted anew.
+
+    `known` is emptied on the way: large networks' inverses take half a gigabyte.
+    """
+    found = {}
+    for place in channels.places:
+        one = known.pop(place.layer.module, None)
+        if one is not None and len(place.made):
+            reads, writes = (torch.from_numpy(kept[units]) for units in (place.taken, place.made))
+            found[place.layer.module] = one.narrowed(reads.repeat_interleave(len(one.mean) // len(reads)), writes)
+    return found
+
+
 def _reader(weight: Tensor, data: Moments, *, centred: bool) -> Reader:
     moment, lower = factored(data.moment(centred=centred, kind=data.second.dtype)[0], data.count)
     weight = weight.to(moment.dtype)
-    energy = float(((weight @ moment) * weight).sum())
+    energy = ((weight @ moment) * weight).sum(1).double()
     return Reader(data.mean[0], torch.cholesky_inverse(lower), energy)
 
 
@@ -190,7 +216,7 @@ def _add_reader(total: Scores, weight: Tensor, reads: Units, known: Reader) -> N
         places = order[starts[:, None] + torch.arange(size)]  # (units, size)
         blocks = torch.linalg.inv(known.inverse[places[:, :, None], places[:, None, :]].double())
         parts = weight[:, places].permute(1, 0, 2)  # (units, outputs, size)
-        cost = ((parts @ blocks) * parts).sum((1, 2)) / max(known.energy, 1e-30)
+        cost = ((parts @ blocks) * parts).sum((1, 2)) / known.energy.sum().clamp_min(1e-30)
         np.add.at(total, units[chosen].numpy(), cost.numpy())
 
 

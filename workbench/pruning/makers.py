@@ -108,9 +108,10 @@ def between(place: Place, before: Spread, ties: Ties, is_batch_norm: bool) -> Sp
     if layer.kind == "reshape" and not layer.module:  # rows for a product, and back
         place.writes = fitted(before, layer.output)
         return before
-    if layer.input == layer.output and (layer.kind == "activation" or is_batch_norm):
+    own_bias = layer.kind == "add" and bool(layer.weights)  # of a linear layer that torch takes apart
+    if layer.input == layer.output and (layer.kind == "activation" or is_batch_norm or own_bias):
         place.writes = place.reads
-        place.weighed = tuple(place.reads.values()) if is_batch_norm else ()
+        place.weighed = tuple(place.reads.values()) if layer.weights else ()
         return before
     for units in before.axes.values():
         ties.freeze(units, f"{layer.name!r} mixes or reorders channels")

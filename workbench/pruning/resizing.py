@@ -113,7 +113,7 @@ def _with(given: Sequence[Any], sizes_: Sequence[int]) -> list[Any]:
 
 def _split(node: fx.Node, facts: Mapping[fx.Node, Any], kept: Mask) -> Resized | None:
     fact, source = facts.get(node), facts.get(node.args[0])  # type: ignore[arg-type]
-    if not isinstance(fact, tuple) or not isinstance(source, Spread):
+    if not isinstance(fact, (tuple, list)) or not isinstance(source, Spread):  # torch gives lists, too
         return None
     axis = _axis(node, 2, len(source.shape))
     if axis not in source.axes:

@@ -90,9 +90,9 @@ def read(
     inner = [name for name in dict.fromkeys(names) if name not in entries]
     session = open_session(with_outputs(model, inner).SerializeToString())
     images = as_split(inputs)
-    start, size = 0, 1
+    start, size, through = 0, 1, progress.through(stage, len(images))
     while start < len(images):
-        progress(start / len(images), stage)
+        through(start)
         given = feeds(session, images.read(range(start, min(start + size, len(images))))[0])
         made = session.run(inner, given) if inner else []  # no names would mean every output
         values = {**given, **dict(zip(inner, made, strict=True))}

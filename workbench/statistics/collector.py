@@ -64,8 +64,9 @@ class Feed:
 
     def labelled(self, report: Reporter, stage: str) -> Iterator[tuple[Inputs, Any]]:
         """The same with their labels, None where there are none."""
+        through = report.through(stage, len(self))
         for index, pair in enumerate(self.inputs.batches(self.size)):
-            report(index * self.size / len(self), stage)
+            through(index * self.size)
             yield pair
 
 

@@ -173,8 +173,12 @@ class Observer:
         """Add patches (groups, samples, d); of the second moment what lies on the diagonal and right of it."""
         self.sums.first += split.sum(1).double()
         for start in range(0, split.shape[2], _ROWS):
-            rows = split[:, :, start : start + _ROWS].mT
-            self.sums.second[:, start : start + _ROWS, start:] += rows @ split[:, :, start:]
+            rows, rest = split[:, :, start : start + _ROWS].mT, split[:, :, start:]
+            block = self.sums.second[:, start : start + _ROWS, start:]
+            if block.dtype == split.dtype:
+                block.baddbmm_(rows, rest)
+            else:
+                block += rows @ rest
         self.sums.count += split.shape[1]
 
     def done(self) -> Moments:

@@ -20,7 +20,16 @@ from workbench.lowrank.ranks import freeze, thaw
 from workbench.modules.calling import call, copied, first
 from workbench.pruning.axes import Units
 from workbench.pruning.channels import OUTPUTS, Channels, Group, follow, makes
-from workbench.pruning.importance import FROM_WEIGHTS, KINDS, Reader, by_gradient, by_readers, from_weights, readers
+from workbench.pruning.importance import (
+    FROM_WEIGHTS,
+    KINDS,
+    Reader,
+    by_gradient,
+    by_readers,
+    from_weights,
+    narrowed,
+    readers,
+)
 from workbench.pruning.refit import refit
 from workbench.pruning.surgery import cut
 from workbench.pruning.widths import Goal, Scores, Widths
@@ -33,8 +42,6 @@ from workbench.tasks.entropy import cross_entropy
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from workbench.jobs import Reporter
 
 #: What is said of a layer whose outputs stay; its inputs may change with those of the layers before it.
 _UNTOUCHED = frozenset({Decision.FROZEN, Decision.KEEPS_WIDTH, Decision.NOT_CHOSEN, Decision.TIED})
@@ -88,7 +95,7 @@ class PruneChannels(Rewrite):
         high=64,
         stops=doublings(1, 64),
     )
-    rounds: int = setting(3, "integer", "Cuts that it takes; batch norm is re-estimated after each.", low=1, high=20)
+    rounds: int = setting(3, "integer", "Cuts that it takes, so that what each one changes counts.", low=1, high=20)
     refit: bool = setting(True, "flag", "Fit the layers behind anew on calibration images after each cut.")
     layers: Layers = layers_setting()
 
@@ -220,16 +227,20 @@ class PruneChannels(Rewrite):
     def apply(self, module: nn.Module, context: Context) -> nn.Module:
         """A copy with fewer channels. Raises: `BadValue`, `StepFailed`, `Cancelled`."""
         channels = follow(trace(module, context.example), module, context.example)
-        groups = self._groups(channels)
-        scores = None if self.scope == "layer" else self._scores(module, channels, groups, context, context.progress)[0]
+        groups, report = self._groups(channels), context.progress
+        known = self._read(module, channels, groups, replace(context, progress=report.part(0.0, 0.6)))
+        scores = None if self.scope == "layer" else self._scores(module, channels, groups, known, context)
         final = self._goal().widths(channels, groups, scores)
         goal = {group.key: (len(group.units), kept) for group, kept in zip(final.groups, final.kept, strict=True)}
         self._tell(channels, context, any(kept < count for count, kept in goal.values()))
         module = copy.deepcopy(module)
+        cutting = report.part(0.6, 0.85)
         for index in range(self.rounds):
-            report = context.progress.part(index / self.rounds, (index + 1) / self.rounds)
-            module = self._round(module, _between(goal, (index + 1) / self.rounds), context, report)
-        return module
+            scene = replace(context, progress=cutting.part(index / self.rounds, (index + 1) / self.rounds))
+            if index and self.importance == "taylor":  # whose gradients are those of the network as it has become
+                module = Recalibrate(images=IMAGES).apply(module, scene)
+            module, known = self._round(module, known, _between(goal, (index + 1) / self.rounds), scene)
+        return Recalibrate(images=IMAGES).apply(module, replace(context, progress=report.part(0.85, 1.0)))
 
     def lost(self, module: nn.Module, context: Context, kept: Sequence[int]) -> list[float]:
         """What the units sum up to that go first, where one group keeps so many: the scores of the least important.
@@ -257,38 +268,45 @@ class PruneChannels(Rewrite):
             context.progress.note(f"{self.brief} could not follow the channels of {', '.join(skipped)}; they stay.")
 
     def _round(
-        self, module: nn.Module, goal: dict[Key, int], context: Context, report: Reporter
-    ) -> nn.Module:
-        """One cut to the widths of `goal`."""
+        self, module: nn.Module, known: dict[str, Reader], goal: dict[Key, int], context: Context
+    ) -> tuple[nn.Module, dict[str, Reader]]:
+        """One cut to the widths of `goal`, and what is known of the readers behind it."""
         channels = follow(trace(module, context.example), module, context.example)
         groups = tuple(g for g in channels.groups if goal.get(g.key, len(g.units)) < len(g.units))
         if not groups:
-            return module
-        scores, known = self._scores(module, channels, groups, context, report.part(0.0, 0.7))
+            return module, known
+        context.progress(0.0, "Removing channels" + ", and fitting the layers behind anew" * self.refit)
+        scores = self._scores(module, channels, groups, known, context)
         counts = tuple(goal[group.key] for group in groups)
         best = [_highest(*one) for one in zip(groups, scores, counts, strict=True)]
         kept = Widths(channels, groups, counts).mask(best)
-        if self.refit and known:
-            report(0.75, "Fitting the layers behind anew")
+        if self.refit:
             refit(module, channels, kept, known)
-        module = cut(module, channels, kept)
-        return Recalibrate(images=IMAGES).apply(module, replace(context, progress=report.part(0.8, 1.0)))
+        return cut(module, channels, kept), narrowed(known, channels, kept)
+
+    def _read(
+        self, module: nn.Module, channels: Channels, groups: Sequence[Group], context: Context
+    ) -> dict[str, Reader]:
+        """What is known of the layers that read channels of the groups, where that is needed: one pass over the images.
+
+        It serves every round: what is left of a moment when inputs go is a part of it.
+        """
+        if context.calibration is None or not (self.refit or self.importance == "activation"):
+            return {}
+        feed = Feed.of(context.calibration.first(IMAGES), channels.network)
+        moments = collect(module, _readers(channels, groups), feed, context.progress.part(0.0, 0.8), context.seed)
+        return readers(module, channels, moments, context.progress.part(0.8, 1.0))
 
     def _scores(
-        self, module: nn.Module, channels: Channels, groups: Sequence[Group], context: Context, report: Reporter
-    ) -> tuple[list[Scores], dict[str, Reader]]:
-        """The scores of every group's units, and what is known of their readers where that is needed."""
-        known: dict[str, Reader] = {}
-        if context.calibration is not None and (self.refit or self.importance == "activation"):
-            feed = Feed.of(context.calibration.first(IMAGES), channels.network)
-            moments = collect(module, _readers(channels, groups), feed, report.part(0.0, 0.6), context.seed)
-            known = readers(module, channels, moments, report.part(0.6, 1.0))
+        self, module: nn.Module, channels: Channels, groups: Sequence[Group], known: dict[str, Reader], context: Context
+    ) -> list[Scores]:
+        """The scores of every group's units."""
         if self.importance == "taylor" and context.calibration is not None:
-            return by_gradient(module, channels, groups, *_judged(module, context), report), known
+            return by_gradient(module, channels, groups, *_judged(module, context), context.progress)
         if self.importance == "activation" and known:
-            return by_readers(module, channels, groups, known), known
+            return by_readers(module, channels, groups, known)
         kind = self.importance if self.importance in FROM_WEIGHTS else "magnitude"
-        return from_weights(kind, module, channels, groups), known
+        return from_weights(kind, module, channels, groups)
 
 
 def _is_share(value: object) -> bool:
