@@ -80,6 +80,12 @@ def test_a_sum_wants_both_maps_in_one_order() -> None:
     assert regimes(plain, FIRST, one_each)[2] == ["move"]
 
 
+def test_what_nothing_has_put_in_blocks_is_plain() -> None:
+    for reads in ((0,), ()):  # the network's input, and what it makes of nothing
+        made = op("activation", "silu", MAP, MAP, writes=1).but(reads=reads)
+        assert regimes(made, conv(MAP, MAP, 1, 1, 2)) == [["function"], ["reorder", "pointwise"]]
+
+
 def test_vectors_have_no_order() -> None:
     for side, found in ((1, ["move"]), (2, ["reorder", "move"])):
         shape = (16, side, 1)

@@ -33,8 +33,7 @@ def compressed_bytes(network: Network) -> float:
 def _beyond(layer: Layer) -> float:
     """Bytes that a layer's weights take once they are compressed, beyond what text of their length would."""
     size = weight_bytes(layer)
-    found = size * (ratio(layer.stored_bits or layer.bits, *layer.pattern) - _TEXT) if size else 0.0
-    return round(found * _GRAIN) / _GRAIN
+    return round(size * (ratio(layer.stored_bits or layer.bits, *layer.pattern) - _TEXT) * _GRAIN) / _GRAIN
 
 
 def ratio(bits: int, zeros: float = 0.0, values: int = 0) -> float:
