@@ -98,7 +98,7 @@ def test_a_row_a_layer_and_step(model: Model) -> None:
 def test_a_plan_that_does_nothing_says_why(model: Model) -> None:
     plan = wb.SVD({"0": 16}).plan(model)
     assert not plan.changes and plan
-    assert plan.idle == "SVD {'0': 16}, 0: left alone: rank 16 is the full rank, nothing to save."
+    assert plan.idle == "SVD on 1 layer, 0: left alone: rank 16 is the full rank, nothing to save."
     assert RECIPE.plan(model).idle == "" and RECIPE.plan(model).changes
     empty = wb.Recipe().plan(model)
     assert empty and not len(empty) and empty.idle == "" and empty.network is empty.original and empty.exact

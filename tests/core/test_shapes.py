@@ -77,6 +77,30 @@ def test_a_wrong_number_of_channels_is_left_to_torch_which_says_so() -> None:
     assert known(aten.convolution, (x, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)) is None
 
 
+def test_a_norm_keeps_the_shape_where_its_numbers_fit_the_channels() -> None:
+    x, four, three = (torch.zeros(*shape, device="meta") for shape in ((2, 4, 3, 3), (4,), (3,)))
+    found = known(aten.native_batch_norm, (x, four, four, four, four, False, 0.1, 1e-5))
+    assert [tuple(one.shape) for one in found] == [(2, 4, 3, 3), (0,), (0,)]
+    for place in range(4):  # weight, bias, mean, variance
+        tensors = [three if place == one else four for one in range(4)]
+        assert known(aten.native_batch_norm, (x, *tensors, False, 0.1, 1e-5)) is None
+    bare = known(aten.native_batch_norm, (x, None, None, four, four, False, 0.1, 1e-5))
+    assert tuple(bare[0].shape) == (2, 4, 3, 3)
+
+
+def test_products_that_do_not_fit_and_windows_of_other_kinds_are_left_to_torch() -> None:
+    x, weight, bias = (torch.zeros(*shape, device="meta") for shape in ((3, 4), (5, 6), (6,)))
+    assert known(aten.addmm, (bias, x, weight)) is None
+    image = torch.zeros(1, 2, 5, 5, device="meta")
+    for how in (([2, 2], [2, 2], (0, 0), (1, 1), True), ([2], [2], [0], [1]), ([7, 7],)):
+        assert known(aten.max_pool2d_with_indices, (image, *how)) is None
+    assert known(aten.max_pool2d_with_indices, (image[0], [2, 2])) is None  # without a batch
+    kernel = torch.zeros(2, 2, 3, 3, device="meta")
+    assert known(aten.convolution, (image, kernel, None, [1, 1], [0, 0], [1, 1], True, [0, 0], 1)) is None
+    assert known(aten.convolution, (image, kernel[0], None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)) is None
+    assert known(aten.relu, ()) is None and known(aten.relu, (3.0,)) is None
+
+
 def test_the_bundled_networks_are_read_without_torch_s_compiler_and_without_sympy() -> None:
     code = (
         "import sys, workbench as wb\n"

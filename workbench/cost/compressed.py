@@ -21,19 +21,19 @@ ZSTD_LEVEL = 9
 _CHANNELS, _EACH = 64, 576  # of the made-up weights
 #: What is left of names, attributes and shapes: the same words again and again.
 _TEXT = 0.2
+#: Parts of a byte that are counted, so that sums do not depend on the order in which they are made.
+_GRAIN = 2**20
 
 
 def compressed_bytes(network: Network) -> float:
     """Bytes that a network's file will have once it is compressed with zstd. An estimate, as `file_bytes`."""
-    sizes = [one[0].memo.get(_sizes) or one[0].remembered(_sizes, _sizes) for one in network.flow]
-    stored, kept = map(sum, zip(*sizes, strict=True)) if sizes else (0.0, 0.0)
-    return kept + _TEXT * (file_bytes(network) - stored)
+    return _TEXT * file_bytes(network) + network.total(_beyond)
 
 
-def _sizes(layer: Layer) -> tuple[float, float]:
-    """Bytes of a layer's weights, as they are stored and compressed."""
+def _beyond(layer: Layer) -> float:
+    """Bytes that a layer's weights take once they are compressed, beyond what text of their length would."""
     size = weight_bytes(layer)
-    return size, size * ratio(layer.stored_bits or layer.bits, *layer.pattern) if size else 0.0
+    return round(size * (ratio(layer.stored_bits or layer.bits, *layer.pattern) - _TEXT) * _GRAIN) / _GRAIN
 
 
 def ratio(bits: int, zeros: float = 0.0, values: int = 0) -> float:

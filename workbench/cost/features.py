@@ -7,13 +7,12 @@ alone; these rules were read off its optimised graphs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import ceil, prod
 from typing import NamedTuple
 
-from workbench.cost.layer import CONVOLUTIONS, Layer
+from workbench.cost.layer import CONVOLUTIONS, Layer, Shape
 from workbench.cost.network import Network
 
 BLOCK = 16  # channels side by side in memory, one vector register of float32
@@ -76,15 +75,16 @@ class Setting:
 _setting = lru_cache(maxsize=256)(Setting)
 
 
-def settings(network: Network, cache_bytes: float, far: bool | None = None) -> Iterator[tuple[Layer, Setting]]:
+def settings(network: Network, cache_bytes: float, far: bool | None = None) -> list[tuple[Layer, Setting]]:
     """Every layer, with what the others decide of its work; `far` decides itself whether all fit into the cache."""
-    weights = sum([one[0].weight_elements * one[0].bits / 8 for one in network.flow])
-    far = weights + network.totals.peak_activation_bytes > cache_bytes if far is None else far
+    if far is None:
+        far = network.total(_weights) + network.totals.peak_activation_bytes > cache_bytes
     known = [_setting(count, far, cache_bytes) for count in range(4)]
     blocked: dict[int, bool] = {}  # the order of each tensor's map
     done: set[tuple[int, bool]] = set()  # changes of order that were made
+    found = []
     for layer, _, _, reads, writes, _ in network.flow:
-        first = bool(reads) and blocked.get(reads[0], False)
+        first = blocked.get(reads[0], False) if reads else False
         wants, blocked[writes] = layer.memo.get(first) or layer.remembered(first, partial(_order, first))
         count = 0
         if wants is not None:
@@ -92,15 +92,27 @@ def settings(network: Network, cache_bytes: float, far: bool | None = None) -> I
                 if blocked.get(tensor, False) != wants and (tensor, wants) not in done:
                     done.add((tensor, wants))
                     count += 1
-        yield layer, known[count] if count < len(known) else _setting(count, far, cache_bytes)
+        found.append((layer, known[count] if count < len(known) else _setting(count, far, cache_bytes)))
+    return found
+
+
+def _weights(layer: Layer) -> float:
+    """Bytes of the weights that are read."""
+    return layer.weight_elements * layer.bits / 8
 
 
 def operators(layer: Layer, setting: Setting) -> tuple[Work, ...]:
     """What one layer makes the runtime do."""
-    acts = layer.bits / 8 * (prod(layer.input) + layer.others + prod(layer.output))
-    cold = 1.0 if setting.far else 0.0
-    found = [Work("reorder", bytes=2 * prod(layer.input) * layer.bits / 8, cold=cold)] * setting.reorders
-    found += _own(layer, acts, cold)
+    inputs, cold = prod(layer.input), 1.0 if setting.far else 0.0
+    acts = layer.bits / 8 * (inputs + layer.others + prod(layer.output))
+    found = [Work("reorder", bytes=2 * inputs * layer.bits / 8, cold=cold)] * setting.reorders
+    if layer.op in _SIZED and len(layer.output) > 1:  # the file computes the new sizes from the batch's
+        found.append(Work("sizes", cold=cold))
+    if layer.fused and layer.op.rstrip("_") in _CLIPS and layer.bits == 32:
+        rows = ceil(layer.output[0] / BLOCK) * prod(layer.output[1:-1])
+        found.append(Work("clip", bytes=2 * prod(layer.output) * 4, groups=rows, starts=0.0))
+    if layer.macs or layer.memory_access_bytes:
+        found.append(_operator(layer, acts, cold))
     if found and not layer.fused and acts > setting.cache_bytes / _SHARE:
         found[-1] = found[-1]._replace(spilled=acts)
     return tuple(found)
@@ -122,27 +134,19 @@ def _cat_aligned(layer: Layer) -> bool:
     return layer.input[0] % BLOCK == 0 and layer.output[0] % BLOCK == 0
 
 
-def _own(layer: Layer, acts: float, cold: float) -> Iterator[Work]:
-    moved = layer.memory_access_bytes
-    if layer.op in _SIZED and len(layer.output) > 1:  # the file computes the new sizes from the batch's
-        yield Work("sizes", cold=cold)
-    if layer.fused and layer.op.rstrip("_") in _CLIPS and layer.bits == 32:
-        rows = ceil(layer.output[0] / BLOCK) * prod(layer.output[1:-1])
-        yield Work("clip", bytes=2 * prod(layer.output) * 4, groups=rows, starts=0.0)
-    if moved == 0 and layer.macs == 0:
-        return
-    small = "8" if layer.bits == 8 else ""
+def _operator(layer: Layer, acts: float, cold: float) -> Work:
+    """What computes the layer itself."""
+    moved, small = layer.memory_access_bytes, "8" if layer.bits == 8 else ""
     if layer.fused:  # a sum taken in: the other summand is read, or in integers the sum is an operator
-        yield Work(f"move{small}", bytes=moved, cold=cold if small else 0.0, starts=1.0 if small else 0.0)
-    elif layer.kind in CONVOLUTIONS:
-        yield _convolution(layer, acts, cold)
-    elif layer.macs:
-        tokens, weights = layer.kind != "linear" or prod(layer.input[:-1]) > 1, layer.weight_elements * layer.bits / 8
+        return Work(f"move{small}", bytes=moved, cold=cold if small else 0.0, starts=1.0 if small else 0.0)
+    if layer.kind in CONVOLUTIONS:
+        return _convolution(layer, acts, cold)
+    if layer.macs:
+        tokens, weights = layer.kind != "linear" or prod(layer.input[:-1]) > 1, _weights(layer)
         regime = f"{'product' if tokens else 'vector'}{small}"
-        yield Work(regime, layer.macs, acts, 0.0, weights, cold * weights, cold=cold)
-    else:
-        regime = "join" if small and layer.op == "cat" else _SLOW.get(layer.op, "move")
-        yield Work(f"{regime}{small}", bytes=moved, cold=cold)
+        return Work(regime, layer.macs, acts, 0.0, weights, cold * weights, cold=cold)
+    regime = "join" if small and layer.op == "cat" else _SLOW.get(layer.op, "move")
+    return Work(f"{regime}{small}", bytes=moved, cold=cold)
 
 
 #: Exported with small operators that compute sizes while the network runs.
@@ -165,7 +169,9 @@ def _convolution(layer: Layer, acts: float, cold: float) -> Work:
         own, wide = c_in // groups, padded(c_out)
         inner = padded(own) if own >= BLOCK else own
         regime = "depthwise" if depthwise else "stem" if own < BLOCK else "pointwise" if taps == 1 else "dense"
-        inside, touched = _taps(layer)
+        inside, touched = _taps(
+            layer.input[1:], layer.output[1:], layer.kernel, layer.stride, layer.padding, layer.dilation
+        )
         row = layer.output[1] * wide * taps * inner * inside
         weights, far = weights * touched, far * touched**0.5  # what is skipped between is fetched in part
         acts = size * (prod(layer.input) / c_in * padded(c_in) + places * wide)
@@ -180,18 +186,16 @@ def _convolution(layer: Layer, acts: float, cold: float) -> Work:
     return Work(regime, layer.macs, acts, patches, weights, far, 0.0, 0.0, groups if groups > 1 else 0, cold)
 
 
-def _taps(layer: Layer) -> tuple[float, float]:
-    """Shares of (place, tap) pairs inside the map, and of taps that are inside it anywhere: kernels skip the others."""
-    if prod(layer.kernel) == 1 and not any(layer.padding):
-        return 1.0, 1.0
-    sides = zip(
-        layer.input[1:], layer.output[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True
-    )
-    inside, touched = zip(*[_along(*side) for side in sides], strict=True)
+@lru_cache(maxsize=4096)
+def _taps(*sides: Shape) -> tuple[float, float]:
+    """Shares of (place, tap) pairs inside the map, and of taps that are inside it anywhere: kernels skip the others.
+
+    `sides`: sizes before and after, kernel, stride, padding, dilation, each along every axis.
+    """
+    inside, touched = zip(*[_along(*side) for side in zip(*sides, strict=True)], strict=True)
     return prod(inside), prod(touched)
 
 
-@lru_cache(maxsize=4096)
 def _along(before: int, after: int, size: int, stride: int, pad: int, dilation: int) -> tuple[float, float]:
     """As `_taps`, along one side of the map."""
     seen = [sum(0 <= place * stride - pad + tap * dilation < before for place in range(after)) for tap in range(size)]

@@ -25,7 +25,7 @@ def file_bytes(network: Network) -> float:
 
 
 def _file_bytes(network: Network) -> float:
-    return sum([one.layer.remembered(_bytes, _bytes) for one in network.flow]) + _folded(network)
+    return network.total(_bytes) + _folded(network)
 
 
 def weight_bytes(layer: Layer) -> float:

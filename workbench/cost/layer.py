@@ -22,27 +22,29 @@ PLACE = frozenset({"name", "reads", "writes", "node", "result"})
 _MOST = 4096
 
 
-class OfShape(Generic[T]):
-    """A property that follows from an operation's shape alone: computed once for all operations of that shape.
+class Figure(Generic[T]):
+    """A number that follows from an operation's shape alone.
 
-    The operation then has it as an attribute of its own, which is found several times faster.
+    The first that is asked for brings all of them, once for all operations of that shape. The operation then has
+    them as attributes of its own, which are found several times faster.
     """
 
-    def __init__(self, compute: Callable[[Any], T]) -> None:
-        self._compute, self._name, self.__doc__ = compute, compute.__name__, compute.__doc__
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
 
     @overload
-    def __get__(self, layer: None, owner: type) -> OfShape[T]: ...
+    def __get__(self, layer: None, owner: type) -> Figure[T]: ...
     @overload
     def __get__(self, layer: object, owner: type) -> T: ...
-    def __get__(self, layer: Any, owner: type) -> T | OfShape[T]:
+    def __get__(self, layer: Any, owner: type) -> T | Figure[T]:
         if layer is None:
             return self
-        memo, name = layer.memo, self._name
-        if name not in memo:
-            memo[name] = self._compute(layer)
-        found: T = memo[name]
-        layer.__dict__[name] = found
+        known: dict[str, Any] = layer.memo.get(Figure) or layer.remembered(Figure, _figures)
+        layer.__dict__.update(known)
+        found: T = known[self._name]
         return found
 
 
@@ -151,86 +153,68 @@ class Layer:
         found: T = memo[what]
         return found
 
-    @OfShape
-    def c_in(self) -> int:
-        """Input channels or features."""
-        return self.input[self._channel_axis]
-
-    @OfShape
-    def c_out(self) -> int:
-        """Output channels or features."""
-        return self.output[self._channel_axis]
-
-    @OfShape
-    def macs(self) -> int:
-        """Multiply-accumulates for one input."""
-        if self.kind == "conv":
-            return prod(self.output) * (self.c_in // self.groups) * prod(self.kernel)
-        if self.kind == "conv_transpose":
-            return prod(self.input) * (self.c_out // self.groups) * prod(self.kernel)
-        if self.kind == "linear":
-            return prod(self.output) * self.input[-1]
-        return self.work
-
-    @OfShape
-    def params(self) -> int:
-        """Weights and biases that are counted here: 0 where an earlier operation has the same ones."""
-        if not self.weights and not self.module:
-            return 0  # a filter that nobody learnt, or one that is computed from the data
-        return 0 if self.shared else self.weight_elements - self.tied
-
-    @OfShape
-    def weight_elements(self) -> int:
-        """Weights and biases that are read."""
-        if self.kind in CONVOLUTIONS:
-            return self.c_in * self.c_out // self.groups * prod(self.kernel) + self.c_out * self.bias
-        if self.kind == "linear":
-            return self.input[-1] * self.output[-1] + self.output[-1] * self.bias
-        return self.weights
-
-    @OfShape
-    def memory_access_bytes(self) -> int:
+    c_in = Figure[int]("Input channels or features.")
+    c_out = Figure[int]("Output channels or features.")
+    macs = Figure[int]("Multiply-accumulates for one input.")
+    params = Figure[int]("Weights and biases that are counted here: 0 where an earlier operation has the same ones.")
+    weight_elements = Figure[int]("Weights and biases that are read.")
+    memory_access_bytes = Figure[int](
         """What the runtime moves: as `unfused_memory_access_bytes`, but nothing for what is folded away.
 
         A residual sum that is folded into a convolution still reads the other summand.
         """
-        if not self.fused or (self.kind == "add" and self.bits < 32):  # integer kernels do not take sums in
-            return self.unfused_memory_access_bytes
-        return self.others * self.bits // 8 if self.kind == "add" else 0
-
-    @OfShape
-    def unfused_memory_access_bytes(self) -> int:
+    )
+    unfused_memory_access_bytes = Figure[int](
         """Elements read and written once each, plus the weights, times the element size.
 
         For a 1x1 convolution h*w*(c_in + c_out) + c_in*c_out, as in ShuffleNetV2 (Ma et al. 2018, eq. 1).
         """
-        if self.kind == "reshape":
-            return 0
-        if self.kind == "copy":  # what is not taken is not read
-            return 2 * prod(self.output) * self.bits // 8
-        return (prod(self.input) + self.others + prod(self.output) + self.weight_elements) * self.bits // 8
+    )
+    costs = Figure[tuple[int, int, int]]("MACs, parameters and bytes of memory access: what adds up over layers.")
+    input_bytes = Figure[int]("Of the first input.")
+    output_bytes = Figure[int]("Of the output.")
 
-    @property
-    def _channel_axis(self) -> int:
-        """Channels come first in a feature map, before the kernel's axes, and last for a linear layer."""
-        if self.kind == "linear":
-            return -1
-        return -1 - len(self.kernel) if self.kind in CONVOLUTIONS else 0
 
-    @OfShape
-    def costs(self) -> tuple[int, int, int]:
-        """MACs, parameters and bytes of memory access: what adds up over layers."""
-        return self.macs, self.params, self.memory_access_bytes
+def _figures(x: Layer) -> dict[str, Any]:
+    """All that follows from a shape. Planners ask it of hundreds while a slider moves, hence in one go."""
+    before, after = prod(x.input), prod(x.output)
+    c_in, c_out, macs, weights = _products(x, before, after)
+    counted = (x.weights or x.module) and not x.shared  # others nobody learnt, or they are computed from the data
+    params = weights - x.tied if counted else 0
+    moved, unfused = _moved(x, before, after, weights)
+    return {
+        "c_in": c_in, "c_out": c_out, "macs": macs, "params": params, "weight_elements": weights,
+        "memory_access_bytes": moved, "unfused_memory_access_bytes": unfused, "costs": (macs, params, moved),
+        "input_bytes": before * x.bits // 8, "output_bytes": after * x.bits // 8,
+    }  # fmt: skip
 
-    @OfShape
-    def input_bytes(self) -> int:
-        """Of the first input."""
-        return prod(self.input) * self.bits // 8
 
-    @OfShape
-    def output_bytes(self) -> int:
-        """Of the output."""
-        return prod(self.output) * self.bits // 8
+def _products(x: Layer, before: int, after: int) -> tuple[int, int, int, int]:
+    """Channels read and written, multiply-accumulates, weights and biases.
+
+    Channels come first in a feature map, before the kernel's axes, and last for a linear layer.
+    """
+    kind = x.kind
+    axis = -1 if kind == "linear" else -1 - len(x.kernel) if kind in CONVOLUTIONS else 0
+    c_in, c_out = x.input[axis] if x.input else 1, x.output[axis] if x.output else 1
+    if kind not in WITH_WEIGHTS:
+        return c_in, c_out, x.work, x.weights
+    taps = prod(x.kernel)
+    macs = (before * (c_out // x.groups) if kind == "conv_transpose" else after * (c_in // x.groups)) * taps
+    return c_in, c_out, macs, c_in * c_out // x.groups * taps + c_out * x.bias
+
+
+def _moved(x: Layer, before: int, after: int, weights: int) -> tuple[int, int]:
+    """Bytes that the runtime moves, and that it would if nothing were folded away."""
+    if x.kind == "reshape":
+        unfused = 0
+    elif x.kind == "copy":  # what is not taken is not read
+        unfused = 2 * after * x.bits // 8
+    else:
+        unfused = (before + x.others + after + weights) * x.bits // 8
+    if not x.fused or (x.kind == "add" and x.bits < 32):  # integer kernels do not take sums in
+        return unfused, unfused
+    return x.others * x.bits // 8 if x.kind == "add" else 0, unfused
 
 
 def _new(_: Layer) -> dict[Hashable, Any]:
@@ -239,9 +223,8 @@ def _new(_: Layer) -> dict[Hashable, Any]:
 
 #: What a layer is made with.
 FIELDS = frozenset(one.name for one in fields(Layer)) - {"memo"}
-#: What follows from a shape at any precision, and what an operation must not hand on to itself at another one.
-_COUNTS = frozenset({"c_in", "c_out", "weight_elements", "macs", "params"})
-_BY_BITS = {"versions", *(name for name, one in vars(Layer).items() if isinstance(one, OfShape))} - _COUNTS
+#: What an operation must not hand on to itself at another precision.
+_BY_BITS = {"versions", *(name for name, one in vars(Layer).items() if isinstance(one, Figure))}
 
 
 def interned(layers: Iterable[Layer]) -> tuple[Layer, ...]:

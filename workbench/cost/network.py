@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
+from itertools import chain as joined
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from workbench.cost.fusion import HOSTS, mark_fused
@@ -74,6 +75,13 @@ class Network:
         found: T = self.memo[what]
         return found
 
+    def total(self, of: Callable[[Layer], float]) -> float:
+        """The sum of what a function says of each layer, once; it may look at nothing but the shape."""
+        return self.remembered(("total", of), lambda network: network._total(of))
+
+    def _total(self, of: Callable[[Layer], float]) -> float:
+        return _sum(of, self.flow)
+
     @cached_property
     def by_module(self) -> dict[str, tuple[Layer, ...]]:
         """The operations of each torch module that holds weights, in execution order."""
@@ -100,6 +108,13 @@ class Network:
         """The operations with their places."""
         return [Place(x, x.name, x.module, x.reads, x.writes, x.result) for x in self.layers]
 
+    def told(self, of: Callable[[Place], T]) -> list[T]:
+        """What a function, which can be hashed, says of each operation and its place: once for what is not replaced."""
+        return self.remembered(of, lambda network: network._told(of))
+
+    def _told(self, of: Callable[[Place], T]) -> list[T]:
+        return list(map(of, self.flow))
+
     @cached_property
     def folded(self) -> frozenset[int]:
         """The tensors that an operation which is folded away reads first."""
@@ -118,15 +133,24 @@ class Network:
         """
         links: dict[int, list[Place]] = {}
         alone, fresh = set[int](), self._fresh
-        for at, old in enumerate(self.flow):
-            chain = replacements.get(old.module) if old.module else None
-            if chain is not None:
-                chain = chain(old.layer) if callable(chain) else chain
-                links[at] = _placed(chain, old, fresh)
-                fresh += len(chain)
-                if chain[-1].kind not in HOSTS:
-                    alone.add(at)
+        for at in sorted(at for module in replacements for at in self._uses.get(module, ())):
+            old = self.flow[at]
+            given = replacements[old.module]
+            chain = given(old.layer) if callable(given) else given
+            links[at] = _placed(chain, old, fresh)
+            fresh += len(chain)
+            if chain[-1].kind not in HOSTS:
+                alone.add(at)
         return Replaced(self._unfolded(frozenset(alone)) if alone else self, links)
+
+    @cached_property
+    def _uses(self) -> dict[str, list[int]]:
+        """The places of each module's operations."""
+        found: dict[str, list[int]] = {}
+        for at, one in enumerate(self.flow):
+            if one.module:
+                found.setdefault(one.module, []).append(at)
+        return found
 
     @cached_property
     def _fresh(self) -> int:
@@ -236,6 +260,9 @@ class Replaced(Network):
         """As for every network: no chain has any."""
         return self.base.recurrent
 
+    def _told(self, of: Callable[[Place], T]) -> list[T]:
+        return self._spliced(self.base.told(of), of)
+
     def _spliced(self, kept: Sequence[T], made: Callable[[Place], T]) -> list[T]:
         """What is kept of the base, with something for each link of a chain in the place of what is replaced."""
         found: list[T] = []
@@ -264,6 +291,10 @@ class Replaced(Network):
                 beside, before = around.held - around.freed, size
         return Totals(macs, params, moved, peak)
 
+    def _total(self, of: Callable[[Layer], float]) -> float:
+        gone = _sum(of, [self.base.flow[at] for at in self.links])
+        return self.base.total(of) - gone + _sum(of, joined.from_iterable(self.links.values()))
+
     def _mapped(self, rule: Rule) -> Network:
         base = self.base.mapped(rule)
         links = {at: [Place(rule(x[0], x[2], None), *x[1:]) for x in chain] for at, chain in self.links.items()}
@@ -272,6 +303,10 @@ class Replaced(Network):
             if chain[-1].layer.bits != was.layer.bits and was.writes in base.folded:  # it matters to what follows
                 return super()._mapped(rule)
         return Replaced(base, links)
+
+
+def _sum(of: Callable[[Layer], float], places: Iterable[Place]) -> float:
+    return sum([one[0].memo.get(of) or one[0].remembered(of, of) for one in places])
 
 
 def _placed(chain: Sequence[Layer], old: Place, fresh: int) -> list[Place]:

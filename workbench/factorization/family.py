@@ -134,10 +134,14 @@ class Family(ABC):
         return found
 
     def known(self, layer: Layer, weights: Weights) -> Spectrum:
-        """The spectrum of a layer's weight, computed once; the assumed one while the weight is not known."""
-        found = weights.analysed(
+        """The spectrum of a layer's weight; the assumed one while the weight is not known."""
+        found = self.of_weight(layer, weights)
+        return layer.remembered((self.own_settings, "assumed"), self.assumed) if found is None else found
+
+    def of_weight(self, layer: Layer, weights: Weights) -> Spectrum | None:
+        """The spectrum of a layer's weight, computed once; None while the weight is not known."""
+        return weights.analysed(
             layer.module,
             self.own_settings,
             lambda weight: self.spectrum(layer, oriented(layer, weight.float()).chunk(layer.groups)),
         )
-        return layer.remembered((self.own_settings, "assumed"), self.assumed) if found is None else found

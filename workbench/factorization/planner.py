@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +21,9 @@ from workbench.plan import Decision, Row
 from workbench.settings import select
 
 #: What a layer is left alone for, and the data of the sentence that says so.
-Refusal = tuple[Decision, dict[str, Any]]
+Refusal = tuple[Decision, Mapping[str, Any]]
+#: Rules whose ranks follow from a layer's shape alone, an edge's apart.
+_BY_SHAPE = frozenset({"fraction", "explicit"})
 
 
 class Choice(NamedTuple):
@@ -30,6 +33,16 @@ class Choice(NamedTuple):
     row: Row
     ranks: Ranks = ()
     chain: Chain | None = None
+
+
+class Offer(NamedTuple):
+    """What ranks come to for every layer of a shape; without a chain it is refused."""
+
+    decision: Decision
+    data: Mapping[str, Any]
+    chain: Chain | None = None
+    macs: int = 0
+    params: int = 0
 
 
 def choose(family: Family, network: Network, weights: Weights) -> list[Choice]:
@@ -63,7 +76,8 @@ def wished(family: Family, network: Network, layers: Sequence[Treated], weights:
     _refuse_beyond(family, rule, [one.layer for one in layers])
     if rule.is_budget:
         return share(family, rule, network, layers, weights)
-    return {one.layer.module: _by_rule(family, rule, one, weights) for one in layers}
+    known: dict[tuple[int, int], Ranks] = {}
+    return {one.layer.module: _by_rule(family, rule.of(one.layer.module), one, weights, known) for one in layers}
 
 
 def check_rule(family: Family, rule: Rule) -> None:
@@ -108,12 +122,17 @@ def _edges(network: Network) -> frozenset[str]:
     return frozenset(found)
 
 
-def _by_rule(family: Family, rule: Rule, one: Treated, weights: Weights) -> Ranks | None:
-    layer, own = one.layer, rule.of(one.layer.module)
-    if own is None:
+def _by_rule(
+    family: Family, rule: Rule | None, one: Treated, weights: Weights, known: dict[tuple[int, int], Ranks]
+) -> Ranks | None:
+    """The ranks of one layer. `known` holds those that a rule gives to layers of a shape, as they are found."""
+    if rule is None:
         return None
-    ranks = family.ranks(own, layer, weights)
-    if own.kind == "explicit" or not one.edge or ranks == family.full_of(layer):
+    layer, key = one.layer, (id(rule), id(one.layer.memo))
+    ranks = known.get(key) or family.ranks(rule, layer, weights)
+    if rule.kind in _BY_SHAPE:
+        known[key] = ranks
+    if rule.kind == "explicit" or not one.edge or ranks == family.full_of(layer):
         return ranks
     enough = family.known(layer, weights).energy(EDGE_ENERGY)
     return family.limit(layer, family.stronger(ranks, enough))
@@ -135,23 +154,31 @@ def _choice(family: Family, one: Treated, ranks: Ranks | None, weights: Weights)
     layer, rule = one.layer, family.rule
     if ranks is None:
         return _left(family, one, (Decision.BETTER_SPENT if rule.is_budget else Decision.UNNAMED, {}))
+    key = (_offer, family.own_settings, ranks)
+    offer: Offer = layer.memo.get(key) or layer.remembered(key, partial(_offer, family, ranks))
+    if offer.chain is None:
+        return _refused(family, one, offer.decision, offer.data)
+    spectrum = family.of_weight(layer, weights) if family.exact_error else None
+    error = None if spectrum is None else spectrum.error(ranks)
+    row = Row(
+        family.brief, layer.module, layer.kind, offer.decision, offer.data, one.macs,
+        one.macs_at(family, ranks, offer.macs), layer.params, offer.params, error,
+    )  # fmt: skip
+    return Choice(layer, row, ranks, offer.chain)
+
+
+def _offer(family: Family, ranks: Ranks, layer: Layer) -> Offer:
     said = family.describe(ranks)
     if ranks == family.full_of(layer) and not family.allow_growth:
-        return _refused(family, one, Decision.FULL_RANK, {"ranks_said": said})
+        return Offer(Decision.FULL_RANK, {"ranks_said": said})
     chain, macs, params = family.priced(layer, ranks)
     larger = max(macs / layer.macs, params / layer.params)
     if larger >= 1 and not family.allow_growth:
-        return _refused(family, one, Decision.LARGER, {"ranks_said": said, "times": larger})
-    known = family.exact_error and weights.of(layer.module) is not None
-    error = family.known(layer, weights).error(ranks) if known else None
-    row = Row(
-        family.brief, layer.module, layer.kind, Decision.FACTORIZED, {"ranks": ranks, "ranks_said": said},
-        one.macs, one.macs_at(family, ranks, macs), layer.params, params, error,
-    )  # fmt: skip
-    return Choice(layer, row, ranks, chain)
+        return Offer(Decision.LARGER, {"ranks_said": said, "times": larger})
+    return Offer(Decision.FACTORIZED, {"ranks": ranks, "ranks_said": said}, chain, macs, params)
 
 
-def _refused(family: Family, one: Treated, decision: Decision, data: dict[str, Any]) -> Choice:
+def _refused(family: Family, one: Treated, decision: Decision, data: Mapping[str, Any]) -> Choice:
     """A chain that saves nothing; of a first or last layer it is the care for it that is the reason."""
     own = family.rule.of(one.layer.module)
     if one.edge and own is not None and own.kind != "explicit":

@@ -10,6 +10,7 @@ for each kind of option, see `forecast`.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ import torch
 from workbench.jobs import Reporter
 from workbench.modules.calling import call
 from workbench.pruning.importance import norms_after
-from workbench.search.menu import FAMILIES, KEEP, Chain, Menu, Selection, at_ranks
+from workbench.search.menu import FAMILIES, KEEP, Chain, Menu, Selection, Width, at_ranks
 from workbench.statistics.collector import Feed, private
 from workbench.steps.prune_channels import PruneChannels
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from workbench.cost.network import Network
     from workbench.factorization.step import Factorize
     from workbench.models.model import Model
+    from workbench.pruning.widths import Scores
     from workbench.step import Context
 
 #: The kinds of harm that are weighed against each other.
@@ -66,23 +68,47 @@ class Harm:
         return replace(self, factors={one: factor if one == kind else np.inf for one, factor in self.factors.items()})
 
 
+def carried(harm: Harm, menu: Menu, other: Menu) -> Harm:
+    """The harm of another network's options, which is the first's with some of its layers gone.
+
+    What a layer or a group does is taken to be what it did; of a group that is no longer whole, what it did at the
+    width that is nearest.
+    """
+    widths = []
+    for width in other.widths:
+        number = next(
+            number for number, one in enumerate(menu.widths) if set(width.group.layers) & set(one.group.layers)
+        )
+        known = menu.widths[number]
+        shares = [known.removed(level) for level in range(len(known.kept))]
+        widths.append(
+            tuple(float(np.interp(width.removed(x), shares, harm.widths[number])) for x in range(len(width.kept)))
+        )
+    return replace(harm, widths=tuple(widths))
+
+
 def _times(factor: float, harm: float) -> float:
     return factor * harm if harm else 0.0
 
 
-def measured(model: Model, menu: Menu, scene: Context, report: Reporter) -> Harm:
+def measured(model: Model, menu: Menu, scene: Context, report: Reporter, until: float = np.inf) -> Harm:
     """Try every family on every layer alone, and every group at one width alone. Raises: `Cancelled`, `StepFailed`.
 
-    `scene` has the calibration inputs, all of which are looked at.
+    `scene` has the calibration inputs, all of which are looked at. Families that there is no time for before `until`,
+    on the monotonic clock, are left out: what was not tried is not chosen.
     """
     trial = _Trial.of(model.module, model.network, scene)
-    widths = [
-        trial.of_group(menu, number, report.part(0.5 * number / len(menu.widths), 0.5))
-        for number in range(len(menu.widths))
-    ]
+    scores = PruneChannels().scores(trial.module, replace(scene, progress=report.part(0.0, 0.1)))
+    widths = []
+    for number, width in enumerate(menu.widths):
+        report(0.1 + 0.4 * number / len(menu.widths), f"Trying {width.group.layers[0]} with fewer channels")
+        widths.append(trial.of_group(width, scores[width.group.key]))
     chains: dict[tuple[str, str], float] = {}
     kinds = [one for one in FAMILIES if any(_tried(menu, one.__name__))]
     for number, kind in enumerate(kinds):
+        if time.monotonic() > until:
+            report.note(f"There was no time to try {', '.join(one.title for one in kinds[number:])}.")
+            break
         part = report.part(0.5 + 0.5 * number / len(kinds), 0.5 + 0.5 * (number + 1) / len(kinds))
         chains |= trial.of_family(kind, dict(_tried(menu, kind.__name__)), part)
     return Harm(tuple(widths), chains)
@@ -139,15 +165,13 @@ class _Trial:
                 found[kind.__name__, name] = self.divergence(self.module) / chain.loss
         return found
 
-    def of_group(self, menu: Menu, number: int, report: Reporter) -> tuple[float, ...]:
+    def of_group(self, width: Width, scores: Scores) -> tuple[float, ...]:
         """The divergence at each width of a group: measured at the middle one, elsewhere by what its readers lose."""
-        width = menu.widths[number]
-        report(0.0, f"Trying {width.group.layers[0]} with fewer channels")
-        tried = max(1, len(width.kept) // 2)
         if len(width.kept) == 1:
             return (0.0,)
+        tried, rising = len(width.kept) // 2, np.sort(scores)
+        lost = [float(rising[: len(rising) - count].sum()) for count in width.kept]
         step = PruneChannels({width.group.layers[0]: width.removed(tried)}, rounds=1)
-        lost = step.lost(self.module, self.scene, width.kept)
         found = self.divergence(step.apply(self.module, replace(self.scene, progress=Reporter())))
         return tuple(found * one / lost[tried] if lost[tried] > 0 else 0.0 for one in lost)
 

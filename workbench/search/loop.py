@@ -33,8 +33,12 @@ LADDER = 12
 CLOSE = 0.04
 #: Passes over the training images at first; twice as many once nothing else is gained.
 EPOCHS = 3
+#: Of the harm of what is done so much is lost once it was trained, to begin with; without training all of it.
+TRAINED = 0.2
 #: Further than this from what was measured nothing is tried at once (a factor).
 STRIDE = 1.7
+#: The share of a range, on a logarithmic scale, at either end that the next try keeps away from.
+INNER = 0.2
 
 Make = Callable[[Recipe, Reporter], "Variant"]
 
@@ -71,6 +75,10 @@ class Tried:
     aim: float  # of what is minimised, as predicted
     loss: float
     epochs: int
+
+    def size(self, minimise: str) -> float:
+        """What it came to of what is minimised, as predicted."""
+        return float(getattr(self.chosen.price, minimise))
 
     @property
     def result(self) -> Result:
@@ -121,7 +129,9 @@ class Loop:
     def forecast(self) -> Forecast:
         """From harm to loss, by all that was tried with as much training."""
         results = [one.result for one in self.tried if one.epochs == self.epochs]
-        return Forecast.of(self.starts[0].harm, results, self.allowed, self.start)
+        usual = TRAINED if self.train else 1.0
+        harm = replace(self.starts[0].harm, factors=dict.fromkeys(KINDS, usual))
+        return Forecast.of(harm, results, self.allowed, self.start)
 
     @cached_property
     def range(self) -> tuple[float, float]:
@@ -173,14 +183,15 @@ class Loop:
     # What to try next.
 
     def _probes(self) -> Iterator[tuple[float, str]]:
-        """First both kinds of options together and apart, at the middle of the range: how they compare is learnt."""
-        middle = math.sqrt(self.range[0] * self.range[1])
-        return iter([(middle, ""), (middle, KINDS[0]), (middle, KINDS[1])])
+        """First where the limit is expected, with both kinds of options and with each alone: how they compare."""
+        first = self._expected(*self.range)
+        return iter([(first, ""), (first, KINDS[0]), (first, KINDS[1])])
 
     def _next(self) -> tuple[float, str] | None:
         """Between the smallest that keeps to the limit and the largest below it that does not; None when they meet."""
         same = [one for one in self.tried if one.epochs == self.epochs]
-        good = min((one.aim for one in same if one.loss <= self.allowed), default=None)
+        # What was kept to counts by what it came to; what was not, by what it was allowed.
+        good = min((one.size(self.goal.minimise) for one in same if one.loss <= self.allowed), default=None)
         failed = [one.aim for one in same if one.loss > self.allowed]
         bad = max((aim for aim in failed if good is None or aim < good), default=None)
         least, most = self.range
@@ -188,7 +199,8 @@ class Loop:
         high = min(most, good or math.inf, (bad or math.inf) * STRIDE if good is None else math.inf)
         if high <= low * (1 + CLOSE):
             return None
-        wanted = min(max(self._expected(low, high), low * (1 + CLOSE / 2)), high / (1 + CLOSE / 2))
+        span = high / low  # the forecast may be far off: neither end is gone to at once
+        wanted = min(max(self._expected(low, high), low * span**INNER), high / span**INNER)
         return (wanted, "")
 
     def _expected(self, low: float, high: float) -> float:

@@ -237,6 +237,8 @@ class _Maker:
         for kind in self.families:
             family = kind()
             for one in treatable(family, network, self.weights):
+                if len(network.by_module[one.layer.module]) > 1:
+                    continue  # a choice is for one place
                 layer, spectrum = one.layer, family.known(one.layer, self.weights)
                 for ranks in _spread(family.candidates(layer)):
                     loss = spectrum.error(ranks) ** 2

@@ -20,7 +20,7 @@ from workbench.progress import follow
 from workbench.recipe import Recipe
 from workbench.search.found import Found, Promise
 from workbench.search.goal import Goal, goal_of, minutes_of, quality
-from workbench.search.harm import apart, measured
+from workbench.search.harm import apart, carried, measured
 from workbench.search.known import remembered
 from workbench.search.loop import Loop, Start, Tried, explained, lost
 from workbench.search.menu import menus
@@ -41,6 +41,8 @@ Progress = Callable[[float, str], None] | bool
 
 #: Calibration inputs that options are tried on.
 INPUTS = 256
+#: Share of the time after which no further family is tried.
+TRYING = 0.25
 #: Residual blocks that may go before anything else is chosen.
 BLOCKS = (1, 2)
 COLUMNS = ["layer", "channels_kept", "chosen", "harm", "price", "second", "harm_more", "price_more"]
@@ -146,7 +148,8 @@ class Searching(ABC):
         original = self._make(Recipe(), report.part(0.0, 0.05))
         quality(original, self.task.principal.name)
         lowering = self._lowering(goal, original, report.part(0.05, 0.1))
-        starts = self._starts(lowering, report.part(0.1, 0.3))
+        begun = time.monotonic()
+        starts = self._starts(lowering, report.part(0.1, 0.3), begun + TRYING * (deadline - begun))
         bare = self._make(Recipe(lowering), report.part(0.3, 0.3))
         start = lost(original, bare, self.task.principal)
         return Loop(goal, self.task.principal, original, starts, self._make, deadline, train, start)
@@ -167,13 +170,23 @@ class Searching(ABC):
         kept = lost(original, quantized, metric) <= goal.allowed(original, metric)
         return (step,) if faster and kept else ()
 
-    def _starts(self, lowering: Sequence[Quantize], report: Reporter) -> tuple[Start, ...]:
+    def _starts(self, lowering: Sequence[Quantize], report: Reporter, until: float) -> tuple[Start, ...]:
         """The original, and the original without a block or two, each with the harm of its options."""
-        recipes = [Recipe(), *(Recipe((DropBlocks(count),)) for count in BLOCKS if self._can_drop(count))]
-        found: list[Start] = []
-        for number, recipe in enumerate(recipes):
-            part = report.part(number / len(recipes), (number + 1) / len(recipes))
-            found.append(self._start(recipe, lowering, part, found[0] if found else None))
+        scene = build.context(self.model, self.data, report)
+        assert scene.calibration is not None
+        scene = replace(scene, calibration=scene.calibration.first(INPUTS))
+        part = report.part(0.0, 0.8)
+        own = menus(self.model, lowering)
+        harm = remembered(
+            self.path, self.id_of(Recipe()), own[0], lambda: measured(self.model, own[0], scene, part, until)
+        )
+        found = [Start(Recipe(), self.model, own, harm)]
+        for count in filter(self._can_drop, BLOCKS):
+            steps = Recipe((DropBlocks(count),))
+            model = self._rewritten(steps, report.part(0.8, 1.0))
+            less = menus(model, lowering)
+            lost = apart(self.model.module, model.module, self.model.network, scene)
+            found.append(Start(steps, model, less, carried(harm, own[0], less[0]), lost))
         return tuple(found)
 
     def _can_drop(self, count: int) -> bool:
@@ -182,18 +195,6 @@ class Searching(ABC):
         except BadValue:  # it has fewer
             return False
         return plan.changes and not plan.problem
-
-    def _start(self, steps: Recipe, lowering: Sequence[Quantize], report: Reporter, first: Start | None) -> Start:
-        model = self.model if first is None else self._rewritten(steps, report.part(0.0, 0.3))
-        own_menus = menus(model, lowering)
-        scene = build.context(self.model, self.data, report.part(0.3, 1.0))
-        assert scene.calibration is not None
-        scene = replace(scene, calibration=scene.calibration.first(INPUTS))
-        harm = remembered(
-            self.path, self.id_of(steps), own_menus[0], lambda: measured(model, own_menus[0], scene, report)
-        )
-        own = 0.0 if first is None else apart(self.model.module, model.module, self.model.network, scene)
-        return Start(steps, model, own_menus, harm, own)
 
     def _rewritten(self, steps: Recipe, report: Reporter) -> Model:
         module = build.rewrite(self.model, steps, self.data, report)

@@ -242,17 +242,13 @@ class PruneChannels(Rewrite):
             module, known = self._round(module, known, _between(goal, (index + 1) / self.rounds), scene)
         return Recalibrate(images=IMAGES).apply(module, replace(context, progress=report.part(0.85, 1.0)))
 
-    def lost(self, module: nn.Module, context: Context, kept: Sequence[int]) -> list[float]:
-        """What the units sum up to that go first, where one group keeps so many: the scores of the least important.
-
-        The group is that of the layers that this step narrows; it must be one.
-        """
+    def scores(self, module: nn.Module, context: Context) -> dict[Key, Scores]:
+        """How much each unit matters, of every group whose layers are chosen, by the group's key."""
         channels = follow(trace(module, context.example), module, context.example)
-        assert isinstance(self.ratio, Mapping)
-        groups = [group for group in channels.groups if set(self.ratio) & set(group.layers)]
-        scores = self._scores(module, channels, groups, context, context.progress)[0]
-        rising = np.sort(np.concatenate(scores))
-        return [float(rising[: len(rising) - count].sum()) for count in kept]
+        groups = self._groups(channels)
+        known = self._read(module, channels, groups, context)
+        found = self._scores(module, channels, groups, known, context)
+        return {group.key: one for group, one in zip(groups, found, strict=True)}
 
     def _tell(self, channels: Channels, context: Context, cuts: bool) -> None:
         """What could not be done as asked."""

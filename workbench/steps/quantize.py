@@ -12,7 +12,7 @@ import onnx
 
 from workbench.artefact.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.cost.layer import Layer
-from workbench.cost.network import Network
+from workbench.cost.network import Network, Place
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.measure.int8_layouts import Form, fastest_of
@@ -245,14 +245,6 @@ class Quantize(Lower):
         count = STEMS[self.stem][-1] if self.precision == "int8" else 0
         return frozenset(one.module for one in islice(places, count))
 
-    def _why_float(self, layer: Layer, module: str, excluded: Mapping[str, str]) -> str:
-        """Why an operation stays in float32; empty where it does not."""
-        if module in excluded:
-            return excluded[module]
-        if self.precision in KINDS and layer.kind not in KINDS[self.precision]:
-            return f"{_NO_KERNEL[self.precision]} ({layer.kind})"
-        return ""
-
     @property
     def _said(self) -> str:
         stored = self.precision == "int4"
@@ -260,25 +252,49 @@ class Quantize(Lower):
 
     def _rows(self, network: Network, excluded: Mapping[str, str], stem: frozenset[str]) -> tuple[Row, ...]:
         """A line for every module that a runtime has an operator for, then for products with computed weights."""
-        brief, said = self.brief, self._said
         unless = ", unless given back to float to keep what the study is judged by" if self.max_drop < 1.0 else ""
-        plain = {"bits_said": said, "unless": unless}
-        either = {"bits_said": said, "unless": ", or float32 where that is measured faster"}
+        line = _Line(self.brief, self.precision, self._said, unless, tuple(excluded.items()), stem)
         by_module: dict[str, Row | None] = {}  # None: it is folded into another one
         products: list[Row] = []
-        for layer, name, module, *_ in network.flow:
-            if module in by_module or not (module or (layer.kind in PRODUCTS and layer.weight_elements)):
+        for place, found in zip(network.flow, network.told(line), strict=True):
+            if found is None:
                 continue
-            why = self._why_float(layer, module, excluded)
-            data = {"why": why} if why else either if module in stem else plain
-            macs, params, _moved = layer.costs
-            decision = Decision.FLOAT if why else Decision.IN_BITS
-            found = Row(brief, module or name, layer.kind, decision, data, macs, macs, params, params)
-            if module:
-                by_module[module] = None if layer.fused else found
-            else:
+            if not place[2]:
                 products.append(found)
+            elif place[2] not in by_module:
+                by_module[place[2]] = None if place[0].fused else found
         return (*filter(None, by_module.values()), *products)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The line about an operation; None where there is nothing to say."""
+
+    brief: str
+    precision: str
+    said: str
+    unless: str
+    excluded: tuple[tuple[str, str], ...]  # layers that stay in float, and why
+    stem: frozenset[str]
+
+    def __call__(self, place: Place) -> Row | None:
+        layer, name, module, *_ = place
+        if not module and not (layer.kind in PRODUCTS and layer.weight_elements):
+            return None
+        why = self._why_float(layer, module)
+        unless = ", or float32 where that is measured faster" if module in self.stem else self.unless
+        data = {"why": why} if why else {"bits_said": self.said, "unless": unless}
+        macs, params, _moved = layer.costs
+        decision = Decision.FLOAT if why else Decision.IN_BITS
+        return Row(self.brief, module or name, layer.kind, decision, data, macs, macs, params, params)
+
+    def _why_float(self, layer: Layer, module: str) -> str:
+        """Why an operation stays in float32; empty where it does not."""
+        if module and module in dict(self.excluded):
+            return dict(self.excluded)[module]
+        if self.precision in KINDS and layer.kind not in KINDS[self.precision]:
+            return f"{_NO_KERNEL[self.precision]} ({layer.kind})"
+        return ""
 
 
 @dataclass(frozen=True)
