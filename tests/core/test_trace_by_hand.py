@@ -150,3 +150,16 @@ def test_a_layer_that_runs_twice_has_two_names_and_one_weight() -> None:
     first, second = traced(lambda net, x: net.l(net.l(x)), torch.zeros(1, 4), l=nn.Linear(4, 4))
     assert (first.name, second.name, first.module, second.module) == ("l", "l#2", "l", "l")
     assert (first.shared, second.shared, first.params, second.params) == (False, True, 20, 0)
+
+
+@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU])
+def test_a_recurrent_layer_gives_its_sequence_and_its_states(cell: type[nn.Module]) -> None:
+    def both(net: Any, x: torch.Tensor) -> Any:
+        out, state = net.r(x)
+        return out.exp(), (state[0] if isinstance(state, tuple) else state).sin()
+
+    first, *readers = traced(both, torch.zeros(1, 7, 3), r=cell(3, 5, batch_first=True))
+    gates = 4 if cell is nn.LSTM else 3
+    assert (first.kind, first.module, first.input, first.output) == ("recurrent", "r", (7, 3), (7, 5))
+    assert first.macs == 7 * gates * 5 * (3 + 5) and first.params == gates * 5 * (3 + 5 + 2)
+    assert [one.op for one in readers if first.writes in one.reads] == ["exp", "sin"]
