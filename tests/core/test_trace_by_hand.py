@@ -92,13 +92,15 @@ def test_axes_that_are_taken_together(what: Callable[..., Any], axes: tuple[int,
 
 
 def test_attention_by_hand() -> None:
-    query, key, value = torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 7, 4), torch.zeros(1, 2, 7, 3)
-    found = traced(lambda _, *x: functional.scaled_dot_product_attention(*x), query, key, value)
+    """As torch takes it apart, and as the one operator that it is in some versions and in networks of others."""
+    query, key, value = torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 7, 4), torch.zeros(1, 2, 7, 4)
     scores = 2 * 5 * 7
-    assert sum(one.macs for one in found) == scores * (4 + 3)
-    fused = [one for one in found if one.kind == "attention"]
-    if fused:
-        assert fused[0].others == 2 * 7 * 4 + 2 * 7 * 3 + 4 * scores
+    apart = traced(lambda _, *x: functional.scaled_dot_product_attention(*x), query, key, value)
+    assert sum(one.macs for one in apart) == scores * (4 + 4)
+    whole = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    found = only(lambda _, *x: whole(*x)[0], query, key, value)
+    assert (found.kind, found.macs, found.output, found.reads) == ("attention", scores * (4 + 4), (2, 5, 4), (0, 1, 2))
+    assert found.others == 2 * 7 * 4 + 2 * 7 * 4 + 4 * scores  # and the scores are written and read twice
 
 
 def test_a_part_of_a_parameter_counts_by_itself() -> None:
