@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -137,6 +138,17 @@ def test_zeros_and_few_values_compress() -> None:
     saved = compressed_bytes(whole) - compressed_bytes(pruned)
     assert saved == pytest.approx(256 * (ratio(32) - ratio(32, 0.9)))
     assert compressed_bytes(whole) == pytest.approx(256 * ratio(32) + 0.2 * OPERATOR)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_integers_compress_to_their_entropy(bits: int) -> None:
+    """No coder of single weights can do better than what they tell, and a good one comes near."""
+    random = np.random.default_rng(7)
+    weights = random.normal(size=(64, 576)) * random.uniform(0.5, 1.5, (64, 1))
+    steps = np.rint(weights / np.abs(weights).max(1, keepdims=True) * (2 ** (bits - 1) - 1))
+    shares = np.unique(steps, return_counts=True)[1] / steps.size
+    told = -float(shares @ np.log2(shares)) / bits
+    assert 0.97 * told < ratio(bits) < 1.15 * told
 
 
 def test_layers_are_paired_with_what_they_became() -> None:

@@ -92,13 +92,15 @@ def test_axes_that_are_taken_together(what: Callable[..., Any], axes: tuple[int,
 
 
 def test_attention_by_hand() -> None:
-    query, key, value = torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 7, 4), torch.zeros(1, 2, 7, 3)
-    found = traced(lambda _, *x: functional.scaled_dot_product_attention(*x), query, key, value)
+    """As torch takes it apart, and as the one operator that it is in some versions and in networks of others."""
+    query, key, value = torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 7, 4), torch.zeros(1, 2, 7, 4)
     scores = 2 * 5 * 7
-    assert sum(one.macs for one in found) == scores * (4 + 3)
-    fused = [one for one in found if one.kind == "attention"]
-    if fused:
-        assert fused[0].others == 2 * 7 * 4 + 2 * 7 * 3 + 4 * scores
+    apart = traced(lambda _, *x: functional.scaled_dot_product_attention(*x), query, key, value)
+    assert sum(one.macs for one in apart) == scores * (4 + 4)
+    whole = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    found = only(lambda _, *x: whole(*x)[0], query, key, value)
+    assert (found.kind, found.macs, found.output, found.reads) == ("attention", scores * (4 + 4), (2, 5, 4), (0, 1, 2))
+    assert found.others == 2 * 7 * 4 + 2 * 7 * 4 + 4 * scores  # and the scores are written and read twice
 
 
 def test_a_part_of_a_parameter_counts_by_itself() -> None:
@@ -150,3 +152,16 @@ def test_a_layer_that_runs_twice_has_two_names_and_one_weight() -> None:
     first, second = traced(lambda net, x: net.l(net.l(x)), torch.zeros(1, 4), l=nn.Linear(4, 4))
     assert (first.name, second.name, first.module, second.module) == ("l", "l#2", "l", "l")
     assert (first.shared, second.shared, first.params, second.params) == (False, True, 20, 0)
+
+
+@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU])
+def test_a_recurrent_layer_gives_its_sequence_and_its_states(cell: type[nn.Module]) -> None:
+    def both(net: Any, x: torch.Tensor) -> Any:
+        out, state = net.r(x)
+        return out.exp(), (state[0] if isinstance(state, tuple) else state).sin()
+
+    first, *readers = traced(both, torch.zeros(1, 7, 3), r=cell(3, 5, batch_first=True))
+    gates = 4 if cell is nn.LSTM else 3
+    assert (first.kind, first.module, first.input, first.output) == ("recurrent", "r", (7, 3), (7, 5))
+    assert first.macs == 7 * gates * 5 * (3 + 5) and first.params == gates * 5 * (3 + 5 + 2)
+    assert [one.op for one in readers if first.writes in one.reads] == ["exp", "sin"]

@@ -107,7 +107,7 @@ def _wide_weights(
         half = np.broadcast_to(np.abs(bias).ravel() / (step * _LARGEST_BIAS) * 255 / 2, len(rows))
         ends = np.minimum(rows.min(1), 0.0), np.maximum(rows.max(1), 0.0)
         if not per_channel:
-            half, ends = half.max(keepdims=True), (ends[0].min(keepdims=True), ends[1].max(keepdims=True))
+            half, ends = half.max(keepdims=True), (ends[0].min(), ends[1].max())
         if (2 * half > ends[1] - ends[0]).any():
             found[node.input[1]] = _overrides(*ends, half, axis if per_channel else None)
     return found

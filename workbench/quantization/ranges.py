@@ -124,7 +124,7 @@ def _divergence(histogram: Histogram, low: float, high: float) -> float:
     filled = counts > 0
     sums = np.bincount(group, weights=counts, minlength=LEVELS)
     sizes = np.bincount(group, weights=filled, minlength=LEVELS)
-    expressed = np.where(filled, sums[group] / np.maximum(1, sizes[group]), 0.0)
+    expressed = np.divide(sums[group], sizes[group], out=np.zeros_like(counts), where=filled)
     p, q = true / true.sum(), expressed / max(1.0, expressed.sum())
     seen = p > 0
     return float(np.sum(p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-12))))

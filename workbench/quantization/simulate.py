@@ -91,9 +91,10 @@ class Simulated(nn.Module):
     def _steps(self, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, kind: int, axis: int) -> torch.Tensor:
         """X in steps of `scale`, rounded half to even and saturated; the gradient ignores the rounding."""
         low, high = _LIMITS[kind]
-        exact = x / _spread(scale, x, axis) + _spread(zero.float(), x, axis)
-        inside = exact.clamp(low, high)
-        return inside + (inside.detach().round() - inside.detach())
+        steps, start = x / _spread(scale, x, axis), _spread(zero.float(), x, axis)
+        inside = (steps + start).clamp(low, high)
+        rounded = (steps.detach().round() + start).clamp(low, high)  # halves go to the even step, not the even integer
+        return inside + (rounded - inside.detach())
 
 
 def _key(name: str) -> str:
