@@ -22,7 +22,7 @@ from workbench.onnx_file import save_onnx, write_onnx
 from workbench.quantization.half import to_float16
 from workbench.quantization.qdq import quantize_graph
 from workbench.quantization.ranges import activation_ranges
-from workbench.quantization.soundness import check_lowered, check_same, check_stored
+from workbench.quantization.soundness import check_lowered, check_same, check_stored, joined
 from workbench.runtimes import apart
 from workbench.runtimes.onnxruntime import open_session
 from workbench.steps.quantize import Quantize
@@ -244,3 +244,12 @@ def _identity() -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     content: bytes = model.SerializeToString()
     return content
+
+
+def test_batches_are_joined_where_they_differ() -> None:
+    """A recurrent layer has the time in front and the batch behind it."""
+    whole = np.arange(5 * 4 * 2).reshape(5, 4, 2)
+    assert (joined([whole[:, :1], whole[:, 1:]]) == whole).all()
+    assert (joined([whole[:1], whole[1:]]) == whole).all()
+    assert (joined([whole[:2], whole[2:4]]) == whole[:4]).all()
+    assert joined([np.float32(1), np.float32(2)]) == 1 and joined([whole, whole[:1, :1]]).shape == whole.shape

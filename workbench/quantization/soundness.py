@@ -114,8 +114,19 @@ def _few(inputs: Any) -> Inputs:
 def _every(parts: Iterator[dict[str, Array]]) -> dict[str, Array]:
     """The tensors of all batches. A tensor without the batch in front is that of each batch alone."""
     found = list(parts)
-    return {name: np.concatenate([one[name] for one in found]) if found[0][name].ndim else found[0][name]
-            for name in found[0]}  # fmt: skip
+    return {name: joined([one[name] for one in found]) for name in found[0]}
+
+
+def joined(parts: list[Array]) -> Array:
+    """The same tensor of several batches as one: along the axis where they differ, such as the second of a recurrent
+    layer's outputs; the first of all where that is none or another.
+    """
+    first = parts[0]
+    if not first.ndim:
+        return first
+    sizes = [{one.shape[axis] for one in parts} for axis in range(first.ndim)]
+    apart = [axis for axis, held in enumerate(sizes) if len(held) > 1]
+    return np.concatenate(parts, apart[0] if apart else 0) if len(apart) < 2 else first
 
 
 def _spread(values: Array, rank: int, axis: int) -> Array:
