@@ -31,6 +31,16 @@ def _norm(_packet: Any, x: torch.Tensor, *tensors: Any) -> Any:
     return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
 
 
+def _layer_norm(_packet: Any, x: torch.Tensor, over: Any, *tensors: Any) -> Any:
+    inner = tuple(over)
+    if tuple(x.shape[x.dim() - len(inner) :]) != inner or any(
+        isinstance(one, torch.Tensor) and tuple(one.shape) != inner for one in tensors
+    ):
+        return None  # torch says what is wrong
+    outer = (*x.shape[: x.dim() - len(inner)], *[1] * len(inner))
+    return x.new_empty(x.shape), x.new_empty(outer), x.new_empty(outer)
+
+
 def _product(_packet: Any, _bias: Any, a: torch.Tensor, b: torch.Tensor, *_: Any) -> Any:
     if a.shape[1] != b.shape[0]:
         return None  # torch says what is wrong
@@ -82,6 +92,7 @@ def _mean(_packet: Any, x: torch.Tensor, dims: Any = None, keep: bool = False, *
 
 _RULES: dict[Any, Callable[..., Any]] = {
     aten.native_batch_norm: _norm,
+    aten.native_layer_norm: _layer_norm,
     aten.addmm: _product,
     aten.convolution: _convolution,
     aten.max_pool2d_with_indices: _max_pool,

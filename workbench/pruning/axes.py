@@ -45,49 +45,49 @@ class Spread(NamedTuple):
 
 
 class Ties:
-    """Units that stand for channels: which are one and the same, and which cannot go, with the reason."""
+    """Units that stand for channels: which are one and the same, and which cannot go, with the reason.
+
+    Sets of units that are the same are trees, whose root is the least of them; many are joined at once.
+    """
 
     def __init__(self) -> None:
-        self._parent: list[int] = []
+        self._parents: Units = np.empty(64, dtype=np.int64)
+        self._count = 0
         self.frozen: dict[int, str] = {}  # root -> why it cannot go
 
     def fresh(self, count: int) -> Units:
         """So many units that are tied to nothing."""
-        start = len(self._parent)
-        self._parent.extend(range(start, start + count))
-        return np.arange(start, start + count)
+        start, self._count = self._count, self._count + count
+        if self._count > len(self._parents):
+            self._parents = np.concatenate([self._parents[:start], np.empty(2 * self._count, dtype=np.int64)])
+        units = np.arange(start, self._count)
+        self._parents[start : self._count] = units
+        return units
 
     def tie(self, first: Units, second: Units) -> None:
         """Make the units of two arrays, of one shape, the same pair by pair."""
-        apart = first != second
-        pairs = np.unique(np.stack([first[apart], second[apart]]), axis=1)
-        for a, b in pairs.T.tolist():
-            x, y = sorted((self._find(a), self._find(b)))
-            self._parent[y] = x
-            if x != y and y in self.frozen:
-                self.frozen.setdefault(x, self.frozen.pop(y))
+        one, other = self.roots(first).reshape(-1), self.roots(second).reshape(-1)
+        if (one == other).all():
+            return
+        while (one != other).any():  # each round joins every root to the least that it meets
+            np.minimum.at(self._parents, np.maximum(one, other), np.minimum(one, other))
+            one, other = self.roots(one), self.roots(other)
+        self._parents[first.reshape(-1)] = self._parents[second.reshape(-1)] = one
+        for unit in [unit for unit in self.frozen if self._parents[unit] != unit]:
+            self.freeze(unit, self.frozen.pop(unit))
 
     def freeze(self, units: Any, why: str) -> None:
         """These units cannot go; the first reason stays."""
-        for unit in np.unique(np.asarray(units, dtype=np.int64)).tolist():
-            self.frozen.setdefault(self._find(unit), why)
+        for unit in np.unique(self.roots(np.asarray(units, dtype=np.int64))).tolist():
+            self.frozen.setdefault(unit, why)
 
     def roots(self, units: Units) -> Units:
         """One of each set of tied units in the place of all."""
-        distinct, places = np.unique(units, return_inverse=True)
-        found = np.array([self._find(unit) for unit in distinct.tolist()], dtype=np.int64)
-        return found[places].reshape(units.shape) if len(distinct) else units
+        found = self._parents[units]
+        while (found != (above := self._parents[found])).any():
+            found = above
+        return found
 
     def all_roots(self) -> Units:
         """The root of every unit."""
-        parent = np.array(self._parent or [0], dtype=np.int64)
-        while (parent[parent] != parent).any():
-            parent = parent[parent]
-        return parent
-
-    def _find(self, unit: int) -> int:
-        parent = self._parent
-        while parent[unit] != unit:
-            parent[unit] = parent[parent[unit]]
-            unit = parent[unit]
-        return unit
+        return self.roots(np.arange(max(1, self._count))) if self._count else np.zeros(1, dtype=np.int64)

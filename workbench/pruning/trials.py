@@ -37,17 +37,25 @@ class Trial:
                    for one in tree_flatten(fact, is_leaf=lambda one: isinstance(one, Spread))[0]
                    if isinstance(one, Spread)]  # fmt: skip
         units = [one for spread in spreads for one in spread.axes.values()]
-        try:
-            fits = all(self._commutes(node, kept) for kept in self._some(units))
-        except Exception:  # noqa: BLE001  # torch says in its own ways that sizes do not fit
-            fits = False
-        if not fits:
-            self.ties.freeze(np.concatenate(units), f"{title!r} has them in an order or in sizes that stay")
+        if self._fits(node, units, NONE):
+            return
+        # Often one axis alone has to stay, such as that of a table which is read at places: the others may go then.
+        alone = next((one for one in units if self._fits(node, units, one)), None) if len(units) > 1 else None
+        found = np.concatenate(units) if alone is None else alone
+        self.ties.freeze(found, f"{title!r} has them in an order or in sizes that stay")
 
-    def _some(self, units: list[Units]) -> Iterator[Mask]:
-        """Half of the units, drawn at random, and the other half."""
-        joined = [self.ties.roots(one) for one in units]
-        free = [one for one in np.unique(np.concatenate(joined or [NONE])).tolist() if one not in self.ties.frozen]
+    def _fits(self, node: fx.Node, units: list[Units], stay: Units) -> bool:
+        """Whether the operation can be cut along the axes of these units, of which some stay."""
+        try:
+            return all(self._commutes(node, kept) for kept in self._some(units, stay))
+        except Exception:  # noqa: BLE001  # torch says in its own ways that sizes do not fit
+            return False
+
+    def _some(self, units: list[Units], stay: Units) -> Iterator[Mask]:
+        """Half of the units, drawn at random, and the other half; those of `stay` are in neither."""
+        joined, staying = [self.ties.roots(one) for one in units], set(self.ties.roots(stay).tolist())
+        free = [one for one in np.unique(np.concatenate(joined or [NONE])).tolist()
+                if one not in self.ties.frozen and one not in staying]  # fmt: skip
         if len(free) < 2:
             return
         everywhere = self.ties.all_roots()
