@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from workbench.data.matching import alike
+from workbench.data.memory import bounded
 from workbench.data.preprocess import PLAIN, Preprocess
 from workbench.data.source import BATCH, Labelled, Labels, Source, check_lengths, leaves, rows
 from workbench.errors import BadValue, shown, unknown
@@ -53,8 +54,7 @@ class Split:
         Raises: `BadValue` for inputs that are NaN or infinite, `BadFile` for one that cannot be read.
         """
         chosen = _indices(len(self) if places is None else places)
-        for start in range(0, len(chosen), size):
-            yield self.read(chosen[start : start + size])
+        return bounded(self.read(chosen[start : start + size]) for start in range(0, len(chosen), size))
 
     def read(self, places: Sequence[int] | torch.Tensor) -> tuple[Inputs, Any]:
         """The inputs at places (n,), in memory of their own, and their labels. Raises: as `batches`."""
