@@ -202,6 +202,8 @@ def test_names_are_the_steps_and_what_tells_them_apart() -> None:
         "SVD 0.5", "SVD 0.5 (layers a+b+c+2 more)", "SVD 0.5 (layers a+b+c)", "SVD 0.5 (no data_aware)"
     ]  # fmt: skip
     assert distinct([svd, svd, svd]) == ["SVD 0.5", "SVD 0.5 #2", "SVD 0.5 #3"]
+    by_layer = [wb.SVD({"fc": rank, "head": 4}).recipe() for rank in (8, 9)]
+    assert distinct(by_layer) == ["SVD on 2 layers", "SVD on 2 layers #2"]
     assert distinct([svd, svd], {"SVD 0.5", "SVD 0.5 #2"}) == ["SVD 0.5 #3", "SVD 0.5 #4"]
     # The same words of different lengths of recipe: the settings of the second step belong to the longer one alone.
     assert distinct([svd, svd | wb.Quantize("int8")])[0] == "SVD 0.5"

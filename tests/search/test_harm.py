@@ -13,7 +13,7 @@ from torch.nn import functional
 import workbench as wb
 from workbench.building import build
 from workbench.jobs import Reporter
-from workbench.search.harm import Harm, apart, measured
+from workbench.search.harm import Harm, apart, carried, measured
 from workbench.search.known import remembered
 from workbench.search.menu import menus
 from workbench.step import Context
@@ -75,3 +75,25 @@ def test_harm_is_measured_once(tmp_path: Path) -> None:
     (file,) = [one for one in (tmp_path / "searches").iterdir() if "1234" in one.read_text()][:1]
     file.write_text(file.read_text()[:40])
     assert remembered(tmp_path, "a" if file else "", menu, lambda: harm) == harm  # a damaged file is made anew
+
+
+def test_what_is_known_of_a_network_is_carried_to_one_with_less() -> None:
+    menu = menus(wb.load("fashion-resnet"))[0]
+    levels = tuple(
+        tuple(0.1 * number * level for level in range(len(one.kept))) for number, one in enumerate(menu.widths)
+    )
+    harm = Harm(levels, {("SVD", "head.2"): 0.5})
+    same = carried(harm, menu, menu)
+    assert all(one == pytest.approx(other) for one, other in zip(same.widths, harm.widths, strict=True))
+    fewer = carried(harm, menu, replace(menu, widths=menu.widths[2:]))
+    assert fewer.chains == harm.chains
+    assert all(one == pytest.approx(other) for one, other in zip(fewer.widths, harm.widths[2:], strict=True))
+
+
+def test_without_time_families_are_left_out_and_named() -> None:
+    model, report = tiny_model(), Reporter()
+    harm = measured(model, menus(model)[0], scene(), report, until=0.0)
+    assert not harm.chains
+    assert harm.widths
+    assert "no time to try" in report.notes[0]
+    assert "CP" in report.notes[0]

@@ -87,11 +87,14 @@ def _free(name: str, used: Set[str]) -> str:
 
 
 def _differing(recipe: Recipe, others: list[Recipe]) -> list[str]:
-    """The settings of a recipe that are not its defaults and not those of all others, in order."""
+    """The settings of a recipe that are not its defaults and not those of all others, in order.
+
+    Not those that differ from layer to layer, which a name has no room for: a number tells such recipes apart.
+    """
     found = []
     for place, step in enumerate(recipe):
         for key, value in step.options().items():
-            if any(_setting(other, place, key) != value for other in others):
+            if not isinstance(value, Mapping) and any(_setting(other, place, key) != value for other in others):
                 found.append(_shown(key, value))
     return found
 
