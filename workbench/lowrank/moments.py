@@ -111,7 +111,7 @@ def principal_outputs(weight: Tensor, moment: Tensor, count: int) -> Tensor:
     W (out, d), moment (d, d). Where there are more outputs than inputs, as in a layer of a word each, their
     covariance, of which most is empty, is not formed: the left singular vectors of W times a root of the moment.
     """
-    if weight.shape[0] <= weight.shape[1]:
+    if weight.shape[0] <= weight.shape[1] or count > weight.shape[1]:
         return top_eigenvectors(weight @ moment @ weight.T, count)
     values, vectors = torch.linalg.eigh((moment + moment.T) / 2)
     root = vectors * values.clamp_min(0).sqrt()
