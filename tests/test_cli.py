@@ -268,3 +268,13 @@ def test_a_search_that_cannot_reach_its_limit_says_which(
     assert exit_of(monkeypatch, *given, "--minimise", "macs", "--where", "macs <= 10") == cli.MISUSED
     assert "the least that any choice reaches" in " ".join(capsys.readouterr().err.split())
     assert exit_of(monkeypatch, *given, "--budget", "soon") == cli.MISUSED
+
+
+def test_the_live_display_names_figures_as_people_do(small: tuple[str, str], tmp_path: Path) -> None:
+    import workbench as wb
+    from workbench.live import Display
+
+    study = wb.Study(wb.load(small[0]), wb.data(small[1]), tmp_path / "study")
+    display = Display(study, "latency", "5 s")
+    study.run(wb.Prune(0.5), progress=False)
+    assert "Prune 0.5" in list(display._table().columns[3].cells)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from workbench.frames.limits import named
 from workbench.search.found import Found, Promise
 from workbench.search.goal import minutes_of
 from workbench.search.loop import lost
@@ -29,7 +30,7 @@ class Display:
     """Draws a study's search; `promises` is what the search's `watch` is given."""
 
     def __init__(self, study: Study, minimise: str, budget: str | float) -> None:
-        self.study, self.minimise = study, minimise
+        self.study, self.minimise = study, named(minimise)
         self.ends = time.monotonic() + 60 * minutes_of(budget)
         self._promises: Sequence[Promise] = ()
         self._known = {one.id for one in study.variants}

@@ -63,7 +63,10 @@ def test_a_chain_alone_does_what_was_measured() -> None:
 
 def test_harm_is_measured_once(tmp_path: Path) -> None:
     menu = menus(tiny_model())[0]
-    harm = Harm(((0.0, 0.25), (0.0, 1e-7)), {("SVD", "head"): 0.1234567891234})
+    pairs = {(one.chain.family, slot.layer) for slot in menu.slots for one in slot.options if one.chain.family}
+    harm = Harm(((0.0, 0.25), (0.0, 1e-7)), dict.fromkeys(sorted(pairs), 0.1234567891234))
+    hurried = replace(harm, chains={})
+    assert remembered(tmp_path, "a", menu, lambda: hurried) == hurried  # not kept: families were left out
     assert remembered(tmp_path, "a", menu, lambda: harm) == harm
 
     def again() -> Harm:

@@ -23,7 +23,13 @@ def remembered(folder: Path, about: str, menu: Menu, measure: Callable[[], Harm]
     chains = sorted({(slot.layer, *one.chain) for slot in menu.slots for one in slot.options})
     text = json.dumps([about, widths, [list(map(str, one)) for one in chains]])
     path = folder / FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    return _read(path) or _written(path, measure())
+    known = _read(path)
+    if known is not None:
+        return known
+    harm = measure()
+    tried = {(slot.layer, one.chain.family) for slot in menu.slots for one in slot.options if one.chain.family}
+    # What there was no time to try is tried the next time.
+    return _written(path, harm) if all((family, layer) in harm.chains for layer, family in tried) else harm
 
 
 def _read(path: Path) -> Harm | None:

@@ -253,8 +253,8 @@ def lost(baseline: Variant, variant: Variant, metric: Metric) -> float:
 def explained(tried: Tried, factors: Mapping[str, float], metric: str) -> list[tuple[object, ...]]:
     """One row a layer of a choice: what was chosen, its harm and price, what came second, and what that would cost.
 
-    Second is the option at the same widths that does least harm at a price that is no more than a tenth of the whole
-    above, in the order of what harm and price come to together.
+    Second is the option at the same widths that is best by harm and price together, where a unit of price is worth the
+    harm that the whole choice has paid for one.
     """
     start, chosen = tried.start, tried.chosen
     harm = replace(start.harm, factors=dict(factors))

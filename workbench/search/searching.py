@@ -13,6 +13,8 @@ from workbench.building import build
 from workbench.diagnosis.certifying import certificate, claim_on
 from workbench.diagnosis.evaluator import Evaluator
 from workbench.errors import BadValue, WorkbenchError
+from workbench.frames.limits import COMPARISONS
+from workbench.frames.pareto import TIMED
 from workbench.interface.arguments import check_kinds
 from workbench.jobs import Job, Reporter
 from workbench.models.graph import Graph
@@ -93,7 +95,8 @@ class Searching(ABC):
         chain of any family; residual blocks may go, and int8 follows where it is faster. What is best under the limits
         is chosen by an integer program on predicted latency and on harm that was tried on calibration inputs; what was
         chosen is built and measured, and the next choice knows it. Limits on what the study is judged by are kept on
-        the validation split; the test split confirms and chooses nothing.
+        the validation split, and proved there where that is possible (`found.certificate`). The test split only
+        reports: `study.certify(found.best, split="test")` confirms.
 
         Args:
             minimise: "latency_ms", "macs" or "params".
@@ -219,22 +222,18 @@ class Searching(ABC):
 
     def _keeps(self, tried: Tried, loop: Loop) -> bool:
         variant = tried.variant
-        measured_too = all(
-            variant[one.column].value >= one.value for one in loop.goal.limits if one.column == "speedup"
-        )
+        timed = [one for one in loop.goal.limits if one.column in TIMED]
+        planned = replace(loop.goal, limits=tuple(one for one in loop.goal.limits if one.column not in TIMED))
         plan, before = variant.recipe.plan(self.model), Recipe().plan(self.model)
-        planned = replace(loop.goal, limits=tuple(x for x in loop.goal.limits if x.column != "speedup"))
-        return tried.loss <= loop.allowed and measured_too and planned.met_by(plan, before)
+        in_time = all(COMPARISONS[one.comparison](variant[one.column].value, one.value) for one in timed)
+        return tried.loss <= loop.allowed and in_time and planned.met_by(plan, before)
 
     def _proof(self, loop: Loop, best: Tried, report: Reporter) -> Certificate | None:
         evaluator = self._evaluator("validation")
-        margin = loop.allowed
-        if not 0 < margin < 1:
-            return None
         try:
-            claim = claim_on(evaluator, None, margin, 0.05)
-        except WorkbenchError:
-            return None  # a figure of all inputs together has no such proof
+            claim = claim_on(evaluator, None, loop.allowed, 0.05)
+        except BadValue:
+            return None  # no limit, none that leaves room for a loss, or a figure of all inputs together
         return certificate((loop.baseline, best.variant), evaluator, claim, report, worst_class=False)
 
 
@@ -265,5 +264,9 @@ def _notes(loop: Loop, best: Tried | None) -> tuple[str, ...]:
         found.append(
             f"No variant kept to the limits in the time given; nearest is {nearest.variant.name}. Give more time, "
             "let it train, or allow more."
+        )
+    if time.monotonic() > loop.deadline:
+        found.append(
+            f"The time was over when {len(loop.tried)} of its choices were built; with more it may find better."
         )
     return tuple(found)
