@@ -71,4 +71,3 @@ class Stored:
         for one in self.__dict__.get("_files") or ():
             with contextlib.suppress(OSError):
                 os.close(one)
-
