@@ -25,6 +25,7 @@ from workbench.files.disk import told, workspace
 from workbench.frames.frame import to_frame, where_rows
 from workbench.frames.pareto import front
 from workbench.interface.arguments import check_kinds
+from workbench.interface.neutral import neutrally
 from workbench.jobs import Gate, Job, Reporter
 from workbench.keeping import Keeping, home, shown
 from workbench.measure.affordable import affordable, drawn
@@ -80,6 +81,7 @@ class Study(Diagnostics, Keeping, Searching):
     `StorageFailed` where it cannot be written.
     """
 
+    @neutrally
     def __init__(  # noqa: PLR0913  # what a study is; all but the first two have a default
         self,
         model: Model,

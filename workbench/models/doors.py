@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, shown, unknown
+from workbench.interface.neutral import neutrally
 from workbench.files.content import check_folder, digest
 from workbench.models.architectures import BUNDLED
 from workbench.models.canonical import canonical
@@ -32,6 +33,7 @@ IMAGENET_INPUT = (1, 3, 224, 224)
 FILES = (".safetensors", ".onnx")
 
 
+@neutrally
 def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | None = None) -> Model:
     """A network in canonical form (`workbench.models.canonical`), in evaluation mode, in float32 and on the CPU.
 
