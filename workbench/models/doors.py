@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, shown, unknown
-from workbench.interface.neutral import neutrally
 from workbench.files.content import check_folder, digest
+from workbench.interface.neutral import neutrally
 from workbench.models.architectures import BUNDLED
 from workbench.models.canonical import canonical
 from workbench.models.hub import Repository, described, repository
