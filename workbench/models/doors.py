@@ -173,7 +173,8 @@ def _check_weights(module: nn.Module) -> None:
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_meta:
             raise BadValue(f"The weight {name!r} is on the meta device, without values. Load a checkpoint first.")
-        if tensor.is_floating_point() and not bool(tensor.detach().isfinite().all()):
+        learnt = isinstance(tensor, nn.Parameter)  # a buffer may hold infinities: of a mask, or as limits of a range
+        if tensor.is_floating_point() and bool((~tensor.isfinite() if learnt else tensor.isnan()).any()):
             raise BadValue(f"The weight {name!r} holds NaN or infinite values. Load a sound checkpoint.")
 
 
