@@ -19,6 +19,7 @@ _POLL_S = 0.2
 #: Seconds for which a cluster may be without any worker before it counts as gone.
 PATIENCE_S = 30.0
 _LOOK_S = 2.0
+_END_S = 2.0  # for processes that are idle to end by themselves
 
 
 class WorkerDied(Exception):
@@ -240,5 +241,8 @@ def _end(executor: ProcessPoolExecutor) -> None:
     """End a pool that was started here, with what its processes are at."""
     processes = list((getattr(executor, "_processes", None) or {}).values())
     executor.shutdown(wait=False, cancel_futures=True)
+    end = time.monotonic() + _END_S
     for one in processes:
+        one.join(max(0.0, end - time.monotonic()))
         one.terminate()
+    executor.shutdown(wait=True)
