@@ -5,9 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -181,6 +181,19 @@ class Pool:
         made = ProcessPoolExecutor(count, mp_context=context, initializer=before[0], initargs=before[1])
         self._own.append(made)
         return made
+
+
+@contextmanager
+def processes(count: int) -> Iterator[ProcessPoolExecutor | None]:
+    """So many processes, started from nothing, that end with the block; None where there are to be none."""
+    if not count:
+        yield None
+        return
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        _end(pool)
 
 
 class _Members:
