@@ -171,6 +171,9 @@ class Data:
     #: The `workbench.tasks.Task` of a network on these data, as a study has recognised it or was told. (Tasks know
     #: data, so that its type cannot be named here.)
     task: Any = None
+    #: What `wb.data` opened: the place, and what it was told beside it; None for what was in memory. With it another
+    #: process opens the same.
+    opened: tuple[str, Any] | None = None
 
     @property
     def mean(self) -> tuple[float, ...]:
