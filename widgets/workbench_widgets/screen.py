@@ -12,7 +12,18 @@ import ipywidgets
 from workbench.errors import WorkbenchError
 from workbench.study import Study
 from workbench.untrusted import quota
-from workbench_widgets import charting, diagnosing, exporting, layers, models, results, scope, variant, views
+from workbench_widgets import (
+    charting,
+    diagnosing,
+    exporting,
+    layers,
+    models,
+    results,
+    scope,
+    searching,
+    variant,
+    views,
+)
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.seam.page_view import Answer
 from workbench_widgets.session import Session
@@ -27,7 +38,11 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "models": (models.models, ("cards", "model", "study")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "plan")),
     "run": (views.run, ("study", "recipe", "plan", "problem", "jobs", "tick", "frame")),
-    "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
+    "search": (searching.search, ("study", "wish", "searches", "tick", "frame")),
+    "chart": (
+        charting.chart,
+        ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs", "plan", "searches"),
+    ),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
     "variant": (
         variant.variant,
@@ -44,6 +59,8 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "status": (views.status, ("message",)),
 }
 
+#: What stands beside the recipe, from the top down.
+RESULTS = ("search", "chart", "table", "variant", "layers", "diagnosis")
 SURROGATES = re.compile("[\ud800-\udfff]")
 #: The panels that show which variant is chosen among many.
 SELECTING = ("chart", "table")
@@ -96,7 +113,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
     def _grid(self) -> ipywidgets.Box:
         panels = self.panels
         edit = ipywidgets.Box([panels["recipe"], panels["prediction"], panels["run"]])
-        shown = ipywidgets.Box([panels[name] for name in ("chart", "table", "variant", "layers", "diagnosis")])
+        shown = ipywidgets.Box([panels[name] for name in RESULTS])
         grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown, panels["status"]])
         for box, name in ((edit, "wb-edit"), (shown, "wb-results"), (grid, "wb-grid")):
             box.add_class(name)

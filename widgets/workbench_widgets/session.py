@@ -11,7 +11,7 @@ from workbench.export import export
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import editing, scope, study_state, view_state
+from workbench_widgets import editing, scope, search_state, study_state, view_state
 from workbench_widgets.background import Background
 from workbench_widgets.controls import described, parse
 from workbench_widgets.formatting import count
@@ -19,6 +19,7 @@ from workbench_widgets.latest_only import Latest
 from workbench_widgets.model_loading import Opening
 from workbench_widgets.planning import plan
 from workbench_widgets.running import Running
+from workbench_widgets.search_running import Searching
 from workbench_widgets.store import Message, State, Store, unexpected
 
 #: What only changes the state, at once.
@@ -30,6 +31,9 @@ CHANGES: dict[str, Callable[..., State]] = {
     "size": view_state.size, "log": view_state.log, "limit": view_state.limit, "lineage": view_state.lineage,
     "drag": view_state.drag, "parallel": view_state.parallel,
     "compare": view_state.compare, "dismiss": view_state.dismiss,
+    "want": search_state.want, "want_time": search_state.want_time, "want_training": search_state.want_training,
+    "bind": search_state.bind, "bind_more": search_state.bind_more, "unbind": search_state.unbind,
+    "take_promise": search_state.take_promise,
 }  # fmt: skip
 
 
@@ -41,11 +45,13 @@ class Session:
         self._plans = Latest(self._plan)
         self._background = Background(store)
         self._running = Running(store, self._background.guarded)
+        self._searching = Searching(store, self._running)
         self.opening = Opening(store, self._running, self._background, study)
         self._actions: dict[str, Callable[..., None]] = {
             "choose": self.opening.choose, "open": self.opening.open, "zoo": self.opening.zoo,
             "home_data": self.opening.home_data,
             "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
+            "search": self.search, "take_found": self.take_found,
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
             "sensitivity": self.sensitivity, "times": self.times,
             "diagnose": self.diagnose, "bisect": self.bisect, "restore": self.restore,
@@ -112,6 +118,18 @@ class Session:
         """Apply the recipe and measure the variant, in the background."""
         study, recipe = self.store.state.study, self.store.state.recipe
         self._background.spawn(lambda: self._running.run(study, recipe))
+
+    def search(self) -> None:
+        """Look for the best under the limits of the panel, in the background."""
+        self._background.spawn(self._searching.start)
+
+    def take_found(self) -> None:
+        """Put the recipe of the best that the search has found into the editor."""
+        search = search_state.of(self.store.state)
+        best = search.found.best if search and search.found else None
+        if best is None:
+            raise BadValue("The search has found nothing that keeps to the limits yet.")
+        self.store.edit(lambda s: replace(editing.take(s, best.recipe), selected=best.id))
 
     def remeasure(self) -> None:
         """Measure here what was measured elsewhere, one recipe after another."""

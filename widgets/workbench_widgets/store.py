@@ -20,6 +20,8 @@ from workbench.recipe import Recipe
 from workbench.step import Step
 from workbench.study import Study
 from workbench.variant import Variant
+from workbench_widgets.searches import Search
+from workbench_widgets.wishes import Wish
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class State:
     compared: str = ""  # id of the variant beside the chosen one
     tab: str = "tradeoff"
     parallel: tuple[str, ...] = ()  # the columns of the parallel axes; none stands for the usual ones
+    wish: Wish = field(default_factory=Wish)  # what a search is asked for
+    searches: tuple[Search, ...] = ()  # the latest of each study
     exporting: str = ""  # id of the variant
     exported: tuple[tuple[str, Manifest], ...] = ()  # the latest export of each variant, by id
     diagnoses: tuple[tuple[str, Diagnosis], ...] = ()  # the latest of each variant, by id

@@ -10,13 +10,15 @@ from workbench.cost.by_layer import COSTS
 from workbench.errors import BadValue, WorkbenchError, unknown
 from workbench.frames.frame import where_rows
 from workbench.frames.limits import read_limits, with_bound, write_limits
-from workbench_widgets import charting, rows
+from workbench_widgets import charting, rows, search_state
 from workbench_widgets.store import Message, State
 
 
 def select(state: State, id: str) -> State:  # noqa: A002  # the frame's word
-    """With a variant chosen; chart and table show which."""
-    return replace(state, selected=id)
+    """With a variant chosen; chart and table show which. A point of the predicted front goes to the editor."""
+    if id.startswith(search_state.PROMISE):
+        return search_state.take_promise(state, id)
+    return state if id == charting.EDITED else replace(state, selected=id)
 
 
 def axis(state: State, axis: str, column: str) -> State:

@@ -21,7 +21,7 @@ from workbench.models.graph import Graph
 from workbench.progress import follow
 from workbench.recipe import Recipe
 from workbench.search.found import Found, Promise
-from workbench.search.goal import Goal, goal_of, minutes_of, quality
+from workbench.search.goal import SMALL, Goal, goal_of, minutes_of, quality
 from workbench.search.harm import apart, carried, measured
 from workbench.search.known import remembered
 from workbench.search.loop import Loop, Start, Tried, explained, lost
@@ -145,7 +145,7 @@ class Searching(ABC):
             loop.run(report.part(0.3, 0.98), lambda: watch(loop.promises()))
             return self._found(loop, report)
 
-        return self._job(f"search for the least {goal.minimise}", work)
+        return self._job(f"search for the least {SMALL[goal.minimise]}", work)
 
     def _loop(self, goal: Goal, deadline: float, report: Reporter, *, train: bool) -> Loop:
         original = self._make(Recipe(), report.part(0.0, 0.05))

@@ -8,6 +8,7 @@ import { Models } from "./panels/models.js";
 import { Prediction } from "./panels/prediction.js";
 import { RecipePanel } from "./panels/recipe.js";
 import { Run } from "./panels/run.js";
+import { SearchPanel } from "./panels/search.js";
 import { Status } from "./panels/status.js";
 import { Table } from "./panels/table.js";
 import { VariantPanel } from "./panels/variant.js";
@@ -20,6 +21,7 @@ const PANELS = {
   recipe: RecipePanel,
   prediction: Prediction,
   run: Run,
+  search: SearchPanel,
   chart: ChartPanel,
   table: Table,
   variant: VariantPanel,

@@ -153,6 +153,64 @@ declare namespace View {
     value: string;
     label: string;
   }
+  /** A row of the limits: a figure, the words before its number and the unit behind, and why it cannot be read. */
+  interface SearchLimit {
+    figure: string;
+    figures: Option[];
+    words: string;
+    text: string;
+    unit: string;
+    problem: string;
+  }
+  /** A point of the predicted front; `id` takes its recipe to the editor. */
+  interface SearchPoint {
+    id: string;
+    name: string;
+    value: string;
+    loss: string;
+    gap: string;
+    measured: boolean;
+  }
+  /** A layer of the best: the channels that it keeps, what was chosen, what came second, what that would cost. */
+  interface SearchReason {
+    layer: string;
+    kept: string;
+    chosen: string;
+    second: string;
+    cost: string;
+  }
+  /** What was found; `id` is "" where nothing keeps to the limits. */
+  interface SearchFound {
+    id: string;
+    name: string;
+    verdict: string;
+    certificate: string;
+    passes: boolean;
+    tried: string;
+    why: SearchReason[];
+    why_note: string;
+    notes: string[];
+  }
+  /** What a search is asked for, and the latest one of the study that is shown. */
+  interface SearchView {
+    ready: boolean;
+    minimise: string;
+    goals: Option[];
+    minutes: string;
+    minutes_hint: string;
+    minutes_problem: string;
+    train: boolean;
+    train_hint: string;
+    limits: SearchLimit[];
+    more: boolean;
+    label: string;
+    problem: string;
+    job: JobLine | null;
+    said: string;
+    heads: string[];
+    front: SearchPoint[];
+    found: SearchFound | null;
+  }
   /** The columns of the chart of trade-offs. */
   interface ChartAxes {
     x: string;
@@ -477,6 +535,7 @@ declare namespace View {
     models: ModelsView;
     recipe: RecipeView;
     run: RunView;
+    search: SearchView;
     chart: ChartView;
     table: TableView;
     variant: VariantView;
@@ -507,6 +566,13 @@ declare namespace View {
     parallel: { column: string; on: boolean };
     compare: { id: string };
     dismiss: {};
+    want: { minimise: string };
+    want_time: { minutes: string };
+    want_training: { on: boolean };
+    bind: { index: number; figure: string; text: string };
+    bind_more: {};
+    unbind: { index: number };
+    take_promise: { name: string };
     choose: { name: string };
     open: { path: string };
     zoo: { zoo: string; name: string; trained: boolean };
@@ -515,6 +581,8 @@ declare namespace View {
     edit: {};
     ready: { name: string };
     remeasure: {};
+    search: {};
+    take_found: {};
     run: {};
     cancel: { job: number };
     export: { format: string };
