@@ -16,7 +16,7 @@ from workbench.search.goal import SMALL
 from workbench.study import Study
 from workbench.tasks import Metric
 from workbench_widgets import search_state, wishes
-from workbench_widgets.formatting import count, verdict
+from workbench_widgets.formatting import compact, count, verdict
 from workbench_widgets.seam.page_view import JobLine
 from workbench_widgets.seam.search_view import SearchFound, SearchLimit, SearchPoint, SearchReason, SearchView
 from workbench_widgets.searches import Search
@@ -123,19 +123,24 @@ def _lost(study: Study) -> str:
 
 
 def _front(mine: Search) -> list[SearchPoint]:
-    shown, metric = column(mine.wish.minimise), mine.study.task.principal
+    name, metric = mine.wish.minimise, mine.study.task.principal
     names = [one.recipe.name for one in mine.front]
     return [
         {
             "id": f"{search_state.PROMISE} {n}",
             "name": names[n],
-            "value": shown.text(one.figures[mine.wish.minimise]),
+            "value": _size(one.figures[name], name),
             "loss": _amount(one.loss, metric),
             "gap": f"{100 * one.gap:.1f} %",
             "measured": mine.study.find(one.recipe) is not None,
         }
         for n, one in enumerate(mine.front)
     ]
+
+
+def _size(value: float, name: str) -> str:
+    """A value of what is minimised; of counts three digits, however small they are."""
+    return column(name).text(value) if name == "latency_ms" else compact(value)
 
 
 def _amount(loss: float, metric: Metric, *, sign: bool = False) -> str:
@@ -169,15 +174,14 @@ def _why_note(mine: Search) -> str:
 
 
 def _reason(row: dict[Any, Any], mine: Search) -> SearchReason:
-    shown = column(mine.wish.minimise)
-    if row["second"]:
-        price = row["price_more"]
-        more = f"{'+' if price > 0 else ''}{shown.text(price)}" if not pd.isna(price) else ""
+    price, cost = row["price_more"], "–"
+    if row["second"] and not pd.isna(price):
+        more = f"{'−' if price < 0 else '+'}{_size(abs(price), mine.wish.minimise)}"
         cost = f"{_amount(row['harm_more'], mine.study.task.principal, sign=True)}, {more}"
     return {
         "layer": str(row["layer"]),
         "kept": f"{100 * row['channels_kept']:.0f} %",
         "chosen": str(row["chosen"]),
         "second": str(row["second"]) or "–",
-        "cost": cost if row["second"] else "–",
+        "cost": cost,
     }
