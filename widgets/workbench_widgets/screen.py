@@ -13,6 +13,7 @@ from workbench.errors import WorkbenchError
 from workbench.study import Study
 from workbench.untrusted import quota
 from workbench_widgets import (
+    beside,
     charting,
     diagnosing,
     exporting,
@@ -21,6 +22,7 @@ from workbench_widgets import (
     results,
     scope,
     searching,
+    taking,
     variant,
     views,
 )
@@ -35,15 +37,19 @@ from workbench_widgets.store import State, Store, unexpected
 PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "head": (views.head, ()),
     "prediction": (views.prediction, ("plan",)),
-    "models": (models.models, ("cards", "model", "study")),
+    "models": (models.models, ("cards", "model", "study", "earlier")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "plan")),
     "run": (views.run, ("study", "recipe", "plan", "problem", "jobs", "tick", "frame")),
     "search": (searching.search, ("study", "wish", "searches", "tick", "frame")),
     "chart": (
         charting.chart,
-        ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs", "plan", "searches"),
-    ),
-    "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
+        (
+            "frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs", "plan", "searches",
+            "archived",
+        ),
+    ),  # fmt: skip
+    "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage", "archived", "columns", "beside")),
+    "beside": (beside.beside, ("frame", "published", "beside", "comparisons", "jobs", "cost")),
     "variant": (
         variant.variant,
         ("frame", "published", "selected", "compared", "comparisons", "jobs", "exporting", "exported"),
@@ -60,7 +66,7 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
 }
 
 #: What stands beside the recipe, from the top down.
-RESULTS = ("search", "chart", "table", "variant", "layers", "diagnosis")
+RESULTS = ("search", "chart", "table", "beside", "variant", "layers", "diagnosis")
 SURROGATES = re.compile("[\ud800-\udfff]")
 #: The panels that show which variant is chosen among many.
 SELECTING = ("chart", "table")
@@ -100,6 +106,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         super().__init__([loader, self._grid()])
         self.add_class("wb-screen")
         self._still = Still()
+        self._made = taking.Made()
         self._subscribe()
         self.session.start()
 
@@ -121,7 +128,9 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
 
     def _act(self, panel: str) -> Callable[[str, dict[str, Any]], None]:
         def act(action: str, detail: dict[str, Any]) -> None:
-            if action == "piece":
+            if action == "piece" and detail.get("file") in taking.MAKERS:
+                self.session.background.spawn(lambda: self._answer(panel, self._made_part, detail))
+            elif action == "piece":
                 self._answer(panel, lambda **part: (True, [exporting.piece(self.store.state, **part)]), detail)
             elif action == "upload":
                 self._answer(panel, lambda **part: (self.session.opening.upload(**part), None), detail)
@@ -131,6 +140,9 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
                 self.session.act(action, detail)
 
         return act
+
+    def _made_part(self, **part: Any) -> tuple[bool, list[bytes]]:
+        return True, [self._made.piece(self.store.state, **part)]
 
     def _answer(self, panel: str, find: Callable[..., Any], detail: dict[str, Any]) -> None:
         """Answer what a panel asks about a part of a file, a download's or an upload's: the page waits for it."""

@@ -69,6 +69,8 @@ def _label(chosen: Variant, *, alone: bool) -> Label:
         "usual": chosen.recipe.name,
         "tags": list(given.tags),
         "text": given.text,
+        "archived": given.archived,
+        "archivable": bool(chosen.recipe.steps),
         "deletable": bool(chosen.recipe.steps) or alone,
     }
 

@@ -84,10 +84,18 @@ class VariantRow(TypedDict):
 
 
 class TableView(TypedDict):
-    """All variants."""
+    """All variants. `options` are the columns that can be shown, `files` what the table can be taken as.
+
+    `hidden` counts archived variants, `beside` are the ids of those that stand side by side.
+    """
 
     columns: list[Heading]
     rows: list[VariantRow]
     lineage: bool
+    archived: bool
+    hidden: int
+    options: list[Option]
+    beside: list[str]
+    files: list[str]
     empty: str
     note: str

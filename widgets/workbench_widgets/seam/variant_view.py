@@ -24,6 +24,8 @@ class Label(TypedDict):
     usual: str
     tags: list[str]
     text: str
+    archived: bool
+    archivable: bool
     deletable: bool
 
 
