@@ -36,13 +36,10 @@ def number(page: Any, name: str, text: str) -> None:
     field.press("Enter")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
-def test_a_whole_search(visitor: Any, tiny: str, width: int, theme: str) -> None:
+def wish(page: Any) -> None:
+    """What cannot be read is said beside its row; rows come and go."""
     from playwright.sync_api import expect
 
-    page = visitor(width, color_scheme=theme)
-    page.goto(tiny)
-    expect(page.locator(".t-search")).to_be_enabled(timeout=60_000)
     page.locator(".t-goal").select_option("macs")
     number(page, "minutes", "0.4")
     number(page, "limit-text", "many")
@@ -54,28 +51,57 @@ def test_a_whole_search(visitor: Any, tiny: str, width: int, theme: str) -> None
     expect(page.locator(".t-limit-row")).to_have_count(2)
     page.locator(".t-limit-row").nth(1).locator(".t-unbind").click()
     expect(page.locator(".t-limit-row")).to_have_count(1)
+
+
+def search(page: Any) -> None:
+    """Begun by keyboard: the front is drawn hollow before anything is found."""
+    from playwright.sync_api import expect
+
     page.locator(".t-axis-x").select_option("macs")
     page.locator(".t-search").focus()
     page.keyboard.press("Enter")
-    running = page.locator(".wb-p-search [role=progressbar]")
-    expect(running).to_be_visible()
+    expect(page.locator(".wb-p-search [role=progressbar]")).to_be_visible()
     expect(page.locator(".wb-p-search .t-clock")).to_contain_text("left")
     hollow = page.locator(".t-chart svg .promises_marks path")
     expect(hollow.first).to_be_attached(timeout=90_000)
     assert hollow.first.get_attribute("fill") in {None, "none", "transparent"}
+
+
+def find(page: Any) -> None:
+    """The best is chosen, with its proof and its reasons."""
+    from playwright.sync_api import expect
+
     expect(page.locator(".t-found")).to_be_visible(timeout=150_000)
     best = page.locator(".t-found b").inner_text().removeprefix("Best: ")
     expect(page.locator("tr.t-variant.wb-selected")).to_contain_text(best)
     expect(page.locator(".t-certificate")).to_contain_text(re.compile("loses at most 90 points|Not known yet"))
     page.locator(".t-why summary").click()
     expect(page.locator(".t-reasons tbody tr")).to_have_count(3)
-    story.is_accessible(page, theme)
+
+
+def edit_what_was_found(page: Any) -> None:
+    from playwright.sync_api import expect
+
     page.locator(".t-take-found").click()
     expect(page.locator(".t-step").first).to_be_visible()
     page.locator(".t-front summary").click()
     page.locator(".t-promises button").last.focus()
     page.keyboard.press("Enter")
     expect(page.locator(".t-undo")).to_be_enabled()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+def test_a_whole_search(visitor: Any, tiny: str, width: int, theme: str) -> None:
+    from playwright.sync_api import expect
+
+    page = visitor(width, color_scheme=theme)
+    page.goto(tiny)
+    expect(page.locator(".t-search")).to_be_enabled(timeout=60_000)
+    wish(page)
+    search(page)
+    find(page)
+    story.is_accessible(page, theme)
+    edit_what_was_found(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -15,7 +15,6 @@ from workbench.errors import WorkbenchError
 from workbench.frames.limits import Limit, bound_on, read_limits
 from workbench.frames.pareto import more_is_better
 from workbench.measure.judgement import NEAR
-from workbench.recipe import Recipe
 from workbench.search.outlook import outlook
 from workbench_widgets import rows, search_state
 from workbench_widgets.formatting import count
@@ -84,7 +83,7 @@ def _drawn(state: State, frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str
 def predicted(state: State) -> pd.DataFrame:
     """What is predicted of the search's front and of the recipe being edited, in the columns of the frame."""
     study, search = state.study, search_state.of(state)
-    original = study.find(Recipe()) if study else None
+    original = state.original()
     if study is None or original is None:
         return pd.DataFrame()
     rows = [

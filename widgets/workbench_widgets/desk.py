@@ -78,13 +78,27 @@ def read(folder: Path) -> Kept | None:
         if file.stat().st_size > LONGEST:
             return None
         found = json.loads(file.read_text(encoding="utf-8"))
-        texts = {name: str(found[name]) for name in ("model", "data", "opened", "network", "recipe")}
-        origin = tuple(str(one) for one in found["data_from"])
-        viewed = {name: found["viewed"][name] for name in VIEWED if isinstance(found["viewed"].get(name), str)}
-        kept = Kept(folder, variants=int(found["variants"]), viewed=viewed, **texts)
+        return _kept(folder, found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return replace(kept, data_from=(origin[0], origin[1])) if len(origin) == 2 else kept  # a pair
+
+
+def _kept(folder: Path, found: dict[str, Any]) -> Kept:
+    origin: Origin = ()
+    if found["data_from"]:
+        how, where = (str(one) for one in found["data_from"])
+        origin = (how, where)
+    return Kept(
+        folder,
+        model=str(found["model"]),
+        data=str(found["data"]),
+        variants=int(found["variants"]),
+        opened=str(found["opened"]),
+        network=Path(str(found["network"])).name,
+        data_from=origin,
+        recipe=str(found["recipe"]),
+        viewed={name: found["viewed"][name] for name in VIEWED if isinstance(found["viewed"].get(name), str)},
+    )
 
 
 def write(study: Study, kept: Kept) -> None:

@@ -68,11 +68,15 @@ class Opening:
         if last is None:
             return False
         try:
-            card = self._gallery.reopen(last)
+            self._reopened(last)
         except WorkbenchError:  # deleted, changed, or of another machine: the list says so when it is asked for
             return False
-        self._added(card)
         return True
+
+    def _reopened(self, kept: Kept) -> None:
+        card = self._gallery.reopen(kept)
+        known = any(one.name == card.name for one in self._store.state.cards)
+        self._choose(card.name, *([] if known else [card]))
 
     def _take(self) -> None:
         study = self._given
@@ -91,7 +95,7 @@ class Opening:
         if kept is None:
             raise BadValue(f"There is no study {folder!r} any more.")
         self._store.say(f"Opening {kept.model} on {kept.data}.", "busy")
-        self._background.spawn(lambda: self._added(self._gallery.reopen(kept)))
+        self._background.spawn(lambda: self._reopened(kept))
 
     def note(self, state: State) -> None:
         """Note what is on the screen beside its study, so that it comes back."""

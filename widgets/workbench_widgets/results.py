@@ -11,9 +11,10 @@ from workbench import charts
 from workbench.charts import column
 from workbench.studies.lineage import lineage
 from workbench_widgets import exporting, rows
-from workbench_widgets.seam.cells import Cell, Heading
+from workbench_widgets.seam.cells import Cell, Heading, Label
 from workbench_widgets.seam.chart_view import TableView, VariantRow
 from workbench_widgets.store import State
+from workbench_widgets.variant import label_of
 
 NOTE = (
     "Small figures are 95 % intervals. Changes are counted on the same images as the original's answers; speed-up is "
@@ -37,7 +38,11 @@ def table(state: State) -> TableView:
     frame = rows.everything(state)
     names = ["name", *shown(state, frame)]
     roles = charts.roles(frame, state.x, state.y)
-    found = [_row(record, names, role) for record, role in zip(frame.to_dict("records"), roles, strict=True)]
+    labels = _labels(state)
+    found = [
+        _row(record, names, role) | {"label": labels.get(record["id"])}
+        for record, role in zip(frame.to_dict("records"), roles, strict=True)
+    ]
     if state.lineage and len(frame):
         found = [found[place.row] | {"depth": place.depth} for place in lineage(charts.steps_of(frame))]
     return {
@@ -59,6 +64,12 @@ def shown(state: State, frame: pd.DataFrame) -> tuple[str, ...]:
     if state.columns:
         return tuple(name for name in state.columns if frame.empty or name in frame)
     return tuple(name for name in (*rows.qualities(state), *TABLE) if frame.empty or _known(frame, name))
+
+
+def _labels(state: State) -> dict[str, Label]:
+    """What the user says of each variant that was measured here, by id."""
+    known = state.study.variants if state.study else []
+    return {one.id: label_of(one, alone=len(known) == 1) for one in known}
 
 
 def _label(name: str) -> str:
@@ -93,6 +104,7 @@ def _row(record: dict[Any, Any], names: list[str], role: str) -> VariantRow:
         "remark": ", ".join(remarks),
         "why": record["verdict"],
         "depth": 0,
+        "label": None,
         "cells": [{"value": record["name"], "text": record["name"]}, *(_cell(record, name) for name in names[1:])],
     }
 

@@ -32,6 +32,8 @@ from workbench_widgets.session import Session
 from workbench_widgets.static_snapshot import PLAIN, Still
 from workbench_widgets.store import State, Store, unexpected
 
+#: What the hollow marks of the chart follow.
+HOLLOW = ("plan", "searches")
 #: Each panel: what it shows, and the parts of the state that it must be drawn anew for; drawn in this order, so
 #: what a slider waits for stands first.
 PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
@@ -43,11 +45,8 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "search": (searching.search, ("study", "wish", "searches", "tick", "frame")),
     "chart": (
         charting.chart,
-        (
-            "frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs", "plan", "searches",
-            "archived",
-        ),
-    ),  # fmt: skip
+        ("frame", "published", "archived", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs", *HOLLOW),
+    ),
     "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage", "archived", "columns", "beside")),
     "beside": (beside.beside, ("frame", "published", "beside", "comparisons", "jobs", "cost")),
     "variant": (
@@ -119,9 +118,9 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
 
     def _grid(self) -> ipywidgets.Box:
         panels = self.panels
-        edit = ipywidgets.Box([panels["recipe"], panels["prediction"], panels["run"]])
+        edit = ipywidgets.Box([panels[name] for name in ("recipe", "prediction", "run", "status")])
         shown = ipywidgets.Box([panels[name] for name in RESULTS])
-        grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown, panels["status"]])
+        grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown])
         for box, name in ((edit, "wb-edit"), (shown, "wb-results"), (grid, "wb-grid")):
             box.add_class(name)
         return grid

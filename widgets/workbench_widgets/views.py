@@ -114,8 +114,7 @@ def prediction(state: State) -> PredictionView:
 def _note() -> str:
     here = predictor().name == THIS_MACHINE
     where = "by this machine's calibration" if here else "for a server core: the first run calibrates this machine"
-    computed = f"Computed from the layers' shapes, latency {where}."
-    return f"{computed} Fewer MACs are not yet speed: run the recipe to measure it."
+    return f"Computed from shapes, latency {where}. Fewer MACs are not yet speed: run it to measure that."
 
 
 def _predicted(name: str, old: Plan | None, new: Plan | None) -> PredictedRow:

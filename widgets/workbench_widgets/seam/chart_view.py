@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from workbench_widgets.seam.cells import Cell, Drawing, Heading, Option
+from workbench_widgets.seam.cells import Cell, Drawing, Heading, Label, Option
 
 Axis = Literal["x", "y"]
 
@@ -71,7 +71,10 @@ class Mark(TypedDict):
 
 
 class VariantRow(TypedDict):
-    """A variant's figures, in the order of the columns; `depth` is its place in the lineage."""
+    """A variant's figures, in the order of the columns; `depth` is its place in the lineage.
+
+    `label`: what the user says of it; None where it was measured elsewhere.
+    """
 
     id: str
     name: str
@@ -80,6 +83,7 @@ class VariantRow(TypedDict):
     remark: str
     why: str
     depth: int
+    label: Label | None
     cells: list[Cell]
 
 
