@@ -6,6 +6,7 @@ from workbench.charts import COLUMNS, column
 from workbench.diagnosis import Comparison
 from workbench.diagnosis.comparison import Contrast, figures, layers
 from workbench.estimate import Estimate
+from workbench.measure.evaluation import CHANGE
 from workbench.recipe import Recipe
 from workbench.variant import Variant
 from workbench_widgets import rows
@@ -55,7 +56,8 @@ def _comparisons(state: State, chosen: list[Variant]) -> dict[str, Comparison]:
 
 def _figures(state: State, chosen: list[Variant], found: dict[str, Comparison]) -> list[BesideRow]:
     first, others = chosen[0], chosen[1:]
-    wanted = [name for name in (*rows.judged_by(state), *COLUMNS) if any(name in one.estimates for one in chosen)]
+    names = [name for name in (*rows.judged_by(state), *COLUMNS) if not name.endswith(CHANGE)]
+    wanted = [name for name in names if any(name in one.estimates for one in chosen)]
     contrasts = {
         one.id: {c.name: c for c in figures(first, one, found[one.id].ratio if one.id in found else None)}
         for one in others

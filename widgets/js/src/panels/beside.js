@@ -9,7 +9,7 @@ const Cell = ({ cell }) => html`<td class="wb-num">
 /** @param {{ label: string, head: string, view: View.BesideView, rows: View.BesideRow[], name: string }} props */
 const Grid = ({ label, head, view, rows, name }) => html`
   <div class="wb-scroll wb-scroll-tall" tabindex="0" role="region" aria-label="${label}, scrollable">
-    <table class="wb-table t-beside-${name}">
+    <table class="wb-table wb-sides t-beside-${name}">
       <thead>
         <tr><th scope="col">${head}</th>${view.variants.map((v, n) => html`<th scope="col" class="wb-num">${v.name}${n === 0 && html`<small>compared with</small>`}</th>`)}</tr>
       </thead>

@@ -37,8 +37,8 @@ const Row = ({ row, columns, selected, beside, send }) => html`
   </tr>`}
   ${selected &&
   row.label &&
-  html`<tr class="wb-why wb-selected">
-    <td colspan=${columns.length + 1}><span><${Label} key=${row.id} label=${row.label} name=${row.name} send=${send} /></span></td>
+  html`<tr class="wb-label-row wb-selected">
+    <td colspan=${columns.length + 1}><div><${Label} key=${row.id} label=${row.label} name=${row.name} send=${send} /></div></td>
   </tr>`}`;
 
 /** @type {Record<string, string>} */
