@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle pools of two runtime
 # What a measurement says is looked at here, seldom how exact it is; tests that need more time ask for it.
 os.environ.setdefault("WORKBENCH_LATENCY_SECONDS", "0.5")
 # Studies without a path are kept nowhere: a test must not find what another measured, nor litter a home.
-os.environ.setdefault("WORKBENCH_STUDIES", "")
+os.environ.setdefault("WORKBENCH_HOME", "")
 os.environ.setdefault("WORKBENCH_CACHE", "")  # nor what another one made
 # The same tree gives the same result; new examples are drawn with `pytest --hypothesis-profile=explore`.
 settings.register_profile("repeatable", derandomize=True)

@@ -22,21 +22,29 @@ from workbench.untrusted import quota
 if TYPE_CHECKING:
     from workbench.variant import Variant
 
-#: Names the folder of studies that are given no path; empty: these are not kept.
-STUDIES = "WORKBENCH_STUDIES"
+#: Names the folder that holds `studies/`, those that are given no path; empty: these are not kept.
+HOME = "WORKBENCH_HOME"
 _LONGEST = 200
 
 
-def home(name: str, *content: str) -> Path | None:
-    """The folder of a study that was given none, by its name and what it is about; None where such are not kept.
+def shelf() -> Path | None:
+    """The folder of all studies that were given none; None where such are not kept.
 
     On a published page, where everybody has the same home, each visitor's studies go with the visit.
     """
-    given = os.environ.get(STUDIES)
+    given = os.environ.get(HOME)
     if given == "" or os.environ.get("WORKBENCH_PUBLISHED") == "1" or quota.here() != quota.Quota():
         return None
-    folder = Path(given) if given else platformdirs.user_data_path("nn-workbench", appauthor=False) / "studies"
+    folder = Path(given) if given else platformdirs.user_data_path("nn-workbench", appauthor=False)
     if not given and not folder.is_absolute():  # a user without a home
+        return None
+    return folder / "studies"
+
+
+def home(name: str, *content: str) -> Path | None:
+    """The folder of a study that was given none, by its name and what it is about; None where such are not kept."""
+    folder = shelf()
+    if folder is None:
         return None
     digest = hashlib.sha256("\n".join(content).encode()).hexdigest()[:8]
     return folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-')[:80]}-{digest}"
@@ -114,6 +122,16 @@ class Keeping(ABC):
             raise BadValue(f"An annotation is a text, got {text!r}.")
         own = self._labelled(variant)
         self._label(own, replace(self._names.label(own.id), text=text))
+
+    def archive(self, variant: Variant | str, on: bool = True) -> None:
+        """Put a variant aside, or back: it stays in the study, and leaves the screen's table and charts.
+
+        Raises: `BadValue` for the original, which all others are compared with, `StorageFailed`.
+        """
+        own = self._labelled(variant)
+        if on and not own.recipe.steps:
+            raise BadValue("The original is what all others are compared with. It cannot be archived.")
+        self._label(own, replace(self._names.label(own.id), archived=bool(on)))
 
     def delete(self, variant: Variant | str) -> None:
         """Take a variant out of the study, with its files; those that another variant shares stay.

@@ -54,7 +54,7 @@ class Study(Diagnostics, Keeping, Making, Searching):
         model: the network, from `wb.load`.
         data: the data set, from `wb.data`; its images must have the shape of the model's example.
         path: a folder to keep the study in; reopening it restores every variant. None takes a folder by model, data,
-            settings and machine among the user's own (`study.path`; `WORKBENCH_STUDIES` names another place), so that
+            settings and machine among the user's own (`study.path`; `WORKBENCH_HOME` names another place), so that
             the same line later, or in another session, finds what was measured.
         recalibrate: re-estimate batch norm after rewriting steps.
         task: what is asked of the network: "classification", "multi-label", "segmentation", "detection",

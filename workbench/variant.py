@@ -72,6 +72,11 @@ class Variant:
         return self.names.label(self.id).tags
 
     @property
+    def archived(self) -> bool:
+        """Whether `Study.archive` put it aside."""
+        return self.names.label(self.id).archived
+
+    @property
     def annotation(self) -> str:
         """What `Study.annotate` wrote on it."""
         return self.names.label(self.id).text

@@ -102,7 +102,7 @@ def test_what_is_deleted_frees_the_files_that_no_other_variant_has(study: wb.Stu
 
 @pytest.fixture
 def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WORKBENCH_STUDIES", str(tmp_path / "studies"))
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
     return tmp_path / "studies"
 
 
@@ -133,7 +133,7 @@ def test_what_is_not_kept(studies: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", "10")
     assert home("a study") is None
     monkeypatch.delenv("WORKBENCH_LIMIT_STORED_MB")
-    monkeypatch.setenv("WORKBENCH_STUDIES", "")
+    monkeypatch.setenv("WORKBENCH_HOME", "")
     assert home("a study") is None
     assert not studies.exists()
 

@@ -34,7 +34,7 @@ def test_an_id_tells_model_data_settings_and_recipe_apart() -> None:
 
 
 def test_a_machine_finds_its_own_measurements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("WORKBENCH_STUDIES", str(tmp_path))
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
     paths = []
     for name in ("one", "one", "another"):
         monkeypatch.setattr(studies, "machine", lambda name=name: SimpleNamespace(fingerprint=name))

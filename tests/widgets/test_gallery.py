@@ -25,8 +25,9 @@ from workbench.errors import BadFile, BadValue
 from workbench.models import Model
 from workbench.models.structure import load_variant, save_variant
 from workbench_widgets import uploads
-from workbench_widgets.gallery import NOISE, Gallery
+from workbench_widgets.gallery import Gallery
 from workbench_widgets.models import models
+from workbench_widgets.noise import NOISE
 from workbench_widgets.screen import Screen
 from workbench_widgets.store import Card, State
 

@@ -15,7 +15,8 @@ from workbench.errors import WorkbenchError
 from workbench.frames.limits import Limit, bound_on, read_limits
 from workbench.frames.pareto import more_is_better
 from workbench.measure.judgement import NEAR
-from workbench_widgets import rows
+from workbench.search.outlook import outlook
+from workbench_widgets import rows, search_state
 from workbench_widgets.formatting import count
 from workbench_widgets.seam.cells import Option
 from workbench_widgets.seam.chart_view import Axis, ChartView, Elsewhere, LimitField, LimitRule
@@ -34,6 +35,8 @@ CAPTIONS = {
     "lineage": "Each variant hangs under the one whose recipe it continues.",
 }
 WORDS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
+
+EDITED = "edited"  # what the chart knows the recipe being edited by
 
 AXES: tuple[Axis, ...] = ("x", "y")
 
@@ -72,7 +75,26 @@ def _drawn(state: State, frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str
     x, y = rows.axes(state) or (state.x, state.y)
     agreement = state.tab == "speedup"
     points = charts.speedup_points(frame, state.size) if agreement else charts.points(frame, x, y, state.size)
-    return charts.records(points), charts.summary(frame, x, y)
+    hollow = charts.predicted_points(frame, None if agreement else predicted(state), x, y)
+    said = charts.summary(frame, x, y) + charts.predicted_summary(hollow, x, y)
+    return charts.records(points) + charts.records(hollow), said
+
+
+def predicted(state: State) -> pd.DataFrame:
+    """What is predicted of the search's front and of the recipe being edited, in the columns of the frame."""
+    study, search = state.study, search_state.of(state)
+    original = state.original()
+    if study is None or original is None:
+        return pd.DataFrame()
+    rows = [
+        {"id": f"{search_state.PROMISE} {n}", "name": one.recipe.name, "kind": "front", **one.figures}
+        for n, one in enumerate(search.front if search else ())
+    ]
+    plan = state.plan if state.planned == state.recipe else None
+    if plan is not None and plan.changes and not plan.problem and study.find(state.recipe) is None:
+        figures = outlook(plan, original, study.task.principal)
+        rows.append({"id": EDITED, "name": state.recipe.name, "kind": "recipe", **figures})
+    return pd.DataFrame(rows)
 
 
 @lru_cache(maxsize=64)
@@ -91,12 +113,24 @@ def _spec(tab: str, x: str, y: str, size: str, log: tuple[str, ...]) -> dict[str
 
 def _caption(state: State, frame: pd.DataFrame) -> str:
     area = f"Area: {charts.lower(column(state.size).label)}. Bars: 95 % intervals. Dashed: the Pareto front."
-    text = CAPTIONS.get(state.tab, area)
+    text = CAPTIONS.get(state.tab, area + _hollow(state))
     if frame.empty or not frame["elsewhere"].any():
         return text
     converted = (frame["latency_note"] != "").any() and state.x == "latency_ms"
     how = ", in milliseconds the original's here over their speed-up there" if converted else ""
     return f"{text} Hollow: measured elsewhere{how}."
+
+
+def _hollow(state: State) -> str:
+    """What the hollow marks of the trade-off are."""
+    found = predicted(state)
+    kinds = set(found["kind"]) if len(found) else set()
+    front = " Dotted, hollow diamonds: the front that the search predicts; choose one to edit its recipe."
+    edited = (
+        " Hollow triangle: the recipe being edited, as predicted; on a dashed line, how good its answers are is not "
+        "known before it runs."
+    )
+    return (front if "front" in kinds else "") + (edited if "recipe" in kinds else "")
 
 
 def _limit(state: State, frame: pd.DataFrame) -> LimitField:

@@ -48,14 +48,14 @@ def comparison(state: State, second: Variant) -> ComparisonView | None:
 
 def _figure(one: Contrast, frame: pd.DataFrame) -> FigureOfBoth:
     shown = column(one.name)
-    said, way = _change(one, frame)
+    said, way = change_of(one, frame)
     return {
         "label": shown.label, "one": shown.text(one.first.value), "two": shown.text(one.second.value),
         "change": said, "trend": way,
     }  # fmt: skip
 
 
-def _change(one: Contrast, frame: pd.DataFrame) -> tuple[str, str]:
+def change_of(one: Contrast, frame: pd.DataFrame) -> tuple[str, str]:
     """What becomes of a figure with the interval of the difference and how that is known; better, worse or neither."""
     if one.how == EXACT:
         return change(one.name, one.first, one.second)

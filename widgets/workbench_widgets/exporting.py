@@ -1,12 +1,15 @@
-"""The files of an export, for download from the page."""
+"""Files for download from the page: those of an export, and the names of what is made when it is asked for."""
 
 from __future__ import annotations
+
+import importlib.util
 
 from workbench.errors import BadValue, shown
 from workbench.export import Manifest
 from workbench_widgets.store import State
 
-_PIECE = 2**20  # bytes of one message
+PIECE = 2**20  # bytes of one message
+CSV, PARQUET, PAGE = "variants.csv", "variants.parquet", "study.html"
 
 
 def files(manifest: Manifest) -> dict[str, int]:
@@ -20,8 +23,18 @@ def piece(state: State, file: str, offset: int, length: int) -> bytes:
     manifest = dict(state.exported).get(state.selected)
     if manifest is None or file not in files(manifest):
         raise BadValue(f"{file!r} is not among the exported files of this variant. Export it first.")
-    if type(offset) is not int or type(length) is not int or min(offset, length) < 0:
-        raise BadValue(f"Bytes {shown(offset)} to {shown(length)} more cannot be read. Give whole numbers from 0 on.")
+    check_part(offset, length)
     with (manifest.path / file).open("rb") as stream:
         stream.seek(offset)
-        return stream.read(min(length, _PIECE))
+        return stream.read(min(length, PIECE))
+
+
+def tables() -> list[str]:
+    """What the table of variants can be taken as here: Parquet needs pyarrow."""
+    return [CSV, *([PARQUET] if importlib.util.find_spec("pyarrow") else []), PAGE]
+
+
+def check_part(offset: object, length: object) -> None:
+    """Raise `BadValue` where a part of a file is asked for by no whole numbers."""
+    if type(offset) is not int or type(length) is not int or min(offset, length) < 0:
+        raise BadValue(f"Bytes {shown(offset)} to {shown(length)} more cannot be read. Give whole numbers from 0 on.")

@@ -5,28 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import workbench as wb
-from workbench.data import Data, Split
-from workbench.data.batches import as_split
+from workbench.data import Data
 from workbench.data.matching import misfit
 from workbench.data.source import leaves
 from workbench.errors import BadFile, BadValue
 from workbench.models import Model
 from workbench.models.architectures import BUNDLED
-from workbench.modules.calling import Inputs, noise_like, tensors_map
+from workbench.modules.calling import Inputs
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.untrusted import check_apart
 from workbench.variant import Variant
-from workbench_widgets import uploads
+from workbench_widgets import desk, uploads
+from workbench_widgets.desk import Kept, Origin
+from workbench_widgets.noise import NOISE, noise
 from workbench_widgets.store import Card
 
 DATA = "fashion-mnist"
-NOISE = "noise"
-#: Images of noise in each split: enough to run and time a network of which there are no data.
-_NOISE = {"train": 64, "calibration": 64, "validation": 32, "test": 64}
 
 
 class Gallery:
@@ -37,6 +34,8 @@ class Gallery:
         self._studies: dict[tuple[str, str], Study] = {}
         self._home: Data | None = None  # of the study that was given
         self._data: Data | None = None  # what was opened
+        self._opened_from: Origin = ()  # where these come from
+        self._origins: dict[Path, Origin] = {}  # where a study's data come from, by its folder
 
     def study(self, name: str) -> Study:
         """The study of a model by its card's name, on the data that were opened last and fit it.
@@ -47,8 +46,27 @@ class Gallery:
         data = self._fitting(model) or noise(model)
         key = (name, data.hash)
         if key not in self._studies:
-            self._studies.setdefault(key, Study(model, data))
+            study = self._studies.setdefault(key, Study(model, data))
+            if data is self._data:
+                self._origins[study.path] = self._opened_from
         return self._studies[key]
+
+    def reopen(self, kept: Kept) -> Card:
+        """Take up a study of before, with its data. Raises: as `desk.study_of`."""
+        study = desk.study_of(kept)
+        self._models[study.model.name] = study.model
+        self._data, self._opened_from = study.data, kept.data_from
+        self._origins[study.path] = kept.data_from
+        self._studies[study.model.name, study.data.hash] = study
+        return card(study.model, study.find(Recipe()))
+
+    def origin(self, study: Study) -> Origin:
+        """Where a study's data come from; () where only a notebook has them."""
+        if study.data.name == NOISE:
+            return (NOISE, "")
+        if study.path not in self._origins:
+            self._origins[study.path] = desk.bundled(study.data)
+        return self._origins[study.path]
 
     def _model(self, name: str) -> Model:
         """The network is the same one each time, so that its study is."""
@@ -78,6 +96,7 @@ class Gallery:
         if isinstance(found, Model):
             return self.add(found)
         self._data = found
+        self._opened_from = desk.keep_upload(path) if uploaded else ("path", str(path.resolve()))
         return found
 
     def add(self, model: Model) -> Card:
@@ -119,18 +138,6 @@ def shapes_text(inputs: Inputs) -> str:
     """The shape of one input without the batch; of several each with its name or place."""
     found = [(f"input {name}" if name.isdecimal() else name, shape_text(one.shape[1:])) for name, one in leaves(inputs)]
     return ", ".join(f"{name} ({shape})" if name else shape for name, shape in found)
-
-
-def noise(model: Model) -> Data:
-    """Noise in the shapes that the model takes, without labels: cost, latency and agreement can be measured on them."""
-    import torch
-
-    def some(count: int, seed: int) -> Split:
-        several = tensors_map(lambda one: torch.cat([one] * count), model.example)
-        return as_split(noise_like(cast("Inputs", several), seed))
-
-    splits = {name: dataclasses.replace(some(n, seed), name=name) for seed, (name, n) in enumerate(_NOISE.items())}
-    return Data(NOISE, splits)
 
 
 def from_zoo(zoo: str, name: str, trained: bool) -> Model:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import workbench as wb
+from workbench import charts
 from workbench.data import Data
-from workbench.errors import BadValue
+from workbench.errors import BadValue, WorkbenchError
 from workbench.jobs import Job
 from workbench.published import published
+from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import study_state
+from workbench_widgets import desk, editing, rows, study_state
 from workbench_widgets.background import Background
+from workbench_widgets.desk import Kept
 from workbench_widgets.formatting import count
 from workbench_widgets.gallery import Gallery, fits, from_zoo, shapes_text
 from workbench_widgets.running import Running
@@ -54,8 +58,25 @@ class Opening:
         known = bundled[list(columns)].astype(object).where(bundled[list(columns)].notna(), None)
         cards = tuple(Card(*row) for row in known.itertuples(index=False))
         self._store.update(cards=cards, menu=True, catalogue=_catalogue())
-        if not self._store.state.model:
+        self.look()
+        if not self._store.state.model and not self._resumed():
             self.choose(cards[0].name)
+
+    def _resumed(self) -> bool:
+        """Come back to the study that was shown last; False where there is none that opens."""
+        last = next((one for one in self._store.state.earlier if not one.problem), None)
+        if last is None:
+            return False
+        try:
+            self._reopened(last)
+        except WorkbenchError:  # deleted, changed, or of another machine: the list says so when it is asked for
+            return False
+        return True
+
+    def _reopened(self, kept: Kept) -> None:
+        card = self._gallery.reopen(kept)
+        known = any(one.name == card.name for one in self._store.state.cards)
+        self._choose(card.name, *([] if known else [card]))
 
     def _take(self) -> None:
         study = self._given
@@ -63,6 +84,31 @@ class Opening:
         card = self._gallery.keep(study)
         self._store.update(cards=(card,), menu=True, catalogue=_catalogue(), model=card.name, home=study.data.name)
         self._load(card.name)
+
+    def look(self) -> None:
+        """Look again which studies of before there are."""
+        self._store.update(earlier=desk.earlier())
+
+    def reopen(self, folder: str) -> None:
+        """Show a study of before, by its folder's name. Raises: `BadValue`."""
+        kept = next((one for one in desk.earlier() if one.folder.name == folder), None)
+        if kept is None:
+            raise BadValue(f"There is no study {folder!r} any more.")
+        self._store.say(f"Opening {kept.model} on {kept.data}.", "busy")
+        self._background.spawn(lambda: self._reopened(kept))
+
+    def note(self, state: State) -> None:
+        """Note what is on the screen beside its study, so that it comes back."""
+        study = state.study
+        if study is None:
+            return
+        original = study.find(Recipe())
+        viewed = {name: getattr(state, name) for name in desk.VIEWED}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        about = (study.model.name, study.data.name, len(study.variants), now)
+        network = original.weights.name if original else ""
+        kept = Kept(study.path, *about, network, self._gallery.origin(study), state.recipe.to_json(), viewed)
+        desk.write(study, kept)
 
     def upload(self, file: str, size: int, offset: int, content: bytes = b"") -> bool:
         """Take the next part of a file; True with the last one, when it is being opened. Raises: as `Uploads.take`."""
@@ -125,12 +171,15 @@ class Opening:
 
     def _load(self, name: str) -> None:
         study = self._gallery.study(name)
-        elsewhere = published(study)
+        elsewhere, kept = published(study), desk.read(study.path)
         before = f" with {count(len(study.variants), 'variant', 'variants')} of before" if study.variants else ""
         ready = Message(f"{name} is loaded{before}. Add a step to the recipe, or choose a variant.")
         shown = self._store.edit(
-            lambda s: study_state.showing(s, study, elsewhere, _said_since(s) or ready) if s.model == name else s
+            lambda s: _as_left(study_state.showing(s, study, elsewhere, _said_since(s) or ready), kept)
+            if s.model == name
+            else s
         )
+        self.look()
         if shown.study is study and not study.variants and elsewhere is None:
             self._unasked = self._running.measure_unasked(study)
 
@@ -139,6 +188,23 @@ def _with(cards: tuple[Card, ...], new: tuple[Card, ...]) -> tuple[Card, ...]:
     """The cards with new ones last, in the place of those of the same name."""
     names = {card.name for card in new}
     return (*(card for card in cards if card.name not in names), *new)
+
+
+def _as_left(state: State, kept: Kept | None) -> State:
+    """With what was chosen and edited when the study was shown last; a recipe that is being edited stays."""
+    if kept is None:
+        return state
+    fits = {"selected": state.variant(str(kept.viewed.get("selected", ""))) is not None}
+    known = charts.drawable(rows.everything(state))
+    fits |= {name: kept.viewed.get(name) in known for name in ("x", "y", "size")}
+    state = replace(state, **{name: kept.viewed[name] for name, fit in fits.items() if fit})
+    recipe = desk.recipe_of(kept)
+    if state.stack or not recipe.steps:
+        return state
+    try:
+        return replace(editing.take(state, recipe), past=())
+    except WorkbenchError:  # of a step that is not there any more
+        return state
 
 
 def _said_since(state: State) -> Message | None:

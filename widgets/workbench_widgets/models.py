@@ -18,10 +18,12 @@ from workbench.study import Study
 from workbench.tasks import Task
 from workbench.untrusted.quota import MEGABYTE
 from workbench_widgets import uploads
+from workbench_widgets.desk import Kept
 from workbench_widgets.formatting import compact, count
-from workbench_widgets.gallery import NOISE, shapes_text, trained_on
+from workbench_widgets.gallery import shapes_text, trained_on
+from workbench_widgets.noise import NOISE
 from workbench_widgets.overlays import overlaid
-from workbench_widgets.seam.model_view import DataAbout, Fact, ModelsView, Sample, Sources, Zoo
+from workbench_widgets.seam.model_view import DataAbout, Earlier, Fact, ModelsView, Sample, Sources, Zoo
 from workbench_widgets.store import Card, State
 
 #: Sample images: at most this many, one of each class where there are classes.
@@ -42,6 +44,7 @@ def models(state: State) -> ModelsView:
         "waiting": "" if state.cards else "Loading the bundled models.",
         "about": _about(study.model) if study else "",
         "kept": _kept(study) if study else "",
+        "earlier": [_earlier(one, study) for one in state.earlier],
         "problems": list(study.notes) if study else [],
         "data": _data(study.data, study.model, state.home) if study else None,
         "others": _others() if state.menu else None,
@@ -63,6 +66,17 @@ def _card(card: Card) -> list[Fact]:
         figures["accuracy"] = COLUMNS["accuracy"].text(card.accuracy)
     figures |= {"MACs": compact(card.macs), "parameters": compact(card.params)}
     return [{"label": label, "text": text} for label, text in figures.items()]
+
+
+def _earlier(one: Kept, study: Study | None) -> Earlier:
+    day = one.opened.replace("T", " ").partition("+")[0]
+    return {
+        "folder": one.folder.name,
+        "name": f"{one.model} on {one.data}",
+        "about": f"{count(one.variants, 'variant', 'variants')}, last shown {day} UTC",
+        "problem": one.problem,
+        "shown": study is not None and study.path == one.folder,
+    }
 
 
 def _about(model: Model) -> str:

@@ -12,10 +12,14 @@ from workbench_widgets.store import State
 
 
 def everything(state: State) -> pd.DataFrame:
-    """A study's frame with the columns `elsewhere` and `feasible`; what was measured here replaces its like."""
-    frame = state.frame.assign(elsewhere=False) if len(state.frame) else pd.DataFrame()
+    """A study's frame with the columns `elsewhere` and `feasible`; what was measured here replaces its like.
+
+    Archived variants are left out unless they are asked for.
+    """
+    kept = state.frame if state.archived or state.frame.empty else state.frame[~state.frame["archived"].astype(bool)]
+    frame = kept.reset_index(drop=True).assign(elsewhere=False) if len(kept) else pd.DataFrame()
     if state.published is not None and state.study is not None:
-        known = set(frame["id"]) if len(frame) else set()
+        known = set(state.frame["id"]) if len(state.frame) else set()
         others = [one for one in state.published.variants if one.id not in known]
         if others:
             frame = _together(frame, to_frame(others).assign(elsewhere=True))

@@ -12,23 +12,43 @@ import ipywidgets
 from workbench.errors import WorkbenchError
 from workbench.study import Study
 from workbench.untrusted import quota
-from workbench_widgets import charting, diagnosing, exporting, layers, models, results, scope, variant, views
+from workbench_widgets import (
+    beside,
+    charting,
+    diagnosing,
+    exporting,
+    layers,
+    models,
+    results,
+    scope,
+    searching,
+    taking,
+    variant,
+    views,
+)
 from workbench_widgets.page import Loader, Panel, View
 from workbench_widgets.seam.page_view import Answer
 from workbench_widgets.session import Session
 from workbench_widgets.static_snapshot import PLAIN, Still
 from workbench_widgets.store import State, Store, unexpected
 
+#: What the hollow marks of the chart follow.
+HOLLOW = ("plan", "searches")
 #: Each panel: what it shows, and the parts of the state that it must be drawn anew for; drawn in this order, so
 #: what a slider waits for stands first.
 PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "head": (views.head, ()),
     "prediction": (views.prediction, ("plan",)),
-    "models": (models.models, ("cards", "model", "study")),
+    "models": (models.models, ("cards", "model", "study", "earlier")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "plan")),
     "run": (views.run, ("study", "recipe", "plan", "problem", "jobs", "tick", "frame")),
-    "chart": (charting.chart, ("frame", "published", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs")),
-    "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage")),
+    "search": (searching.search, ("study", "wish", "searches", "tick", "frame")),
+    "chart": (
+        charting.chart,
+        ("frame", "published", "archived", "x", "y", "size", "log", "limit", "tab", "parallel", "jobs", *HOLLOW),
+    ),
+    "table": (results.table, ("frame", "published", "x", "y", "limit", "lineage", "archived", "columns", "beside")),
+    "beside": (beside.beside, ("frame", "published", "beside", "comparisons", "jobs", "cost")),
     "variant": (
         variant.variant,
         ("frame", "published", "selected", "compared", "comparisons", "jobs", "exporting", "exported"),
@@ -44,6 +64,8 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "status": (views.status, ("message",)),
 }
 
+#: What stands beside the recipe, from the top down.
+RESULTS = ("search", "chart", "table", "beside", "variant", "layers", "diagnosis")
 SURROGATES = re.compile("[\ud800-\udfff]")
 #: The panels that show which variant is chosen among many.
 SELECTING = ("chart", "table")
@@ -83,6 +105,7 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         super().__init__([loader, self._grid()])
         self.add_class("wb-screen")
         self._still = Still()
+        self._made = taking.Made()
         self._subscribe()
         self.session.start()
 
@@ -95,16 +118,18 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
 
     def _grid(self) -> ipywidgets.Box:
         panels = self.panels
-        edit = ipywidgets.Box([panels["recipe"], panels["prediction"], panels["run"]])
-        shown = ipywidgets.Box([panels[name] for name in ("chart", "table", "variant", "layers", "diagnosis")])
-        grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown, panels["status"]])
+        edit = ipywidgets.Box([panels[name] for name in ("recipe", "prediction", "run", "status")])
+        shown = ipywidgets.Box([panels[name] for name in RESULTS])
+        grid = ipywidgets.Box([panels["head"], panels["models"], edit, shown])
         for box, name in ((edit, "wb-edit"), (shown, "wb-results"), (grid, "wb-grid")):
             box.add_class(name)
         return grid
 
     def _act(self, panel: str) -> Callable[[str, dict[str, Any]], None]:
         def act(action: str, detail: dict[str, Any]) -> None:
-            if action == "piece":
+            if action == "piece" and detail.get("file") in taking.MAKERS:
+                self.session.background.spawn(lambda: self._answer(panel, self._made_part, detail))
+            elif action == "piece":
                 self._answer(panel, lambda **part: (True, [exporting.piece(self.store.state, **part)]), detail)
             elif action == "upload":
                 self._answer(panel, lambda **part: (self.session.opening.upload(**part), None), detail)
@@ -114,6 +139,9 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
                 self.session.act(action, detail)
 
         return act
+
+    def _made_part(self, **part: Any) -> tuple[bool, list[bytes]]:
+        return True, [self._made.piece(self.store.state, **part)]
 
     def _answer(self, panel: str, find: Callable[..., Any], detail: dict[str, Any]) -> None:
         """Answer what a panel asks about a part of a file, a download's or an upload's: the page waits for it."""

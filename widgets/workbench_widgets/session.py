@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from workbench.export import export
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.variant import Variant
-from workbench_widgets import editing, scope, study_state, view_state
+from workbench_widgets import desk, editing, scope, search_state, study_state, view_state
 from workbench_widgets.background import Background
 from workbench_widgets.controls import described, parse
 from workbench_widgets.formatting import count
@@ -19,6 +20,7 @@ from workbench_widgets.latest_only import Latest
 from workbench_widgets.model_loading import Opening
 from workbench_widgets.planning import plan
 from workbench_widgets.running import Running
+from workbench_widgets.search_running import Searching
 from workbench_widgets.store import Message, State, Store, unexpected
 
 #: What only changes the state, at once.
@@ -30,7 +32,16 @@ CHANGES: dict[str, Callable[..., State]] = {
     "size": view_state.size, "log": view_state.log, "limit": view_state.limit, "lineage": view_state.lineage,
     "drag": view_state.drag, "parallel": view_state.parallel,
     "compare": view_state.compare, "dismiss": view_state.dismiss,
+    "columns": view_state.columns, "usual_columns": view_state.usual_columns, "archived": view_state.archived,
+    "beside": view_state.beside, "nothing_beside": view_state.nothing_beside, "against": view_state.against,
+    "want": search_state.want, "want_time": search_state.want_time, "want_training": search_state.want_training,
+    "bind": search_state.bind, "bind_more": search_state.bind_more, "unbind": search_state.unbind,
+    "take_promise": search_state.take_promise,
 }  # fmt: skip
+
+
+#: What is noted beside a study when it changes, and at most how often (seconds).
+NOTED, NOTED_EVERY = ("study", "recipe", "frame", *desk.VIEWED), 0.5
 
 
 class Session:
@@ -38,19 +49,23 @@ class Session:
 
     def __init__(self, store: Store, study: Study | None = None) -> None:
         self.store = store
-        self._plans = Latest(self._plan)
-        self._background = Background(store)
-        self._running = Running(store, self._background.guarded)
-        self.opening = Opening(store, self._running, self._background, study)
+        self._plans, self._notes = Latest(self._plan), Latest(self._note)
+        self.background = Background(store)
+        self._running = Running(store, self.background.guarded)
+        self._searching = Searching(store, self._running)
+        self.opening = Opening(store, self._running, self.background, study)
         self._actions: dict[str, Callable[..., None]] = {
             "choose": self.opening.choose, "open": self.opening.open, "zoo": self.opening.zoo,
             "home_data": self.opening.home_data,
             "set": self.set, "edit": self.edit, "ready": self.ready, "remeasure": self.remeasure,
+            "search": self.search, "take_found": self.take_found,
             "run": self.run, "cancel": self._running.cancel, "export": self.export,
             "sensitivity": self.sensitivity, "times": self.times,
             "diagnose": self.diagnose, "bisect": self.bisect, "restore": self.restore,
             "answers": self.answers,
             "rename": self.rename, "tag": self.tag, "annotate": self.annotate, "delete": self.delete,
+            "archive": self.archive, "answers_beside": self.answers_beside, "reopen": self.opening.reopen,
+            "look": self.opening.look,
         }  # fmt: skip
         store.subscribe(self._follow)
 
@@ -58,9 +73,9 @@ class Session:
         """Do what a panel asks for. Whatever goes wrong becomes a sentence in the status strip."""
         change = CHANGES.get(action)
         if change is not None:
-            self._background.guarded(lambda: self.store.edit(lambda state: change(state, **detail)))
+            self.background.guarded(lambda: self.store.edit(lambda state: change(state, **detail)))
         else:
-            self._background.guarded(lambda: self._actions[action](**detail))
+            self.background.guarded(lambda: self._actions[action](**detail))
 
     def start(self) -> None:
         """Load the gallery and the first model, in the background."""
@@ -96,6 +111,16 @@ class Session:
     def _follow(self, old: State, new: State) -> None:
         if new.study is not None and (new.recipe != old.recipe or new.study is not old.study):
             self._plans.ask((new.study, new.recipe))
+        if new.study is not None and any(getattr(new, one) is not getattr(old, one) for one in NOTED):
+            self._notes.ask(new)
+
+    def _note(self, state: State) -> None:
+        """On a thread of its own: note what is shown; what changes meanwhile is noted at once, and only its end."""
+        try:
+            self.opening.note(state)
+        except Exception as error:  # noqa: BLE001  # the thread must live on, and the visitor must know
+            self.store.say(unexpected(error), "error")
+        time.sleep(NOTED_EVERY)
 
     def _plan(self, request: tuple[Study, Recipe]) -> None:
         study, recipe = request
@@ -111,7 +136,19 @@ class Session:
     def run(self) -> None:
         """Apply the recipe and measure the variant, in the background."""
         study, recipe = self.store.state.study, self.store.state.recipe
-        self._background.spawn(lambda: self._running.run(study, recipe))
+        self.background.spawn(lambda: self._running.run(study, recipe))
+
+    def search(self) -> None:
+        """Look for the best under the limits of the panel, in the background."""
+        self.background.spawn(self._searching.start)
+
+    def take_found(self) -> None:
+        """Put the recipe of the best that the search has found into the editor."""
+        search = search_state.of(self.store.state)
+        best = search.found.best if search and search.found else None
+        if best is None:
+            raise BadValue("The search has found nothing that keeps to the limits yet.")
+        self.store.edit(lambda s: replace(editing.take(s, best.recipe), selected=best.id))
 
     def remeasure(self) -> None:
         """Measure here what was measured elsewhere, one recipe after another."""
@@ -120,7 +157,7 @@ class Session:
             raise BadValue("There is nothing here that was measured elsewhere.")
         missing = [one.recipe for one in elsewhere.variants if study.find(one.recipe) is None]
         sentence = f"Measuring {count(len(missing), 'variant', 'variants')} on this machine."
-        self._background.spawn(lambda: [self._running.submit(study, recipe, sentence) for recipe in missing])
+        self.background.spawn(lambda: [self._running.submit(study, recipe, sentence) for recipe in missing])
 
     def sensitivity(self) -> None:
         """Find how much each layer suffers from the step being edited, in the background."""
@@ -128,7 +165,7 @@ class Session:
         if study is None or not stack:
             raise BadValue("Sensitivity is to a step: add one to the recipe first.")
         step = stack[self.store.state.focus].step
-        self._background.spawn(lambda: self._running.sensitivity(study, step))
+        self.background.spawn(lambda: self._running.sensitivity(study, step))
 
     def times(self) -> None:
         """Time every layer of the original, and of the recipe where it was measured, in the background."""
@@ -141,7 +178,7 @@ class Session:
             for one in (Recipe(), *measured):
                 self._running.times(study, one)
 
-        self._background.spawn(work)
+        self.background.spawn(work)
 
     # --- results
 
@@ -159,17 +196,17 @@ class Session:
                 self.store.update(exporting="")
             self.store.edit(lambda s: study_state.exported(s, variant, manifest))
 
-        self._background.spawn(work)
+        self.background.spawn(work)
 
     def diagnose(self) -> None:
         """Find out what the chosen variant does otherwise than the original, in the background."""
         study, variant = self._measured("diagnosed")
-        self._background.spawn(lambda: self._running.diagnose(study, variant))
+        self.background.spawn(lambda: self._running.diagnose(study, variant))
 
     def bisect(self) -> None:
         """Find the layers that explain what the chosen variant loses, in the background."""
         study, variant = self._measured("diagnosed")
-        self._background.spawn(lambda: self._running.bisect(study, variant))
+        self.background.spawn(lambda: self._running.bisect(study, variant))
 
     def answers(self) -> None:
         """Compare the chosen variant with the one beside it class by class and image by image, in the background."""
@@ -177,7 +214,21 @@ class Session:
         first = self.store.state.variant(self.store.state.compared)
         if first is None:
             raise BadValue("There is nothing to compare with. Choose another variant first.")
-        self._background.spawn(lambda: self._running.compare(study, first, second))
+        self.background.spawn(lambda: self._running.compare(study, first, second))
+
+    def answers_beside(self) -> None:
+        """Compare each of those side by side with the first of them, class by class and image by image."""
+        study, beside = self.store.state.study, self.store.state.beside
+        if study is None or len(beside) < 2:
+            raise BadValue("Choose two variants or more in the table first.")
+        first, *others = (study[one] for one in beside)
+        missing = [one for one in others if (first.id, one.id) not in dict(self.store.state.comparisons)]
+
+        def work() -> None:
+            for one in missing:
+                self._running.compare(study, first, one)
+
+        self.background.spawn(work)
 
     def restore(self, layers: list[str]) -> None:
         """Put the chosen variant's recipe into the editor, with these layers left as they are in the original."""
@@ -208,6 +259,10 @@ class Session:
         """Write a text beside the chosen variant."""
         self._label("annotated", lambda study, variant: study.annotate(variant, text))
 
+    def archive(self, on: bool) -> None:
+        """Put the chosen variant aside, or back."""
+        self._label("archived", lambda study, variant: study.archive(variant, on))
+
     def delete(self) -> None:
         """Take the chosen variant out of the study, with its files."""
         self._label("deleted", lambda study, variant: study.delete(variant))
@@ -219,7 +274,7 @@ class Session:
             change(study, variant)
             self.store.edit(lambda s: study_state.labelled(s, study))
 
-        self._background.spawn(work)
+        self.background.spawn(work)
 
     def _variant(self) -> Variant:
         state = self.store.state

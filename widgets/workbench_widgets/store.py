@@ -20,6 +20,9 @@ from workbench.recipe import Recipe
 from workbench.step import Step
 from workbench.study import Study
 from workbench.variant import Variant
+from workbench_widgets.desk import Kept
+from workbench_widgets.searches import Search
+from workbench_widgets.wishes import Wish
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class State:
     cards: tuple[Card, ...] = ()
     model: str = ""  # the chosen model's name; its study may still be loading
     study: Study | None = None
+    earlier: tuple[Kept, ...] = ()  # studies of before, the latest first
     home: str = "fashion-mnist"  # the data to go back to from those that were opened
     menu: bool = False  # the techniques are imported
     catalogue: tuple[Ready, ...] = ()
@@ -110,9 +114,14 @@ class State:
     limit: str = ""  # as typed, such as "accuracy >= 0.92"
     limit_problem: str = ""
     lineage: bool = False  # the table stands in the order of what was made from what
+    archived: bool = False  # archived variants are shown too
+    columns: tuple[str, ...] = ()  # of the table; none stands for the usual ones
+    beside: tuple[str, ...] = ()  # ids of the variants side by side, the first is what the others are compared with
     compared: str = ""  # id of the variant beside the chosen one
     tab: str = "tradeoff"
     parallel: tuple[str, ...] = ()  # the columns of the parallel axes; none stands for the usual ones
+    wish: Wish = field(default_factory=Wish)  # what a search is asked for
+    searches: tuple[Search, ...] = ()  # the latest of each study
     exporting: str = ""  # id of the variant
     exported: tuple[tuple[str, Manifest], ...] = ()  # the latest export of each variant, by id
     diagnoses: tuple[tuple[str, Diagnosis], ...] = ()  # the latest of each variant, by id

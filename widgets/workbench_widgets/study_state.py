@@ -27,6 +27,7 @@ def emptied(state: State) -> State:
         frame=state.frame.iloc[:0],
         selected="",
         compared="",
+        beside=(),
         published=None,
         layers=(),
         times=(),
@@ -65,7 +66,9 @@ def labelled(state: State, study: Study) -> State:
     if state.study is not study:
         return state
     frame = study.frame()
-    now = replace(state, frame=frame, compared=state.compared if state.variant(state.compared) else "")
+    there = tuple(one for one in state.beside if state.variant(one))
+    compared = state.compared if state.variant(state.compared) else ""
+    now = replace(state, frame=frame, compared=compared, beside=there)
     if state.variant(state.selected) is None:
         return replace(now, selected=str(frame["id"].iloc[-1]) if len(frame) else "", message=Message("It is deleted."))
     return now

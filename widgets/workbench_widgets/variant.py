@@ -17,7 +17,8 @@ from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
 from workbench_widgets.exporting import files
 from workbench_widgets.formatting import COSTS, UNPAIRED, change, difference, trend, verdict
-from workbench_widgets.seam.variant_view import Exported, Figure, Label, OtherVariant, VariantView
+from workbench_widgets.seam.cells import Label
+from workbench_widgets.seam.variant_view import Exported, Figure, OtherVariant, VariantView
 from workbench_widgets.store import State
 
 FACTS = (
@@ -50,7 +51,7 @@ def variant(state: State) -> VariantView:
         "reason": chosen.verdict,
         "figures": [_fact(name, chosen, original, state.frame) for name in _facts(state) if name in chosen.estimates],
         "notes": list(chosen.notes),
-        "label": _label(chosen, alone=len(state.study.variants) == 1) if here else None,
+        "label": label_of(chosen, alone=len(state.study.variants) == 1) if here else None,
         "others": _others(state),
         "compared": state.compared,
         "comparison": comparison(state, chosen),
@@ -61,7 +62,7 @@ def variant(state: State) -> VariantView:
     }
 
 
-def _label(chosen: Variant, *, alone: bool) -> Label:
+def label_of(chosen: Variant, *, alone: bool) -> Label:
     """What a user can say of a variant, and has said; the original can be deleted where it is the only one."""
     given = chosen.names.label(chosen.id)
     return {
@@ -69,6 +70,8 @@ def _label(chosen: Variant, *, alone: bool) -> Label:
         "usual": chosen.recipe.name,
         "tags": list(given.tags),
         "text": given.text,
+        "archived": given.archived,
+        "archivable": bool(chosen.recipe.steps),
         "deletable": bool(chosen.recipe.steps) or alone,
     }
 

@@ -10,13 +10,15 @@ from workbench.cost.by_layer import COSTS
 from workbench.errors import BadValue, WorkbenchError, unknown
 from workbench.frames.frame import where_rows
 from workbench.frames.limits import read_limits, with_bound, write_limits
-from workbench_widgets import charting, rows
+from workbench_widgets import charting, results, rows, search_state
 from workbench_widgets.store import Message, State
 
 
 def select(state: State, id: str) -> State:  # noqa: A002  # the frame's word
-    """With a variant chosen; chart and table show which."""
-    return replace(state, selected=id)
+    """With a variant chosen; chart and table show which. A point of the predicted front goes to the editor."""
+    if id.startswith(search_state.PROMISE):
+        return search_state.take_promise(state, id)
+    return state if id == charting.EDITED else replace(state, selected=id)
 
 
 def axis(state: State, axis: str, column: str) -> State:
@@ -72,6 +74,46 @@ def parallel(state: State, column: str, on: bool) -> State:
 def lineage(state: State, on: bool) -> State:
     """With the table in the order of lineage, or of time."""
     return replace(state, lineage=on)
+
+
+def columns(state: State, column: str, on: bool) -> State:
+    """With a column of the table more, or one less. Raises: `UnknownName`."""
+    frame = rows.everything(state)
+    known = [*charts.drawable(frame), *results.WORDS]
+    if column not in known:
+        raise unknown("column", column, known)
+    now = {*results.shown(state, frame)}
+    now = now | {column} if on else now - {column}
+    order = dict.fromkeys((*results.shown(state, frame), *known))
+    return replace(state, columns=tuple(name for name in order if name in now))
+
+
+def usual_columns(state: State) -> State:
+    """With the usual columns of the table."""
+    return replace(state, columns=())
+
+
+def archived(state: State, on: bool) -> State:
+    """With archived variants in table and charts, or without."""
+    return replace(state, archived=on)
+
+
+def beside(state: State, id: str, on: bool) -> State:  # noqa: A002  # the frame's word
+    """With one variant more or less side by side."""
+    if state.variant(id) is None:
+        raise BadValue("This variant is not here any more.")
+    kept = tuple(one for one in state.beside if one != id)
+    return replace(state, beside=(*kept, id) if on else kept)
+
+
+def nothing_beside(state: State) -> State:
+    """With no variants side by side."""
+    return replace(state, beside=())
+
+
+def against(state: State, id: str) -> State:  # noqa: A002  # the frame's word
+    """With another of those side by side as the one that the others are compared with."""
+    return replace(state, beside=(id, *(one for one in state.beside if one != id))) if id in state.beside else state
 
 
 def compare(state: State, id: str) -> State:  # noqa: A002  # the frame's word

@@ -114,8 +114,7 @@ def prediction(state: State) -> PredictionView:
 def _note() -> str:
     here = predictor().name == THIS_MACHINE
     where = "by this machine's calibration" if here else "for a server core: the first run calibrates this machine"
-    computed = f"Computed from the layers' shapes, latency {where}."
-    return f"{computed} Fewer MACs are not yet speed: run the recipe to measure it."
+    return f"Computed from shapes, latency {where}. Fewer MACs are not yet speed: run it to measure that."
 
 
 def _predicted(name: str, old: Plan | None, new: Plan | None) -> PredictedRow:
@@ -138,12 +137,14 @@ def _predicted(name: str, old: Plan | None, new: Plan | None) -> PredictedRow:
 def run(state: State) -> RunView:
     """The button, what it would do, and the jobs on their way."""
     ready, note = _readiness(state)
-    jobs = [job for job in state.jobs if not job.done] or list(state.jobs[-1:])
+    apart = [one.job for one in state.searches]  # they have a panel of their own
+    own = [job for job in state.jobs if job not in apart]
+    jobs = [job for job in own if not job.done] or own[-1:]
     return {
         "enabled": ready,
         "label": f"Run {state.recipe.name}" if state.recipe.steps else "Run",
         "note": note,
-        "jobs": [_job(job) for job in jobs],
+        "jobs": [job_line(job) for job in jobs],
     }
 
 
@@ -164,7 +165,8 @@ def _readiness(state: State) -> tuple[bool, str]:
     return True, "Applies the recipe, writes the artefact, and measures that artefact against the original."
 
 
-def _job(job: Job[Any]) -> JobLine:
+def job_line(job: Job[Any]) -> JobLine:
+    """How far a job is."""
     progress = job.progress
     ended = {"done": "Finished", "failed": "Failed", "cancelled": "Cancelled"}
     return {

@@ -12,6 +12,7 @@ from workbench.charts.diagnosis import flips, layer_errors, png
 from workbench.charts.lineage import lineage, lineage_points, lineage_summary, steps_of
 from workbench.charts.marks import COLOURS, DATASET, competing, roles
 from workbench.charts.parallel import PARALLEL, parallel, parallel_columns, parallel_points, parallel_summary
+from workbench.charts.predicted import predicted_points, predicted_summary
 from workbench.charts.rows import records
 from workbench.charts.variants import points, speedup, speedup_points, summary, tradeoff
 
@@ -19,6 +20,6 @@ __all__ = [
     "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "check_columns", "column", "competing",
     "cost_by_layer", "cost_rows", "cost_summary", "devices", "drawable", "flips", "layer_errors", "lineage",
     "lineage_points", "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points",
-    "parallel_summary", "png", "points", "records", "roles", "speedup", "speedup_points", "steps_of", "summary",
-    "tradeoff",
+    "parallel_summary", "png", "points", "predicted_points", "predicted_summary", "records", "roles", "speedup",
+    "speedup_points", "steps_of", "summary", "tradeoff",
 ]  # fmt: skip

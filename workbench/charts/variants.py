@@ -23,6 +23,7 @@ from workbench.charts.marks import (
     roles,
     texts,
 )
+from workbench.charts.predicted import MEASURED, predicted_layers, predicted_points
 from workbench.errors import unknown
 from workbench.interface.arguments import check_kinds
 from workbench.measure.judgement import AS_PREDICTED, FASTER, SLOWER, judge
@@ -44,8 +45,11 @@ def tradeoff(
     *,
     size: str = "params",
     log: Sequence[str] = (),
+    predicted: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
     """One mark a variant: `y` against `x` with 95 % intervals, area by `size`, and the Pareto front.
+
+    `predicted` adds, hollow, what is not measured: a search's front or a recipe, see `predicted_points`.
 
     `y` is what variants are judged by, unless another is named.
     `log` names the axes ("x", "y") with a logarithmic scale. Where the frame has a column `feasible`, what is
@@ -58,15 +62,16 @@ def tradeoff(
     Raises: `UnknownName` for a column that is no figure, or that a frame with rows lacks.
     """
     y = y or judged_by(frame)
-    rows = points(frame, x, y, size)
+    rows = pd.concat([points(frame, x, y, size), predicted_points(frame, predicted, x, y)], ignore_index=True)
     across, up = _axes(x, y, [_scale(axis in log) for axis in "xy"])
-    base = alt.Chart(data(rows))
+    everything = alt.Chart(data(rows))
+    base = everything.transform_filter(f"datum.kind == '{MEASURED}'")
     line = (
         base.transform_filter("datum.on_front")
         .mark_line(color=FRONT["Pareto front"][0], strokeDash=[5, 4], strokeWidth=1.5, opacity=0.8)
         .encode(x=across, y=up, order=alt.Order("x:Q"))
     )
-    return _stack(base, line, (across, up), FRONT, size)
+    return _stack(base, [line, *predicted_layers(everything, (across, up))], (across, up), FRONT, size)
 
 
 @check_kinds
@@ -85,7 +90,7 @@ def speedup(frame: pd.DataFrame, *, size: str = "params") -> alt.LayerChart:
         .mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color=LINE)
         .encode(x=alt.X("zero:Q"), y=alt.Y("zero:Q"), x2="most:Q", y2="most:Q")
     )
-    return _stack(base, identity, (across, up), _AGREEMENT, size)
+    return _stack(base, [identity], (across, up), _AGREEMENT, size)
 
 
 @check_kinds
@@ -136,6 +141,7 @@ def points(frame: pd.DataFrame, x: str, y: str, size: str = "params") -> pd.Data
     kept = table.loc[points.index]
     points["role"] = roles(kept, x, y)
     points["on_front"] = on_front(kept, x, y)
+    points["kind"] = MEASURED
     return points
 
 
@@ -159,8 +165,10 @@ def _scale(logarithmic: bool) -> alt.Scale:
     )
 
 
-def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups: Groups, size: str) -> alt.LayerChart:
-    """The layers that both charts share, over the one that is special to each."""
+def _stack(
+    base: alt.Chart, below: Sequence[alt.Chart], axes: tuple[alt.X, alt.Y], groups: Groups, size: str
+) -> alt.LayerChart:
+    """The layers that both charts share, over those that are special to each."""
     across, up = axes
     colours, shapes = ([pair[i] for pair in groups.values()] for i in (0, 1))
     above = legend()
@@ -177,7 +185,7 @@ def _stack(base: alt.Chart, below: alt.Chart, axes: tuple[alt.X, alt.Y], groups:
     marks = base.mark_point(strokeWidth=1.6, cursor="pointer").properties(name="points")
     look = {"fill": fill, "stroke": stroke, "fillOpacity": hollow, "opacity": pale, "shape": shape, "size": area}
     layers = [
-        below,
+        *below,
         bars.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=up, color=colour, opacity=pale),
         bars.encode(x=across, y=alt.Y("y_low:Q"), y2="y_high:Q", color=colour, opacity=pale),
         ring.encode(x=across, y=up),

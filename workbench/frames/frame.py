@@ -29,7 +29,7 @@ EXACT = (
 COLUMNS = (
     "id", "name", "recipe", "is_baseline",
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
-    *EXACT, "verdict", "machine", "latency_note", "notes", "created", "tags", "annotation",
+    *EXACT, "verdict", "machine", "latency_note", "notes", "created", "tags", "annotation", "archived",
 )  # fmt: skip
 
 #: Said of milliseconds that were measured on another machine than the original's.
@@ -104,6 +104,7 @@ def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:
         "created": variant.created,
         "tags": ", ".join(variant.tags),
         "annotation": variant.annotation,
+        "archived": variant.archived,
     }
     for name in measured:
         if name in variant.estimates:

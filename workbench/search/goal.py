@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from workbench.tasks import Metric
     from workbench.variant import Variant
 
-#: What can be made small; each is a figure of the plan, so that it is known before anything is built.
-SMALL = ("latency_ms", "macs", "params")
+#: What can be made small, and its word; each is a figure of the plan, so that it is known before anything is built.
+SMALL = {"latency_ms": "latency", "macs": "MACs", "params": "parameters"}
 #: Figures that can be limited, beside what the study is judged by; a number up to 1 of the first is a share.
 SHARED = ("macs", "params", "latency_ms", "file_bytes", "compressed_bytes", "memory_access_bytes")
 PLANNED = (*SHARED, "peak_activation_bytes", "speedup")

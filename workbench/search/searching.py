@@ -24,7 +24,7 @@ from workbench.models.graph import Graph
 from workbench.progress import follow
 from workbench.recipe import Recipe
 from workbench.search.found import Found, Promise
-from workbench.search.goal import Goal, goal_of, minutes_of, quality
+from workbench.search.goal import SMALL, Goal, goal_of, minutes_of, quality
 from workbench.search.harm import apart, carried, measured
 from workbench.search.known import remembered
 from workbench.search.loop import Loop, Start, Tried, explained, lost
@@ -166,7 +166,7 @@ class Searching(ABC):
             found = self._found(loop, report)
             return found if crew is None else replace(found, notes=(*found.notes, *crew.notes))
 
-        return self._job(f"search for the least {goal.minimise}", work)
+        return self._job(f"search for the least {SMALL[goal.minimise]}", work)
 
     @contextmanager
     def _crew(self, workers: Workers | None, report: Reporter) -> Iterator[Crew | None]:

@@ -20,6 +20,7 @@ class Label:
     name: str = ""
     tags: tuple[str, ...] = ()
     text: str = ""
+    archived: bool = False
 
     def to_json(self) -> str:
         """As it is stored."""
@@ -30,7 +31,8 @@ class Label:
         """What `to_json` wrote; None for anything else."""
         try:
             found = json.loads(text)
-            return cls(str(found["name"]), tuple(str(tag) for tag in found["tags"]), str(found["text"]))
+            tags = tuple(str(tag) for tag in found["tags"])
+            return cls(str(found["name"]), tags, str(found["text"]), bool(found.get("archived", False)))
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
 

@@ -1,5 +1,6 @@
 // Draws the panel that a widget model asks for, and draws it again whenever its view changes.
 import { html, render, Section, useEffect, useErrorBoundary } from "./ui.js";
+import { BesidePanel } from "./panels/beside.js";
 import { ChartPanel } from "./panels/chart.js";
 import { DiagnosisPanel } from "./panels/diagnosis.js";
 import { Head } from "./panels/head.js";
@@ -8,9 +9,11 @@ import { Models } from "./panels/models.js";
 import { Prediction } from "./panels/prediction.js";
 import { RecipePanel } from "./panels/recipe.js";
 import { Run } from "./panels/run.js";
+import { SearchPanel } from "./panels/search.js";
 import { Status } from "./panels/status.js";
 import { Table } from "./panels/table.js";
 import { VariantPanel } from "./panels/variant.js";
+import { watchRoom } from "./room.js";
 import { watchUndo } from "./undo.js";
 
 /** @type {{ [Name in keyof View.Panels]: (props: Props<Name>) => any }} */
@@ -20,8 +23,10 @@ const PANELS = {
   recipe: RecipePanel,
   prediction: Prediction,
   run: Run,
+  search: SearchPanel,
   chart: ChartPanel,
   table: Table,
+  beside: BesidePanel,
   variant: VariantPanel,
   layers: Layers,
   diagnosis: DiagnosisPanel,
@@ -86,6 +91,14 @@ function watch(model, el, say) {
   };
 }
 
+/** @param {HTMLElement} el @param {Send} send */
+function watchRecipe(el, send) {
+  const stops = [watchUndo(el, send), watchRoom(el)];
+  return () => {
+    for (const stop of stops) stop();
+  };
+}
+
 /** @param {WidgetModel} model @param {HTMLElement} el */
 export function mount(model, el) {
   const name = model.get("panel");
@@ -115,7 +128,7 @@ export function mount(model, el) {
     lost = text;
     draw();
   };
-  const unwatch = name === "head" ? watch(model, el, say) : name === "recipe" ? watchUndo(el, send) : () => {};
+  const unwatch = name === "head" ? watch(model, el, say) : name === "recipe" ? watchRecipe(el, send) : () => {};
   return () => {
     unwatch();
     model.off("change:view change:selected", draw);

@@ -36,6 +36,14 @@ declare namespace View {
     name: string;
     figures: Fact[];
   }
+  /** A study of before: its folder's name, what it is about, and why it cannot be opened. */
+  interface Earlier {
+    folder: string;
+    name: string;
+    about: string;
+    problem: string;
+    shown: boolean;
+  }
   /** An image as a data URI, and the name of its class. */
   interface Sample {
     name: string;
@@ -72,6 +80,7 @@ declare namespace View {
     waiting: string;
     about: string;
     kept: string;
+    earlier: Earlier[];
     problems: string[];
     data: DataAbout | null;
     others: Sources | null;
@@ -153,6 +162,64 @@ declare namespace View {
     value: string;
     label: string;
   }
+  /** A row of the limits: a figure, the words before its number and the unit behind, and why it cannot be read. */
+  interface SearchLimit {
+    figure: string;
+    figures: Option[];
+    words: string;
+    text: string;
+    unit: string;
+    problem: string;
+  }
+  /** A point of the predicted front; `id` takes its recipe to the editor. */
+  interface SearchPoint {
+    id: string;
+    name: string;
+    value: string;
+    loss: string;
+    gap: string;
+    measured: boolean;
+  }
+  /** A layer of the best: the channels that it keeps, what was chosen, what came second, what that would cost. */
+  interface SearchReason {
+    layer: string;
+    kept: string;
+    chosen: string;
+    second: string;
+    cost: string;
+  }
+  /** What was found; `id` is "" where nothing keeps to the limits. */
+  interface SearchFound {
+    id: string;
+    name: string;
+    verdict: string;
+    certificate: string;
+    passes: boolean;
+    tried: string;
+    why: SearchReason[];
+    why_note: string;
+    notes: string[];
+  }
+  /** What a search is asked for, and the latest one of the study that is shown. */
+  interface SearchView {
+    ready: boolean;
+    minimise: string;
+    goals: Option[];
+    minutes: string;
+    minutes_hint: string;
+    minutes_problem: string;
+    train: boolean;
+    train_hint: string;
+    limits: SearchLimit[];
+    more: boolean;
+    label: string;
+    problem: string;
+    job: JobLine | null;
+    said: string;
+    heads: string[];
+    front: SearchPoint[];
+    found: SearchFound | null;
+  }
   /** The columns of the chart of trade-offs. */
   interface ChartAxes {
     x: string;
@@ -213,13 +280,23 @@ declare namespace View {
     label: string;
     hollow: boolean;
   }
+  /** What the user says of a variant; `usual` is its name without that. */
+  interface Label {
+    name: string;
+    usual: string;
+    tags: string[];
+    text: string;
+    archived: boolean;
+    archivable: boolean;
+    deletable: boolean;
+  }
   /** A text, the value that it is sorted by (None comes last), and what stands small beneath. */
   interface Cell {
     value: number | string | null;
     text: string;
     sub?: string;
   }
-  /** A variant's figures, in the order of the columns; `depth` is its place in the lineage. */
+  /** A variant's figures, in the order of the columns; `depth` is its place in the lineage. `label`: what the user says of it; None where it was measured elsewhere. */
   interface VariantRow {
     id: string;
     name: string;
@@ -228,15 +305,79 @@ declare namespace View {
     remark: string;
     why: string;
     depth: number;
+    label: Label | null;
     cells: Cell[];
   }
-  /** All variants. */
+  /** All variants. `options` are the columns that can be shown, `files` what the table can be taken as. `hidden` counts archived variants, `beside` are the ids of those that stand side by side. */
   interface TableView {
     columns: Heading[];
     rows: VariantRow[];
     lineage: boolean;
+    archived: boolean;
+    hidden: number;
+    options: Option[];
+    beside: string[];
+    files: string[];
     empty: string;
     note: string;
+  }
+  /** A variant that stands side by side with others. */
+  interface BesideName {
+    id: string;
+    name: string;
+  }
+  /** A figure with its interval, and its paired difference from that of the first. */
+  interface BesideCell {
+    text: string;
+    sub: string;
+    change: string;
+    trend: string;
+  }
+  /** A figure, a layer or a class: one cell a variant. */
+  interface BesideRow {
+    label: string;
+    cells: BesideCell[];
+  }
+  /** An image as a data URI, what it is, and both answers. */
+  interface Picture {
+    url: string;
+    label: string;
+    before: string;
+    after: string;
+    sure: string;
+    alt: string;
+  }
+  /** The images of one kind of change, of `total` the surest. */
+  interface PictureKind {
+    value: string;
+    label: string;
+    meaning: string;
+    total: number;
+    note: string;
+    pictures: Picture[];
+  }
+  /** The kinds of change that there are. */
+  interface PicturesView {
+    kinds: PictureKind[];
+  }
+  /** What a variant answers otherwise than the first, in sentences and pictures. */
+  interface BesideImages {
+    name: string;
+    sentences: string[];
+    pictures: PicturesView | null;
+  }
+  /** Variants side by side; with fewer than two there is nothing to show but `empty`. */
+  interface BesideView {
+    variants: BesideName[];
+    empty: string;
+    figures: BesideRow[];
+    cost: string;
+    layers: BesideRow[];
+    classes: BesideRow[];
+    images: BesideImages[];
+    missing: string;
+    busy: boolean;
+    asked: boolean;
   }
   /** A figure with its interval, and its change against the original. */
   interface Figure {
@@ -245,14 +386,6 @@ declare namespace View {
     interval: string;
     change: string;
     trend: string;
-  }
-  /** What the user says of a variant; `usual` is its name without that. */
-  interface Label {
-    name: string;
-    usual: string;
-    tags: string[];
-    text: string;
-    deletable: boolean;
   }
   /** A variant that this one can be compared with. */
   interface OtherVariant {
@@ -285,28 +418,6 @@ declare namespace View {
     change: string;
     sure: string;
     taken: string;
-  }
-  /** An image as a data URI, what it is, and both answers. */
-  interface Picture {
-    url: string;
-    label: string;
-    before: string;
-    after: string;
-    sure: string;
-    alt: string;
-  }
-  /** The images of one kind of change, of `total` the surest. */
-  interface PictureKind {
-    value: string;
-    label: string;
-    meaning: string;
-    total: number;
-    note: string;
-    pictures: Picture[];
-  }
-  /** The kinds of change that there are. */
-  interface PicturesView {
-    kinds: PictureKind[];
   }
   /** Class by class and image by image. */
   interface Answers {
@@ -477,8 +588,10 @@ declare namespace View {
     models: ModelsView;
     recipe: RecipeView;
     run: RunView;
+    search: SearchView;
     chart: ChartView;
     table: TableView;
+    beside: BesideView;
     variant: VariantView;
     layers: LayersView;
     diagnosis: DiagnosisView;
@@ -507,6 +620,19 @@ declare namespace View {
     parallel: { column: string; on: boolean };
     compare: { id: string };
     dismiss: {};
+    columns: { column: string; on: boolean };
+    usual_columns: {};
+    archived: { on: boolean };
+    beside: { id: string; on: boolean };
+    nothing_beside: {};
+    against: { id: string };
+    want: { minimise: string };
+    want_time: { minutes: string };
+    want_training: { on: boolean };
+    bind: { index: number; figure: string; text: string };
+    bind_more: {};
+    unbind: { index: number };
+    take_promise: { name: string };
     choose: { name: string };
     open: { path: string };
     zoo: { zoo: string; name: string; trained: boolean };
@@ -515,6 +641,8 @@ declare namespace View {
     edit: {};
     ready: { name: string };
     remeasure: {};
+    search: {};
+    take_found: {};
     run: {};
     cancel: { job: number };
     export: { format: string };
@@ -528,6 +656,10 @@ declare namespace View {
     tag: { tags: string };
     annotate: { text: string };
     delete: {};
+    archive: { on: boolean };
+    answers_beside: {};
+    reopen: { folder: string };
+    look: {};
     again: {};
     piece: { file: string; offset: number; length: number };
     upload: { file: string; size: number; offset: number };

@@ -47,3 +47,15 @@ class Drawing(TypedDict):
     spec: dict[str, Any]
     rows: list[dict[str, Any]]
     summary: str
+
+
+class Label(TypedDict):
+    """What the user says of a variant; `usual` is its name without that."""
+
+    name: str
+    usual: str
+    tags: list[str]
+    text: str
+    archived: bool
+    archivable: bool
+    deletable: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from workbench_widgets.seam.cells import Cell, Drawing, Heading, Option
+from workbench_widgets.seam.cells import Cell, Drawing, Heading, Label, Option
 
 Axis = Literal["x", "y"]
 
@@ -71,7 +71,10 @@ class Mark(TypedDict):
 
 
 class VariantRow(TypedDict):
-    """A variant's figures, in the order of the columns; `depth` is its place in the lineage."""
+    """A variant's figures, in the order of the columns; `depth` is its place in the lineage.
+
+    `label`: what the user says of it; None where it was measured elsewhere.
+    """
 
     id: str
     name: str
@@ -80,14 +83,23 @@ class VariantRow(TypedDict):
     remark: str
     why: str
     depth: int
+    label: Label | None
     cells: list[Cell]
 
 
 class TableView(TypedDict):
-    """All variants."""
+    """All variants. `options` are the columns that can be shown, `files` what the table can be taken as.
+
+    `hidden` counts archived variants, `beside` are the ids of those that stand side by side.
+    """
 
     columns: list[Heading]
     rows: list[VariantRow]
     lineage: bool
+    archived: bool
+    hidden: int
+    options: list[Option]
+    beside: list[str]
+    files: list[str]
     empty: str
     note: str

@@ -34,6 +34,16 @@ class DataAbout(TypedDict):
     back: str
 
 
+class Earlier(TypedDict):
+    """A study of before: its folder's name, what it is about, and why it cannot be opened."""
+
+    folder: str
+    name: str
+    about: str
+    problem: str
+    shown: bool
+
+
 class Zoo(TypedDict):
     """A collection of networks; `command` installs it where it is not."""
 
@@ -64,6 +74,7 @@ class ModelsView(TypedDict):
     waiting: str
     about: str
     kept: str
+    earlier: list[Earlier]
     problems: list[str]
     data: DataAbout | None
     others: Sources | None

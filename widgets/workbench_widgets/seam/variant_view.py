@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from workbench_widgets.seam.cells import Label
 from workbench_widgets.seam.comparison_view import ComparisonView
 
 
@@ -15,16 +16,6 @@ class Figure(TypedDict):
     interval: str
     change: str
     trend: str
-
-
-class Label(TypedDict):
-    """What the user says of a variant; `usual` is its name without that."""
-
-    name: str
-    usual: str
-    tags: list[str]
-    text: str
-    deletable: bool
 
 
 class OtherVariant(TypedDict):

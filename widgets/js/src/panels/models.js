@@ -106,19 +106,46 @@ const Others = ({ others, send, model }) => html`
     </div>
   </details>`;
 
+// Where the study is kept, and the way back to the data of before.
+/** @param {{ view: View.ModelsView, send: Send }} props */
+const Kept = ({ view, send }) => html`<p class="wb-help">
+  <span class="t-kept">${view.kept}</span>${view.data?.back &&
+  html` <button type="button" class="wb-link t-home-data" onClick=${() => send("home_data")}>${view.data.back}</button>`}
+</p>`;
+
+// Studies of before; they are looked for again when the list is opened.
+/** @param {{ earlier: View.Earlier[], send: Send }} props */
+const Studies = ({ earlier, send }) => html`
+  <details class="wb-others t-earlier" onToggle=${(/** @type {any} */ e) => e.target.open && send("look")}>
+    <summary>Earlier studies (${earlier.length})</summary>
+    <ul class="wb-earlier">
+      ${earlier.map(
+        (one) => html`<li key=${one.folder}>
+          <span><b>${one.name}</b> <span class="wb-muted">${one.about}</span>${one.problem && html`<small>${one.problem}</small>`}</span>
+          ${one.shown
+            ? html`<span class="wb-tag">shown</span>`
+            : html`<button type="button" class="wb-small t-reopen" disabled=${Boolean(one.problem)} aria-label="Open ${one.name}, ${one.about}" onClick=${() => send("reopen", { folder: one.folder })}>Open</button>`}
+        </li>`,
+      )}
+    </ul>
+  </details>`;
+
 /** @param {Props<"models">} props */
 export const Models = ({ view, send, model }) => html`
-  <${Section} title="Model and data">
+  <${Section} title="Model and data" aside=${view.kept && html`<${Kept} view=${view} send=${send} />`}>
     ${view.waiting && html`<p class="wb-empty">${view.waiting}</p>`}
     <div class="wb-model-list" role="group" aria-label="Models">
       ${view.cards.map((card) => html`<${Card} key=${card.name} card=${card} view=${view} send=${send} />`)}
     </div>
-    ${view.data &&
-    html`<p class="wb-muted"><span class="t-about">${view.about}</span> <span class="t-data">${view.data.sentence}</span>
-      ${view.data.back &&
-      html` <button type="button" class="wb-link t-home-data" onClick=${() => send("home_data")}>${view.data.back}</button>`}</p>`}
-    ${view.kept && html`<p class="wb-help t-kept">${view.kept}</p>`}
     ${view.problems.map((one) => html`<p class="wb-problem">${one}</p>`)}
-    ${view.data && view.data.samples.length > 0 && html`<${Samples} samples=${view.data.samples} />`}
+    <div class="wb-folds">
+    ${view.data &&
+    html`<details class="wb-about wb-others t-about-fold">
+      <summary>About ${view.selected} and its data</summary>
+      <p class="wb-muted"><span class="t-about">${view.about}</span> <span class="t-data">${view.data.sentence}</span></p>
+      ${view.data.samples.length > 0 && html`<${Samples} samples=${view.data.samples} />`}
+    </details>`}
+    ${view.earlier.length > 0 && html`<${Studies} earlier=${view.earlier} send=${send} />`}
     ${view.others && html`<${Others} others=${view.others} send=${send} model=${model} />`}
+    </div>
   <//>`;

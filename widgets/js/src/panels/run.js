@@ -22,14 +22,14 @@ const Details = ({ lines }) => html`
     <pre tabindex="0">${lines.join("\n")}</pre>
   </details>`;
 
-/** @param {{ job: View.JobLine, send: Send }} props */
-const JobLine = ({ job, send }) => html`
+/** @param {{ job: View.JobLine, send: Send, stop?: string }} props */
+export const JobLine = ({ job, send, stop = "Cancel" }) => html`
   <li class="wb-job wb-job-${job.state} t-job" data-state=${job.state}>
     <div class="wb-job-head">
       <b>${job.name}</b>
       <${Clock} job=${job} />
       ${job.active &&
-      html`<button type="button" class="wb-small t-cancel" onClick=${() => send("cancel", { job: job.id })}>Cancel</button>`}
+      html`<button type="button" class="wb-small t-cancel" onClick=${() => send("cancel", { job: job.id })}>${stop}</button>`}
     </div>
     ${job.active &&
     html`<div

@@ -1,12 +1,17 @@
 import { Heading, useSort } from "../heading.js";
 import { sorted } from "../sorting.js";
 import { onGround } from "../theme.js";
-import { html, Section } from "../ui.js";
+import { download } from "../download.js";
+import { html, Section, useState } from "../ui.js";
+import { Label } from "./label.js";
 
 // A variant's figures, and under them the sentence that says why it is or is not faster.
-/** @param {{ row: View.VariantRow, columns: View.Heading[], selected: boolean, send: Send }} props */
-const Row = ({ row, columns, selected, send }) => html`
+/** @param {{ row: View.VariantRow, columns: View.Heading[], selected: boolean, beside: boolean, send: Send }} props */
+const Row = ({ row, columns, selected, beside, send }) => html`
   <tr class="t-variant ${row.why ? "wb-has-why" : ""} ${selected ? "wb-selected" : ""} ${row.grey ? "wb-grey" : ""}" data-id=${row.id} onClick=${() => send("select", { id: row.id })}>
+    <td class="wb-tick" onClick=${(/** @type {Event} */ e) => e.stopPropagation()}>
+      <input type="checkbox" class="t-beside" aria-label="${row.name} side by side" checked=${beside} onChange=${(/** @type {any} */ e) => send("beside", { id: row.id, on: e.target.checked })} />
+    </td>
     <th scope="row" style=${row.depth ? `padding-left:${8 + 20 * row.depth}px` : undefined}>
       <button type="button" class="wb-pick" aria-pressed=${selected ? "true" : "false"}>
         <svg viewBox="-6 -6 12 12" width="12" height="12" aria-hidden="true"><path
@@ -28,28 +33,87 @@ const Row = ({ row, columns, selected, send }) => html`
     )}
   </tr>
   ${row.why && html`<tr class="wb-why ${selected ? "wb-selected" : ""}" onClick=${() => send("select", { id: row.id })}>
-    <td colspan=${columns.length}><span>${row.why}</span></td>
+    <td colspan=${columns.length + 1}><span>${row.why}</span></td>
+  </tr>`}
+  ${selected &&
+  row.label &&
+  html`<tr class="wb-label-row wb-selected">
+    <td colspan=${columns.length + 1}><div><${Label} key=${row.id} label=${row.label} name=${row.name} send=${send} /></div></td>
   </tr>`}`;
 
+/** @type {Record<string, string>} */
+const WORDS = { csv: "CSV", parquet: "Parquet", html: "One HTML page" };
+
+// The table, or the whole study, as a file.
+/** @param {{ files: string[], model: WidgetModel }} props */
+const Take = ({ files, model }) => {
+  const [said, setSaid] = useState("");
+  /** @param {string} file */
+  const take = async (file) => {
+    setSaid(`Making ${file}`);
+    try {
+      await download(model, file, null, () => {});
+      setSaid(`${file} is saved`);
+    } catch (error) {
+      setSaid(/** @type {Error} */ (error).message);
+    }
+  };
+  return html`<span class="wb-take">
+    <span class="wb-muted">Take away as</span>
+    ${files.map((file) => html`<button type="button" class="wb-small t-take-${file.split(".")[1]}" onClick=${() => take(file)}>${WORDS[file.split(".")[1]]}</button>`)}
+    <span class="wb-muted" role="status">${said}</span>
+  </span>`;
+};
+
+/** @param {{ view: View.TableView, send: Send }} props */
+const Columns = ({ view, send }) => {
+  const shown = new Set(view.columns.map((c) => c.key));
+  return html`<details class="t-columns">
+    <summary>Columns</summary>
+    <fieldset class="wb-line wb-shown">
+      <legend class="wb-hidden">Columns of the table</legend>
+      ${view.options.map(
+        (o) => html`<label class="wb-check">
+          <input type="checkbox" class="t-column-${o.value}" checked=${shown.has(o.value)} onChange=${(/** @type {any} */ e) => send("columns", { column: o.value, on: e.target.checked })} />
+          ${o.label}
+        </label>`,
+      )}
+      <button type="button" class="wb-link t-usual-columns" onClick=${() => send("usual_columns")}>The usual ones</button>
+    </fieldset>
+  </details>`;
+};
+
 /** @param {Props<"table">} props */
-export const Table = ({ view, send }) => {
+export const Table = ({ view, send, model }) => {
   const [sort, setSort] = useSort();
   /** @param {View.VariantRow} row @param {string} key */
   const value = (row, key) => row.cells[view.columns.findIndex((c) => c.key === key)].value;
   const rows = sorted(view.rows, /** @type {string | null} */ (sort.column), sort.down, value);
   return html`
     <${Section} label="Table of variants">
-      <label class="wb-check wb-lineage">
-        <input type="checkbox" class="t-lineage" checked=${view.lineage} onChange=${(e) => send("lineage", { on: e.target.checked })} />
-        By lineage: each recipe under the one that it continues
-      </label>
+      <div class="wb-line wb-table-tools">
+        <label class="wb-check wb-lineage">
+          <input type="checkbox" class="t-lineage" checked=${view.lineage} onChange=${(e) => send("lineage", { on: e.target.checked })} />
+          By lineage: each recipe under the one that it continues
+        </label>
+        ${view.hidden > 0 &&
+        html`<label class="wb-check">
+          <input type="checkbox" class="t-archived" checked=${view.archived} onChange=${(/** @type {any} */ e) => send("archived", { on: e.target.checked })} />
+          Archived too (${view.hidden})
+        </label>`}
+        ${view.files.length > 0 && html`<${Take} files=${view.files} model=${model} />`}
+      </div>
+      ${view.rows.length > 0 && html`<${Columns} view=${view} send=${send} />`}
       <div class="wb-scroll wb-scroll-tall" tabindex="0" role="region" aria-label="Table of variants, scrollable">
         <table class="wb-table t-table">
           <thead>
-            <tr>${view.columns.map((c) => html`<${Heading} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr>
+            <tr>
+              <td class="wb-tick"><span class="wb-hidden">Side by side</span></td>
+              ${view.columns.map((c) => html`<${Heading} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}
+            </tr>
           </thead>
           <tbody>
-            ${rows.map((row) => html`<${Row} key=${row.id} row=${row} columns=${view.columns} selected=${row.id === view.chosen_id} send=${send} />`)}
+            ${rows.map((row) => html`<${Row} key=${row.id} row=${row} columns=${view.columns} selected=${row.id === view.chosen_id} beside=${view.beside.includes(row.id)} send=${send} />`)}
           </tbody>
         </table>
       </div>

@@ -1,32 +1,7 @@
-import { ask } from "../channel.js";
+import { download } from "../download.js";
 import { percent } from "../formatting.js";
 import { html, Section, useId, useRef, useState } from "../ui.js";
 import { Compare } from "./comparison.js";
-
-const PIECE = 393216; // bytes a message
-const PACE = 450; // ms between messages: a notebook server lets about 1 MB a second pass
-
-/** @param {number} ms */
-const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-// Fetches a file from the kernel: no folder to open.
-/** @param {WidgetModel} model @param {string} file @param {number} size @param {(share: number) => void} report */
-async function download(model, file, size, report) {
-  /** @type {DataView<ArrayBuffer>[]} */
-  const pieces = [];
-  for (let offset = 0; offset < size; offset += PIECE) {
-    const begun = performance.now();
-    const [content] = await ask(model, { action: "piece", file, offset, length: PIECE });
-    pieces.push(content);
-    report(Math.min(1, (offset + PIECE) / size));
-    if (offset + PIECE < size) await wait(Math.max(0, PACE - (performance.now() - begun)));
-  }
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(pieces));
-  link.download = file;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
 
 /** @param {{ file: View.ExportedFile, model: WidgetModel }} props */
 const File = ({ file, model }) => {
@@ -75,41 +50,6 @@ const Export = ({ view, send, model }) => {
     </div>`;
 };
 
-// A field that passes on what was typed when it is left, or with Enter.
-/** @param {{ label: string, value: string, placeholder: string, send: (value: string) => void, tall?: boolean, name: string }} props */
-const Field = ({ label, value, placeholder, send, tall, name }) => {
-  const id = useId("field");
-  /** @param {any} e */
-  const passOn = (e) => e.target.value !== value && send(e.target.value);
-  /** @param {any} e */
-  const onKeyDown = (e) => e.key === "Enter" && !tall && passOn(e); // which JupyterLab takes for itself before `change`
-  const about = { id, value, placeholder, class: `t-label-${name}`, onChange: passOn, onKeyDown };
-  return html`<label for=${id}>${label}</label>
-    ${tall ? html`<textarea rows="2" ...${about}></textarea>` : html`<input type="text" ...${about} />`}`;
-};
-
-/** @param {{ name: string, send: Send }} props */
-const Delete = ({ name, send }) => {
-  const [sure, setSure] = useState(false);
-  if (!sure) return html`<button type="button" class="wb-small t-delete" onClick=${() => setSure(true)}>Delete</button>`;
-  return html`<span role="alert">${name} and its files go for good.</span>
-    <button type="button" class="wb-small wb-danger t-delete-sure" onClick=${() => send("delete")}>Delete it</button>
-    <button type="button" class="wb-small" onClick=${() => setSure(false)}>Keep it</button>`;
-};
-
-// What the user says of a variant.
-/** @param {{ view: View.VariantView & { label: View.Label }, send: Send }} props */
-const Label = ({ view, send }) => html`
-  <details class="wb-label t-label">
-    <summary>Name, tags and notes</summary>
-    <div class="wb-label-fields">
-      <${Field} name="name" label="Name" value=${view.label.name} placeholder=${view.label.usual} send=${(/** @type {string} */ name) => send("rename", { name })} />
-      <${Field} name="tags" label="Tags" value=${view.label.tags.join(", ")} placeholder="such as: best, to try on the phone" send=${(/** @type {string} */ tags) => send("tag", { tags })} />
-      <${Field} name="text" label="Note" value=${view.label.text} placeholder="What is worth remembering" tall=${true} send=${(/** @type {string} */ text) => send("annotate", { text })} />
-    </div>
-    ${view.label.deletable && html`<div class="wb-line"><${Delete} name=${view.name} send=${send} /></div>`}
-  </details>`;
-
 /** @param {{ figure: View.Figure }} props */
 const Figure = ({ figure }) => html`
   <div>
@@ -129,7 +69,6 @@ export const VariantPanel = ({ view, send, model }) => html`
       ${view.reason && html`<p class="wb-muted t-reason">${view.reason}</p>`}
       <dl class="wb-facts">${view.figures.map((f) => html`<${Figure} key=${f.label} figure=${f} />`)}</dl>
       ${view.notes.length > 0 && html`<ul class="wb-notes">${view.notes.map((n) => html`<li>${n}</li>`)}</ul>`}
-      ${view.label && html`<${Label} key=${`label ${view.id}`} view=${view} send=${send} />`}
       ${view.others.length > 0 && html`<${Compare} view=${view} send=${send} />`}
       <${Export} key=${view.id} view=${view} send=${send} model=${model} />
     `}
