@@ -23,8 +23,8 @@ LAYERS = (
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
     | {"diagnosis"},
     {"search"},
-    {"keeping", "published", "study"},
-    {"__main__", "app", "cli", "dashboard", "live", "teach"},
+    {"keeping", "kept", "published", "study"},
+    {"__main__", "app", "cli", "dashboard", "live", "study_commands", "teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}

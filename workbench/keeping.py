@@ -15,6 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from workbench.errors import BadValue, NewerVersion, WorkbenchError
+from workbench.files.content import problem
 from workbench.recipe import Recipe
 from workbench.studies.naming import Label, Names
 from workbench.studies.records import Damaged, Record
@@ -77,21 +78,25 @@ def unreadable(identity: str, text: str, why: Exception) -> str:
     return said if isinstance(why, NewerVersion) else said + advice
 
 
-def finished(record: Record, storage: Storage, names: Names) -> Finished:
-    """What a row says of a variant, with its files. Raises: `WorkbenchError` for a recipe that cannot be read."""
+def finished(record: Record, names: Names, storage: Storage | None = None) -> Finished:
+    """What a row says of a variant, with its files where they are known.
+
+    Raises: `WorkbenchError` for a recipe that cannot be read.
+    """
+    folder = storage.artefacts if storage else Path()
     return Finished(
         id=record.id,
         recipe=Recipe.from_json(record.recipe),
         estimates=record.estimates,
-        artefact=storage.artefacts / record.onnx,
-        weights=storage.artefacts / record.state,
+        artefact=folder / record.onnx,
+        weights=folder / record.state,
         notes=record.notes,
         created=record.created,
         verdict=str(record.metadata.get("verdict", "")),
         machine=str(record.metadata.get("machine", "")),
         written=json.loads(record.metadata.get(SAMPLES, "{}")),
         names=names,
-        problem=storage.problem,
+        problem=storage.problem if storage else problem,
     )
 
 

@@ -316,7 +316,7 @@ class Study(Diagnostics, Keeping, Searching):
         return storage
 
     def _variant(self, record: Record) -> Variant:
-        found = finished(record, self._storage, self._names)
+        found = finished(record, self._names, self._storage)
         return Variant(model=self.model, data=self.data, **vars(found))
 
 

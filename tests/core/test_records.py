@@ -137,7 +137,7 @@ def test_a_write_that_fails_half_way_is_undone(storage: Storage, tmp_path: Path)
     storage.store(record("a"), *files(tmp_path / "a"))
     with pytest.raises(TypeError):
         storage.store(record("b", metadata={"bad": object()}), *files(tmp_path / "b", "b", "b"))
-    with pytest.raises(BadFile, match="no such table: missing"), storage._database.writing() as database:
+    with pytest.raises(BadFile, match="no such table: missing"), storage.database.writing() as database:
         _ = [database.exec_driver_sql(f"DELETE FROM {table}") for table in ("variants", "missing")]
     assert [one.id for one in storage.records()] == ["a"]
     assert storage.store(record("c"), *files(tmp_path / "c", "c", "c")) in storage.records()

@@ -61,6 +61,13 @@ class Database(ABC):
         with self.reading() as connection:
             return is_current(connection, self.name)
 
+    def only_read(self) -> None:
+        """Go on without writing. Raises: `BadFile` where there is no study that can be read so."""
+        if not self.has_study():
+            raise BadFile(f"{self.name} holds no study. Look whether it is the right one.")
+        if not self.is_current():
+            raise BadFile(f"{self.name} holds a study of an earlier workbench: open it once with wb.Study(path=...).")
+
     def has_study(self) -> bool:
         """Whether there is a study, of whichever version."""
         with self.reading() as connection:
@@ -100,7 +107,9 @@ class File(Database):
             self.only_read()
 
     def only_read(self) -> None:
-        """From here on leave the file as it is: one of an earlier version is read from a copy."""
+        """As `Database.only_read`: a study of an earlier version is read from a copy."""
+        if not self.has_study():
+            raise BadFile(f"{self.path} holds no study. Look whether it is the right folder.")
         self._outdated = not self.is_current()
 
     def _lock(self, connection: Connection) -> None:

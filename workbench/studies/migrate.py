@@ -23,7 +23,7 @@ def is_current(connection: Connection, place: str) -> bool:
         writer = _value(connection, "workbench") if "study" in there else ""
         by = f", which workbench {writer} wrote" if writer else ""
         raise NewerVersion(
-            f"{place} holds a study of format {found!r}{by}, and this workbench, {_own()}, reads {FORMAT!r} and "
+            f"{place} holds a study of format {found}{by}, and this workbench, {_own()}, reads format {FORMAT} and "
             "earlier ones. Update the workbench (pip install -U nn-workbench), or choose another path."
         )
     return VERSION_TABLE in there and found == FORMAT

@@ -42,9 +42,9 @@ class Storage:
 
     def __init__(self, folder: Path, address: str = "", artefacts: str | Path | None = None) -> None:
         self.folder = folder
-        self._database: Database = Server(address) if address else File(folder)
+        self.database: Database = Server(address) if address else File(folder)
         #: What messages call the study.
-        self.name = self._database.name
+        self.name = self.database.name
         #: The address of its database, without a password; "" where that is in the folder.
         self.address = hidden(address)
         #: The folder from which files are used.
@@ -55,7 +55,7 @@ class Storage:
         except StorageFailed:
             if not (folder / "study.sqlite").is_file():
                 raise
-        self._database.prepare()
+        self.database.prepare()
         self._pending = Pending(folder)
         self._away = False  # what is shared, when it was last needed
         self._files = self._place(artefacts)
@@ -85,7 +85,7 @@ class Storage:
     @property
     def about(self) -> dict[str, str]:
         """What `claim` and `describe` wrote, and the version."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return {str(key): str(value) for key, value in connection.execute(select(study)).all()}
 
     @property
@@ -123,10 +123,10 @@ class Storage:
         """Every variant, in order of creation; while a shared database is away, those that wait for it."""
         found: list[Record | Damaged] = []
         try:
-            with self._database.reading() as connection:
+            with self.database.reading() as connection:
                 found = stored_rows(connection)
             if self._pending.flush(self._commit):
-                with self._database.reading() as connection:
+                with self.database.reading() as connection:
                     found = stored_rows(connection)
             self._away = False
         except Away:
@@ -144,7 +144,7 @@ class Storage:
 
     def labels(self) -> dict[str, Label]:
         """What users wrote on variants, by id; what cannot be read is left out."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return stored_labels(connection)
 
     def label(self, identity: str, label: Label) -> None:
@@ -171,7 +171,7 @@ class Storage:
 
         Nobody stores a variant meanwhile, so none that is being written is among them.
         """
-        with self._writing() if remove else self._database.reading() as connection:
+        with self._writing() if remove else self.database.reading() as connection:
             rows = connection.execute(select(variants.c.onnx, variants.c.state)).all()
             used = {str(name) for row in rows for name in row}
             with told(self.artefacts, "Looking for files that no variant has"):
@@ -185,12 +185,12 @@ class Storage:
 
         Raises: `BadFile` where the files of its variants are not there.
         """
-        if given is None and isinstance(self._database, File) and "artefacts" not in self.about:
+        if given is None and isinstance(self.database, File) and "artefacts" not in self.about:
             return Artefacts(self.artefacts)
         said = None if given is None else _checked(given)
         recorded = self._claimed("artefacts", said or str(self.artefacts.absolute()))
         files = artefacts_at(said or recorded, self.artefacts)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             names = connection.execute(select(variants.c.onnx).limit(_LOOKED_AT)).scalars().all()
         if names and not any(files.has(str(name)) for name in names):
             raise BadFile(
@@ -201,7 +201,7 @@ class Storage:
         with told(files.folder, "Making the folder of the files"):
             files.open()
         if not names and recorded != files.place:  # nothing is there yet: from here on it is kept where the user says
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 mine = study.c.key == "artefacts"
                 connection.execute(update(study).where(mine).values(value=files.place))
         return files
@@ -209,7 +209,7 @@ class Storage:
     def _commit(self, record: Record, files: Mapping[str, Path]) -> Record:
         with told(self.artefacts, "Keeping the files of a variant"):
             self._files.send(files)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             found = stored_rows(connection, record.id)
             if found and isinstance(found[0], Record) and self.whole(found[0]):
                 return found[0]
@@ -220,7 +220,7 @@ class Storage:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         self._pending.flush(self._commit)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             yield connection
 
     def _tell(self) -> None:
@@ -231,10 +231,10 @@ class Storage:
 
     def _claimed(self, key: str, value: str) -> str:
         query = select(study.c.value).where(study.c.key == key)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             found = connection.execute(query).scalar()
         if found is None:
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 found = connection.execute(query).scalar()
                 if found is None:
                     connection.execute(insert(study).values(key=key, value=value))
