@@ -113,7 +113,9 @@ class File(Database):
         self._outdated = not self.is_current()
 
     def _lock(self, connection: Connection) -> None:
-        """The transaction has begun with it."""
+        """The transaction has begun with it. A study that could not be brought up to date may be able to now."""
+        if self._outdated and not is_current(connection, self.name):
+            migrate(connection)
 
     def _begin(self) -> None:
         """Make the file. Where processes cannot share memory (network disks) its journal is the usual one."""
