@@ -364,7 +364,7 @@ def _read_row(path: Path) -> object:
     row = (texts + [""] * 8)[:8]
     with sqlite3.connect(folder / "study.sqlite") as database:
         database.execute("DELETE FROM variants")
-        names = "id, created, recipe, estimates, notes, onnx, state, facts"
+        names = "id, created, recipe, estimates, notes, onnx, state, metadata"
         database.execute(f"INSERT INTO variants ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
     database.close()
     return _study(folder).frame()

@@ -1,22 +1,24 @@
-"""The command line: `workbench info | run | search | certify | schema | dashboard`."""
+"""The command line: `workbench info | run | search | certify | study | schema | dashboard`."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from workbench import study_commands
 from workbench.errors import BadFile, BadValue, Cancelled, UnknownName, WorkbenchError
+from workbench.terminal import console, frame_table, plain_table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from workbench.models import Model
     from workbench.variant import Variant
 
@@ -31,14 +33,18 @@ FIGURES = (
     ("speedup", "speed-up", "{:.2f}×"),
 )
 
+Kept = Annotated[
+    str | None,
+    typer.Option(help="The study's folder, or its database (postgresql://...), kept and reused; else a usual one."),
+]
+
 app = typer.Typer(
     help="Make a trained neural network small and fast, and see the truth about it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# Into a pipe there is no width to fit: nothing may be cut off.
-console = Console(width=None if sys.stdout.isatty() else 160)
+app.add_typer(study_commands.app, name="study")
 
 
 def main() -> None:
@@ -75,7 +81,7 @@ def info(
     import workbench as wb
 
     if model is None:
-        console.print(_frame_table("Models", wb.catalog()))
+        console.print(frame_table("Models", wb.catalog()))
         return
     loaded = wb.load(model)
     console.print(_layer_table(loaded))
@@ -90,7 +96,7 @@ def run(
     out: Annotated[Path, typer.Option(help="The folder for the exported files; made where missing.")],
     data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
     format: Annotated[str, typer.Option(help="onnx, safetensors or bundle.")] = "onnx",  # noqa: A002  # the option's name
-    study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
+    study: Kept = None,
 ) -> None:
     """Apply a recipe to a model, measure the result against the original, export it and verify the export."""
     import workbench as wb
@@ -115,7 +121,7 @@ def certify(  # noqa: PLR0913  # each is an option of the command
     metric: Annotated[str, typer.Option(help="Another metric of the task than the one that decides.")] = "",
     worst_class: Annotated[bool, typer.Option("--worst-class", help="Ask it of every class.")] = False,
     data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
-    study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
+    study: Kept = None,
 ) -> None:
     """Test whether a variant surely loses no more than a margin: exit code 0 where it does, 1 where it does not.
 
@@ -151,7 +157,7 @@ def search(  # noqa: PLR0913  # each is an option of the command
     train: Annotated[bool, typer.Option("--train", help="Fine-tune every choice.")] = False,
     out: Annotated[Path | None, typer.Option(help="A folder to export the best to.")] = None,
     data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
-    study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
+    study: Kept = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that build variants at once; 0: this one.")] = 0,
 ) -> None:
     """Find the best variant within limits: exit code 1 where none keeps to them."""
@@ -233,7 +239,7 @@ def dashboard(
 
 def _layer_table(model: Model) -> Table:
     totals = model.network.totals
-    table = _table(f"{model.name}: cost for one input of shape {model.shape}")
+    table = plain_table(f"{model.name}: cost for one input of shape {model.shape}")
     for name in ("layer", "kind", "output", "MACs", "parameters", "memory access, bytes"):
         table.add_column(name, justify="left" if name in {"layer", "kind", "output"} else "right")
     for x in model.network.layers:
@@ -247,7 +253,7 @@ def _layer_table(model: Model) -> Table:
 
 
 def _comparison(original: Variant, variant: Variant) -> Table:
-    table = _table(f"{variant.model.name} on {variant.data.name}, {len(variant.data['test']):,} test images")
+    table = plain_table(f"{variant.model.name} on {variant.data.name}, {len(variant.data['test']):,} test images")
     table.add_column("")
     for each in (original, variant):
         table.add_column(each.name, justify="right")
@@ -277,24 +283,3 @@ def _figure(variant: Variant, key: str, pattern: str) -> str:
     if estimate.low == estimate.high:
         return pattern.format(estimate.value)
     return f"{pattern.format(estimate.value)} ({pattern.format(estimate.low)} to {pattern.format(estimate.high)})"
-
-
-def _frame_table(title: str, frame: Any) -> Table:
-    from pandas.api.types import is_numeric_dtype
-
-    table = _table(title)
-    for column in frame.columns:
-        table.add_column(column, justify="right" if is_numeric_dtype(frame[column]) else "left")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(_number(value) if isinstance(value, (int, float)) else escape(str(value)) for value in row))
-    return table
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "unknown"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
-
-
-def _table(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", title_style="bold", header_style="")

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import tempfile
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import platformdirs
 
 from workbench.errors import BadValue, NewerVersion, WorkbenchError
+from workbench.files.content import problem
 from workbench.recipe import Recipe
 from workbench.studies.naming import Label, Names
-from workbench.studies.storage import Damaged, Record, Storage
+from workbench.studies.records import Damaged, Record
+from workbench.studies.storage import Storage
 from workbench.untrusted import quota
+from workbench.variant import Finished, Variant
 
-if TYPE_CHECKING:
-    from workbench.variant import Variant
-
+SAMPLES = "samples"  # what paired comparison reads, among what a row says
 #: Names the folder that holds `studies/`, those that are given no path; empty: these are not kept.
 HOME = "WORKBENCH_HOME"
 _LONGEST = 200
@@ -32,22 +34,32 @@ def shelf() -> Path | None:
 
     On a published page, where everybody has the same home, each visitor's studies go with the visit.
     """
+    away = os.environ.get(HOME) == "" or os.environ.get("WORKBENCH_PUBLISHED") == "1"
+    return None if away or quota.here() != quota.Quota() else studies_folder()
+
+
+def studies_folder() -> Path | None:
+    """The folder of all studies that were given none; None for a user without a home."""
     given = os.environ.get(HOME)
-    if given == "" or os.environ.get("WORKBENCH_PUBLISHED") == "1" or quota.here() != quota.Quota():
-        return None
     folder = Path(given) if given else platformdirs.user_data_path("nn-workbench", appauthor=False)
-    if not given and not folder.is_absolute():  # a user without a home
-        return None
-    return folder / "studies"
+    return folder / "studies" if given or folder.is_absolute() else None
 
 
 def home(name: str, *content: str) -> Path | None:
     """The folder of a study that was given none, by its name and what it is about; None where such are not kept."""
     folder = shelf()
-    if folder is None:
-        return None
+    return None if folder is None else folder / _named(name, *content)
+
+
+def shared_home(name: str, *content: str) -> Path:
+    """The folder in which this machine works on a study whose database was given: that is kept in any case."""
+    folder = studies_folder() or Path(tempfile.gettempdir()) / "nn-workbench-studies"
+    return folder / _named(name, *content)
+
+
+def _named(name: str, *content: str) -> str:
     digest = hashlib.sha256("\n".join(content).encode()).hexdigest()[:8]
-    return folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-')[:80]}-{digest}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-')[:80]}-{digest}"
 
 
 def shown(folder: Path) -> str:
@@ -69,6 +81,28 @@ def unreadable(identity: str, text: str, why: Exception) -> str:
         f"Reason: {why}"
     )
     return said if isinstance(why, NewerVersion) else said + advice
+
+
+def finished(record: Record, names: Names, storage: Storage | None = None) -> Finished:
+    """What a row says of a variant, with its files where they are known.
+
+    Raises: `WorkbenchError` for a recipe that cannot be read.
+    """
+    folder = storage.artefacts if storage else Path()
+    return Finished(
+        id=record.id,
+        recipe=Recipe.from_json(record.recipe),
+        estimates=record.estimates,
+        artefact=folder / record.onnx,
+        weights=folder / record.state,
+        notes=record.notes,
+        created=record.created,
+        verdict=str(record.metadata.get("verdict", "")),
+        machine=str(record.metadata.get("machine", "")),
+        written=json.loads(record.metadata.get(SAMPLES, "{}")),
+        names=names,
+        problem=storage.problem if storage else problem,
+    )
 
 
 class Keeping(ABC):

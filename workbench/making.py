@@ -16,6 +16,7 @@ from workbench.building import build
 from workbench.cost.network import Network
 from workbench.estimate import Estimate
 from workbench.jobs import Reporter
+from workbench.keeping import SAMPLES
 from workbench.measure.affordable import affordable
 from workbench.measure.evaluation import changes
 from workbench.measure.figures import Measured, metadata, notes, predict, timed
@@ -24,7 +25,8 @@ from workbench.measure.suspects import told as told_suspects
 from workbench.models.model import Model
 from workbench.models.structure import restore
 from workbench.recipe import Recipe
-from workbench.studies.storage import Record, Storage
+from workbench.studies.records import Record
+from workbench.studies.storage import Storage
 from workbench.workers.evaluating import ONNX, STATE, Subject, judge, make, timing_from
 from workbench.workers.order import Order, order_of
 from workbench.workers.pool import Gone
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from workbench.variant import Variant
     from workbench.workers.crew import Crew
 
-SAMPLES = "samples"  # the fact that paired comparison reads
 #: Where workers are gone, the threads that waited for them take turns: torch's state is of the whole process.
 _HERE = threading.Lock()
 

@@ -24,8 +24,8 @@ from workbench.frames.pareto import front
 from workbench.interface.arguments import check_kinds
 from workbench.interface.neutral import neutrally
 from workbench.jobs import Gate, Job, Reporter
-from workbench.keeping import Keeping, home, shown
-from workbench.making import SAMPLES, Making
+from workbench.keeping import Keeping, finished, home, shared_home, shown
+from workbench.making import Making
 from workbench.measure.affordable import drawn
 from workbench.measure.figures import prepare
 from workbench.measure.machine import machine
@@ -34,7 +34,9 @@ from workbench.recipe import Recipe, as_recipe
 from workbench.search.searching import Searching
 from workbench.step import Step
 from workbench.studies.naming import Names
-from workbench.studies.storage import Record, Storage
+from workbench.studies.records import Record
+from workbench.studies.server import hidden, is_url
+from workbench.studies.storage import Storage
 from workbench.tasks import Metric, Task, recognise, seen_of
 from workbench.tasks.metric import Function
 from workbench.variant import Variant
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.workers.crew import Crew
+
 
 class Study(Diagnostics, Keeping, Making, Searching):
     """Runs recipes on one model and one data set, and remembers every finished variant.
@@ -55,7 +58,9 @@ class Study(Diagnostics, Keeping, Making, Searching):
         data: the data set, from `wb.data`; its images must have the shape of the model's example.
         path: a folder to keep the study in; reopening it restores every variant. None takes a folder by model, data,
             settings and machine among the user's own (`study.path`; `WORKBENCH_HOME` names another place), so that
-            the same line later, or in another session, finds what was measured.
+            the same line later, or in another session, finds what was measured. The address of a PostgreSQL database,
+            `postgresql+psycopg://user@host/database`, shares the study; a password is better left to PGPASSWORD or
+            ~/.pgpass. What is finished while the database cannot be reached is kept here and written when it is back.
         recalibrate: re-estimate batch norm after rewriting steps.
         task: what is asked of the network: "classification", "multi-label", "segmentation", "detection",
             "regression", "images", "sequences", "ctc", "embeddings". It decides how answers are judged, what is
@@ -69,6 +74,9 @@ class Study(Diagnostics, Keeping, Making, Searching):
             many. None takes all.
         keep: False forgets a study without a path at exit; one with a metric function of one's own is never kept
             without a path, since the function may have changed by then.
+        artefacts: where the variants' files are: a folder, or an address that fsspec knows (`s3://bucket/folder`).
+            The study remembers it for whoever opens it next. None: in the study's folder; those of a shared study
+            in one of this machine.
 
     Raises: `BadValue` when data, metric and model do not fit, `BadFile` when `path` holds another study,
     `StorageFailed` where it cannot be written.
@@ -86,6 +94,7 @@ class Study(Diagnostics, Keeping, Making, Searching):
         metric: Metric | str | Function | None = None,
         minutes: float | None = None,
         keep: bool = True,
+        artefacts: str | Path | None = None,
     ) -> None:
         _check_fit(model, data)
         #: What is asked of the network.
@@ -104,7 +113,7 @@ class Study(Diagnostics, Keeping, Making, Searching):
         #: What should be known about the study as a whole: variants that could not be read, where it is kept.
         self.notes: list[str] = []
         own = not (metric is None or isinstance(metric, str)) or isinstance(task, Task)
-        self._storage = self._open(path, keep and not own)
+        self._storage = self._open(path, artefacts, keep and not own)
         self.path = self._storage.folder
         self._variants: dict[str, Variant] = {}
         self._unreadable: dict[str, str] = {}
@@ -127,7 +136,7 @@ class Study(Diagnostics, Keeping, Making, Searching):
     @property
     def kept(self) -> str:
         """Where it is kept, as its user knows the place; "" where it goes at exit."""
-        return "" if self._temporary is not None else shown(self.path)
+        return self._storage.address or ("" if self._temporary is not None else shown(self.path))
 
     @property
     def baseline(self) -> Variant:
@@ -237,13 +246,18 @@ class Study(Diagnostics, Keeping, Making, Searching):
         """About how many bytes a variant takes on the disk: its weights, in the artefact and as they are."""
         return 2 * 4 * self.model.network.totals.params
 
-    def _open(self, path: str | Path | None, keep: bool) -> Storage:
-        """The study's folder; where none is given and the usual one cannot be used, one that goes at exit."""
+    def _open(self, path: str | Path | None, artefacts: str | Path | None, keep: bool) -> Storage:
+        """The study's place; where none is given and the usual one cannot be used, a folder that goes at exit."""
+        name = f"{self.model.name}-{self.data.name}"
+        if is_url(path):
+            folder = shared_home(name, hidden(str(path)), self.model.hash, self._given.hash)
+            return self._claimed(folder, artefacts, str(path))
         if path is None and keep:
             about = self.id_of(Recipe()), machine().fingerprint
-            usual = home(f"{self.model.name}-{self.data.name}", *about)
+            usual = home(name, *about)
             try:
-                return self._claimed(usual) if usual is not None else self._open(None, keep=False)
+                if usual is not None:
+                    return self._claimed(usual, artefacts)
             except (BadFile, StorageFailed) as error:
                 self.notes.append(f"This study is not kept beyond this session. {error}")
         if path is None:
@@ -252,30 +266,17 @@ class Study(Diagnostics, Keeping, Making, Searching):
             path = self._temporary.name
         if not isinstance(path, (str, Path)) or path == "":
             raise BadValue(f"path is {path!r}. Give the name of a folder, or leave it out.")
-        return self._claimed(Path(path))
+        return self._claimed(Path(path), artefacts)
 
-    def _claimed(self, folder: Path) -> Storage:
-        storage = Storage(folder)
+    def _claimed(self, folder: Path, artefacts: str | Path | None, address: str = "") -> Storage:
+        storage = Storage(folder, address, artefacts)
         storage.claim(model=self.model.hash, data=self._given.hash)
+        storage.describe(model_name=self.model.name, data_name=self._given.name, judged_by=self.metric_name)
         return storage
 
     def _variant(self, record: Record) -> Variant:
-        folder = self._storage.artefacts
-        return Variant(
-            id=record.id,
-            model=self.model,
-            data=self.data,
-            recipe=Recipe.from_json(record.recipe),
-            estimates=record.estimates,
-            artefact=folder / record.onnx,
-            weights=folder / record.state,
-            notes=record.notes,
-            created=record.created,
-            verdict=str(record.metadata.get("verdict", "")),
-            machine=str(record.metadata.get("machine", "")),
-            written=json.loads(record.metadata.get(SAMPLES, "{}")),
-            names=self._names,
-        )
+        found = finished(record, self._names, self._storage)
+        return Variant(model=self.model, data=self.data, **vars(found))
 
 
 def _check_fit(model: Model, data: Data) -> None:

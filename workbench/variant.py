@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One finished variant of a study. `variant["accuracy"]` is an `Estimate`."""
+class Finished:
+    """What a study keeps of a variant: its recipe, its figures, its files. It knows neither network nor data."""
 
     id: str
-    model: Model = field(repr=False)
-    data: Data = field(repr=False)
     recipe: Recipe
     estimates: Mapping[str, Estimate] = field(repr=False)
     artefact: Path = field(repr=False)  # where `onnx` is
@@ -44,6 +42,8 @@ class Variant:
     #: What a paired comparison needs of each figure, by its name, as `Sample.write` gives it.
     written: Mapping[str, str] = field(default_factory=dict, repr=False)
     names: Names = field(default_factory=Names, repr=False, compare=False)  # those of the study's variants
+    #: Why a file is not to be used, "" where it may; the study fetches one that is elsewhere.
+    problem: Callable[[Path], str] = field(default=problem, repr=False, compare=False)
 
     @check_kinds
     def __getitem__(self, name: str) -> Estimate:
@@ -94,16 +94,30 @@ class Variant:
     @property
     def whole(self) -> bool:
         """Whether both files are there with the content that was measured."""
-        return not problem(self.artefact) and not problem(self.weights)
+        return not self.problem(self.artefact) and not self.problem(self.weights)
 
     def _checked(self, file: Path) -> Path:
-        wrong = problem(file)
+        wrong = self.problem(file)
         if wrong:
             raise BadFile(
                 f"The file {file} of the variant {self.name} {wrong}, so it is not used. Run its recipe again to get "
                 "it back: study.run(variant.recipe)."
             )
         return file
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} ({self.id})", *(f"  {k} {v}" for k, v in self.estimates.items())]
+        if self.verdict:
+            lines.append(f"  verdict: {self.verdict}")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(Finished):
+    """One finished variant of a study. `variant["accuracy"]` is an `Estimate`."""
+
+    model: Model = field(repr=False)
+    data: Data = field(repr=False)
 
     @cached_property
     def module(self) -> nn.Module:
@@ -140,9 +154,3 @@ class Variant:
         ]
         columns = ["layer", "kind", "input", "output", "macs", "params", "memory_access_bytes", "bits"]
         return pd.DataFrame(rows, columns=columns)
-
-    def __str__(self) -> str:
-        lines = [f"{self.name} ({self.id})", *(f"  {k} {v}" for k, v in self.estimates.items())]
-        if self.verdict:
-            lines.append(f"  verdict: {self.verdict}")
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])

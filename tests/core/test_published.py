@@ -21,7 +21,9 @@ def study() -> Study:
     for recipe in (wb.Recipe(), wb.SVD(rank=0.5) | wb.Quantize("int8")):
         estimates = {"accuracy": Estimate(0.9371234567, 0.93, 0.94, 100), "macs": Estimate(5, 5, 5)}
         id_ = made.id_of(recipe)
-        made._variants[id_] = Variant(id_, made.model, made.data, recipe, estimates, Path(), Path(), ("a note",))
+        made._variants[id_] = Variant(
+            id_, recipe, estimates, Path(), Path(), ("a note",), model=made.model, data=made.data
+        )
     return made
 
 

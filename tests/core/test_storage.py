@@ -79,7 +79,7 @@ BROKEN = ["{", "[1]", "null", "5", b"\xff\xfe", "[" * 100_000, 7, TEXT]
 
 
 @pytest.mark.parametrize("value", BROKEN, ids=lambda value: repr(value)[:20])
-@pytest.mark.parametrize("column", ["estimates", "notes", "recipe", "facts", "onnx"])
+@pytest.mark.parametrize("column", ["estimates", "notes", "recipe", "metadata", "onnx"])
 def test_a_damaged_row_locks_no_other_out(folder: Path, column: str, value: Any) -> None:
     if column == "onnx":
         value = f"../{value!r}"[:40]
@@ -115,16 +115,16 @@ def test_what_a_later_version_knows_is_kept(folder: Path) -> None:
     known = json.loads(stored(folder, "estimates"))
     known["accuracy"]["method"] = "of a later version"
     change(folder, "estimates", json.dumps(known))
-    change(folder, "facts", json.dumps(json.loads(stored(folder, "facts")) | {"future": [1, {"a": 2}]}))
+    change(folder, "metadata", json.dumps(json.loads(stored(folder, "metadata")) | {"future": [1, {"a": 2}]}))
     database = sqlite3.connect(folder / "study.sqlite")
     database.execute("ALTER TABLE variants ADD COLUMN future TEXT DEFAULT 'x'")
     database.close()
     study = opened(folder)
     assert not study.notes and len(study.variants) == 3
-    before = [stored(folder, column) for column in ("estimates", "facts", "future")]
+    before = [stored(folder, column) for column in ("estimates", "metadata", "future")]
     study.rename(study.variants[1], "mine")
     study.run(wb.Prune(ratio=0.1), progress=False)
-    assert [stored(folder, column) for column in ("estimates", "facts", "future")] == before
+    assert [stored(folder, column) for column in ("estimates", "metadata", "future")] == before
 
 
 def test_a_step_of_a_later_version_is_left_out_and_left_alone(folder: Path) -> None:
@@ -175,11 +175,13 @@ def test_a_row_that_cannot_be_read_can_be_deleted(folder: Path) -> None:
 
 def test_a_study_of_an_earlier_version_opens(folder: Path) -> None:
     database = sqlite3.connect(folder / "study.sqlite")
-    database.execute("PRAGMA journal_mode=WAL")
-    for column in ("facts", "seal", "version"):
+    database.execute("PRAGMA journal_mode=DELETE")
+    for column in ("metadata", "seal", "version"):
         database.execute(f"ALTER TABLE variants DROP COLUMN {column}")
     database.execute("UPDATE variants SET recipe = json_extract(recipe, '$.recipe')")  # a bare list
-    database.execute("DROP TABLE labels")
+    for table in ("labels", "replaced", "workbench_version"):
+        database.execute(f"DROP TABLE {table}")
+    database.execute("DELETE FROM study WHERE key NOT IN ('model', 'data')")
     database.commit()
     database.close()
     study = opened(folder)
@@ -189,7 +191,7 @@ def test_a_study_of_an_earlier_version_opens(folder: Path) -> None:
 
 def test_a_study_of_a_later_format_says_so(folder: Path) -> None:
     database = sqlite3.connect(folder / "study.sqlite")
-    database.execute("UPDATE study SET value = '2' WHERE key = 'version'")
+    database.execute("UPDATE study SET value = '3' WHERE key = 'version'")
     database.commit()
     database.close()
     with pytest.raises(BadFile, match="Update the workbench"):
@@ -199,7 +201,7 @@ def test_a_study_of_a_later_format_says_so(folder: Path) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_bytes_of_a_row_may_be_anything(folder: Path, data: st.DataObject) -> None:
-    names = ["created", "recipe", "estimates", "notes", "onnx", "state", "facts", "seal", "version"]
+    names = ["created", "recipe", "estimates", "notes", "onnx", "state", "metadata", "seal", "version"]
     column = data.draw(st.sampled_from(names))
     before = stored(folder, column)
     content = bytearray(before.encode())

@@ -19,7 +19,9 @@ def variant(**changed: Estimate) -> Variant:
         "accuracy": Estimate(0.93, 0.925, 0.935, 10000), "speedup": Estimate(2.0, 1.9, 2.1),
         "file_bytes": exact(4e6), "compressed_bytes": exact(3.8e6), "huffman_bytes": exact(3.7e6),
     }  # fmt: skip
-    return Variant("id", tiny_model(), tiny_data(), Recipe(), figures | changed, Path("none"), Path("none"))
+    return Variant(
+        "id", Recipe(), figures | changed, Path("none"), Path("none"), model=tiny_model(), data=tiny_data()
+    )
 
 
 def test_a_loss_within_overlapping_intervals_is_said() -> None:

@@ -38,7 +38,7 @@ def invented(study: Study, recipe: Recipe, place: int) -> Variant:
         "memory_access_bytes": exact(totals.memory_access_bytes), "predicted_speedup": exact(1.0 + place),
     }  # fmt: skip
     id_ = study.id_of(recipe)
-    return Variant(id_, study.model, study.data, recipe, figures, Path("none"), Path("none"))
+    return Variant(id_, recipe, figures, Path("none"), Path("none"), model=study.model, data=study.data)
 
 
 @pytest.fixture

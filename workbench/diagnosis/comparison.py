@@ -25,7 +25,7 @@ from workbench.recipe import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.variant import Variant
+    from workbench.variant import Finished, Variant
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +55,7 @@ class Contrast:
         return None if self.change is None else not self.change.holds(1 if self.name == SPEED else 0)
 
 
-def figures(first: Variant, second: Variant, ratio: Estimate | None = None) -> list[Contrast]:
+def figures(first: Finished, second: Finished, ratio: Estimate | None = None) -> list[Contrast]:
     """The figures that both have, each compared on the same inputs or in turns; none that was counted and is the same.
 
     `ratio` is how many times faster the second runs where the two were timed in turns; without it, it follows from
@@ -67,13 +67,13 @@ def figures(first: Variant, second: Variant, ratio: Estimate | None = None) -> l
     return [one for one in found if one.how == SAME_INPUTS or one.first.value != one.second.value]
 
 
-def change(first: Variant, second: Variant, name: str) -> Estimate | None:
+def change(first: Finished, second: Finished, name: str) -> Estimate | None:
     """What becomes of a figure from one variant to another on the same inputs; None where that was not kept."""
     before, after = first.samples.get(name), second.samples.get(name)
     return None if before is None or after is None or before.n != after.n else before.change_to(after)
 
 
-def times_faster(first: Variant, second: Variant) -> Estimate | None:
+def times_faster(first: Finished, second: Finished) -> Estimate | None:
     """How many times faster the second runs than the first, from their ratios to the original, each taken in turns.
 
     None where they were measured on different machines.
@@ -83,7 +83,7 @@ def times_faster(first: Variant, second: Variant) -> Estimate | None:
     return quotient(second["speedup"], first["speedup"])
 
 
-def _contrast(name: str, first: Variant, second: Variant, ratio: Estimate | None) -> Contrast:
+def _contrast(name: str, first: Finished, second: Finished, ratio: Estimate | None) -> Contrast:
     one, two = first[name], second[name]
     if name == SPEED:
         derived = times_faster(first, second)

@@ -30,6 +30,9 @@ _SQLITE = {
     sqlite3.SQLITE_BUSY: errno.EAGAIN,
     sqlite3.SQLITE_LOCKED: errno.EAGAIN,
 }
+#: File systems that several machines share.
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph", "glusterfs", "lustre",
+                     "gpfs", "beegfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone"})  # fmt: skip
 #: How libraries written in Rust put an error of the system into their message.
 _IN_WORDS = re.compile(r"(?:os error|code:) (\d+)")
 #: What ONNX Runtime says, and no more, when it cannot write a model.
@@ -51,11 +54,35 @@ def told(folder: Path, doing: str, need: int = 0) -> Iterator[None]:
         raise
     except Exception as error:
         code = _code(error)
+        if isinstance(error, sqlite3.Error) and code in {errno.ENOENT, errno.EIO} and folder.is_dir():
+            code = _why(folder, code)  # it could not write beside its file, and does not say why
         if code is None and min(room(folder), room(Path(tempfile.gettempdir()))) < max(need, _LITTLE):
             code = errno.ENOSPC  # libraries do not always say what has stopped them
         if code is None:
             raise
         raise StorageFailed(_sentence(folder, doing, need, code, error)) from error
+
+
+def _why(folder: Path, code: int) -> int:
+    """What the disk of a folder refuses; `code` where that is not to be seen."""
+    if not os.access(folder, os.W_OK):
+        return errno.EROFS
+    return errno.ENOSPC if room(folder) < _LITTLE else code
+
+
+def refused_by_disk(error: sqlite3.Error) -> bool:
+    """Whether it was the disk that refused: it is full, may not be written to, or is gone."""
+    return _code(error) not in {None, errno.EAGAIN}
+
+
+def has_shared_memory(folder: Path) -> bool:
+    """Whether processes that use a folder can share memory: not on a network disk, where they may be far apart."""
+    with suppress(OSError):
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+        above = {str(place) for place in (folder.absolute(), *folder.absolute().parents)}
+        kinds = {one[1]: one[2] for one in mounts if len(one) > 2 and one[1] in above}
+        return kinds.get(max(kinds, key=len, default=""), "") not in NETWORK
+    return True
 
 
 def _code(error: Exception) -> int | None:

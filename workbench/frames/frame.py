@@ -15,7 +15,7 @@ from workbench.frames.limits import read_limits
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.variant import Variant
+    from workbench.variant import Finished
 
 #: Measured columns, each with `_low` and `_high` beside it: the ends of its 95 % interval.
 MEASURED = (
@@ -36,7 +36,7 @@ COLUMNS = (
 CONVERTED = "converted: the original's milliseconds on its machine over this variant's speed-up on another"
 
 
-def to_frame(variants: Sequence[Variant]) -> pd.DataFrame:
+def to_frame(variants: Sequence[Finished]) -> pd.DataFrame:
     """The columns of `COLUMNS`, then those of other figures, such as a metric's; one that was not measured is NaN.
 
     Milliseconds of other machines than the original's are converted, see `on_one_machine`. `attrs["samples"]` holds
@@ -91,7 +91,7 @@ def where_rows(frame: pd.DataFrame, condition: str | None) -> pd.DataFrame:
     return frame
 
 
-def _row(variant: Variant, measured: Sequence[str]) -> dict[str, Any]:
+def _row(variant: Finished, measured: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": variant.id,
         "name": variant.name,

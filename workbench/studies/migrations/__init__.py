@@ -1,0 +1,1 @@
+"""The forms that a study's tables had, one file each, for Alembic."""

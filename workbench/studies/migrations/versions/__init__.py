@@ -1,0 +1,1 @@
+"""Each file brings the tables from one form to the next."""
