@@ -186,11 +186,12 @@ def test_a_published_page_plans_no_longer_than_its_jobs_may_take(
 
 def test_a_recipe_s_outlook_is_what_it_comes_to(study: Study) -> None:
     recipe = wb.SVD(rank=0.3).recipe()
-    found = outlook(recipe.plan(study.model), study.baseline, study.task.principal, loss=0.02)
+    found = outlook(recipe.plan(study.model), study.baseline, study.task.principal, Promise(recipe, 1.0, 0.02, 0.0, speedup=3.0))
     built = trace(wb.compress(study.model, recipe).module, study.model.example).totals
     assert (found["macs"], found["params"]) == (built.macs, built.params)
     assert found["accuracy"] == pytest.approx(study.baseline["accuracy"].value - 0.02)
     assert found["accuracy_change"] == -0.02
+    assert found["speedup"] == 3.0
     assert found["latency_ms"] * found["speedup"] == pytest.approx(study.baseline["latency_ms"].value)
     unknown = outlook(recipe.plan(study.model), study.baseline, study.task.principal)
     assert "accuracy" not in unknown

@@ -46,7 +46,7 @@ def expected(study: Study, promises: Sequence[Promise], most: float) -> tuple[Ex
     far = FAR * most if math.isfinite(most) else 1.0 if metric.share else math.inf
     near = [one for one in promises if one.loss <= far] or list(promises[-1:])
     return tuple(
-        Expected(one.recipe, outlook(one.recipe.plan(study.model), baseline, metric, one.loss), one.loss, one.gap)
+        Expected(one.recipe, outlook(one.recipe.plan(study.model), baseline, metric, one), one.loss, one.gap)
         for one in near
     )
 

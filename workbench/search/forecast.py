@@ -1,18 +1,27 @@
-"""From harm to the figure that the study is judged by: a line through what was measured, anew after every result."""
+"""From harm to the figure that the study is judged by, and from predicted to measured speed: lines through what was
+measured, anew after every result.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workbench.search.harm import KINDS, Harm
 
+if TYPE_CHECKING:
+    from workbench.variant import Variant
+
 #: How much the common factor of both kinds weighs against what single results say.
 PULL = 0.3
 #: A result this far from the limit (as a share of it) counts half as much as one that lies on it.
 NEAR = 0.5
+#: How far speeds are from those predicted: of one measurement, in common, and by how much more for faster ones (in
+#: natural logarithms; the last for each unit of them).
+NOISE, SHIFT, BEND = 0.05, 0.3, 0.2
 
 
 @dataclass(frozen=True)
@@ -58,3 +67,29 @@ class Forecast:
         found, _ = nnls(np.vstack([rows, np.diag(pull)]), np.concatenate([lost * weights, aim]))
         slopes = np.maximum(found, 1e-3 * common)
         return cls(replace(harm, factors=dict(zip(KINDS, map(float, slopes), strict=True))), start)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The speed-up that is measured where another is predicted: `log(measured) = shift + slope log(predicted)`."""
+
+    shift: float = 0.0
+    slope: float = 1.0
+
+    @classmethod
+    def of(cls, variants: Sequence[Variant]) -> Pace:
+        """What measurements say, held to the prediction as far as they are few."""
+        pairs = [(one["predicted_speedup"].value, one["speedup"].value) for one in variants]
+        predicted, measured = np.log(np.array([one for one in pairs if min(one) > 0], float).reshape(-1, 2)).T
+        rows = np.column_stack([np.ones_like(predicted), predicted])
+        rows = np.vstack([rows, np.diag([NOISE / SHIFT, NOISE / BEND])])
+        (shift, more), *_ = np.linalg.lstsq(rows, np.append(measured - predicted, [0.0, 0.0]))
+        return cls(float(shift), max(1.0 + float(more), 0.2))
+
+    def measured(self, predicted: float) -> float:
+        """The speed-up to expect."""
+        return float(np.exp(self.shift) * predicted**self.slope)
+
+    def predicted(self, measured: float) -> float:
+        """The prediction of what will be measured as this."""
+        return float((measured / np.exp(self.shift)) ** (1 / self.slope))

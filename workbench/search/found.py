@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, overload
 
@@ -19,13 +19,14 @@ class Promise:
     """A point of the predicted front: a recipe that is not built, and what it is expected to come to.
 
     `value` is of what is minimised, `loss` of what the study is judged by; `gap`: how far at most from the optimum of
-    the model, as a share.
+    the model, as a share; `speedup`: how many times as fast as the original it is expected to be measured.
     """
 
     recipe: Recipe
     value: float
     loss: float
     gap: float
+    speedup: float
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class Found(Sequence["Variant"]):
 
     `kept` are those that keep to the limits; `certificate` is the best one's, on the validation split; `why` is
     `frame`-like: one row a layer of the best, see `Study.search`; `notes` what should be known about the search.
+    `expected`: by id how many times as fast as the original each was expected to be, from the prediction and what was
+    measured until then.
     """
 
     variants: tuple[Variant, ...]
     kept: int
     promises: tuple[Promise, ...] = ()
+    expected: Mapping[str, float] = field(default_factory=dict, repr=False)
     certificate: Certificate | None = None
     why: pd.DataFrame | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()

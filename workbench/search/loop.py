@@ -17,15 +17,16 @@ from workbench.jobs import Reporter
 from workbench.recipe import Recipe, Step
 from workbench.search.choice import Chosen, cheapest, choose
 from workbench.search.flight import Flight, Landed, Make
-from workbench.search.forecast import Forecast, Result
+from workbench.search.forecast import Forecast, Pace, Result
 from workbench.search.found import Promise
 from workbench.search.goal import Goal, quality
 from workbench.search.harm import KINDS, Harm
-from workbench.search.menu import Chain, Menu
+from workbench.search.menu import Chain, Menu, Price
 from workbench.steps.finetune import Finetune
 
 if TYPE_CHECKING:
     from workbench.models.model import Model
+    from workbench.plan import Plan
     from workbench.tasks import Metric
     from workbench.variant import Variant
 
@@ -75,6 +76,7 @@ class Tried:
     aim: float  # of what is minimised, as predicted
     loss: float
     epochs: int
+    expected: float = math.nan  # times as fast as the original, before it was built
 
     def size(self, minimise: str) -> float:
         """What it came to of what is minimised, as predicted."""
@@ -95,6 +97,7 @@ class Pick:
     aim: float  # of what is minimised, as predicted
     epochs: int
     recipe: Recipe
+    expected: float  # times as fast as the original
 
 
 @dataclass
@@ -111,6 +114,7 @@ class Loop:
     deadline: float
     train: bool
     start: float = 0.0  # what is lost where nothing is chosen: by int8 alone
+    known: Sequence[Variant] = ()  # measured before the search chose any
     tried: list[Tried] = field(default_factory=list)
     epochs: int = EPOCHS
     longest: float = 0.0  # seconds of the longest trial
@@ -152,19 +156,39 @@ class Loop:
         harm = replace(self.starts[0].harm, factors=dict.fromkeys(KINDS, usual))
         return Forecast.of(harm, results, self.allowed, self.start)
 
+    @property
+    def pace(self) -> Pace:
+        """From predicted to measured speed."""
+        return Pace.of([*self.known, *(one.variant for one in self.tried if one.variant.recipe.steps)])
+
     @cached_property
+    def _before(self) -> Plan:
+        return Recipe().plan(self.baseline.model)
+
+    def expected(self, price: Price) -> float:
+        """How many times as fast as the original something of this price will be measured to be."""
+        return self.pace.measured(self._before.latency_ms / price.latency_ms)
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        least = min(cheapest(one.menus, one.harm, self.goal.minimise) for one in self.starts)
+        return least, max(getattr(menu.whole, self.goal.minimise) for one in self.starts for menu in one.menus)
+
+    @property
     def range(self) -> tuple[float, float]:
         """The least and the most of what is minimised that the menus offer under the limits."""
-        limits = self._limits(math.inf)
-        least = min(cheapest(one.menus, one.harm, self.goal.minimise) for one in self.starts)
-        most = max(getattr(menu.whole, self.goal.minimise) for one in self.starts for menu in one.menus)
+        limits, (least, most) = self._limits(math.inf), self._ends
         bound = limits.get(self.goal.minimise, most)
         if bound < least:
             choose(self.starts[0].menus, self.starts[0].harm, limits)  # says which limit, and what can be met
         return least, min(most, bound)
 
     def _limits(self, aim: float) -> dict[str, float]:
-        limits = self.goal.prices(Recipe().plan(self.baseline.model))
+        limits = self.goal.prices(self._before)
+        if "latency_ms" in limits:  # what will be measured is limited
+            limits["latency_ms"] = self._before.latency_ms / self.pace.predicted(
+                self._before.latency_ms / limits["latency_ms"]
+            )
         limits[self.goal.minimise] = min(aim, limits.get(self.goal.minimise, math.inf))
         return {name: most for name, most in limits.items() if math.isfinite(most)}
 
@@ -195,8 +219,11 @@ class Loop:
             except OutOfReach:
                 continue
             value = getattr(chosen.price, self.goal.minimise)
+            speedup = self.expected(chosen.price)
+            if self.goal.minimise == "latency_ms":
+                value = self._before.latency_ms / speedup
             recipe = start.recipe(chosen, self._training)
-            found.append(Promise(recipe, value, forecast.loss(start.parts(chosen)), chosen.gap))
+            found.append(Promise(recipe, value, forecast.loss(start.parts(chosen)), chosen.gap, speedup))
         return found
 
     # What to try next.
@@ -274,7 +301,8 @@ class Loop:
             if not kind:
                 raise
             return None  # one kind alone does not reach it
-        return Pick(start, chosen, aim, self.epochs, start.recipe(chosen, self._training))
+        expected = self.expected(chosen.price)
+        return Pick(start, chosen, aim, self.epochs, start.recipe(chosen, self._training), expected)
 
     @contextmanager
     def _supposed(self, unknown: Sequence[Pick], *, within: bool) -> Iterator[None]:
@@ -297,7 +325,7 @@ class Loop:
             return
         self.longest = max(self.longest, seconds)
         loss = lost(self.baseline, variant, self.metric)
-        self.tried.append(Tried(variant, pick.chosen, pick.start, pick.aim, loss, pick.epochs))
+        self.tried.append(Tried(variant, pick.chosen, pick.start, pick.aim, loss, pick.epochs, pick.expected))
 
 
 def lost(baseline: Variant, variant: Variant, metric: Metric) -> float:

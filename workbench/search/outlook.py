@@ -10,6 +10,7 @@ from workbench.recipe import Recipe
 
 if TYPE_CHECKING:
     from workbench.plan import Plan
+    from workbench.search.found import Promise
     from workbench.tasks import Metric
     from workbench.variant import Variant
 
@@ -17,19 +18,20 @@ if TYPE_CHECKING:
 PLANNED = ("macs", "params", "memory_access_bytes", "peak_activation_bytes", "file_bytes", "compressed_bytes")
 
 
-def outlook(plan: Plan, baseline: Variant, metric: Metric, loss: float = math.nan) -> dict[str, float]:
+def outlook(plan: Plan, baseline: Variant, metric: Metric, promise: Promise | None = None) -> dict[str, float]:
     """The figures of a plan's recipe as far as they are known before it is built.
 
-    Milliseconds are the original's, as measured, over the predicted speed-up. `loss` is what is expected to be lost of
-    the study's metric, where that is known; without it, what becomes of the answers is left out.
+    Milliseconds are the original's, as measured, over the predicted speed-up, or over that which a search expects. What
+    becomes of the answers only a search's `promise` tells.
     """
     after = plan.latency_ms
-    times = Recipe().plan(baseline.model).latency_ms / after if after else math.nan
+    planned = Recipe().plan(baseline.model).latency_ms / after if after else math.nan
+    times = planned if promise is None else promise.speedup
     found = {name: float(getattr(plan, name)) for name in PLANNED}
-    found |= {"predicted_speedup": times, "speedup": times, "latency_ms": baseline["latency_ms"].value / times}
-    if math.isnan(loss):
+    found |= {"predicted_speedup": planned, "speedup": times, "latency_ms": baseline["latency_ms"].value / times}
+    if promise is None:
         return found
-    change = -loss if metric.more_is_better else loss
+    change = -promise.loss if metric.more_is_better else promise.loss
     for name in (metric.name, f"{VALIDATION}{metric.name}"):
         if name in baseline.estimates:
             found |= {name: baseline[name].value + change, f"{name}{CHANGE}": change}

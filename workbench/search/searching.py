@@ -186,7 +186,8 @@ class Searching(ABC):
         starts = self._starts(lowering, report.part(0.1, 0.3), begun + TRYING * (deadline - begun))
         bare = self._make(Recipe(lowering), report.part(0.3, 0.3))
         start = lost(original, bare, self.task.principal)
-        return Loop(goal, self.task.principal, original, starts, self._make, deadline, train, start)
+        known = (bare,) if lowering else ()
+        return Loop(goal, self.task.principal, original, starts, self._make, deadline, train, start, known)
 
     def _lowering(self, goal: Goal, original: Variant, report: Reporter) -> tuple[Quantize, ...]:
         """int8, where this runtime is faster in it and it keeps to the limit, or files are limited."""
@@ -246,6 +247,7 @@ class Searching(ABC):
             variants=variants,
             kept=len({one.variant.id for one in order}),
             promises=tuple(loop.promises()),
+            expected={one.variant.id: one.expected for one in loop.tried},
             certificate=self._proof(loop, best, report) if best is not None else None,
             why=_why(best, loop) if best is not None else None,
             notes=_notes(loop, best),
