@@ -132,7 +132,7 @@ def main() -> None:
         solve()
         return
     columns = ("network", "minutes", "built", "times as fast", "accuracy, %", "change on the same images, points",
-               "certified on validation", "on test", "error of predicted speed, median, %", 
+               "certified on validation", "on test", "error of predicted speed, median, %",
                "of the best's, %")  # fmt: skip
     print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     with tempfile.TemporaryDirectory() as temporary:

@@ -13,6 +13,7 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.cost.trace import trace
 from workbench.recipe import Recipe
+from workbench.search.found import Promise
 from workbench.search.goal import goal_of
 from workbench.search.outlook import outlook
 from workbench.study import Study
@@ -186,7 +187,8 @@ def test_a_published_page_plans_no_longer_than_its_jobs_may_take(
 
 def test_a_recipe_s_outlook_is_what_it_comes_to(study: Study) -> None:
     recipe = wb.SVD(rank=0.3).recipe()
-    found = outlook(recipe.plan(study.model), study.baseline, study.task.principal, Promise(recipe, 1.0, 0.02, 0.0, speedup=3.0))
+    promise = Promise(recipe, value=1.0, loss=0.02, gap=0.0, speedup=3.0)
+    found = outlook(recipe.plan(study.model), study.baseline, study.task.principal, promise)
     built = trace(wb.compress(study.model, recipe).module, study.model.example).totals
     assert (found["macs"], found["params"]) == (built.macs, built.params)
     assert found["accuracy"] == pytest.approx(study.baseline["accuracy"].value - 0.02)
