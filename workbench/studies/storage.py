@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from workbench.errors import BadFile, BadValue, StorageFailed
-from workbench.files.content import content_name
+from workbench.files.content import content_name, problem
 from workbench.files.disk import keep_on_disk, told
 from workbench.studies.artefacts import NAMED, Artefacts, artefacts_at
 from workbench.studies.database import Database, File
@@ -140,7 +140,7 @@ class Storage:
 
     def problem(self, file: Path) -> str:
         """Why a file of `artefacts` is not to be used; "" where it is whole. One that is elsewhere is fetched."""
-        return self._files.problem(file.name)
+        return self._files.problem(file.name) if file.parent == self.artefacts else problem(file)
 
     def labels(self) -> dict[str, Label]:
         """What users wrote on variants, by id; what cannot be read is left out."""
