@@ -273,6 +273,7 @@ def test_who_may_only_read_reads(server: Postgres, url: str, tmp_path: Path) -> 
 def test_an_address_that_leads_nowhere_is_a_sentence(url: str, tmp_path: Path, change: Any, said: str) -> None:
     with pytest.raises(StorageFailed, match=said) as refused:
         Storage(tmp_path / "study", change(url))
+    assert not (tmp_path / "study").exists()
     text = str(refused.value)
     assert "maker:***@" in text and not any(secret in text for secret in ("s3cret", "wr0ng"))
     assert refused.value.__cause__ is None and refused.value.__suppress_context__

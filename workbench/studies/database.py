@@ -103,7 +103,9 @@ class File(Database):
         """As `Database.prepare`; where it cannot be written to, a study of any version can still be read."""
         try:
             if not self.path.exists():
-                self._begin()
+                with self._said():
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    self._begin()
             if not self.is_current():
                 with self._said():
                     self._write_ahead(self.path)
@@ -126,7 +128,7 @@ class File(Database):
 
     def _begin(self) -> None:
         """Make the file, which is there from the first moment as it is to be."""
-        with self._said(), workspace(self.folder) as place:
+        with workspace(self.folder) as place:
             made = place / self.path.name
             self._write_ahead(made, "rwc")
             try:
