@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
 import shutil
 import sqlite3
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -119,6 +121,21 @@ def test_eight_processes_make_one_study_in_a_folder(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", pytest.param("server", marks=needed)])
+def test_killed_at_any_moment_no_finished_variant_is_lost(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    address = request.getfixturevalue("url") if kind == "server" else ""
+    script = [sys.executable, str(Path(__file__).parent / "killed_writer.py"), str(tmp_path), address]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    moments = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(moments) > 15 and [one["ended"] for one in moments] == [9] * (len(moments) - 1) + [0]
+    for one in moments:
+        assert len(one["whole"]) == one["found"] and set(one["finished"]) <= set(one["whole"])
+    assert "shared" in moments[-1]["finished"]
 
 
 # --- whole studies
