@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.14 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+POSTGRESQL := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) $(shell command -v initdb))
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 PORT ?= 8866
 SCREEN := widgets/js
 
-.PHONY: help dashboard lab test lint unit chromium javascript views bundle constraints clean
+.PHONY: help dashboard lab test lint unit chromium postgresql javascript views bundle constraints clean
 
 help:
 	@echo 'make dashboard    install, start the dashboard on the bundled models, print its address (PORT=$(PORT))'
@@ -29,7 +30,7 @@ dashboard: $(VENV)/installed
 lab: $(VENV)/installed
 	@cd notebooks && ../$(BIN)/python -m jupyter lab
 
-test: lint chromium javascript unit
+test: lint chromium postgresql javascript unit
 
 # Two files of tests at a time, in their order; then the stories in a browser, alone, since they watch the clock.
 unit: $(VENV)/tested-with
@@ -86,6 +87,12 @@ endef
 chromium:
 ifeq ($(CHROMIUM),)
 	@$(call fetched,Chromium,chromium,the browser tests)
+endif
+
+# The server of shared studies; the tests start one of their own, with its data in a folder of theirs.
+postgresql:
+ifeq ($(POSTGRESQL),)
+	@$(call fetched,PostgreSQL,postgresql,the tests of shared studies)
 endif
 
 # Node, and the packages that check and build the screen's JavaScript.

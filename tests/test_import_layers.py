@@ -127,7 +127,9 @@ def test_the_front_door_forwards_to_the_screen_only_when_asked() -> None:
     assert not {name.split(".")[0] for name in at_the_top if name} & SCREEN
 
 
-@pytest.mark.parametrize("heavy", ["torch", "tensorly", "onnx", "onnxruntime", "pandas", "altair", "ipywidgets"])
+@pytest.mark.parametrize(
+    "heavy", ["torch", "tensorly", "sqlalchemy", "onnx", "onnxruntime", "pandas", "altair", "ipywidgets"]
+)
 def test_import_workbench_loads_nothing_heavy(heavy: str) -> None:
     code = f"import sys, workbench; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

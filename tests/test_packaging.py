@@ -126,11 +126,14 @@ def test_every_dependency_is_used() -> None:
 
 
 def test_the_base_install_is_lean() -> None:
-    """Beyond the torch, ONNX and Jupyter stacks at most 24 packages and 230 MB."""
+    """Beyond the torch, ONNX and Jupyter stacks at most 24 packages and 250 MB.
+
+    Among them are the three that keep studies, 20 MB: SQLAlchemy, Alembic and Mako, which Alembic brings.
+    """
     added = closure(set(BASE)) - closure(set(STACKS))
     sizes = {name: megabytes(name) for name in added}
     assert len(added) <= 24, sorted(added)
-    assert sum(sizes.values()) <= 230, sizes
+    assert sum(sizes.values()) <= 250, sizes
 
 
 def test_an_installed_torch_is_never_moved() -> None:

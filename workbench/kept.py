@@ -162,7 +162,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
 
 def _found(place: str) -> Path:
     """The folder of a study that is named by its path, or by its name among the user's own."""
-    if _holds(Path(place)):
+    if place and _holds(Path(place)):
         return Path(place)
     own = studies_folder()
     known = [one.name for one in own.iterdir() if _holds(one)] if own and own.is_dir() else []
@@ -171,7 +171,7 @@ def _found(place: str) -> Path:
         return own / found[0]
     if found:
         raise BadValue(f"{place!r} may be {' or '.join(sorted(found))}. Give more of the name.")
-    if Path(place).exists():
+    if place and Path(place).exists():
         raise BadFile(f"There is no study in {place}. `workbench study ls` lists those of yours.")
     raise unknown("study", place, known)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import sqlite3
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -24,9 +27,10 @@ from writers import EACH, write
 import workbench as wb
 from workbench.errors import BadFile, BadValue, NewerVersion, StorageFailed
 from workbench.files.content import content_name
+from workbench.kept import Kept
 from workbench.studies.naming import Label
 from workbench.studies.records import Record
-from workbench.studies.server import hidden
+from workbench.studies.server import Server, hidden
 from workbench.studies.storage import Storage
 
 needed = pytest.mark.skipif(
@@ -119,6 +123,21 @@ def test_eight_processes_make_one_study_in_a_folder(tmp_path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", pytest.param("server", marks=needed)])
+def test_killed_at_any_moment_no_finished_variant_is_lost(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    address = request.getfixturevalue("url") if kind == "server" else ""
+    script = [sys.executable, str(Path(__file__).parent / "killed_writer.py"), str(tmp_path), address]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    moments = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(moments) > 15 and [one["ended"] for one in moments] == [9] * (len(moments) - 1) + [0]
+    for one in moments:
+        assert len(one["whole"]) == one["found"] and set(one["finished"]) <= set(one["whole"])
+    assert "shared" in moments[-1]["finished"]
+
+
 # --- whole studies
 
 
@@ -204,6 +223,42 @@ def test_a_broken_connection_at_the_end_of_a_transaction_loses_nothing(
     assert storage.records() == [stored] and server.sql("SELECT count(*) FROM variants", database(url)) == "1"
 
 
+@needed
+def test_a_shared_study_is_looked_at_tidied_up_and_taken_home(url: str, tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "mine", url, tmp_path / "files")
+    storage.claim(model="m", data="d")
+    storage.describe(model_name="net", data_name="data", judged_by="accuracy")
+    storage.store(record("a"), *files(tmp_path / "made"))
+    orphan = tmp_path / "files" / ("0" * 32 + ".onnx")
+    orphan.write_text("12345")
+    kept = Kept(url)
+    assert kept.frame().accuracy.tolist() == [0.5] and kept.entry.variants == 1 and kept.entry.model == "net"
+    assert PASSWORD not in repr(kept.entry) and "s3cret" not in repr(kept.entry)
+    assert kept.tidy(remove=False) == kept.tidy(remove=True) == {orphan.name: 5} and not orphan.exists()
+    assert kept.save(tmp_path / "home study") == []
+    copy = Storage(tmp_path / "home study")  # a folder of its own, which needs no server
+    copy.claim(model="m", data="d")
+    assert copy.records() == storage.records() and "artefacts" not in copy.about
+    (found,) = copy.records()
+    assert isinstance(found, Record) and copy.whole(found) and copy.artefacts.parent == tmp_path / "home study"
+
+
+@needed
+def test_a_database_without_a_study_is_only_looked_at(server: Postgres, url: str) -> None:
+    with pytest.raises(BadFile, match="holds no study"):
+        Kept(url)
+    assert (
+        server.sql("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'", database(url)) == "0"
+    )
+
+
+@needed
+def test_another_process_finds_the_study_by_itself(url: str, tmp_path: Path) -> None:
+    for storage in (Storage(tmp_path / "shared", url, tmp_path / "files"), Storage(tmp_path / "own")):
+        stored = storage.store(record("a"), *files(tmp_path / "made"))
+        assert pickle.loads(pickle.dumps(storage)).records() == [stored]
+
+
 # --- what is refused
 
 
@@ -235,6 +290,7 @@ def test_who_may_only_read_reads(server: Postgres, url: str, tmp_path: Path) -> 
 def test_an_address_that_leads_nowhere_is_a_sentence(url: str, tmp_path: Path, change: Any, said: str) -> None:
     with pytest.raises(StorageFailed, match=said) as refused:
         Storage(tmp_path / "study", change(url))
+    assert not (tmp_path / "study").exists()
     text = str(refused.value)
     assert "maker:***@" in text and not any(secret in text for secret in ("s3cret", "wr0ng"))
     assert refused.value.__cause__ is None and refused.value.__suppress_context__
@@ -255,6 +311,13 @@ def test_an_address_that_cannot_be_used_is_refused(tmp_path: Path, address: str,
     with pytest.raises(BadValue, match=said) as refused:
         wb.Study(tiny_model(), tiny_data(), path=address)
     assert not any(secret in str(refused.value) for secret in ("s3cret", "s3c", "ret@"))
+
+
+@pytest.mark.parametrize("address", ["postgresql://me:s3cret@host/db", "postgres://host/db?user=me&password=s3cret"])
+def test_a_password_is_in_no_description(address: str) -> None:
+    server = Server(address)
+    for text in (repr(server), repr(vars(server)), str(server), server.name, repr(server._writer), server.address):
+        assert "s3cret" not in text
 
 
 def test_passwords_are_left_out_of_texts() -> None:

@@ -79,6 +79,7 @@ def test_a_study_of_an_earlier_form_is_brought_up_to_date(former: Path, tmp_path
     assert columns == {"position", *COLUMNS} and "metadata" in columns and "facts" not in columns
     assert look(former, f"SELECT version_num FROM {VERSION_TABLE}") == [(REVISION,)]
     assert json.loads(look(former, "SELECT content FROM replaced")[0][0])["created"] == "2026-01-02T03:04:06"
+    assert look(former, "PRAGMA journal_mode") == [("wal",)]
     third = storage.store(record("c"), *files(tmp_path / "made", "c", "c"))
     assert storage.records()[2] == third
     assert look(former, "SELECT position FROM variants") == [(1,), (2,), (4,)]  # numbers are not given twice
@@ -99,12 +100,8 @@ def test_an_earlier_study_that_may_not_be_written_is_read_all_the_same(
     former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (former / "study.sqlite").read_bytes()
-    real = File._opened
-
-    def opened(self: File, mode: str = "rw") -> sqlite3.Connection:
-        return real(self, "ro")
-
-    monkeypatch.setattr(File, "_opened", opened)
+    real = databases._connected
+    monkeypatch.setattr(databases, "_connected", lambda path, mode="rw": real(path, "ro"))
     storage = Storage(former)
     check_content(storage)
     with pytest.raises(StorageFailed, match=r"needs to write to .*are kept"):
@@ -191,6 +188,7 @@ def engines(tmp_path: Path) -> Iterator[list[sa.Engine]]:
     """Both kinds of database, as far as they are here."""
     found: list[Any] = [File(tmp_path / "study")]
     (tmp_path / "study").mkdir()
+    found[0]._begin()
     if binaries() is None:
         yield [one._writer for one in found]
         return
@@ -198,8 +196,7 @@ def engines(tmp_path: Path) -> Iterator[list[sa.Engine]]:
         yield [one._writer for one in (*found, Server(server.url()))]
 
 
-def test_the_tables_are_what_the_revisions_make(engines: list[sa.Engine], tmp_path: Path) -> None:
-    sqlite3.connect(tmp_path / "study" / "study.sqlite").close()
+def test_the_tables_are_what_the_revisions_make(engines: list[sa.Engine]) -> None:
     for engine in engines:
         with engine.begin() as connection:
             migrate(connection)

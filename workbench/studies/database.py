@@ -5,6 +5,7 @@ What goes wrong becomes a sentence, in which a password is never shown.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, Pool, StaticPool
 
 from workbench.errors import BadFile
-from workbench.files.disk import has_shared_memory, refused_by_disk, told
+from workbench.files.disk import has_shared_memory, refused_by_disk, told, workspace
 from workbench.studies import snapshot
 from workbench.studies.migrate import has_study, is_current, migrate
 
@@ -95,12 +96,20 @@ class File(Database):
         self._outdated = False  # and cannot be written to
         self._reader, self._writer = _engine(self._readable, "DEFERRED"), _engine(self._opened, "IMMEDIATE")
 
+    def __reduce__(self) -> tuple[type[File], tuple[Path]]:
+        return File, (self.folder,)
+
     def prepare(self) -> None:
         """As `Database.prepare`; where it cannot be written to, a study of any version can still be read."""
         try:
             if not self.path.exists():
-                self._begin()
-            super().prepare()
+                with self._said():
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    self._begin()
+            if not self.is_current():
+                with self._said():
+                    self._write_ahead(self.path)
+                super().prepare()
         except OSError:
             if not (self.path.exists() and self.has_study()):
                 raise
@@ -118,23 +127,33 @@ class File(Database):
             migrate(connection)
 
     def _begin(self) -> None:
-        """Make the file. Where processes cannot share memory (network disks) its journal is the usual one."""
-        with self._said():
-            connection = self._opened("rwc")
+        """Make the file, which is there from the first moment as it is to be."""
+        with workspace(self.folder) as place:
+            made = place / self.path.name
+            self._write_ahead(made, "rwc")
             try:
-                mode = "WAL" if has_shared_memory(self.folder) else "DELETE"
-                connection.execute(f"PRAGMA journal_mode={mode}")
-            except sqlite3.OperationalError as error:
-                if not is_busy(error):  # else another process is making it in this moment
-                    raise
-            finally:
-                connection.close()
+                os.link(made, self.path)
+            except FileExistsError:  # another process was first
+                return
+            except OSError:  # a disk that knows no such thing
+                if not self.path.exists():
+                    made.replace(self.path)
 
-    def _opened(self, mode: str = "rw") -> sqlite3.Connection:
-        address = f"{self.path.absolute().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(address, uri=True, timeout=_PATIENCE_S, isolation_level=None)
-        connection.text_factory = _text
-        return connection
+    def _write_ahead(self, path: Path, mode: str = "rw") -> None:
+        """Let readers not wait for writers, unless processes that use the disk may be on several machines."""
+        if not has_shared_memory(self.folder):
+            return
+        connection = _connected(path, mode)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):  # else it stays as it is: somebody reads it the other way in this moment
+                raise
+        finally:
+            connection.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        return _connected(self.path)
 
     def _readable(self) -> sqlite3.Connection:
         if self._outdated:
@@ -166,6 +185,13 @@ class File(Database):
             raise BadFile(
                 f"{self.path} is not a readable study: {error}. Move the folder away or choose another path."
             ) from error
+
+
+def _connected(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    address = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(address, uri=True, timeout=_PATIENCE_S, isolation_level=None)
+    connection.text_factory = _text
+    return connection
 
 
 def _text(content: bytes) -> str:

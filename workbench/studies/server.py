@@ -50,16 +50,17 @@ class Server(Database):
     def __init__(self, address: str) -> None:
         self.address = hidden(address)
         self.name = f"The database {self.address}"
-        self._secrets = frozenset[str]()
         self._reader = self._writer = self._engine(_url(address))
+
+    def __reduce__(self) -> tuple[type[Server], tuple[str]]:
+        """Another process connects by itself, as it must with the same password."""
+        return Server, (self._writer.url.render_as_string(hide_password=False),)
 
     def __repr__(self) -> str:
         return f"Server({self.address!r})"
 
     def _engine(self, url: URL) -> Engine:
-        query = {name: str(value) for name, value in url.query.items()}
-        self._secrets = frozenset(filter(None, (url.password, query.get("password"), query.get("sslpassword"))))
-        patience = {name: value for name, value in _PATIENCE.items() if name not in query}
+        patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
         arguments: dict[str, Any] = {"application_name": "nn-workbench", **patience, "prepare_threshold": None}
         try:
             return sa.create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
@@ -110,8 +111,8 @@ class Server(Database):
         return BadFile(f"{self.name} is no readable study: {said}. Take another database or schema.")
 
     def _public(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
+        password = self._writer.url.password
+        text = text.replace(str(password), "***") if password else text
         return " ".join(hidden(text).split()).rstrip(".")
 
 
@@ -134,4 +135,6 @@ def _url(address: str) -> URL:
             f"A study is kept in a folder, or in PostgreSQL; {hidden(address)!r} is neither. Give {EXAMPLE}, or a "
             "folder, in which SQLite keeps it."
         )
-    return url.set(drivername=DRIVER)
+    url = url.set(drivername=DRIVER)
+    given = url.query.get("password")
+    return url.set(password=str(given)).difference_update_query(["password"]) if given else url

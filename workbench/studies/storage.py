@@ -49,13 +49,13 @@ class Storage:
         self.address = hidden(address)
         #: The folder from which files are used.
         self.artefacts = folder / "artefacts"
+        self.database.prepare()  # first: where it cannot be reached, nothing is made here
         try:
             with told(folder, "Opening the study"):
                 self.artefacts.mkdir(parents=True, exist_ok=True)
         except StorageFailed:
-            if not (folder / "study.sqlite").is_file():
+            if address:
                 raise
-        self.database.prepare()
         self._pending = Pending(folder)
         self._away = False  # what is shared, when it was last needed
         self._files = self._place(artefacts)
