@@ -45,7 +45,7 @@ def stored(storage: Storage, place: Path, identity: str) -> Record:
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    monkeypatch.setenv("WORKBENCH_STUDIES", str(tmp_path / "home"))
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     storage = Storage(tmp_path / "home" / NAME)
     storage.claim(model="m", data="d")
     storage.describe(model_name="net", data_name="data", judged_by="accuracy")
