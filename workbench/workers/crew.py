@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,25 @@ from workbench import errors
 from workbench.errors import BadValue, MeasurementFailed, WorkbenchError, WorkersFailed
 from workbench.jobs import Reporter
 from workbench.measure.figures import Measured
-from workbench.measure.latency import usual_seconds
+from workbench.measure.int8_layouts import SECONDS, decide, decided
+from workbench.measure.latency import fastest, usual_seconds
 from workbench.recipe import Recipe
 from workbench.workers import remote
 from workbench.workers.checking import check, other_version
 from workbench.workers.evaluating import ONNX, STATE
-from workbench.workers.order import Clocked, Clocking, Evaluated, Failed, Missing, Order, Refused, with_data
+from workbench.workers.order import (
+    Clocked,
+    Clocking,
+    Evaluated,
+    Failed,
+    Missing,
+    Order,
+    Raced,
+    Racing,
+    Refused,
+    Undecided,
+    with_data,
+)
 from workbench.workers.pool import Gone, Pool, WorkerDied, Workers
 from workbench.workers.shelf import shelf
 
@@ -78,7 +92,14 @@ class Crew:
         Raises: `WorkersFailed` where workers died of it, `Gone` where there are none left; what carrying it out raises.
         """
         order = replace(self._order.of(recipe), baseline=shelf().put(baseline), threads=self._pool.threads)
-        found = self._asked(self._pool, remote.evaluate, order, recipe.name, report)
+        while True:
+            order = replace(order, forms=decided() | dict(order.forms))
+            found = self._asked(self._pool, remote.evaluate, order, recipe.name, report)
+            if not isinstance(found, Undecided):
+                break
+            form = decide(found.key, found.graphs, lambda paths: self._fastest(paths, recipe.name, report))
+            (state,) = shelf().take([found.state])
+            order = replace(order, rewritten=state, notes=found.notes, forms={found.key: form})
         assert isinstance(found, Evaluated)
         self._compare(found.made_with)
         (folder / ONNX).write_bytes(found.onnx)
@@ -98,6 +119,16 @@ class Crew:
         found = self._asked(self._timing, remote.clock, order, name, report)
         assert isinstance(found, Clocked)
         return found
+
+    def _fastest(self, paths: list[Path], name: str, report: Reporter) -> int:
+        """The fastest of several artefacts, found where latency is taken."""
+        if self._timing is not None:
+            with suppress(Gone):
+                order = Racing(tuple(shelf().put(one) for one in paths))
+                found = self._asked(self._timing, remote.race, order, name, report)
+                assert isinstance(found, Raced)
+                return found.fastest
+        return fastest(paths, seconds=SECONDS, progress=report)
 
     def _asked(self, pool: Pool, function: Callable[..., Any], order: Any, name: str, report: Reporter) -> Any:
         """An answer that is one. Raises: as `evaluated`."""
