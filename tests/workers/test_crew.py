@@ -219,6 +219,39 @@ class _Leaving(ThreadPoolExecutor):
         return future
 
 
+class KilledWorker(Exception):
+    """Called as Dask calls it where a task has ended several workers."""
+
+
+class _Killing(ThreadPoolExecutor):
+    """Answers what is asked first; later tasks have ended its workers."""
+
+    left = 1
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.left -= 1
+        if self.left >= 0:
+            return super().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        future.set_exception(KilledWorker("Attempted to run task on 4 different workers"))
+        return future
+
+
+def test_what_has_ended_several_workers_of_a_cluster_is_left_out(tmp_path: Path) -> None:
+    study = new_study(tmp_path)
+    with at_work(study, _Killing(1)) as crew, pytest.raises(WorkersFailed, match="left out"):
+        study._make(pruned(0.4), Reporter(), crew)
+
+
+def test_more_than_can_be_sent_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that lacks everything, of which there is too much."""
+    monkeypatch.setattr("workbench.workers.crew.MOST", 1000)
+    monkeypatch.setattr(Shelf, "missing", lambda _, names: list(names))
+    study = new_study(tmp_path)
+    with ThreadPoolExecutor(1) as executor, at_work(study, executor) as crew, pytest.raises(BadValue, match="GB"):
+        study._make(pruned(0.4), Reporter(), crew)
+
+
 @pytest.mark.parametrize("cancels", [True, False])
 def test_where_workers_leave_the_rest_is_done_here(cancels: bool, here: wb.Study, tmp_path: Path) -> None:
     study = new_study(tmp_path)
@@ -245,12 +278,12 @@ def test_an_error_of_the_work_is_the_same_error(tmp_path: Path) -> None:
 def test_cancelled_work_stops_and_the_workers_too(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     with ThreadPoolExecutor(1) as executor, at_work(study, executor) as crew:
-        job = Job(lambda report: study._make(wb.Recipe((wb.Finetune(epochs=300),)), report, crew))
+        job = Job(lambda report: study._make(wb.Recipe((wb.Finetune(epochs=200),)), report, crew))
         threading.Event().wait(1.0)
         job.cancel()
         with pytest.raises(Cancelled):
             job.result(timeout=30)
-        executor.submit(int).result(timeout=60)  # its thread is free again, long before 300 epochs
+        executor.submit(int).result(timeout=60)  # its thread is free again, long before 200 epochs
     assert [one.id for one in study.variants] == [study.baseline.id]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 Sent = Mapping[str, bytes]
 #: So many workers may die of one recipe.
 DEATHS = 3
+#: The most bytes that are sent with one order.
+MOST = 2 << 30
 #: So often a recipe is given out again where workers lack what they need, or lose it.
 TRIES = 8
 
@@ -150,7 +152,7 @@ class Crew:
                 return answer
             if answer.data:
                 order = self._packed(order)
-            sent = shelf().contents(answer.files)
+            sent = _sent(answer.files)
         raise WorkersFailed(
             f"{name} was left out: workers lost what they were sent {TRIES} times. Are their disks full?"
         )
@@ -191,6 +193,18 @@ class Crew:
                 said = f"A worker has {package} {other}, this process {here or '-'}: figures may differ."
                 with self._lock:
                     self._notes += [] if said in self._notes else [said]
+
+
+def _sent(names: Iterable[str]) -> Sent:
+    """Files to send with an order. Raises: `BadValue` for more than `MOST` bytes."""
+    size = sum((shelf().folder / name).stat().st_size for name in names)
+    if size > MOST:
+        raise BadValue(
+            f"A worker on another machine lacks {size / 1e9:.1f} GB of data, more than the {MOST / 1e9:.1f} GB that "
+            "are sent at once. Put the data where every worker finds them under the same path, and load them from "
+            "there: wb.data(path)."
+        )
+    return shelf().contents(names)
 
 
 def _error(failed: Failed) -> WorkbenchError:
