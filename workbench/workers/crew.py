@@ -58,11 +58,15 @@ class Crew:
         self._order, self._data = order, data
         self._notes: list[str] = []
         self._lock = threading.Lock()
-        for executor in filter(None, (workers.executor, workers.timing)):
-            check(executor, order.asked, report)
-        remote.sweep(shelf())
         self._pool = Pool(workers.executor, workers.count)
         self._timing = None if workers.timing is None else Pool(workers.timing)
+        remote.sweep(shelf())
+        try:
+            for pool in filter(None, (self._pool, self._timing)):
+                check(pool.executor, order.asked, report)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Crew:
         return self
@@ -101,7 +105,7 @@ class Crew:
                 break
             form = decide(found.key, found.graphs, lambda paths: self._fastest(paths, recipe.name, report))
             (state,) = shelf().take([found.state])
-            order = replace(order, rewritten=state, notes=found.notes, forms={found.key: form})
+            order = replace(order, rewritten=state, notes=found.notes, forms={**order.forms, found.key: form})
         assert isinstance(found, Evaluated)
         self._compare(found.made_with)
         (folder / ONNX).write_bytes(found.onnx)

@@ -169,7 +169,7 @@ def _evaluated(order: Order) -> Evaluated | Undecided:
         found = judge(subject, recipe, folder / ONNX, baseline if order.baseline else folder / ONNX, report)
         onnx, state = (folder / ONNX).read_bytes(), (folder / STATE).read_bytes()
     shutil.rmtree(unfinished, ignore_errors=True)
-    notes = (*order.notes, *filter(None, report.notes))
+    notes = tuple(dict.fromkeys((*order.notes, *filter(None, report.notes))))  # what lowers has begun anew
     return Evaluated(onnx, state, found.estimates, found.samples, notes, made_with())
 
 
