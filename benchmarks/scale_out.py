@@ -38,10 +38,10 @@ class Took(NamedTuple):
     own: float
 
 
-def prepared(network: str, folder: Path, where: str) -> None:
+def prepared(given: argparse.Namespace, folder: Path) -> None:
     """A study in which a search has nothing left to prepare."""
-    study = wb.Study(wb.load(network), wb.data("fashion-mnist"), folder)
-    job = study.submit_search("macs", where, "20 min", watch=lambda _promises: job.cancel())
+    study = wb.Study(wb.load(given.network), wb.data(given.data), folder)
+    job = study.submit_search("macs", given.where, "60 min", watch=lambda _promises: job.cancel())
     with contextlib.suppress(Cancelled):
         job.result()
 
@@ -49,7 +49,7 @@ def prepared(network: str, folder: Path, where: str) -> None:
 def search(folder: Path, given: argparse.Namespace, client: Any, addresses: list[str]) -> Took:
     """Search on some of the workers, from a copy of a prepared study."""
     copy = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-{time.monotonic_ns()}")))
-    study = wb.Study(wb.load(given.network), wb.data("fashion-mnist"), copy)
+    study = wb.Study(wb.load(given.network), wb.data(given.data), copy)
     executor = client.get_executor(workers=addresses, allow_other_workers=False)
     processes = [psutil.Process(pid) for pid in client.run(os.getpid, workers=addresses).values()]
     marks: list[tuple[float, list[float], float]] = []
@@ -90,6 +90,7 @@ def _idle(dask_worker: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="fashion-resnet")
+    parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--evaluations", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--where", default="accuracy >= baseline - 0.01")
@@ -99,7 +100,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         os.environ["WORKBENCH_CACHE"] = str(Path(place) / "cache")
         study = Path(place) / "study"
-        prepared(given.network, study, given.where)
+        prepared(given, study)
         with (
             LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
             Client(cluster) as client,

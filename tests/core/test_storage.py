@@ -428,7 +428,7 @@ def test_two_writers_share_what_is_finished(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", ["run", "export", "two writers"])
+@pytest.mark.parametrize("scenario", ["run", "export", "search", "two writers"])
 def test_killed_at_a_write_nothing_finished_is_lost(scenario: str, folder: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder)
     _ = kills.study(folder).baseline

@@ -33,6 +33,10 @@ def new_study(folder: Path, **settings: Any) -> wb.Study:
     return wb.Study(tiny_model(), tiny_data(), folder, **settings)
 
 
+def pruned(ratio: float) -> wb.Recipe:
+    return wb.Recipe((wb.Prune(ratio=ratio),))
+
+
 @contextmanager
 def at_work(study: wb.Study, executor: Executor, timing: Executor | None = None) -> Iterator[Crew]:
     _ = study.baseline
@@ -79,7 +83,7 @@ def test_workers_make_what_is_made_here(kind: str, pool: Executor, here: wb.Stud
 @pytest.mark.slow
 def test_a_metric_of_the_users_own_goes_with_it(pool: Executor, here: wb.Study, tmp_path: Path) -> None:
     study = new_study(tmp_path, metric=deadly.right)
-    recipe = wb.Prune(ratio=0.9)
+    recipe = pruned(0.9)
     with at_work(study, pool) as crew:
         there = study._make(recipe, Reporter(), crew)
     assert there["right"].value == here.run(recipe, progress=False)["accuracy"].value
@@ -93,19 +97,19 @@ def test_a_metric_that_cannot_be_sent_is_refused_and_threads_take_it(pool: Execu
     with pytest.raises(BadValue, match="top of a module"), at_work(study, pool):
         pass
     with at_work(study, ThreadPoolExecutor(1)) as crew:
-        assert study._make(wb.Prune(ratio=0.5), Reporter(), crew)["right"].n == 100
+        assert study._make(pruned(0.5), Reporter(), crew)["right"].n == 100
 
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_made_good(deaths: Path, tmp_path: Path) -> None:
     """Two processes die of it, one of them with a neighbour at work; the third one does it, and the neighbour's too."""
     study = new_study(tmp_path)
-    dying, neighbour = wb.Recipe((deadly.Deadly(times=2),)), wb.Prune(ratio=0.3)
+    dying, neighbour = wb.Recipe((deadly.Deadly(times=2),)), pruned(0.3)
     with ProcessPoolExecutor(2, mp_context=SPAWN) as mortal, at_work(study, mortal) as crew:
         jobs = [Job(lambda report, one=one: study._make(one, report, crew)) for one in (dying, neighbour)]
         found = [job.result() for job in jobs]
         assert found[0]["accuracy"] == study.run(wb.Prune(ratio=0.5), progress=False)["accuracy"]
-        assert study._make(wb.Prune(ratio=0.4), Reporter(), crew)  # the pool's successor works
+        assert study._make(pruned(0.4), Reporter(), crew)  # the pool's successor works
     assert len(deaths.read_text()) == 2
     assert any("ended before its work was done" in note for note in crew.notes)
 
@@ -140,7 +144,7 @@ def test_a_machine_that_has_nothing_is_sent_it_once(
         ProcessPoolExecutor(1, mp_context=SPAWN, initializer=_elsewhere, initargs=(place,)) as far,
         at_work(study, far) as crew,
     ):
-        found = [study._make(wb.Prune(ratio=ratio), Reporter(), crew) for ratio in (0.2, 0.4)]
+        found = [study._make(pruned(ratio), Reporter(), crew) for ratio in (0.2, 0.4)]
     order = study._order()
     assert sent == [len(set(order.files)) + 1]  # and the original's artefact
     for one in found:
@@ -180,7 +184,7 @@ def test_one_that_joins_later_with_another_version_is_refused(tmp_path: Path, mo
     with ThreadPoolExecutor(1) as executor, at_work(study, executor) as crew:
         monkeypatch.setattr(wb, "__version__", "9.9")
         with pytest.raises(BadValue, match="workbench 9.9"):
-            study._make(wb.Prune(ratio=0.5), Reporter(), crew)
+            study._make(pruned(0.5), Reporter(), crew)
 
 
 def test_what_takes_no_work_is_refused(tmp_path: Path) -> None:
@@ -215,18 +219,51 @@ class _Leaving(ThreadPoolExecutor):
         return future
 
 
+class KilledWorker(Exception):
+    """Called as Dask calls it where a task has ended several workers."""
+
+
+class _Killing(ThreadPoolExecutor):
+    """Answers what is asked first; later tasks have ended its workers."""
+
+    left = 1
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.left -= 1
+        if self.left >= 0:
+            return super().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        future.set_exception(KilledWorker("Attempted to run task on 4 different workers"))
+        return future
+
+
+def test_what_has_ended_several_workers_of_a_cluster_is_left_out(tmp_path: Path) -> None:
+    study = new_study(tmp_path)
+    with at_work(study, _Killing(1)) as crew, pytest.raises(WorkersFailed, match="left out"):
+        study._make(pruned(0.4), Reporter(), crew)
+
+
+def test_more_than_can_be_sent_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that lacks everything, of which there is too much."""
+    monkeypatch.setattr("workbench.workers.crew.MOST", 1000)
+    monkeypatch.setattr(Shelf, "missing", lambda _, names: list(names))
+    study = new_study(tmp_path)
+    with ThreadPoolExecutor(1) as executor, at_work(study, executor) as crew, pytest.raises(BadValue, match="GB"):
+        study._make(pruned(0.4), Reporter(), crew)
+
+
 @pytest.mark.parametrize("cancels", [True, False])
 def test_where_workers_leave_the_rest_is_done_here(cancels: bool, here: wb.Study, tmp_path: Path) -> None:
     study = new_study(tmp_path)
     with at_work(study, _Leaving(1, cancels=cancels)) as crew:
-        found = study._make(wb.Prune(ratio=0.4), Reporter(), crew)
+        found = study._make(pruned(0.4), Reporter(), crew)
     assert figures(found) == figures(here.run(wb.Prune(ratio=0.4), progress=False))
     assert any("this process" in note for note in crew.notes)
 
 
 def test_an_error_of_the_work_is_the_same_error(tmp_path: Path) -> None:
     study = new_study(tmp_path)
-    recipe = wb.SVD(rank=100)
+    recipe = wb.Recipe((wb.SVD(rank=100),))
     with pytest.raises(wb.WorkbenchError) as own:
         new_study(tmp_path / "own").run(recipe, progress=False)
     with (
@@ -241,12 +278,12 @@ def test_an_error_of_the_work_is_the_same_error(tmp_path: Path) -> None:
 def test_cancelled_work_stops_and_the_workers_too(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     with ThreadPoolExecutor(1) as executor, at_work(study, executor) as crew:
-        job = Job(lambda report: study._make(wb.Recipe((wb.Finetune(epochs=300),)), report, crew))
+        job = Job(lambda report: study._make(wb.Recipe((wb.Finetune(epochs=200),)), report, crew))
         threading.Event().wait(1.0)
         job.cancel()
         with pytest.raises(Cancelled):
             job.result(timeout=30)
-        executor.submit(int).result(timeout=60)  # its thread is free again, long before 300 epochs
+        executor.submit(int).result(timeout=60)  # its thread is free again, long before 200 epochs
     assert [one.id for one in study.variants] == [study.baseline.id]
 
 
@@ -254,7 +291,7 @@ def test_cancelled_work_stops_and_the_workers_too(tmp_path: Path) -> None:
 def test_times_come_from_the_workers_that_are_marked_for_it(pool: Executor, tmp_path: Path) -> None:
     study = new_study(tmp_path)
     with ThreadPoolExecutor(1) as executor, at_work(study, executor, timing=pool) as crew:
-        found = study._make(wb.Prune(ratio=0.5), Reporter(), crew)
+        found = study._make(pruned(0.5), Reporter(), crew)
     speedup = found["speedup"]
     assert 0.5 < speedup.value < 2 and speedup.low <= speedup.value <= speedup.high
     assert found["latency_ms"].value > 0 and found["run_memory_bytes"].value > 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +19,8 @@ from workbench.measure.machine import machine
 from workbench.quantization.qdq import TYPES, quantize_graph
 from workbench.quantization.ranges import Range
 
-#: What was measured in this process, by machine, operators and candidates.
-_KNOWN: dict[object, Form] = {}
+#: Of all candidates together.
+SECONDS = 0.8
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,32 @@ class Form:
         return frozenset(node.name for node in list(model.graph.node)[:end])
 
 
+#: Operators of a graph, and the forms that it may take.
+Key = tuple[tuple[str, ...], tuple[Form, ...]]
+#: What was measured in this process, by machine, operators and candidates.
+_KNOWN: dict[tuple[str, Key], Form] = {}
+#: Where nothing is to be timed: what was decided elsewhere.
+_TOLD: ContextVar[Mapping[Key, Form] | None] = ContextVar("told", default=None)
+
+
+class Untimed(Exception):
+    """A form is to be chosen where nothing is timed: the graphs of its candidates, for somebody who does."""
+
+    def __init__(self, key: Key, graphs: tuple[bytes, ...]) -> None:
+        super().__init__("a form of int8 that nobody has timed")
+        self.key, self.graphs = key, graphs
+
+
+@contextmanager
+def untimed(told: Mapping[Key, Form]) -> Iterator[None]:
+    """Nothing is timed in this block, on this thread: forms are those told, and one that is not raises `Untimed`."""
+    token = _TOLD.set(told)
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
+
+
 def fastest_of(
     candidates: Sequence[Form],
     model: onnx.ModelProto,
@@ -48,20 +76,37 @@ def fastest_of(
     """The fastest at batch 1 on one thread; the first where none is clearly faster, or nothing can be measured."""
     if len(candidates) == 1:
         return candidates[0]
-    key = (machine().fingerprint, tuple(_operators(model)), tuple(candidates))
-    if key not in _KNOWN:
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(folder) / f"{index}.onnx" for index in range(len(candidates))]
-            for form, path in zip(candidates, paths, strict=True):
-                exclude = form.floats(model)
-                # One scale a weight: quicker to make, and as fast to run as one a channel.
-                graph = quantize_graph(model, ranges, TYPES[form.types], per_channel=False, exclude=exclude)
-                onnx.save_model(graph, str(path))
-            try:
-                _KNOWN[key] = candidates[fastest(paths, seconds=0.8, progress=report)]
-            except MeasurementFailed:  # a busy machine is no reason to fail
-                return candidates[0]
-    return _KNOWN[key]
+    key = (tuple(_operators(model)), tuple(candidates))
+    known = decided() if (told := _TOLD.get()) is None else told
+    if key in known:
+        return known[key]
+    graphs = []
+    for form in candidates:
+        # One scale a weight: quicker to make, and as fast to run as one a channel.
+        graph = quantize_graph(model, ranges, TYPES[form.types], per_channel=False, exclude=form.floats(model))
+        graphs.append(graph.SerializeToString())
+    if told is not None:
+        raise Untimed(key, tuple(graphs))
+    return decide(key, graphs, lambda paths: fastest(paths, seconds=SECONDS, progress=report))
+
+
+def decided() -> dict[Key, Form]:
+    """What is known of this machine."""
+    own = machine().fingerprint
+    return {key: form for (of, key), form in _KNOWN.items() if of == own}
+
+
+def decide(key: Key, graphs: Sequence[bytes], race: Callable[[list[Path]], int]) -> Form:
+    """The form whose graph `race` finds the fastest; it is remembered. The first where nothing can be measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{index}.onnx" for index in range(len(graphs))]
+        for path, graph in zip(paths, graphs, strict=True):
+            path.write_bytes(graph)
+        try:
+            found = _KNOWN[machine().fingerprint, key] = key[1][race(paths)]
+        except MeasurementFailed:  # a busy machine is no reason to fail
+            return key[1][0]
+    return found
 
 
 def _operators(model: onnx.ModelProto) -> list[str]:

@@ -153,7 +153,7 @@ class Searching(ABC):
                 "lacks one. Give wb.data a 'train' split to take them from; the test split only reports."
             )
 
-        workers = Workers(executor) if isinstance(executor, Executor) else executor
+        workers = executor if executor is None or isinstance(executor, Workers) else Workers(executor)
 
         def work(report: Reporter) -> Found:
             deadline = time.monotonic() + 60 * minutes

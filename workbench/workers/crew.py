@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,25 @@ from workbench import errors
 from workbench.errors import BadValue, MeasurementFailed, WorkbenchError, WorkersFailed
 from workbench.jobs import Reporter
 from workbench.measure.figures import Measured
-from workbench.measure.latency import usual_seconds
+from workbench.measure.int8_layouts import SECONDS, decide, decided
+from workbench.measure.latency import fastest, usual_seconds
 from workbench.recipe import Recipe
 from workbench.workers import remote
 from workbench.workers.checking import check, other_version
 from workbench.workers.evaluating import ONNX, STATE
-from workbench.workers.order import Clocked, Clocking, Evaluated, Failed, Missing, Order, Refused, with_data
+from workbench.workers.order import (
+    Clocked,
+    Clocking,
+    Evaluated,
+    Failed,
+    Missing,
+    Order,
+    Raced,
+    Racing,
+    Refused,
+    Undecided,
+    with_data,
+)
 from workbench.workers.pool import Gone, Pool, WorkerDied, Workers
 from workbench.workers.shelf import shelf
 
@@ -28,6 +42,8 @@ if TYPE_CHECKING:
 Sent = Mapping[str, bytes]
 #: So many workers may die of one recipe.
 DEATHS = 3
+#: The most bytes that are sent with one order.
+MOST = 2 << 30
 #: So often a recipe is given out again where workers lack what they need, or lose it.
 TRIES = 8
 
@@ -42,11 +58,15 @@ class Crew:
         self._order, self._data = order, data
         self._notes: list[str] = []
         self._lock = threading.Lock()
-        for executor in filter(None, (workers.executor, workers.timing)):
-            check(executor, order.asked, report)
-        remote.sweep(shelf())
         self._pool = Pool(workers.executor, workers.count)
         self._timing = None if workers.timing is None else Pool(workers.timing)
+        remote.sweep(shelf())
+        try:
+            for pool in filter(None, (self._pool, self._timing)):
+                check(pool.executor, order.asked, report)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Crew:
         return self
@@ -78,7 +98,14 @@ class Crew:
         Raises: `WorkersFailed` where workers died of it, `Gone` where there are none left; what carrying it out raises.
         """
         order = replace(self._order.of(recipe), baseline=shelf().put(baseline), threads=self._pool.threads)
-        found = self._asked(self._pool, remote.evaluate, order, recipe.name, report)
+        while True:
+            order = replace(order, forms=decided() | dict(order.forms))
+            found = self._asked(self._pool, remote.evaluate, order, recipe.name, report)
+            if not isinstance(found, Undecided):
+                break
+            form = decide(found.key, found.graphs, lambda paths: self._fastest(paths, recipe.name, report))
+            (state,) = shelf().take([found.state])
+            order = replace(order, rewritten=state, notes=found.notes, forms={**order.forms, found.key: form})
         assert isinstance(found, Evaluated)
         self._compare(found.made_with)
         (folder / ONNX).write_bytes(found.onnx)
@@ -98,6 +125,16 @@ class Crew:
         found = self._asked(self._timing, remote.clock, order, name, report)
         assert isinstance(found, Clocked)
         return found
+
+    def _fastest(self, paths: list[Path], name: str, report: Reporter) -> int:
+        """The fastest of several artefacts, found where latency is taken."""
+        if self._timing is not None:
+            with suppress(Gone):
+                order = Racing(tuple(shelf().put(one) for one in paths))
+                found = self._asked(self._timing, remote.race, order, name, report)
+                assert isinstance(found, Raced)
+                return found.fastest
+        return fastest(paths, seconds=SECONDS, progress=report)
 
     def _asked(self, pool: Pool, function: Callable[..., Any], order: Any, name: str, report: Reporter) -> Any:
         """An answer that is one. Raises: as `evaluated`."""
@@ -119,7 +156,7 @@ class Crew:
                 return answer
             if answer.data:
                 order = self._packed(order)
-            sent = shelf().contents(answer.files)
+            sent = _sent(answer.files)
         raise WorkersFailed(
             f"{name} was left out: workers lost what they were sent {TRIES} times. Are their disks full?"
         )
@@ -160,6 +197,18 @@ class Crew:
                 said = f"A worker has {package} {other}, this process {here or '-'}: figures may differ."
                 with self._lock:
                     self._notes += [] if said in self._notes else [said]
+
+
+def _sent(names: Iterable[str]) -> Sent:
+    """Files to send with an order. Raises: `BadValue` for more than `MOST` bytes."""
+    size = sum((shelf().folder / name).stat().st_size for name in names)
+    if size > MOST:
+        raise BadValue(
+            f"A worker on another machine lacks {size / 1e9:.1f} GB of data, more than the {MOST / 1e9:.1f} GB that "
+            "are sent at once. Put the data where every worker finds them under the same path, and load them from "
+            "there: wb.data(path)."
+        )
+    return shelf().contents(names)
 
 
 def _error(failed: Failed) -> WorkbenchError:

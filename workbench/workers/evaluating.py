@@ -12,7 +12,7 @@ from workbench.data import Data
 from workbench.jobs import Reporter
 from workbench.measure.figures import Measured, judged
 from workbench.models import Model
-from workbench.models.structure import save_variant
+from workbench.models.structure import restore, save_variant
 from workbench.recipe import Recipe
 from workbench.tasks import Task
 
@@ -34,14 +34,19 @@ class Subject:
 def make(subject: Subject, recipe: Recipe, folder: Path, report: Reporter, unfinished: Path) -> nn.Module:
     """Carry out a recipe, with the artefact and the network as files in `folder`; gives the network.
 
-    `unfinished` is where steps that train keep what a killed process needs to go on.
+    `unfinished` is where steps that train keep what a killed process needs to go on. A network that is in `folder`
+    already has gone through the steps that rewrite it.
     Raises: whatever the steps raise; `Cancelled`.
     """
     rewritten, lowered = build.shares(recipe)
-    model, data, part = subject.model, subject.data, report.part(0.0, rewritten)
-    module = build.rewrite(model, recipe, data, part, recalibrate=subject.recalibrate, folder=unfinished)
+    model, data, state = subject.model, subject.data, folder / STATE
+    if state.exists():
+        module: nn.Module = restore(state)
+    else:
+        part = report.part(0.0, rewritten)
+        module = build.rewrite(model, recipe, data, part, recalibrate=subject.recalibrate, folder=unfinished)
+        save_variant(module, model, state, recipe=recipe.to_json())
     build.lower(module, model, recipe, data, folder / ONNX, report.part(rewritten, lowered))
-    save_variant(module, model, folder / STATE, recipe=recipe.to_json())
     return module
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from workbench.data.travelling import Packed, pack
 from workbench.errors import BadValue, StepFailed, WorkbenchError
 from workbench.estimate import Estimate
 from workbench.files.disk import workspace
+from workbench.measure.int8_layouts import Form, Key
 from workbench.measure.paired import Sample
-from workbench.models.model import Form, Model
+from workbench.models import model as models
+from workbench.models.model import Model
 from workbench.models.structure import load_form, save_form
 from workbench.recipe import Recipe
 from workbench.workers.shelf import Shelf
@@ -33,6 +35,8 @@ class Order:
         inputs: so many test inputs are drawn to judge by; None for all.
         baseline: the file of the original's artefact; "" where there is none yet.
         recipe: as JSON.
+        rewritten: the file of the network, where another worker has done the steps that rewrite it; with its notes.
+        forms: what was timed elsewhere, see `int8_layouts`: workers time nothing that they judge.
         homes: modules that define the recipe's steps, beside the workbench's own.
         threads: of torch; None leaves what the worker has.
         token: of this try alone.
@@ -51,6 +55,9 @@ class Order:
     inputs: int | None = None
     baseline: str = ""
     recipe: str = ""
+    rewritten: str = ""
+    notes: tuple[str, ...] = ()
+    forms: Mapping[Key, Form] = field(default_factory=dict)
     homes: tuple[str, ...] = ()
     threads: int | None = None
     token: str = ""
@@ -59,12 +66,21 @@ class Order:
     @property
     def files(self) -> list[str]:
         """The names of all files that it needs."""
-        return [self.model, *filter(None, [self.baseline]), *(self.packed.files if self.packed else [])]
+        return [self.model, *filter(None, [self.baseline, self.rewritten]), *(self.packed.files if self.packed else [])]
 
     def of(self, recipe: Recipe) -> Order:
         """The same for a recipe."""
         homes = sorted({type(step).__module__ for step in recipe if not type(step).__module__.startswith("workbench.")})
         return replace(self, recipe=recipe.to_json(), homes=tuple(homes))
+
+
+@dataclass(frozen=True)
+class Racing:
+    """Artefacts of which the fastest is asked for, all files of the shelf."""
+
+    files: tuple[str, ...]
+    token: str = ""
+    version: str = workbench.__version__
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,23 @@ class Missing:
 
     files: tuple[str, ...] = ()
     data: bool = False
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """The worker needs to know which of these graphs is the fastest; with the network as far as it has come."""
+
+    key: Key
+    graphs: tuple[bytes, ...]
+    state: bytes
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Raced:
+    """Which artefact is the fastest, by its place in the order."""
+
+    fastest: int
 
 
 @dataclass(frozen=True)
@@ -150,7 +183,7 @@ def with_data(order: Order, data: Data, shelf: Shelf) -> Order:
 def _written(model: Model, path: Path) -> Path:
     """The model's file, which reads as the same model. Raises: `BadValue`."""
     try:
-        save_form(Form(model.module, model.example, model.notes), path)
+        save_form(models.Form(model.module, model.example, model.notes), path)
         form = load_form(path)
         same = Model(form.graph, form.example, model.name, model.source, form.notes).hash == model.hash
         why = "" if same else "what is read back is another network"

@@ -91,6 +91,13 @@ class Pool:
         return self._count or self._members.count or _size(self._executor)
 
     @property
+    def executor(self) -> Executor:
+        """What is asked now. Raises: `Gone`."""
+        if self._executor is None:
+            raise Gone
+        return self._executor
+
+    @property
     def threads(self) -> int | None:
         """Of torch, for each of several processes that share this machine; None where they keep what they have."""
         import torch
@@ -114,13 +121,13 @@ class Pool:
             raise Gone
         try:
             future = executor.submit(function, *args)
-        except RuntimeError as error:  # broken, shut down, or its client is closed
-            self._lose(executor, str(error))
-            raise Gone from error
+        except RuntimeError as error:  # broken in the meantime, shut down, or its client is closed
+            self._lose(executor, error)
+            return self.ask(function, *args, report=report)
         try:
             return self._waited(future, report)
         except BrokenExecutor as error:
-            self._lose(executor, str(error))
+            self._lose(executor, error)
             raise WorkerDied from error
         except CancelledError as error:
             self.notes.append(
@@ -144,8 +151,9 @@ class Pool:
             while not wait([future], timeout=_POLL_S).done:
                 report.check()
                 if self._members.gone():
-                    self._lose(self._executor, f"it has had no worker for {PATIENCE_S:.0f} seconds")
-                    raise Gone
+                    error = RuntimeError(f"it has had no worker for {PATIENCE_S:.0f} seconds")
+                    self._lose(self._executor, error)
+                    raise Gone from error
             return future.result()
         except BaseException as error:
             future.cancel()
@@ -155,11 +163,11 @@ class Pool:
                 raise died from error
             raise
 
-    def _lose(self, executor: Executor | None, why: str) -> None:
+    def _lose(self, executor: Executor | None, why: Exception) -> None:
         with self._lock:
             if self._executor is not executor or executor is None:
                 return  # another thread has seen it first
-            if isinstance(executor, ProcessPoolExecutor):
+            if isinstance(executor, ProcessPoolExecutor) and isinstance(why, BrokenExecutor):
                 self.notes.append(
                     "A worker process ended before its work was done; the pool was started anew, and what was under "
                     "way was done again."
@@ -167,8 +175,8 @@ class Pool:
                 self._executor = self._started(executor, _size(executor))
                 return
             self.notes.append(
-                f"The {type(executor).__name__} takes no more work ({why.strip().rstrip('.')}); the rest was done in "
-                "this process."
+                f"The {type(executor).__name__} takes no more work ({str(why).strip().rstrip('.')}); the rest was done "
+                "in this process."
             )
             self._executor = None
 

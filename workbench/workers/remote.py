@@ -23,13 +23,26 @@ from workbench.errors import BadFile, BadValue, WorkbenchError
 from workbench.jobs import Reporter
 from workbench.measure.affordable import drawn
 from workbench.measure.figures import timed
+from workbench.measure.int8_layouts import SECONDS, Untimed, untimed
+from workbench.measure.latency import fastest
 from workbench.measure.machine import machine
 from workbench.models.model import Model
 from workbench.models.structure import load_form
 from workbench.recipe import Recipe
 from workbench.tasks import recognise, seen_of
 from workbench.workers.evaluating import ONNX, STATE, Subject, judge, make
-from workbench.workers.order import Clocked, Clocking, Evaluated, Failed, Missing, Order, Refused
+from workbench.workers.order import (
+    Clocked,
+    Clocking,
+    Evaluated,
+    Failed,
+    Missing,
+    Order,
+    Raced,
+    Racing,
+    Refused,
+    Undecided,
+)
 from workbench.workers.shelf import Shelf, shelf
 
 #: What figures may depend on beside the workbench.
@@ -77,7 +90,7 @@ def takes(_asked: object) -> bool:
     return True
 
 
-def evaluate(order: Order, sent: Mapping[str, bytes]) -> Evaluated | Missing | Refused | Failed:
+def evaluate(order: Order, sent: Mapping[str, bytes]) -> Evaluated | Undecided | Missing | Refused | Failed:
     """Carry out an order; `sent` are files that a worker lacked."""
     missing = _prepared(order, sent)
     if missing is not None:
@@ -114,16 +127,28 @@ def made_with() -> dict[str, str]:
     return found
 
 
-def _prepared(order: Order | Clocking, sent: Mapping[str, bytes]) -> Missing | Refused | None:
+def race(order: Racing, sent: Mapping[str, bytes]) -> Raced | Missing | Refused | Failed:
+    """Find the fastest of several artefacts on this machine."""
+    missing = _prepared(order, sent)
+    if missing is not None:
+        return missing
+    paths = [shelf().folder / name for name in order.files]
+    try:
+        return Raced(fastest(paths, seconds=SECONDS, progress=_reporter(order.token)))
+    except WorkbenchError as error:
+        return _failed(error)
+
+
+def _prepared(order: Order | Clocking | Racing, sent: Mapping[str, bytes]) -> Missing | Refused | None:
     """What stands in the way of an order; None where nothing does."""
     if order.version != workbench.__version__:
         return Refused(workbench.__version__)
-    shelf().take(sent)
+    shelf().take(sent.values())
     missing = shelf().missing(order.files)
     return Missing(tuple(missing)) if missing else None
 
 
-def _evaluated(order: Order) -> Evaluated:
+def _evaluated(order: Order) -> Evaluated | Undecided:
     for home in order.homes:
         _imported(home)
     report, recipe = _reporter(order.token), Recipe.from_json(order.recipe)
@@ -131,14 +156,21 @@ def _evaluated(order: Order) -> Evaluated:
     baseline = shelf().folder / order.baseline
     with tempfile.TemporaryDirectory(prefix="workbench-") as temporary:
         folder = Path(temporary)
-        with _BUILDING:
-            if order.threads is not None:
-                _limit(order.threads)
-            make(subject, recipe, folder, report, unfinished)
+        if order.rewritten:
+            shutil.copyfile(shelf().folder / order.rewritten, folder / STATE)
+        try:
+            with _BUILDING, untimed(order.forms):
+                if order.threads is not None:
+                    _limit(order.threads)
+                make(subject, recipe, folder, report, unfinished)
+        except Untimed as need:
+            notes = (*order.notes, *filter(None, report.notes))
+            return Undecided(need.key, need.graphs, (folder / STATE).read_bytes(), notes)
         found = judge(subject, recipe, folder / ONNX, baseline if order.baseline else folder / ONNX, report)
         onnx, state = (folder / ONNX).read_bytes(), (folder / STATE).read_bytes()
     shutil.rmtree(unfinished, ignore_errors=True)
-    return Evaluated(onnx, state, found.estimates, found.samples, tuple(filter(None, report.notes)), made_with())
+    notes = tuple(dict.fromkeys((*order.notes, *filter(None, report.notes))))  # what lowers has begun anew
+    return Evaluated(onnx, state, found.estimates, found.samples, notes, made_with())
 
 
 def _subject(order: Order) -> Subject:
@@ -210,5 +242,5 @@ def _limit(threads: int) -> None:
 
 def _unfinished(order: Order) -> Path:
     """Where steps that train keep what another worker of this machine needs to go on, should this one die."""
-    content = json.dumps([order.content, order.data_content, order.recipe, order.recalibrate])
+    content = json.dumps([workbench.__version__, order.content, order.data_content, order.recipe, order.recalibrate])
     return shelf().folder / "unfinished" / hashlib.sha256(content.encode()).hexdigest()[:32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache as once
 from pathlib import Path
 
@@ -29,14 +29,16 @@ class Shelf:
             shutil.copyfile(file, part)
             return self._keep(part)
 
-    def take(self, contents: Mapping[str, bytes]) -> None:
-        """Take files in that were sent. Raises: `StorageFailed`."""
-        for content in contents.values():
+    def take(self, contents: Iterable[bytes]) -> list[str]:
+        """Take files in that were sent; gives their names. Raises: `StorageFailed`."""
+        names = []
+        for content in contents:
             doing = "Keeping what was sent to this worker"
             with told(self.folder, doing, len(content)), workspace(self.folder) as new:
                 part = new / f"file{SUFFIX}"
                 part.write_bytes(content)
-                self._keep(part)
+                names.append(self._keep(part))
+        return names
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those that are not here, or are not what they were."""
