@@ -20,9 +20,10 @@ from workbench.estimate import exact
 from workbench.frames.limits import read_limits
 from workbench.jobs import Reporter
 from workbench.recipe import Recipe
+from workbench.search.explaining import explained
 from workbench.search.goal import Goal
 from workbench.search.harm import Harm
-from workbench.search.loop import Loop, Start, explained
+from workbench.search.loop import Loop, Start
 from workbench.search.menu import menus
 from workbench.tasks.classification import ACCURACY
 

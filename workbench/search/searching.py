@@ -23,11 +23,12 @@ from workbench.jobs import Job, Reporter
 from workbench.models.graph import Graph
 from workbench.progress import follow
 from workbench.recipe import Recipe
+from workbench.search.explaining import explained
 from workbench.search.found import Found, Promise
 from workbench.search.goal import SMALL, Goal, goal_of, minutes_of, quality
 from workbench.search.harm import apart, carried, measured
 from workbench.search.known import remembered
-from workbench.search.loop import Loop, Start, Tried, explained, lost
+from workbench.search.loop import Loop, Start, Tried, lost
 from workbench.search.menu import menus
 from workbench.steps.drop_blocks import DropBlocks
 from workbench.steps.quantize import Quantize
