@@ -3,13 +3,14 @@
 A family is fitted to every layer at one rank, and each of its chains tried alone in the original network; a group of
 channels is cut alone at one width. What is measured is the divergence of the outputs from the original's on calibration
 inputs, as the task has it. Between ranks it goes with the lost energy of the weight, between widths with what the
-readers of the channels lose (both in closed form); over layers it adds up. What joint results show comes in by a factor
-for each kind of option, see `forecast`.
+readers of the channels lose over what they keep (both in closed form); over layers it adds up. What joint results show
+comes in by a factor for each kind of option, see `forecast`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,25 @@ def carried(harm: Harm, menu: Menu, other: Menu) -> Harm:
             tuple(float(np.interp(width.removed(x), shares, harm.widths[number])) for x in range(len(width.kept)))
         )
     return replace(harm, widths=tuple(widths))
+
+
+def mended(harm: Harm) -> Harm:
+    """What harm comes to once the network is trained: training makes good the more of it the larger it is.
+
+    How much layers differ is halved, on a logarithmic scale, for channels and for each unit of lost energy. Taken as it
+    is, harm cuts a few layers to almost nothing and leaves the others, which no training makes good again.
+    """
+    most = [max(one) for one in harm.widths]
+    middle, usual = _geometric(most), _geometric(list(harm.chains.values()))
+    widths = tuple(
+        tuple(value * math.sqrt(middle / top) if top > 0 else 0.0 for value in one)
+        for one, top in zip(harm.widths, most, strict=True)
+    )
+    return replace(harm, widths=widths, chains={key: math.sqrt(one * usual) for key, one in harm.chains.items()})
+
+
+def _geometric(values: Sequence[float]) -> float:
+    return math.exp(float(np.mean([math.log(one) for one in values if one > 0] or [0.0])))
 
 
 def _times(factor: float, harm: float) -> float:
@@ -166,14 +186,23 @@ class _Trial:
         return found
 
     def of_group(self, width: Width, scores: Scores) -> tuple[float, ...]:
-        """The divergence at each width of a group: measured at the middle one, elsewhere by what its readers lose."""
+        """The divergence at each width of a group: measured at the middle one, elsewhere by what its readers lose.
+
+        Of what they read a share s goes, and harm is as s / (1 - s): the last channels are dearer than the first.
+        """
         if len(width.kept) == 1:
             return (0.0,)
         tried, rising = len(width.kept) // 2, np.sort(scores)
-        lost = [float(rising[: len(rising) - count].sum()) for count in width.kept]
+        lost = [_odds(rising, len(rising) - count) for count in width.kept]
         step = PruneChannels({width.group.layers[0]: width.removed(tried)}, rounds=1)
         found = self.divergence(step.apply(self.module, replace(self.scene, progress=Reporter())))
         return tuple(found * one / lost[tried] if lost[tried] > 0 else 0.0 for one in lost)
+
+
+def _odds(rising: Scores, count: int) -> float:
+    """What goes with the channels of the lowest scores, over what stays."""
+    stays = float(rising[count:].sum())
+    return float(rising[:count].sum()) / stays if stays > 0 else float(count)
 
 
 def _answers(module: nn.Module, feed: Feed, scene: Context) -> list[Tensor]:

@@ -26,7 +26,7 @@ from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.found import Found, Promise
 from workbench.search.goal import SMALL, Goal, goal_of, minutes_of, quality
-from workbench.search.harm import apart, carried, measured
+from workbench.search.harm import apart, carried, measured, mended
 from workbench.search.known import remembered
 from workbench.search.loop import Loop, Start, Tried, lost
 from workbench.search.menu import menus
@@ -184,7 +184,7 @@ class Searching(ABC):
         quality(original, self.task.principal.name)
         lowering = self._lowering(goal, original, report.part(0.05, 0.1))
         begun = time.monotonic()
-        starts = self._starts(lowering, report.part(0.1, 0.3), begun + TRYING * (deadline - begun))
+        starts = self._starts(lowering, report.part(0.1, 0.3), begun + TRYING * (deadline - begun), train=train)
         bare = self._make(Recipe(lowering), report.part(0.3, 0.3))
         start = lost(original, bare, self.task.principal)
         known = (bare,) if lowering else ()
@@ -206,7 +206,9 @@ class Searching(ABC):
         kept = lost(original, quantized, metric) <= goal.allowed(original, metric)
         return (step,) if faster and kept else ()
 
-    def _starts(self, lowering: Sequence[Quantize], report: Reporter, until: float) -> tuple[Start, ...]:
+    def _starts(
+        self, lowering: Sequence[Quantize], report: Reporter, until: float, *, train: bool
+    ) -> tuple[Start, ...]:
         """The original, and the original without a block or two, each with the harm of its options."""
         scene = build.context(self.model, self.data, report)
         assert scene.calibration is not None
@@ -216,6 +218,7 @@ class Searching(ABC):
         harm = remembered(
             self.path, self.id_of(Recipe()), own[0], lambda: measured(self.model, own[0], scene, part, until)
         )
+        harm = mended(harm) if train else harm
         found = [Start(Recipe(), self.model, own, harm)]
         for count in filter(self._can_drop, BLOCKS):
             steps = Recipe((DropBlocks(count),))
