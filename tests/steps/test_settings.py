@@ -138,15 +138,16 @@ SHIPPED = {name: one for name, one in wb.steps.REGISTRY.items() if one.__module_
 NUMBERS = [(name, one) for name, step in SHIPPED.items() for one in step.settings() if one.kind in KINDS_OF_NUMBERS]
 
 
-def test_what_recipes_leave_out_means_what_it_meant() -> None:
-    """Files hold no setting that has its default, so another default would change every recipe that was ever saved.
+def test_what_files_of_recipes_say_means_what_it_meant() -> None:
+    """Files hold no setting that has its default, and are read by other versions, which must take the same values.
 
-    Whoever wants one gives the setting another name, or the file's form another version.
+    So another default would change every recipe that was ever saved, and other bounds would refuse some, or write
+    what others refuse. Whoever wants these gives the setting another name, or the file's form another version.
     """
-    meant = json.loads(Path(__file__).with_name("defaults.json").read_text(encoding="utf-8"))
-    found = {name: {one.name: one.default for one in step.settings()} for name, step in SHIPPED.items()}
-    assert {name: {**found[name], **own} for name, own in meant.items()} == {name: found[name] for name in meant}
-    assert meant.keys() == found.keys()
+    meant = json.loads(Path(__file__).with_name("meanings.json").read_text(encoding="utf-8"))
+    for name, step in SHIPPED.items():
+        numbers = {one.name: [one.default, one.low, one.high] for one in step.settings() if one.high is not None}
+        assert {one.name: one.default for one in step.settings()} | numbers == meant[name]
 
 
 @pytest.mark.parametrize(("name", "one"), NUMBERS, ids=lambda x: x if isinstance(x, str) else x.name)
