@@ -241,13 +241,3 @@ def test_resolution_speaks_of_what_computes() -> None:
     m = wb.load("fashion-resnet")
     computing = [name for name, one in m.module.named_modules() if isinstance(one, (nn.Conv2d, nn.Linear))]
     assert list(wb.Resolution(20).plan(m).layer) == computing
-
-
-def test_a_plan_of_shifts_knows_what_they_move() -> None:
-    """Padding, slices and concatenation, as the rewritten network is seen to make them; half of it in half the bits."""
-    m = model()
-    planned = wb.Shift().plan(m)
-    found = trace(rewrite(m, wb.Shift().recipe(), data_for(m.module)), EXAMPLE).totals
-    assert planned.memory_access_bytes == found.memory_access_bytes
-    half = wb.Shift().plan_on(m.network.with_bits(16), m.weights)
-    assert 2 * half.network.totals.memory_access_bytes == planned.memory_access_bytes
