@@ -219,3 +219,31 @@ def test_a_ratio_that_would_empty_a_layer_is_refused() -> None:
     assert not step.plan(model)["applies"].any()  # it shows why, and what runs is refused
     with pytest.raises(BadValue, match="of the MACs remain"):
         wb.compress(model, step)
+
+
+def test_scores_of_a_step_are_those_of_its_groups() -> None:
+    """What the screen shows of a layer's channels: norms of the filters, as shares of their mean."""
+    net = canonical(make(Plain), EXAMPLE)
+    scores = wb.PruneChannels(importance="magnitude").scores(net, Context(EXAMPLE))
+    channels = follow(trace(net, EXAMPLE), net, EXAMPLE)
+    (key,) = [group.key for group in channels.groups if group.layers == ("a",)]
+    size = net.a.weight.detach().flatten(1).norm(dim=1)
+    assert np.allclose(scores[key], (size / size.mean()).numpy())
+    assert scores.keys() == {group.key for group in channels.groups}
+
+
+def test_one_threshold_over_all_layers_is_planned_with_the_importance_that_is_asked_for() -> None:
+    """By weights the first layer is small, by its norm's scale it is large: one of the two plans cuts it."""
+    net = make(Plain)
+    with torch.no_grad():
+        net.na.weight.fill_(10.0)
+        net.na.weight[:8] = 1e-3
+        net.a.weight.copy_(torch.randn_like(net.a.weight).sign() * 0.1)
+    model = wb.load(net, example=EXAMPLE)
+
+    def width(importance: str) -> int:
+        step = wb.PruneChannels(ratio=0.4, importance=importance, scope="global", round_to=1, rounds=1)
+        (layer,) = [one for one in step.plan(model).network.layers if one.module == "a"]
+        return layer.c_out
+
+    assert width("bn-scale") == net.a.out_channels - 8 < width("magnitude")

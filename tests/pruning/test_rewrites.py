@@ -13,6 +13,7 @@ from torch.nn import functional
 
 import workbench as wb
 from workbench.building.build import rewrite
+from workbench.cost.features import work
 from workbench.cost.trace import trace
 from workbench.errors import BadValue, StepFailed
 from workbench.models import Model
@@ -225,3 +226,18 @@ def test_maps_that_fit_one_size_alone(net: Callable[[], nn.Module], before: wb.R
     model = wb.load(net(), example=(1, 3, 16, 16))
     recipe = before | wb.Resolution(8)
     assert recipe.plan(model).macs == wb.cost(wb.compress(model, recipe)).macs == wb.cost(model).macs
+
+
+def test_a_plan_knows_the_work_of_a_pooled_head() -> None:
+    """Latency goes by it, link by link."""
+    m = model()
+    planned = wb.GlobalPool().plan(m).network
+    found = trace(rewrite(m, wb.GlobalPool().recipe(), data_for(m.module)), EXAMPLE)
+    assert work(planned, 1e9)[-3:] == work(found, 1e9)[-3:]
+
+
+def test_resolution_speaks_of_what_computes() -> None:
+    """A line for each layer with weights and arithmetic: neither for its norms nor for sums."""
+    m = wb.load("fashion-resnet")
+    computing = [name for name, one in m.module.named_modules() if isinstance(one, (nn.Conv2d, nn.Linear))]
+    assert list(wb.Resolution(20).plan(m).layer) == computing

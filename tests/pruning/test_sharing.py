@@ -129,3 +129,14 @@ def test_a_variant_says_that_zeros_save_no_time() -> None:
     report = Reporter()
     wb.Prune(0.5).apply(make(Plain), Context(EXAMPLE, progress=report))
     assert "latency stays" in report.notes[0]
+
+
+def test_the_rate_that_is_asked_for_is_trained_with() -> None:
+    """Values hardly move at a rate of next to nothing."""
+    net = make(Plain)
+    m, d = wb.load(net, example=EXAMPLE), data_for(net)
+    start, slow, fast = (
+        wb.ShareWeights(bits=3, epochs=epochs, lr=lr).apply(net, context(m, d, Reporter())).c.weight.detach()
+        for epochs, lr in ((0, 1e-3), (1, 1e-6), (1, 1e-2))
+    )
+    assert (slow - start).abs().max() < 1e-4 < 1e-3 < (fast - start).abs().max()

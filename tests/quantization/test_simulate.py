@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -326,3 +326,18 @@ def test_qat_costs_what_int8_costs() -> None:
     sketch, plain = (step.plan_on(network, Weights(module)) for step in (QAT(), Quantize("int8")))
     assert sketch.network == plain.network
     assert all(row.action.startswith("8 bits") and row.action.endswith(", trained") for row in sketch.rows)
+
+
+def test_qat_is_refused_where_gradients_reach_no_weight(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are weights to train, and what follows them passes no gradient."""
+    monkeypatch.setattr(Simulated, "forward", lambda self, x: torch.zeros(len(x), 5))
+    with pytest.raises(StepFailed, match="nothing to train"):
+        QAT().lower(task.source, task.source.with_name("never.onnx"), task.context)
+
+
+def test_qat_without_labels_learns_from_the_float_network_alone(task: Task) -> None:
+    bare = Split("train", Held("train", torch.from_numpy(images(64, 1)), None))
+    written = [task.source.with_name(f"bare-{distill}.onnx") for distill in (0.0, 1.0)]
+    for path, distill in zip(written, (0.0, 1.0), strict=True):  # the share of the labels has nothing to weigh
+        QAT(epochs=1, distill=distill).lower(task.source, path, replace(task.context, train=bare, validation=None))
+    assert written[0].read_bytes() == written[1].read_bytes()

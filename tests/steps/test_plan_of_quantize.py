@@ -97,3 +97,10 @@ def test_products_with_parameters_that_are_no_layers_are_planned_too() -> None:
 
     plan = Quantize("int4").plan(load(Bare().eval(), example=torch.randn(1, 8)))
     assert list(plan["applies"]) == [True, True]
+
+
+@pytest.mark.parametrize(("precision", "counts"), [("int8", 2), ("fp16", 0), ("int4", 0)])
+def test_only_integer_stems_may_stay_in_float(precision: str, counts: int) -> None:
+    """Where 'auto' measures whether one or two layers are faster in float, and nowhere else."""
+    plan = Quantize(precision).plan(load("fashion-resnet"))
+    assert sum("measured faster" in one.action for one in plan.rows) == counts

@@ -8,6 +8,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import BadValue
+from workbench.jobs import Reporter
 from workbench.step import Context
 
 EXAMPLE = torch.zeros(1, 4)
@@ -65,3 +66,10 @@ def test_patterns_of_a_transposed_convolution_run_along_its_inputs() -> None:
         part[part.abs() < part.abs().sort(0).values[2]] = 0.0  # the two smallest of four inputs
     new = wb.PruneNM(2, 4).apply(torch.nn.Sequential(layer), Context(torch.zeros(1, 8, 4, 4)))
     assert torch.equal(new[0].weight, wanted)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+def test_it_says_that_zeros_make_nothing_faster_where_there_are_any(ratio: float) -> None:
+    progress = Reporter()
+    pruned = wb.Prune(ratio).apply(two_layers(), Context(EXAMPLE, progress=progress))
+    assert any((layer.weight == 0).any() for layer in pruned) == bool(ratio) == bool(progress.notes)

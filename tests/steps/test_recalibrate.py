@@ -9,6 +9,7 @@ import workbench as wb
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
 from workbench.step import Context
+from workbench.steps.recalibrate import _Sums
 
 
 def net() -> nn.Module:
@@ -62,3 +63,20 @@ def test_the_plan_tells_norms_without_statistics_apart() -> None:
     plan = wb.Recalibrate().plan(model).set_index("layer")
     assert plan.applies.to_dict() == {"1": True, "2": False, "3": False, "4": False}
     assert "keeps no statistics" in plan.action["2"]
+
+
+def test_of_maps_with_sides_unlike_their_channels() -> None:
+    """The count that a variance is taken over is that of the values of a channel."""
+    x = torch.randn(7, 3, 2, 5, generator=torch.Generator().manual_seed(2)) + 1
+    new = wb.Recalibrate().apply(nn.Sequential(nn.BatchNorm2d(3)).eval(), Context(example=x[:1], calibration=x))
+    assert torch.allclose(new[0].running_var, x.var((0, 2, 3)), rtol=1e-5)
+    assert torch.allclose(new[0].running_mean, x.mean((0, 2, 3)), atol=1e-6)
+
+
+def test_one_value_tells_of_no_variance() -> None:
+    norm = nn.BatchNorm1d(2)
+    seen = _Sums(norm)
+    seen.see(torch.tensor([[3.0, 5.0]]))
+    assert norm.running_var.tolist() == [1.0, 1.0] and norm.running_mean.tolist() == [0.0, 0.0]
+    seen.see(torch.tensor([[5.0, 5.0]]))
+    assert norm.running_var.tolist() == [2.0, 0.0] and norm.running_mean.tolist() == [4.0, 5.0]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ import workbench as wb
 from workbench.errors import BadValue, UnknownName
 from workbench.settings import Setting, check, decades, doublings, matching, select
 
+KINDS_OF_NUMBERS = {"number", "integer", "fraction", "rank"}
 NAMES = ["conv[0]", "conv[1]", "conv0", "a*", "ab", "!odd", "x.y"]
 
 
@@ -128,3 +132,40 @@ def test_a_part_means_what_lies_inside_of_it() -> None:
     for wrong in (3, ["a", 3], None):
         with pytest.raises(BadValue, match="a name, a glob"):
             select(wrong, names)  # type: ignore[arg-type]
+
+
+SHIPPED = {name: one for name, one in wb.steps.REGISTRY.items() if one.__module__.startswith("workbench.steps.")}
+NUMBERS = [(name, one) for name, step in SHIPPED.items() for one in step.settings() if one.kind in KINDS_OF_NUMBERS]
+
+
+def test_what_files_of_recipes_say_means_what_it_meant() -> None:
+    """Files hold no setting that has its default, and are read by other versions, which must take the same values.
+
+    So another default would change every recipe that was ever saved, and other bounds would refuse some, or write
+    what others refuse. Whoever wants these gives the setting another name, or the file's form another version.
+    """
+    meant = json.loads(Path(__file__).with_name("meanings.json").read_text(encoding="utf-8"))
+    for name, step in SHIPPED.items():
+        numbers = {one.name: [one.default, one.low, one.high] for one in step.settings() if one.high is not None}
+        assert {one.name: one.default for one in step.settings()} | numbers == meant[name]
+
+
+@pytest.mark.parametrize(("name", "one"), NUMBERS, ids=lambda x: x if isinstance(x, str) else x.name)
+def test_every_number_has_a_slider_that_can_be_used(name: str, one: Setting) -> None:
+    """Both ends are known, what it stops at lies within them, and of rates it does on a logarithmic scale."""
+    assert one.low is not None and one.high is not None and one.low < one.high
+    stops = list(one.stops or ())
+    assert stops == sorted(set(stops)) and all(one.low <= stop <= one.high for stop in stops)
+    if one.kind != "rank" and one.low > 0 and one.high / one.low > 2000:
+        assert len(stops) > 6 and max(after / before for before, after in pairwise(stops)) <= 2
+    if one.name == "round_to":  # kernels like powers of two
+        assert stops == [2**n for n in range(len(stops))] and stops[-1] == one.high
+
+
+def test_bounds_are_kept_to_by_every_technique() -> None:
+    for name, one in NUMBERS:
+        for beyond in (one.low, one.high):
+            step = beyond + (1 if beyond == one.high else -1) * max(1, abs(beyond))
+            if one.kind != "rank":
+                with pytest.raises(BadValue, match=one.name):
+                    SHIPPED[name](**{one.name: step})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from factorizing import actions, applied, convolutions, exact_at_full_rank, images, small_net
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import workbench as wb
-from workbench.step import Context
+from workbench.step import Context, Decision
 
 
 @settings(max_examples=30, deadline=None)
@@ -50,3 +51,10 @@ def test_weights_keep_their_type() -> None:
     net = nn.Sequential(nn.Conv2d(8, 8, 3)).double().eval()
     x = torch.zeros(1, 8, 6, 6, dtype=torch.float64)
     assert {p.dtype for p in wb.Tucker(4).apply(net, Context(example=x)).parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("family", [wb.Tucker, wb.CP, wb.Separable, wb.SpatialSVD, wb.TensorTrain, wb.SVD])
+def test_a_convolution_of_one_channel_in_one_group_is_not_depthwise(family: type[wb.steps.Step]) -> None:
+    """The stem of a network for grey images: nothing in its shape rules it out."""
+    plan = family().plan(wb.load(nn.Sequential(nn.Conv2d(1, 8, 3)).eval(), example=torch.zeros(1, 1, 9, 9)))
+    assert plan.rows[0].decision is not Decision.UNFIT

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,27 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path: Path) -> No
 def test_settings_that_make_no_sense(wrong: dict[str, object]) -> None:
     with pytest.raises(BadValue, match=next(iter(wrong))):
         wb.Finetune(**wrong)  # type: ignore[arg-type]  # the mistake under test
+
+
+CHANGED = {
+    "epochs": 2, "distill": "none", "lr": 0.05, "optimizer": "adam", "schedule": "cosine", "warmup": 0.4,
+    "teacher": 0.5, "labels": 0.7, "temperature": 1.0, "augment": "none", "balance": True, "batch": 32,
+    "weight_decay": 0.1, "precision": "bfloat16", "low_rank": 0.9,
+}  # fmt: skip
+
+
+def test_no_setting_is_without_effect() -> None:
+    """Each, changed alone, trains other weights; `patience` and `compare` decide when and what of, not here."""
+    m, d = model(), data(96)
+    base = {"epochs": 1, "precision": "float32"}
+
+    def trained(**settings: object) -> torch.Tensor:
+        step = wb.Finetune(**{**base, **settings})
+        module = wb.Prune(0.3).apply(m.module, Context(m.example))  # from where the teacher is not
+        found = step.apply(module, replace(context(m, d, Reporter()), validation=None))  # the last weights stay
+        return torch.cat([one.detach().flatten() for one in found.parameters()])
+
+    plain = trained()
+    assert torch.equal(plain, trained())
+    assert {name for name, value in CHANGED.items() if torch.equal(plain, trained(**{name: value}))} == set()
+    assert {one.name for one in wb.Finetune.settings()} == CHANGED.keys() | {"patience", "compare"}

@@ -10,14 +10,16 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
+from operator import mul
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from workbench.cost.features import AMOUNTS, Setting, operators, settings
+from workbench.cost.features import AMOUNTS, Setting, Work, each, operators, settled
 from workbench.cost.layer import Layer
+from workbench.cost.links import Links
 from workbench.cost.network import Network
 
 THIS_MACHINE = "this-machine"
@@ -39,42 +41,50 @@ class Calibration:
 
     def times(self, network: Network, far: bool | None = None) -> list[tuple[float, float, float]]:
         """Seconds of each layer: for arithmetic, for memory, for starting its operators; a run's own with the first."""
-        found = []
-        for layer, setting in settings(network, self.cache_bytes, far):
-            key = (self, setting)
-            found.append(layer.memo.get(key) or layer.remembered(key, partial(self._sum, setting)))
+        found: list[tuple[float, float, float]] = []
+        for runs, first, setting in settled(network, self.cache_bytes, far):
+            key = (self, first, setting)
+            found += runs.memo.get(key) or runs.remembered(key, partial(self._times, first, setting))
         if found:
             found[0] = (*found[0][:2], found[0][2] + self.run_seconds)
         return found
 
     @cached_property
-    def _seconds(self) -> Mapping[str, list[tuple[int, int, float]]]:
-        """By regime: the place of each amount that takes time in `Work`, that of its cause, seconds for one unit."""
-        return {
-            regime: [
-                (place, _CAUSES.get(amount, _MEMORY), seconds)
-                for place, amount in enumerate(AMOUNTS, 1)
-                if (seconds := (self.common if amount in COMMON else of_kernel).get(amount, 0.0))
-            ]
-            for regime, of_kernel in [*self.seconds.items(), ("", {})]
-        }
+    def _seconds(self) -> Mapping[str, tuple[float, list[float], list[float]]]:
+        """By regime: seconds for one unit of each amount in `Work`, in its order, apart by their cause."""
+        found = {}
+        for regime, of_kernel in [*self.seconds.items(), ("", {})]:
+            each = [(self.common if amount in COMMON else of_kernel).get(amount, 0.0) for amount in AMOUNTS]
+            found[regime] = each[0], each[_MEMORY.start - 1 : _MEMORY.stop - 1], each[_STARTING.start - 1 :]
+        return found
 
-    def _sum(self, setting: Setting, layer: Layer) -> tuple[float, float, float]:
-        causes = [0.0, 0.0, 0.0]
+    def _times(self, first: bool, setting: Setting, runs: Layer | Links) -> list[tuple[float, float, float]]:
+        return [self._sum(layer, own) for layer, own in each(runs, first, setting)]
+
+    def _sum(self, layer: Layer, setting: Setting) -> tuple[float, float, float]:
+        arithmetic = memory = starting = 0.0
         amounts: Any
         for amounts in operators(layer, setting):
-            for place, cause, seconds in self._seconds.get(amounts[0]) or self._seconds[""]:
-                causes[cause] += amounts[place] * seconds
-        return causes[0], causes[1], causes[2]
+            own, moving, beginning = self._seconds.get(amounts.regime) or self._seconds[""]
+            arithmetic += amounts.macs * own
+            memory = sum(map(mul, amounts[_MEMORY], moving), memory)
+            starting = sum(map(mul, amounts[_STARTING], beginning), starting)
+        return arithmetic, memory, starting
 
 
-#: Arithmetic, memory, starting: the places of an amount's cause.
-_MEMORY = 1
-_CAUSES = {"macs": 0, "starts": 2, "groups": 2, "cold": 2}
+#: The places in `Work` of the amounts that take time for memory, and for starting: after the arithmetic.
+_STARTING = slice(Work._fields.index("groups"), None)
+_MEMORY = slice(Work._fields.index("bytes"), _STARTING.start)
 
 
 def folder() -> Path:
     """Where calibrations are kept: the user's cache, on Linux `$XDG_CACHE_HOME/nn-workbench` or under `~/.cache`."""
+    return _folder(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+
+
+@lru_cache(maxsize=8)
+def _folder(*_decided_by: str | None) -> Path:
+    """Worked out once: every predicted latency asks whether this machine is calibrated."""
     return platformdirs.user_cache_path("nn-workbench", appauthor=False)
 
 

@@ -13,6 +13,7 @@ from math import ceil, prod
 from typing import NamedTuple
 
 from workbench.cost.layer import CONVOLUTIONS, Layer, Shape
+from workbench.cost.links import Links
 from workbench.cost.network import Network
 
 BLOCK = 16  # channels side by side in memory, one vector register of float32
@@ -77,22 +78,40 @@ _setting = lru_cache(maxsize=256)(Setting)
 
 def settings(network: Network, cache_bytes: float, far: bool | None = None) -> list[tuple[Layer, Setting]]:
     """Every layer, with what the others decide of its work; `far` decides itself whether all fit into the cache."""
+    return [one for given in settled(network, cache_bytes, far) for one in each(*given)]
+
+
+def settled(network: Network, cache_bytes: float, far: bool | None) -> list[tuple[Layer | Links, bool, Setting]]:
+    """What is executed, the order of its first input's map, and what the others decide of its work, or its first's."""
     if far is None:
         far = network.total(_weights) + network.totals.peak_activation_bytes > cache_bytes
     known = [_setting(count, far, cache_bytes) for count in range(4)]
     blocked: dict[int, bool] = {}  # the order of each tensor's map
     done: set[tuple[int, bool]] = set()  # changes of order that were made
     found = []
-    for layer, _, _, reads, writes, _ in network.flow:
+    for runs, reads, writes in network.steps:
         first = blocked.get(reads[0], False) if reads else False
-        wants, blocked[writes] = layer.memo.get(first) or layer.remembered(first, partial(_order, first))
-        count = 0
-        if wants is not None:
-            for tensor in reads:
-                if blocked.get(tensor, False) != wants and (tensor, wants) not in done:
-                    done.add((tensor, wants))
-                    count += 1
-        found.append((layer, known[count] if count < len(known) else _setting(count, far, cache_bytes)))
+        wants, blocked[writes] = runs.memo.get(first) or runs.remembered(first, partial(_order, first))
+        if wants is None or (wants == first and len(reads) == 1):
+            found.append((runs, first, known[0]))
+            continue
+        turned = {(tensor, wants) for tensor in reads if blocked.get(tensor, False) != wants} - done
+        done |= turned
+        count = len(turned)
+        found.append((runs, first, known[count] if count < len(known) else _setting(count, far, cache_bytes)))
+    return found
+
+
+def each(runs: Layer | Links, first: bool, setting: Setting) -> list[tuple[Layer, Setting]]:
+    """The layers of what is executed, each with its setting: between the links of a chain there is nothing else."""
+    if isinstance(runs, Layer):
+        return [(runs, setting)]
+    found = []
+    for index, layer in enumerate(runs):
+        wants, after = _order_of(first, layer)
+        turned = int(wants is not None and wants != first)
+        found.append((layer, setting if index == 0 else _setting(turned, setting.far, setting.cache_bytes)))
+        first = after
     return found
 
 
@@ -105,7 +124,9 @@ def operators(layer: Layer, setting: Setting) -> tuple[Work, ...]:
     """What one layer makes the runtime do."""
     inputs, cold = prod(layer.input), 1.0 if setting.far else 0.0
     acts = layer.bits / 8 * (inputs + layer.others + prod(layer.output))
-    found = [Work("reorder", bytes=2 * inputs * layer.bits / 8, cold=cold)] * setting.reorders
+    found: list[Work] = []
+    if setting.reorders:
+        found += [Work("reorder", bytes=2 * inputs * layer.bits / 8, cold=cold)] * setting.reorders
     if layer.op in _SIZED and len(layer.output) > 1:  # the file computes the new sizes from the batch's
         found.append(Work("sizes", cold=cold))
     if layer.fused and layer.op.rstrip("_") in _CLIPS and layer.bits == 32:
@@ -118,8 +139,17 @@ def operators(layer: Layer, setting: Setting) -> tuple[Work, ...]:
     return tuple(found)
 
 
-def _order(first: bool, layer: Layer) -> tuple[bool | None, bool]:
-    """The order that a layer wants its inputs in (None: any), and that of its output. `first`: its first input's."""
+def _order(first: bool, runs: Layer | Links) -> tuple[bool | None, bool]:
+    """The order that inputs are wanted in (None: any), and that of the output. `first`: the first input's."""
+    if isinstance(runs, Layer):
+        return _order_of(first, runs)
+    wanted, after = _order_of(first, runs[0])
+    for layer in runs[1:]:
+        _, after = _order_of(after, layer)
+    return wanted, after
+
+
+def _order_of(first: bool, layer: Layer) -> tuple[bool | None, bool]:
     if layer.kind == "reshape" and len(layer.input) == len(layer.output):
         return None, first
     if is_blocked(layer):

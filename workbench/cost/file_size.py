@@ -25,7 +25,7 @@ def file_bytes(network: Network) -> float:
 
 
 def _file_bytes(network: Network) -> float:
-    return network.total(_bytes) + _folded(network)
+    return network.total(_bytes) + network.added(_norms)  # layers without a bias get one
 
 
 def weight_bytes(layer: Layer) -> float:
@@ -48,13 +48,10 @@ def _bytes(layer: Layer) -> float:
     return size + CHANNEL.get(bits, 0) * layer.c_out + CONVERSIONS.get(bits, 0)
 
 
-def _folded(network: Network) -> float:
-    """Biases that layers without one get from the norms folded into them."""
-    bare: set[int] = set()  # what layers without a bias write
-    total = 0
-    for layer, _, _, reads, writes, _ in network.flow:
-        if layer.fused and layer.kind == "norm" and reads[0] in bare:
-            total += BIAS * layer.output[0]
-        if not layer.bias:
-            bare.add(writes)
-    return float(total)
+def _norms(network: Network) -> dict[int, int]:
+    """Bytes of the biases that whatever writes a tensor gets from the norm folded into it; no chain has a norm."""
+    found: dict[int, int] = {}
+    for layer, _, _, reads, _, _ in network.flow:
+        if layer.fused and layer.kind == "norm":
+            found[reads[0]] = found.get(reads[0], 0) + BIAS * layer.output[0]
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any, Generic, TypeVar, overload
@@ -139,8 +139,9 @@ class Layer:
             new = versions[bits, stored_bits] = object.__new__(Layer)
             memo = self.remembered((bits, stored_bits), _new)
             new.__dict__.update(state, bits=bits, stored_bits=stored_bits, memo=memo)
-            for name in _BY_BITS:
-                new.__dict__.pop(name, None)
+            del new.__dict__["versions"]
+            if "costs" in state:  # figures: those that bits have no say in stay
+                new.__dict__.update(memo.get(Figure) or new.remembered(Figure, _in_bits))
         return versions[bits, stored_bits]
 
     def remembered(self, what: Hashable, compute: Callable[[Layer], T]) -> T:
@@ -181,10 +182,21 @@ def _figures(x: Layer) -> dict[str, Any]:
     c_in, c_out, macs, weights = _products(x, before, after)
     counted = (x.weights or x.module) and not x.shared  # others nobody learnt, or they are computed from the data
     params = weights - x.tied if counted else 0
-    moved, unfused = _moved(x, before, after, weights)
+    own = {"c_in": c_in, "c_out": c_out, "macs": macs, "params": params, "weight_elements": weights}
+    return own | _bytes(x, before, after, own)
+
+
+def _in_bits(x: Layer) -> dict[str, Any]:
+    """All figures of an operation that has those of itself at another precision."""
+    own = {name: getattr(x, name) for name in ("c_in", "c_out", "macs", "params", "weight_elements")}
+    return own | _bytes(x, prod(x.input), prod(x.output), own)
+
+
+def _bytes(x: Layer, before: int, after: int, own: Mapping[str, int]) -> dict[str, Any]:
+    moved, unfused = _moved(x, before, after, own["weight_elements"])
     return {
-        "c_in": c_in, "c_out": c_out, "macs": macs, "params": params, "weight_elements": weights,
-        "memory_access_bytes": moved, "unfused_memory_access_bytes": unfused, "costs": (macs, params, moved),
+        "memory_access_bytes": moved, "unfused_memory_access_bytes": unfused,
+        "costs": (own["macs"], own["params"], moved),
         "input_bytes": before * x.bits // 8, "output_bytes": after * x.bits // 8,
     }  # fmt: skip
 
@@ -223,8 +235,6 @@ def _new(_: Layer) -> dict[Hashable, Any]:
 
 #: What a layer is made with.
 FIELDS = frozenset(one.name for one in fields(Layer)) - {"memo"}
-#: What an operation must not hand on to itself at another precision.
-_BY_BITS = {"versions", *(name for name, one in vars(Layer).items() if isinstance(one, Figure))}
 
 
 def interned(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -6,14 +6,15 @@ that a plan, a prediction and the cost of the finished module all come from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
-from itertools import chain as joined
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from workbench.cost.fusion import HOSTS, mark_fused
 from workbench.cost.layer import IN_PLACE, Layer
+from workbench.cost.links import Executed, Links, Place, Rule, placed
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,6 @@ class Occupancy(NamedTuple):
     held: int  # while it works, beside its output
     freed: int  # of these, not needed afterwards
     written: int  # its output; 0 where it works in place
-
-
-class Place(NamedTuple):
-    """An operation's shape, and where it stands: what a `Layer` says of itself once it is made."""
-
-    layer: Layer
-    name: str
-    module: str
-    reads: tuple[int, ...]
-    writes: int
-    result: bool
-
-
-#: What becomes of a layer: given it, its module's name, and what became of the one that made its first input.
-Rule = Callable[[Layer, str, Layer | None], Layer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +66,7 @@ class Network:
         return self.remembered(("total", of), lambda network: network._total(of))
 
     def _total(self, of: Callable[[Layer], float]) -> float:
-        return _sum(of, self.flow)
+        return _sum(of, [one.layer for one in self.flow])
 
     @cached_property
     def by_module(self) -> dict[str, tuple[Layer, ...]]:
@@ -108,12 +94,36 @@ class Network:
         """The operations with their places."""
         return [Place(x, x.name, x.module, x.reads, x.writes, x.result) for x in self.layers]
 
-    def told(self, of: Callable[[Place], T]) -> list[T]:
-        """What a function, which can be hashed, says of each operation and its place: once for what is not replaced."""
+    @property
+    def steps(self) -> Sequence[Executed]:
+        """What is executed, in order, chains in one piece."""
+        return self._single
+
+    @cached_property
+    def _single(self) -> list[Executed]:
+        return [(x.layer, x.reads, x.writes) for x in self.flow]
+
+    def places(self) -> Iterator[Place]:
+        """The operations with their places, one by one: for who wants the first few."""
+        yield from self.flow
+
+    def told(self, of: Callable[[Layer, str, str], T]) -> list[T]:
+        """What a function, which can be hashed, says of each operation, its name and its module's.
+
+        Once for what is not replaced.
+        """
         return self.remembered(of, lambda network: network._told(of))
 
-    def _told(self, of: Callable[[Place], T]) -> list[T]:
-        return list(map(of, self.flow))
+    def _told(self, of: Callable[[Layer, str, str], T]) -> list[T]:
+        return [of(*place[:3]) for place in self.flow]
+
+    def added(self, of: Callable[[Network], Mapping[int, int]]) -> int:
+        """The sum of what a function, which looks at no chain, says of tensors that operations without bias write."""
+        return self.remembered(("added", of), lambda network: network._added(of))
+
+    def _added(self, of: Callable[[Network], Mapping[int, int]]) -> int:
+        by_tensor = self.remembered(of, of)
+        return sum(by_tensor.get(one.writes, 0) for one in self.flow if not one.layer.bias)
 
     @cached_property
     def folded(self) -> frozenset[int]:
@@ -131,14 +141,13 @@ class Network:
         The chain's names become `module.0`, `module.1`, ... as in an `nn.Sequential`; a chain of one
         keeps the name. Nothing is folded into a chain that does not end in what folds others in.
         """
-        links: dict[int, list[Place]] = {}
-        alone, fresh = set[int](), self._fresh
+        links: dict[int, Links] = {}
+        alone = set[int]()
         for at in sorted(at for module in replacements for at in self._uses.get(module, ())):
             old = self.flow[at]
             given = replacements[old.module]
             chain = given(old.layer) if callable(given) else given
-            links[at] = _placed(chain, old, fresh)
-            fresh += len(chain)
+            links[at] = (chain if isinstance(chain, Links) else Links(chain)).sharing(old.layer.shared, old.module)
             if chain[-1].kind not in HOSTS:
                 alone.add(at)
         return Replaced(self._unfolded(frozenset(alone)) if alone else self, links)
@@ -240,83 +249,108 @@ class Replaced(Network):
 
     if TYPE_CHECKING:
         base: Network
-        links: Mapping[int, Sequence[Place]]  # of each chain, by the place in the base, in rising order
+        links: Mapping[int, Links]  # the chains by the place in the base, in rising order
 
-    def __init__(self, base: Network, links: Mapping[int, Sequence[Place]]) -> None:
+    def __init__(self, base: Network, links: Mapping[int, Links]) -> None:
         self.__dict__.update(base=base, links=links, memo={})
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The operations, each of which knows its place."""
-        return tuple(self._spliced(self.base.layers, lambda one: one.layer.placed(*one[1:])))
+        return tuple(self._spliced(self.base.layers, lambda at: [x.layer.placed(*x[1:]) for x in self._chain_at(at)]))
 
     @cached_property
     def flow(self) -> Sequence[Place]:
         """As for every network, without making layers of it."""
-        return self._spliced(self.base.flow, lambda one: one)
+        return self._spliced(self.base.flow, self._chain_at)
+
+    @cached_property
+    def _first_ids(self) -> dict[int, int]:
+        """Of each chain the first id of what is written between its links: nothing in the base has these."""
+        sizes = map(len, self.links.values())
+        return dict(zip(self.links, accumulate(sizes, initial=self.base._fresh), strict=False))
+
+    def _chain_at(self, at: int) -> list[Place]:
+        return placed(self.links[at], self.base.flow[at], self._first_ids[at])
+
+    @property
+    def steps(self) -> Sequence[Executed]:
+        """As for every network."""
+        found = [*self.base._single]
+        for at, chain in self.links.items():
+            _, reads, writes = found[at]
+            found[at] = (chain, reads, writes)
+        return found
+
+    def places(self) -> Iterator[Place]:
+        """As for every network, made one by one."""
+        for at, old in enumerate(self.base.flow):
+            yield from self._chain_at(at) if at in self.links else (old,)
 
     @cached_property
     def recurrent(self) -> tuple[Layer, ...]:
         """As for every network: no chain has any."""
         return self.base.recurrent
 
-    def _told(self, of: Callable[[Place], T]) -> list[T]:
-        return self._spliced(self.base.told(of), of)
+    def _told(self, of: Callable[[Layer, str, str], T]) -> list[T]:
+        flow = self.base.flow
 
-    def _spliced(self, kept: Sequence[T], made: Callable[[Place], T]) -> list[T]:
-        """What is kept of the base, with something for each link of a chain in the place of what is replaced."""
+        def of_chain(at: int) -> list[T]:
+            layers, name, module = self.links[at], flow[at].name, flow[at].module
+            if len(layers) == 1:
+                return [of(layers[0], name, module)]
+            return [of(layer, f"{name}.{n}", f"{module}.{n}") for n, layer in enumerate(layers)]
+
+        return self._spliced(self.base.told(of), of_chain)
+
+    def _spliced(self, kept: Sequence[T], made: Callable[[int], Sequence[T]]) -> list[T]:
+        """What is kept of the base, with what is made of each chain, by its place, for what is replaced."""
         found: list[T] = []
         done = 0
-        for at, links in self.links.items():
+        for at in self.links:
             found += kept[done:at]
-            found += map(made, links)
+            found += made(at)
             done = at + 1
         return [*found, *kept[done:]]
+
+    def _added(self, of: Callable[[Network], Mapping[int, int]]) -> int:
+        by_tensor, flow = self.base.remembered(of, of), self.base.flow
+        total = self.base.added(of)
+        for at, chain in self.links.items():
+            total += by_tensor.get(flow[at].writes, 0) * (flow[at].layer.bias - chain[-1].bias)
+        return total
 
     @cached_property
     def totals(self) -> Totals:
         """The base's totals, with the chains in the place of what they replace."""
-        if any(self.base.flow[at].layer.fused for at in self.links):  # of these the chain's memory is another's
+        flow, around = self.base.flow, self.base.occupancy
+        if any(flow[at].layer.fused for at in self.links):  # of these the chain's memory is another's
             return super().totals
         macs, params, moved, _ = astuple(self.base.totals)
         peak = next((need for need, index in self.base._needs if index not in self.links), 0)
         for at, chain in self.links.items():
-            old, around = self.base.flow[at].layer.costs, self.base.occupancy[at]
-            macs, params, moved = macs - old[0], params - old[1], moved - old[2]
-            beside, before = around.held, 0  # the first link works beside the input, the others without it
-            for layer, *_ in chain:
-                own, size = layer.costs, layer.output_bytes
-                macs, params, moved = macs + own[0], params + own[1], moved + own[2]
-                peak = max(peak, beside + before + size)
-                beside, before = around.held - around.freed, size
+            old, new, (held, freed, _) = flow[at].layer.costs, chain.costs, around[at]
+            macs, params, moved = macs - old[0] + new[0], params - old[1] + new[1], moved - old[2] + new[2]
+            first, between = chain.written  # the first link works beside the input, the others without it
+            peak = max(peak, held + first, held - freed + between)
         return Totals(macs, params, moved, peak)
 
     def _total(self, of: Callable[[Layer], float]) -> float:
-        gone = _sum(of, [self.base.flow[at] for at in self.links])
-        return self.base.total(of) - gone + _sum(of, joined.from_iterable(self.links.values()))
+        gone = _sum(of, [self.base.flow[at].layer for at in self.links])
+        return self.base.total(of) - gone + sum([chain.total(of) for chain in self.links.values()])
 
     def _mapped(self, rule: Rule) -> Network:
-        base = self.base.mapped(rule)
-        links = {at: [Place(rule(x[0], x[2], None), *x[1:]) for x in chain] for at, chain in self.links.items()}
-        for at, chain in links.items():
-            was = base.flow[at]
-            if chain[-1].layer.bits != was.layer.bits and was.writes in base.folded:  # it matters to what follows
+        base, flow = self.base.mapped(rule), self.base.flow
+        links = {}
+        for at, chain in self.links.items():
+            was, inside = base.flow[at], f"{flow[at].module}."
+            named = any(one == inside[:-1] or one.startswith(inside) for one in rule.excluded)
+            new = Links([rule(x[0], x[2], None) for x in self._chain_at(at)]) if named else chain.mapped(rule)
+            if new[-1].bits != was.layer.bits and was.writes in base.folded:  # it matters to what follows
                 return super()._mapped(rule)
+            links[at] = new
         return Replaced(base, links)
 
 
-def _sum(of: Callable[[Layer], float], places: Iterable[Place]) -> float:
-    return sum([one[0].memo.get(of) or one[0].remembered(of, of) for one in places])
-
-
-def _placed(chain: Sequence[Layer], old: Place, fresh: int) -> list[Place]:
-    """The links of a chain in the place of an operation, whose weights they stand for."""
-    links, last, reads = [], len(chain) - 1, old.reads
-    for index, link in enumerate(chain):
-        if not link.module or link.shared != old.layer.shared:
-            link = link.but(module=link.module or old.module, shared=old.layer.shared)
-        end = f".{index}" if last else ""
-        writes, result = (fresh + index, False) if index < last else (old.writes, old.result or link.result)
-        links.append(Place(link, old.name + end, old.module + end, reads, writes, result))
-        reads = (writes,)
-    return links
+def _sum(of: Callable[[Layer], float], layers: Iterable[Layer]) -> float:
+    return sum([one.memo.get(of) or one.remembered(of, of) for one in layers])

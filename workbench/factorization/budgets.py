@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -33,14 +34,16 @@ class Treated:
     edge: bool
     more: tuple[Layer, ...] = ()
 
-    @property
+    @cached_property
     def macs(self) -> int:
         """Of all its runs."""
-        return self.layer.macs * self.uses + sum(one.macs for one in self.more)
+        own = self.layer.macs * self.uses
+        return own + sum(one.macs for one in self.more) if self.more else own
 
     def macs_at(self, family: Family, ranks: Ranks, macs: int) -> int:
         """Of all the runs of a chain that needs `macs` for the first one."""
-        return macs * self.uses + sum(family.priced(one, ranks).macs for one in self.more)
+        own = macs * self.uses
+        return own + sum(family.priced(one, ranks).macs for one in self.more) if self.more else own
 
 
 def share(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.cost.layer import Layer, Shape
+from workbench.cost.links import Links
 from workbench.models.lifted import CONVOLUTIONS
 from workbench.models.own_layers import Reorder
 
@@ -25,42 +25,46 @@ def link(layer: Layer, before: Shape, c_out: int, axes: Sequence[bool], groups: 
     """
     if not any(axes):
         return pointwise(layer, before, c_out, groups, bias)
-    sides = before[1:], layer.kernel, layer.stride, layer.padding, layer.dilation
-    after, kernel, stride, padding, dilation = _along(sides, tuple(axes))
-    if layer.kind == "conv_transpose":  # its sizes do not follow from its settings alone
-        after = tuple(new if own else old for own, new, old in zip(axes, layer.output[1:], before[1:], strict=True))
-    return Layer.made(
-        name=layer.name, kind=layer.kind, input=before, output=(c_out, *after), module=layer.module, kernel=kernel,
-        stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias, bits=layer.bits,
-        stored_bits=layer.stored_bits,
-    )  # fmt: skip
+    key = (link, tuple(axes), before[1:])
+    after, same = layer.memo.get(key) or layer.remembered(key, lambda one: _along(one, before[1:], tuple(axes)))
+    return Layer.made(**same, input=before, output=(c_out, *after), groups=groups, bias=bias)
 
 
-@lru_cache(maxsize=4096)
-def _along(sides: tuple[Shape, ...], axes: tuple[bool, ...]) -> tuple[Shape, Shape, Shape, Shape, Shape]:
-    """Sizes after taps along the chosen axes, and their kernel, stride, padding, dilation: the same at every rank."""
-    size, *taps = sides
-    chosen = [one if own else (1, 1, 0, 1) for own, one in zip(axes, zip(*taps, strict=True), strict=True)]
+def _along(layer: Layer, size: Shape, axes: tuple[bool, ...]) -> tuple[Shape, dict[str, Any]]:
+    """Sizes after taps along the chosen axes, and what is the same at every rank."""
+    taps_of = zip(layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
+    chosen = [one if own else (1, 1, 0, 1) for own, one in zip(axes, taps_of, strict=True)]
     after = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, (k, s, p, d) in zip(size, chosen, strict=True)]
-    kernel, stride, padding, dilation = zip(*chosen, strict=True)
-    return tuple(after), kernel, stride, padding, dilation
+    if layer.kind == "conv_transpose":  # its sizes do not follow from its settings alone
+        after = [new if own else old for own, new, old in zip(axes, layer.output[1:], size, strict=True)]
+    names = ("kernel", "stride", "padding", "dilation")
+    return tuple(after), {**_own(layer), **dict(zip(names, zip(*chosen, strict=True), strict=True))}
+
+
+def _own(layer: Layer) -> dict[str, Any]:
+    names = ("name", "kind", "module", "bits", "stored_bits")
+    return {name: getattr(layer, name) for name in names}
 
 
 def pointwise(layer: Layer, before: Shape, c_out: int, groups: int = 1, bias: bool = False) -> Layer:
     """A 1 x 1 convolution, or a linear layer where `layer` is one."""
-    own = {"name": layer.name, "module": layer.module, "bits": layer.bits, "stored_bits": layer.stored_bits}
+    same = layer.memo.get(pointwise) or layer.remembered(pointwise, _pointwise)
     if layer.kind == "linear":
-        return Layer.made(kind="linear", input=before, output=(*before[:-1], c_out), bias=bias, **own)
-    ones = (1,) * len(layer.kernel)
-    return Layer.made(
-        kind="conv", input=before, output=(c_out, *before[1:]), kernel=ones, stride=ones,
-        padding=(0,) * len(ones), dilation=ones, groups=groups, bias=bias, **own,
-    )  # fmt: skip
+        return Layer.made(**same, input=before, output=(*before[:-1], c_out), bias=bias)
+    return Layer.made(**same, input=before, output=(c_out, *before[1:]), groups=groups, bias=bias)
+
+
+def _pointwise(layer: Layer) -> dict[str, Any]:
+    """What is the same at every rank."""
+    if layer.kind == "linear":
+        return _own(layer)
+    ones, zeros = (1,) * len(layer.kernel), (0,) * len(layer.kernel)
+    return {**_own(layer), "kind": "conv", "kernel": ones, "stride": ones, "padding": zeros, "dilation": ones}
 
 
 def reorder(layer: Layer, before: Shape) -> Layer:
     """A change of the order of channels: no arithmetic, one pass over the map."""
-    return Layer(layer.name, "other", before, before, bits=layer.bits)
+    return Layer.made(name=layer.name, kind="other", input=before, output=before, module=layer.module, bits=layer.bits)
 
 
 def spatial(layer: Layer) -> list[bool]:
@@ -78,7 +82,8 @@ class Priced(NamedTuple):
 
 def priced(chain: Chain) -> Priced:
     """A chain with its costs."""
-    return Priced(chain, sum(one.macs for one in chain), sum(one.params for one in chain))
+    macs, params = sum([one.macs for one in chain]), sum([one.params for one in chain])
+    return Priced(Links(chain), macs, params)
 
 
 def build(chain: Chain, weights: Sequence[torch.Tensor], bias: torch.Tensor | None) -> nn.Sequential:

@@ -129,10 +129,12 @@ def _by_rule(
     if rule is None:
         return None
     layer, key = one.layer, (id(rule), id(one.layer.memo))
-    ranks = known.get(key) or family.ranks(rule, layer, weights)
-    if rule.kind in _BY_SHAPE:
-        known[key] = ranks
-    if rule.kind == "explicit" or not one.edge or ranks == family.full_of(layer):
+    ranks = known.get(key)
+    if ranks is None:
+        ranks = family.ranks(rule, layer, weights)
+        if rule.kind in _BY_SHAPE:
+            known[key] = ranks
+    if not one.edge or rule.kind == "explicit" or ranks == family.full_of(layer):
         return ranks
     enough = family.known(layer, weights).energy(EDGE_ENERGY)
     return family.limit(layer, family.stronger(ranks, enough))
@@ -143,7 +145,7 @@ def _told(choice: Choice, rule: Rule, one: Treated, waiting: Collection[str]) ->
 
     So is a layer that is left alone: with other weights it may not be.
     """
-    waits = bool(waiting) if rule.is_budget else one.layer.module in waiting
+    waits = waiting and (rule.is_budget or one.layer.module in waiting)
     if not waits or not _looks_at_weights(rule, one):
         return choice
     return choice._replace(row=choice.row._replace(about=True))

@@ -119,7 +119,8 @@ class Factorize(Family, Rewrite, abstract=True):
     def _chain_of(self, one: Choice, network: Network) -> Chain | Callable[[Layer], Chain]:
         """What stands in for a layer; where it runs on inputs of several shapes, by the shape."""
         assert one.chain is not None
-        if all(op.input == one.layer.input for op in network.by_module[one.layer.module]):
+        uses = network.by_module[one.layer.module]
+        if len(uses) == 1 or all(op.input == one.layer.input for op in uses):
             return one.chain
         return lambda op: self.priced(op, one.ranks).chain
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 from typing import Any, ClassVar
 
@@ -101,6 +102,10 @@ class Grouped(Factorize):
         return tuple(map(min, ranks, enough))
 
 
-def _divisors(layer: Layer) -> list[int]:
-    common = gcd(layer.c_in, layer.c_out)
-    return [n for n in range(1, common + 1) if common % n == 0]
+def _divisors(layer: Layer) -> Sequence[int]:
+    return _divisors_of(gcd(layer.c_in, layer.c_out))
+
+
+@lru_cache(maxsize=256)
+def _divisors_of(common: int) -> tuple[int, ...]:
+    return tuple(n for n in range(1, common + 1) if common % n == 0)

@@ -12,7 +12,7 @@ import onnx
 
 from workbench.artefact.onnx_graph import WEIGHTED, merge, separate, stem, tidy
 from workbench.cost.layer import Layer
-from workbench.cost.network import Network, Place
+from workbench.cost.network import Network
 from workbench.errors import BadValue, StepFailed
 from workbench.jobs import Reporter
 from workbench.measure.int8_layouts import Form, fastest_of
@@ -241,7 +241,7 @@ class Quantize(Lower):
 
     def _stem(self, network: Network) -> frozenset[str]:
         """The first layers with weights, which may stay in float where that is faster."""
-        places = (one for one in network.flow if one.module and one.layer.kind in PRODUCTS and one.layer.params)
+        places = (one for one in network.places() if one.module and one.layer.kind in PRODUCTS and one.layer.params)
         count = STEMS[self.stem][-1] if self.precision == "int8" else 0
         return frozenset(one.module for one in islice(places, count))
 
@@ -254,21 +254,19 @@ class Quantize(Lower):
         """A line for every module that a runtime has an operator for, then for products with computed weights."""
         unless = ", unless given back to float to keep what the study is judged by" if self.max_drop < 1.0 else ""
         line = _Line(self.brief, self.precision, self._said, unless, tuple(excluded.items()), stem)
-        by_module: dict[str, Row | None] = {}  # None: it is folded into another one
-        products: list[Row] = []
-        for place, found in zip(network.flow, network.told(line), strict=True):
-            if found is None:
-                continue
-            if not place[2]:
-                products.append(found)
-            elif place[2] not in by_module:
-                by_module[place[2]] = None if place[0].fused else found
-        return (*filter(None, by_module.values()), *products)
+        by_module: dict[str, Row | None] = {}
+        products: list[Row | None] = []
+        for told in filter(None, network.told(line)):
+            if told[0]:
+                by_module.setdefault(*told)
+            else:
+                products.append(told[1])
+        return (*filter(None, by_module.values()), *filter(None, products))
 
 
 @dataclass(frozen=True)
 class _Line:
-    """The line about an operation; None where there is nothing to say."""
+    """An operation's module and the line about it; no line where it is folded, None where there is nothing to say."""
 
     brief: str
     precision: str
@@ -277,21 +275,24 @@ class _Line:
     excluded: tuple[tuple[str, str], ...]  # layers that stay in float, and why
     stem: frozenset[str]
 
-    def __call__(self, place: Place) -> Row | None:
-        layer, name, module, *_ = place
+    def __call__(self, layer: Layer, name: str, module: str) -> tuple[str, Row | None] | None:
         if not module and not (layer.kind in PRODUCTS and layer.weight_elements):
             return None
+        if module and layer.fused:
+            return module, None
         why = self._why_float(layer, module)
         unless = ", or float32 where that is measured faster" if module in self.stem else self.unless
         data = {"why": why} if why else {"bits_said": self.said, "unless": unless}
         macs, params, _moved = layer.costs
         decision = Decision.FLOAT if why else Decision.IN_BITS
-        return Row(self.brief, module or name, layer.kind, decision, data, macs, macs, params, params)
+        return module, Row(self.brief, module or name, layer.kind, decision, data, macs, macs, params, params)
 
     def _why_float(self, layer: Layer, module: str) -> str:
         """Why an operation stays in float32; empty where it does not."""
-        if module and module in dict(self.excluded):
-            return dict(self.excluded)[module]
+        if self.excluded and module:
+            given = dict(self.excluded).get(module)
+            if given is not None:
+                return given
         if self.precision in KINDS and layer.kind not in KINDS[self.precision]:
             return f"{_NO_KERNEL[self.precision]} ({layer.kind})"
         return ""

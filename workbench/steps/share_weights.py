@@ -50,7 +50,7 @@ class ShareWeights(Rewrite):
         1, "integer", "Passes over the training images that train the values; 0: none.", low=0, high=50, stops=range(11)
     )
     lr: float = setting(
-        1e-4, "number", "Learning rate of the values, of Adam.", low=1e-7, high=0.1, stops=decades(1e-7, 0.1)
+        1e-4, "number", "Learning rate of the values, of Adam.", low=1e-6, high=0.1, stops=decades(1e-6, 0.1)
     )
     layers: Layers = layers_setting()
 
