@@ -78,7 +78,7 @@ def test_a_server_that_ends_leaves_the_desk_as_it_was(
         side_by_side(page)
         story.is_accessible(page, "light")
         page.set_viewport_size({"width": 390, "height": 844})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.wait_for_function("document.documentElement.scrollWidth <= 390")  # once the chart is drawn anew
         assert page.evaluate(BOXES)["over"] == []
     with serving(free_port(19266), SOURCE, preheat=False, site=site) as (address, _):
         page = visitor()
