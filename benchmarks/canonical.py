@@ -16,6 +16,7 @@ import contextlib
 import copy
 import fnmatch
 import importlib
+import importlib.util
 import statistics
 import sys
 import tempfile
@@ -101,13 +102,16 @@ def _package(name: str) -> Any:
 
 def declare_operators() -> None:
     """Torchvision's operators for detection, which a build of it for another torch lacks; classifiers use none."""
-    try:
-        library = torch.library.Library("torchvision", "DEF")
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None or hasattr(torch.ops.torchvision, "nms"):
+        return
+    try:  # where its own fit, a second declaration ends the process
+        torch.ops.load_library(str(next(Path(spec.origin).parent.glob("_C*.so"))))
+    except (OSError, StopIteration):
+        library = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         declare_operators.keep = library  # type: ignore[attr-defined]  # they go with it
-    except RuntimeError:
-        pass  # they are there
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from canonical import declare_operators
 from torch import nn
 
 import workbench as wb
@@ -42,14 +43,11 @@ from workbench.pruning.surgery import cut
 from workbench.pruning.widths import shrink
 
 SHARE = 1 / 3
-LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def packages() -> tuple[Any, Any]:
-    """Both packages; beside a CPU build of torch its binary wheel expects two operators to be declared."""
-    for one in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
-        if not hasattr(torch.ops.torchvision, one.partition("(")[0]):
-            LIBRARY.define(one)
+    """Both packages."""
+    declare_operators()
     import timm
     import torchvision
 

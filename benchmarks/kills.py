@@ -131,8 +131,30 @@ def calibration(folder: Path, log: Path, start: int) -> None:
         wb.measure.calibrate(again=True)
 
 
+def search(folder: Path, log: Path, start: int) -> None:
+    """Search after search, each under another limit, so that they choose other variants; every second one trains."""
+    here = study(folder)
+    known = {one.id for one in here.variants}
+
+    def tell(_promises: object) -> None:
+        for variant in here.variants:
+            if variant.id not in known:
+                known.add(variant.id)
+                announce(log, variant)
+
+    for number in itertools.count(start):
+        look(here, number, "20 s", tell)
+
+
+def look(here: Study, number: int, budget: str, tell: Callable[[Any], None] = lambda _: None) -> list[Variant]:
+    """The variants that one of these searches finds."""
+    limits = ["accuracy >= baseline - 0.05", f"params <= {0.5 + number % 45 / 100:.2f}"]
+    return list(here.submit_search("macs", limits, budget, train=number % 2 == 1, watch=tell).result())
+
+
 WORK: dict[str, Callable[[Path, Path, int], None]] = {
     "run": run, "fine-tune": finetune, "export": export, "calibration": calibration, "two writers": run,
+    "search": search,
 }  # fmt: skip
 
 
@@ -217,7 +239,7 @@ def kill(scenario: str, folder: Path, random_: random.Random, *, by_event: bool)
         one.kill()
         one.join()
     announced = [json.loads(line) for log in logs if log.exists() for line in log.read_text().splitlines()]
-    return after(folder, announced)
+    return after(folder, announced, partial(resumed, start=starts[0]) if scenario == "search" else lambda _: [])
 
 
 def wait(done: Callable[[], bool]) -> None:
@@ -226,7 +248,17 @@ def wait(done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def after(folder: Path, announced: list[dict[str, Any]]) -> Outcome:
+def resumed(here: Study, start: int) -> list[str]:
+    """What is wrong with the search that was killed, when it is started again in what is left."""
+    before = {one.id: sha256(one.onnx) for one in here.variants}
+    found = look(here, start, "5 s")
+    again = [one.name for one in found if before.get(one.id, sha256(one.onnx)) != sha256(one.onnx)]
+    return [f"made again: {name}" for name in again] if found else ["the search found nothing when it was resumed"]
+
+
+def after(
+    folder: Path, announced: list[dict[str, Any]], go_on: Callable[[Study], list[str]] = lambda _: []
+) -> Outcome:
     """Open the study as a user would, and compare it with what was announced; then go on with it."""
     found = Outcome(finished=len(announced))
     try:
@@ -234,6 +266,7 @@ def after(folder: Path, announced: list[dict[str, Any]]) -> Outcome:
         found.lost += [one["id"] for one in announced if not same(here, one)]
         found.wrong += [variant.name for variant in here.variants if not sound(variant)]
         found.wrong += exported(folder / "out", here)
+        found.wrong += go_on(here)
         recipe = wb.Prune(ratio=0.95)
         here.run(recipe, progress=False)
         wb.export(here.run(recipe, progress=False), folder / "out")

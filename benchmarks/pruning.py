@@ -40,7 +40,7 @@ from torch.nn import functional
 import workbench as wb
 from workbench.building.build import context, rewrite
 from workbench.jobs import Reporter
-from workbench.measure.figures import measure
+from workbench.measure.figures import judged, timed
 from workbench.measure.latency import measure_latency
 from workbench.onnx_file import write_onnx
 from workbench.tasks.classification import CLASSIFICATION
@@ -74,12 +74,13 @@ class Bench:
     def __init__(self, name: str, folder: Path) -> None:
         self.model, self.folder = wb.load(name), folder
         self.original = write_onnx(self.model.module, self.model.example, folder / f"{name}.onnx")
-        self.before = measure(self.original, self.original, DATA, Reporter()).estimates["accuracy"].value
+        self.before = judged(self.original, self.original, DATA, Reporter(), CLASSIFICATION).estimates["accuracy"].value
 
     def figures(self, module: nn.Module) -> dict[str, Any]:
         """What is measured on the exported file of a module."""
         path = write_onnx(module, self.model.example, self.folder / "variant.onnx")
-        return measure(path, self.original, DATA, Reporter()).estimates
+        figures = judged(path, self.original, DATA, Reporter(), CLASSIFICATION).estimates
+        return figures | timed(path, self.original, Reporter())
 
     def row(self, what: str, rewritten: Callable[[], nn.Module], trained: Callable[[nn.Module], nn.Module]) -> Any:
         """A line of a table: time, accuracy before and after training, MACs, latency."""

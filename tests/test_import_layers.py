@@ -22,8 +22,9 @@ LAYERS = (
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
     | {"diagnosis"},
+    {"workers"},
     {"search"},
-    {"keeping", "published", "study"},
+    {"keeping", "making", "published", "study"},
     {"__main__", "app", "cli", "dashboard", "live", "teach"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.recipe import Recipe, Step, recipes
     from workbench.study import Study
     from workbench.variant import Variant
+    from workbench.workers.pool import Workers
 
 _HOMES = {
     "Data": "workbench.data",
@@ -33,6 +34,7 @@ _HOMES = {
     "Study": "workbench.study",
     "Variant": "workbench.variant",
     "WorkbenchError": "workbench.errors",
+    "Workers": "workbench.workers.pool",
     "catalog": "workbench.models",
     "compress": "workbench.building.build",
     "load": "workbench.models",
@@ -41,7 +43,7 @@ _HOMES = {
 _MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "runtimes", "steps")
 
 __all__ = [
-    "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError",
+    "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError", "Workers",
     "app", "catalog",
     "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "runtimes", "steps",
 ]  # fmt: skip

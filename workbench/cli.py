@@ -152,15 +152,18 @@ def search(  # noqa: PLR0913  # each is an option of the command
     out: Annotated[Path | None, typer.Option(help="A folder to export the best to.")] = None,
     data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
     study: Annotated[Path | None, typer.Option(help="The study's folder, kept and reused; else a usual one.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that build variants at once; 0: this one.")] = 0,
 ) -> None:
     """Find the best variant within limits: exit code 1 where none keeps to them."""
     import workbench as wb
     from workbench.live import Display
+    from workbench.workers.pool import processes
 
     runs = wb.Study(wb.load(model), wb.data(data or _belongs_to(model)), path=study)
     display = Display(runs, minimise, budget)
-    job = runs.submit_search(minimise, where or "", budget, train=train, watch=display.promised)
-    found = display.follow(job, console)
+    with processes(workers) as pool:
+        job = runs.submit_search(minimise, where or "", budget, train=train, executor=pool, watch=display.promised)
+        found = display.follow(job, console)
     if found.best is None:
         _fail(str(found), FAILED)
         return

@@ -44,6 +44,10 @@ class MeasurementFailed(WorkbenchError):
     """A measurement could not be taken."""
 
 
+class WorkersFailed(WorkbenchError):
+    """The workers of an executor died, again and again, of what they were given."""
+
+
 class ExportFailed(WorkbenchError):
     """An exported file did not reproduce what was measured."""
 

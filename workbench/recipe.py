@@ -22,6 +22,7 @@ from workbench.cost.network import Network
 from workbench.cost.weights import Weights
 from workbench.errors import BadValue, OutOfReach, StepFailed, shown, unknown
 from workbench.interface.arguments import check_kinds
+from workbench.interface.neutral import neutrally
 from workbench.models.model import Model, check_model
 from workbench.plan import Decision, Plan, Row, chained, row
 from workbench.schema import recipe_schema
@@ -198,6 +199,7 @@ class Recipe:
         """A digest of the steps and their settings (16 hex digits); equal recipes have equal keys."""
         return hashlib.sha256(json.dumps(self.to_list(), sort_keys=True).encode()).hexdigest()[:16]
 
+    @neutrally
     def plan(self, model: Model) -> Plan:
         """What the steps will do, layer by layer, and what that comes to. Nothing is computed but shapes and spectra.
 

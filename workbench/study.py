@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.building import build
 from workbench.data import Data
 from workbench.data.classes import check_classes
 from workbench.data.matching import misfit
@@ -25,16 +22,14 @@ from workbench.files.disk import told, workspace
 from workbench.frames.frame import to_frame, where_rows
 from workbench.frames.pareto import front
 from workbench.interface.arguments import check_kinds
+from workbench.interface.neutral import neutrally
 from workbench.jobs import Gate, Job, Reporter
 from workbench.keeping import Keeping, home, shown
-from workbench.measure.affordable import affordable, drawn
-from workbench.measure.evaluation import changes
-from workbench.measure.figures import measure, metadata, notes, predict, prepare
+from workbench.making import SAMPLES, Making
+from workbench.measure.affordable import drawn
+from workbench.measure.figures import prepare
 from workbench.measure.machine import machine
-from workbench.measure.suspects import near_chance
-from workbench.measure.suspects import told as told_suspects
 from workbench.models.model import Model, check_model
-from workbench.models.structure import save_variant
 from workbench.recipe import Recipe, as_recipe
 from workbench.search.searching import Searching
 from workbench.step import Step
@@ -47,10 +42,9 @@ from workbench.variant import Variant
 if TYPE_CHECKING:
     import pandas as pd
 
-SAMPLES = "samples"  # the fact that paired comparison reads
+    from workbench.workers.crew import Crew
 
-
-class Study(Diagnostics, Keeping, Searching):
+class Study(Diagnostics, Keeping, Making, Searching):
     """Runs recipes on one model and one data set, and remembers every finished variant.
 
     A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again. A
@@ -80,6 +74,7 @@ class Study(Diagnostics, Keeping, Searching):
     `StorageFailed` where it cannot be written.
     """
 
+    @neutrally
     def __init__(  # noqa: PLR0913  # what a study is; all but the first two have a default
         self,
         model: Model,
@@ -101,6 +96,7 @@ class Study(Diagnostics, Keeping, Searching):
         self.model, self.recalibrate = model, recalibrate
         self.data = self._given = _told(data.like(model.example), self.task, said=task is None and metric is None)
         self.minutes = _checked(minutes)
+        self._asked = task, metric
         #: The name of the figure that variants are judged by.
         self.metric_name = self.task.principal.name
         self._judged = None if metric is None else self.metric_name
@@ -200,7 +196,7 @@ class Study(Diagnostics, Keeping, Searching):
         """
         return front(where_rows(self.frame(), where), x, y or self.metric_name)
 
-    def _make(self, recipe: Recipe, report: Reporter) -> Variant:
+    def _make(self, recipe: Recipe, report: Reporter, crew: Crew | None = None) -> Variant:
         self._restore()  # what another process may have finished in the meantime
         found = self._whole(recipe)
         if found is not None:
@@ -215,7 +211,7 @@ class Study(Diagnostics, Keeping, Searching):
             report.note(f"The files of {recipe.name} were missing or changed, so it was made and measured again.")
         try:
             with told(self.path, f"Running {recipe.name}", self._need), workspace(self.path) as folder:
-                variant = self._work(recipe, folder, report)
+                variant = self._variant(self._store(recipe, folder, report, crew))
         except StorageFailed:
             self._restore()  # another process that was first with it has tidied up what both were working on
             if (found := self._whole(recipe)) is None:
@@ -223,46 +219,6 @@ class Study(Diagnostics, Keeping, Searching):
             return found
         self._take(variant)
         return variant
-
-    def _work(self, recipe: Recipe, folder: Path, report: Reporter) -> Variant:
-        unfinished = self.path / "unfinished" / self.id_of(recipe)
-        rewritten, lowered = build.shares(recipe)
-        module = build.rewrite(
-            self.model, recipe, self.data, report.part(0.0, rewritten), recalibrate=self.recalibrate, folder=unfinished
-        )
-        part = report.part(rewritten, lowered)
-        artefact = build.lower(module, self.model, recipe, self.data, folder / "model.onnx", part)
-        state = folder / "model.safetensors"
-        save_variant(module, self.model, state, recipe=recipe.to_json())
-        if self.minutes is not None and self.find(Recipe()) is None:
-            self._draw(affordable(artefact, self._given, self.minutes, report.part(lowered, lowered)))
-        original = self.find(Recipe()) if recipe.steps else None
-        baseline = original.onnx if original else artefact
-        estimates, samples = measure(artefact, baseline, self.data, report.part(lowered, 1.0), self.task)
-        estimates |= changes(samples, original.samples if original else None)
-        network = build.network_of(module, self.model, recipe)
-        estimates |= predict(network, self.model.network)
-        others = original.estimates if original else None
-        texts = metadata(estimates, others, (artefact, baseline), network)
-        why = texts.pop("reason", "")
-        if not recipe.steps and near_chance(estimates.get("accuracy"), self.data):
-            report.note(told_suspects(artefact, self.data, report))
-        record = Record(
-            id=self.id_of(recipe),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            recipe=recipe.to_json(),
-            estimates=estimates,
-            notes=(
-                *_idle(recipe, self.model),
-                *filter(None, report.notes),
-                *self.data.notes[len(self._given.notes) :],
-                *notes(estimates, others, (self.task, len(self.data.classes)), why),
-            ),
-            metadata=texts | {SAMPLES: json.dumps({name: one.write() for name, one in samples.items()})},
-        )
-        record = self._storage.store(record, artefact, state)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        return self._variant(record)
 
     def _restore(self) -> None:
         super()._restore()
@@ -320,16 +276,6 @@ class Study(Diagnostics, Keeping, Searching):
             written=json.loads(record.metadata.get(SAMPLES, "{}")),
             names=self._names,
         )
-
-
-def _idle(recipe: Recipe, model: Model) -> list[str]:
-    """A sentence for each step that found nothing to do: never a silent no-op."""
-    parts = zip(recipe, recipe.plan(model).parts, strict=True)
-    return [
-        f"{step.brief} changed no layer of this model; recipe.plan(model) says why."
-        for step, part in parts
-        if not part.changes
-    ]
 
 
 def _check_fit(model: Model, data: Data) -> None:

@@ -173,3 +173,31 @@ def test_what_cannot_be_written_down_is_refused(tmp_path: Path) -> None:
     new.conv2 = Custom()
     with pytest.raises(StepFailed, match="Custom"):
         save_variant(new, model, tmp_path / "v.safetensors")
+
+
+class Masked(nn.Module):
+    """Attention to what came before: the mask is a buffer of minus infinity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed = nn.Linear(8, 24)
+        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        query, key, value = self.mixed(x).chunk(3, -1)
+        return (query @ key.transpose(1, 2) + self.mask).softmax(-1) @ value
+
+
+def test_buffers_may_hold_infinities_and_weights_may_not() -> None:
+    x = torch.randn(2, 4, 8)
+    module = Masked().eval()
+    model = wb.load(module, example=x[:1])
+    assert torch.allclose(model.module(x), module(x), atol=1e-6)
+    for name in ("mask", "mixed.bias"):
+        broken = Masked()
+        dict([*broken.named_buffers(), *broken.named_parameters()])[name].data.view(-1)[0] = torch.nan
+        with pytest.raises(wb.WorkbenchError, match=f"'{name}' holds NaN"):
+            wb.load(broken, example=x[:1])
+    module.mixed.bias.data[0] = torch.inf
+    with pytest.raises(wb.WorkbenchError, match=r"'mixed\.bias' holds NaN or infinite"):
+        wb.load(module, example=x[:1])

@@ -165,3 +165,19 @@ def test_a_recurrent_layer_gives_its_sequence_and_its_states(cell: type[nn.Modul
     assert (first.kind, first.module, first.input, first.output) == ("recurrent", "r", (7, 3), (7, 5))
     assert first.macs == 7 * gates * 5 * (3 + 5) and first.params == gates * 5 * (3 + 5 + 2)
     assert [one.op for one in readers if first.writes in one.reads] == ["exp", "sin"]
+
+
+class Mixer(nn.Module):
+    """A linear layer across tokens: what it reads is transposed, which torch computes as a product and a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(6, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mix(x.transpose(1, 2))
+
+
+def test_a_linear_layer_that_reads_transposed_memory_is_one_operation() -> None:
+    (layer,) = [one for one in trace(Mixer(), torch.zeros(1, 6, 7)).layers if one.module == "mix"]
+    assert (layer.macs, layer.params, layer.bias) == (7 * 6 * 10, 6 * 10 + 10, True)

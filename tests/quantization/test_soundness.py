@@ -61,6 +61,17 @@ def test_what_must_stay_equal_is_refused_where_it_does_not() -> None:
         require_equal("Folding", lambda x: x * 2, lambda x: x * 3, [np.ones((2, 2))])
 
 
+def test_where_rounding_of_the_inputs_moves_outputs_further_two_forms_may_be_as_far_apart() -> None:
+    """sin(a x) turns a relative error e of x near 1 into one of a e: here the seventh digit becomes the third."""
+    inputs, steep = [np.linspace(0.5, 1.5, 50)[None]], 1e4
+    require_equal("Folding", lambda x: np.sin(steep * x), lambda x: np.sin(steep * x * (1 + 1e-7)), inputs)
+    with pytest.raises(StepFailed, match="changes them by"):
+        require_equal("Folding", lambda x: np.sin(steep * x), lambda x: np.sin(steep * x + 0.1), inputs)
+    with pytest.raises(StepFailed, match="changes them by"):  # no steep one is excused for what a gentle one does
+        require_equal("Folding", np.sin, lambda x: np.sin(x * (1 + 1e-3)), inputs)
+
+
+
 # Artefacts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from test_choice import forked, random_harm
 from tiny import tiny_data, tiny_model
 
 import workbench as wb
-from workbench.errors import BadValue, Cancelled, OutOfReach
+from workbench.errors import BadValue, Cancelled, OutOfReach, WorkersFailed
 from workbench.estimate import exact
 from workbench.frames.limits import read_limits
 from workbench.jobs import Reporter
@@ -200,3 +201,67 @@ def test_harm_is_a_plain_value() -> None:
     assert harm.of_width(0, 1) == 1.0
     assert np.isinf(harm.only("chains").of_width(0, 1))
     assert harm.only("chains").of_width(0, 0) == 0.0
+
+
+class _Slow(Made):
+    """Made on several threads: it knows how many were at it at once."""
+
+    def __init__(self, slope: float, unable: int = 0) -> None:
+        super().__init__(slope)
+        self.lock, self.now, self.most, self.unable = threading.Lock(), 0, 0, unable
+
+    def __call__(self, recipe: Recipe, report: Reporter) -> Any:
+        with self.lock:
+            self.now += 1
+            self.most, number = max(self.most, self.now), len(self.recipes)
+        time.sleep(0.3)
+        with self.lock:
+            self.now -= 1
+        made = super().__call__(recipe, report)
+        if number < self.unable:
+            raise WorkersFailed(f"{recipe.name} ended its worker.")
+        return made
+
+
+@pytest.mark.parametrize("slope", [0.015, 0.08])
+def test_several_at_once_come_as_close(slope: float) -> None:
+    made = _Slow(slope)
+    search = loop(made, Goal("macs", loss=0.01))
+    search.workers = lambda: 3
+    search.run(Reporter())
+    assert 1 < made.most <= 3
+    assert len(made.recipes) <= 30
+    before = Recipe().plan(forked()).macs
+    best = min(one.variant.recipe.plan(forked()).macs for one in search.tried if one.loss <= 0.01) / before
+    least = 1 - min((0.01 / slope) ** 0.5, 1.0)
+    assert least - 1e-9 <= best <= max(least, search.range[0] / before) * 1.25
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_workers_cannot_build_is_left_out(workers: int) -> None:
+    made = _Slow(0.03, unable=2)
+    search = loop(made, Goal("macs", loss=0.01))
+    search.workers = lambda: workers
+    search.run(Reporter())
+    assert len(search.left_out) == len(search.notes) == 2
+    assert "ended its worker" in search.notes[0]
+    assert any(one.loss <= 0.01 for one in search.tried)
+    assert not {one.recipe for one in search.left_out} & {one.variant.recipe for one in search.tried}
+
+
+def test_an_error_in_one_ends_the_others() -> None:
+    class Failing(_Slow):
+        def __call__(self, recipe: Recipe, report: Reporter) -> Any:
+            made = super().__call__(recipe, report)
+            if len(self.recipes) > 3:
+                raise BadValue("no")
+            return made
+
+    made = Failing(0.02)
+    search = loop(made, Goal("macs", loss=0.01))
+    search.workers = lambda: 2
+    with pytest.raises(BadValue, match="no"):
+        search.run(Reporter())
+    count = len(made.recipes)
+    time.sleep(0.4)
+    assert (made.now, len(made.recipes)) == (0, count)

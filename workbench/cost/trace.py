@@ -42,7 +42,7 @@ def trace(module: nn.Module, example: Inputs) -> Network:
     recorder = _Recorder(inputs, private)
     _listen(private, recorder)
     try:
-        with torch.no_grad(), recorder, _Recurrent(recorder):
+        with torch.no_grad(), recorder, _Whole(recorder):
             outputs = _run(private, inputs, recorder)
     except Exception as error:  # a forward raises anything
         if "meta" in str(error):
@@ -147,6 +147,20 @@ class _Recorder(TorchDispatchMode):
                 self._blank.discard(id(one))
                 self._new_id(one)
 
+    def in_order(self, tensor: Tensor) -> Tensor:
+        """The same data in contiguous memory; no operation of the network."""
+        number = self.number(tensor)
+        if number is None or tensor.is_contiguous():
+            return tensor
+        self.asleep = True
+        try:
+            copy = tensor.contiguous()
+        finally:
+            self.asleep = False
+        self._ids[id(copy)] = number
+        self._kept.append(copy)
+        return copy
+
     def recurrent(self, op: str, args: Any, out: Any) -> None:
         """One layer for a recurrent network, however many steps it runs."""
         x = args[0]
@@ -250,8 +264,8 @@ class _Recorder(TorchDispatchMode):
         return self._moved[id(value)]
 
 
-class _Recurrent(TorchFunctionMode):
-    """Sees recurrent layers before torch takes them apart into steps."""
+class _Whole(TorchFunctionMode):
+    """Sees layers before torch takes them apart: recurrent ones into steps, linear ones into product and bias."""
 
     def __init__(self, recorder: _Recorder) -> None:
         super().__init__()
@@ -261,6 +275,8 @@ class _Recurrent(TorchFunctionMode):
         name = getattr(func, "__name__", "").partition(".")[0]
         if name in CELLS:
             self.recorder.fill(args)
+        if name == "linear" and not self.recorder.asleep:  # with a bias one operation only where memory is in order
+            args = (self.recorder.in_order(args[0]), *args[1:])
         if name not in RECURRENT or self.recorder.asleep:
             return func(*args, **(kwargs or {}))
         self.recorder.asleep = True

@@ -95,7 +95,7 @@ def _data(name: str, pair: Callable[[str], Pair], classes: tuple[str, ...], form
         return Held(split, *pair(split), form)
 
     splits = {split: Split(split, Later(partial(opened, split))) for split in SPLITS}
-    return Data(name, splits, classes, form, licence="MIT")
+    return Data(name, splits, classes, form, licence="MIT", opened=(name, None))
 
 
 BUNDLED = {"fashion-mnist": fashion_mnist, "fashion-scenes": fashion_scenes, "tones": sounds}

@@ -16,6 +16,7 @@ from workbench.data.preprocess import PLAIN, Preprocess
 from workbench.data.source import BATCH, Labelled, Labels, Source, check_lengths, leaves, rows
 from workbench.errors import BadValue, shown, unknown
 from workbench.interface.arguments import check_kinds
+from workbench.interface.neutral import neutrally
 from workbench.modules.calling import Inputs
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Split:
         chosen = _indices(len(self) if places is None else places)
         return bounded(self.read(chosen[start : start + size]) for start in range(0, len(chosen), size))
 
+    @neutrally
     def read(self, places: Sequence[int] | torch.Tensor) -> tuple[Inputs, Any]:
         """The inputs at places (n,), in memory of their own, and their labels. Raises: as `batches`."""
         places = _indices(places)
@@ -169,6 +171,9 @@ class Data:
     #: The `workbench.tasks.Task` of a network on these data, as a study has recognised it or was told. (Tasks know
     #: data, so that its type cannot be named here.)
     task: Any = None
+    #: What `wb.data` opened: the place, and what it was told beside it; None for what was in memory. With it another
+    #: process opens the same.
+    opened: tuple[str, Any] | None = None
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -208,5 +213,5 @@ class Data:
 
 def _indices(places: Sequence[int] | torch.Tensor | int) -> torch.Tensor:
     if isinstance(places, int):
-        return torch.arange(places)
-    return torch.as_tensor(places, dtype=torch.int64)
+        return torch.arange(places, device="cpu")
+    return torch.as_tensor(places, dtype=torch.int64, device="cpu")

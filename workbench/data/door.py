@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from workbench.data.classes import class_names
 from workbench.data.dataset import Data
 from workbench.errors import BadValue, shown, unknown
+from workbench.interface.neutral import neutrally
 
 if TYPE_CHECKING:
     from workbench.data.sources import Options
 
 
+@neutrally
 def data(
     source: Any,
     *,

@@ -54,7 +54,8 @@ def load(source: Any, how: Options) -> Data:
         if how != Options():
             raise BadValue(f"{source} is bundled with its classes, mean and std. Leave these options out.")
         return BUNDLED[str(source)]()
-    return _from_path(Path(source).expanduser(), how)
+    path = Path(source).expanduser()
+    return replace(_from_path(path, how), opened=(str(path.absolute()), how))
 
 
 def _from_path(path: Path, how: Options) -> Data:

@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
 from workbench.errors import BadValue, shown
+from workbench.interface.neutral import neutral
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,7 +71,7 @@ class _Kind:
 def check_kinds(function: Callable[P, R]) -> Callable[P, R]:
     """The same function, which raises `BadValue` for an argument of another kind than its annotation says.
 
-    A parameter whose annotation names a kind that is not known here takes anything.
+    A parameter whose annotation names a kind that is not known here takes anything. Torch is as it starts (`neutral`).
     """
     signature = inspect.signature(function)
     kinds = {one.name: _parsed(one.annotation) for one in signature.parameters.values()}
@@ -81,7 +82,8 @@ def check_kinds(function: Callable[P, R]) -> Callable[P, R]:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             for one in value if name in several else (value,):
                 _check(function, name, one, kinds[name])
-        return function(*args, **kwargs)
+        with neutral():
+            return function(*args, **kwargs)
 
     return inner
 

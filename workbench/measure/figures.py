@@ -37,20 +37,26 @@ class Measured(NamedTuple):
     samples: dict[str, Sample]
 
 
-def measure(artefact: Path, baseline: Path, data: Data, report: Reporter, task: Task) -> Measured:
-    """The task's figures, latency against the baseline's artefact, bytes; all on the artefact.
+def judged(artefact: Path, baseline: Path, data: Data, report: Reporter, task: Task) -> Measured:
+    """What is the same on every machine: the task's figures of an artefact, and its bytes.
 
     Raises: `MeasurementFailed`, `BadFile`, `Cancelled`.
     """
-    samples = quality(artefact, baseline, data, task, report.part(0.0, 0.65))
-    timing = measure_latency(artefact, baseline, progress=report.part(0.65, 0.95))
-    figures = {
+    samples = quality(artefact, baseline, data, task, report)
+    return Measured({name: one.estimate for name, one in samples.items()} | sizes(artefact), samples)
+
+
+def timed(artefact: Path, baseline: Path, report: Reporter, seconds: float | None = None) -> dict[str, Estimate]:
+    """Latency against the baseline's artefact, in turns on this machine, and the memory of a run.
+
+    Raises: `MeasurementFailed`, `BadFile`, `Cancelled`.
+    """
+    timing = measure_latency(artefact, baseline, seconds=seconds, progress=report.part(0.0, 0.85))
+    return {
         "latency_ms": timing.latency_ms,
         "speedup": timing.speedup,
-        "run_memory_bytes": run_memory(artefact, progress=report.part(0.95, 1.0)),
-        **sizes(artefact),
+        "run_memory_bytes": run_memory(artefact, progress=report.part(0.85, 1.0)),
     }
-    return Measured({name: one.estimate for name, one in samples.items()} | figures, samples)
 
 
 def sizes(artefact: Path) -> dict[str, Estimate]:

@@ -107,7 +107,7 @@ def measure_latency(
     `seconds` is 3, or what the environment variable WORKBENCH_LATENCY_SECONDS says: less for a class on slow
     laptops, at the price of wider intervals. Raises: as `interleave`.
     """
-    seconds = _usual_seconds() if seconds is None else seconds
+    seconds = usual_seconds() if seconds is None else seconds
     artefact, baseline = Path(artefact), Path(baseline)
     files = [baseline] if artefact == baseline else [baseline, artefact]
     timings = interleave(files, batch=batch, threads=threads, seconds=seconds, progress=progress)
@@ -183,8 +183,8 @@ def fastest(artefacts: Sequence[Path], *, seconds: float = 1.0, progress: Report
     return max(faster, key=lambda i: timings.speedup(i).value, default=0)
 
 
-def _usual_seconds() -> float:
-    """Raises: `BadValue` for what is no number of seconds."""
+def usual_seconds() -> float:
+    """Seconds that an artefact is timed for where nobody says. Raises: `BadValue` for what is no number of seconds."""
     text = os.environ.get(_VARIABLE, "")
     try:
         seconds = float(text or SECONDS)

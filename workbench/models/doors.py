@@ -14,6 +14,7 @@ from torch import nn
 
 from workbench.errors import BadFile, BadValue, UnknownName, WorkbenchError, shown, unknown
 from workbench.files.content import check_folder, digest
+from workbench.interface.neutral import neutrally
 from workbench.models.architectures import BUNDLED
 from workbench.models.canonical import canonical
 from workbench.models.hub import Repository, described, repository
@@ -32,6 +33,7 @@ IMAGENET_INPUT = (1, 3, 224, 224)
 FILES = (".safetensors", ".onnx")
 
 
+@neutrally
 def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | None = None) -> Model:
     """A network in canonical form (`workbench.models.canonical`), in evaluation mode, in float32 and on the CPU.
 
@@ -171,7 +173,8 @@ def _check_weights(module: nn.Module) -> None:
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_meta:
             raise BadValue(f"The weight {name!r} is on the meta device, without values. Load a checkpoint first.")
-        if tensor.is_floating_point() and not bool(tensor.detach().isfinite().all()):
+        learnt = isinstance(tensor, nn.Parameter)  # a buffer may hold infinities: of a mask, or as limits of a range
+        if tensor.is_floating_point() and bool((~tensor.isfinite() if learnt else tensor.isnan()).any()):
             raise BadValue(f"The weight {name!r} holds NaN or infinite values. Load a sound checkpoint.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from workbench.errors import OutOfReach
 from workbench.jobs import Reporter
 from workbench.recipe import Recipe, Step
 from workbench.search.choice import Chosen, cheapest, choose
+from workbench.search.flight import Flight, Landed, Make
 from workbench.search.forecast import Forecast, Result
 from workbench.search.found import Promise
 from workbench.search.goal import Goal, quality
@@ -39,8 +41,6 @@ TRAINED = 0.2
 STRIDE = 1.7
 #: The share of a range, on a logarithmic scale, at either end that the next try keeps away from.
 INNER = 0.2
-
-Make = Callable[[Recipe, Reporter], "Variant"]
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,22 @@ class Tried:
         return Result(self.start.parts(self.chosen), self.loss)
 
 
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """A choice that is to be built: what it is of, the aim that it was chosen for, and how long it is trained."""
+
+    start: Start
+    chosen: Chosen
+    aim: float  # of what is minimised, as predicted
+    epochs: int
+    recipe: Recipe
+
+
 @dataclass
 class Loop:
-    """A search on its way. `make` builds and measures a recipe; `deadline` is on the monotonic clock."""
+    """A search on its way. `make` builds and measures a recipe, also on several threads at once where there are several
+    `workers`; `deadline` is on the monotonic clock.
+    """
 
     goal: Goal
     metric: Metric
@@ -101,22 +114,28 @@ class Loop:
     tried: list[Tried] = field(default_factory=list)
     epochs: int = EPOCHS
     longest: float = 0.0  # seconds of the longest trial
+    #: How many are built at once.
+    workers: Callable[[], int] = lambda: 1
+    left_out: list[Pick] = field(default_factory=list)  # what workers could not build
+    notes: list[str] = field(default_factory=list)
 
     def run(self, report: Reporter, seen: Callable[[], object] = lambda: None) -> None:
-        """Try one choice after another, and call `seen` after each.
+        """Try choices, as many at once as there are workers, and call `seen` after each.
 
         Raises: `OutOfReach` where limits cannot be met; `Cancelled`.
         """
         begun = time.monotonic()
         aims = self._probes()
-        while self._time_for_one():
-            aim = next(aims, None) or self._next()
-            if aim is None and not self._train_longer():
-                return
-            if aim is not None:
-                share = min((time.monotonic() - begun) / max(self.deadline - begun, 1e-9), 0.99)
-                self._try(*aim, report.part(share, min(share + 0.2, 1.0)))
-                seen()
+        with Flight[Pick](self.make, self.workers) as flight:
+            while True:
+                while flight.room and (pick := self._pick(aims, flight.picks)) is not None:
+                    flight.begin(pick)
+                if flight.picks:
+                    share = min((time.monotonic() - begun) / max(self.deadline - begun, 1e-9), 0.99)
+                    self._take(flight.next(report.part(share, min(share + 0.2, 1.0))))
+                    seen()
+                elif not (self._time_for_one([]) and self._train_longer()):
+                    return
 
     # What is known.
 
@@ -220,8 +239,8 @@ class Loop:
         self.epochs *= 2
         return True
 
-    def _time_for_one(self) -> bool:
-        return time.monotonic() + 0.7 * self.longest < self.deadline or not self.tried
+    def _time_for_one(self, under_way: Sequence[Pick]) -> bool:
+        return time.monotonic() + 0.7 * self.longest < self.deadline or not (self.tried or under_way or self.left_out)
 
     # Trying.
 
@@ -229,19 +248,56 @@ class Loop:
     def _training(self) -> list[Step]:
         return [Finetune(epochs=self.epochs)] if self.train else []
 
-    def _try(self, aim: float, kind: str, report: Reporter) -> None:
+    def _pick(self, aims: Iterator[tuple[float, str]], under_way: Sequence[Pick]) -> Pick | None:
+        """What to build next, beside what is under way; None where there is no time or nothing left to learn."""
+        if not self._time_for_one(under_way):
+            return None
+        unknown = [*under_way, *self.left_out]
+        known = {one.recipe for one in unknown}
+        for aim in aims:
+            pick = self._picked(*aim)
+            if pick is not None and pick.recipe not in known:
+                return pick
+        for turn in range(2 if unknown else 1):
+            # All of them within the limit or all beyond, in turns: so the next ones spread to both sides.
+            with self._supposed(unknown, within=(len(unknown) + turn) % 2 == 1):
+                following = self._next()
+            pick = None if following is None else self._picked(*following)
+            if pick is not None and pick.recipe not in known:
+                return pick
+        return None
+
+    def _picked(self, aim: float, kind: str) -> Pick | None:
         try:
             start, chosen = self.choice(aim, kind)
         except OutOfReach:
             if not kind:
                 raise
-            return  # one kind alone does not reach it
-        recipe = start.recipe(chosen, self._training)
-        begun = time.monotonic()
-        variant = self.make(recipe, report)
-        self.longest = max(self.longest, time.monotonic() - begun)
+            return None  # one kind alone does not reach it
+        return Pick(start, chosen, aim, self.epochs, start.recipe(chosen, self._training))
+
+    @contextmanager
+    def _supposed(self, unknown: Sequence[Pick], *, within: bool) -> Iterator[None]:
+        """As if choices had come out about as forecast, within the limit or beyond."""
+        count, forecast = len(self.tried), self.forecast
+        for pick in unknown:
+            guess = forecast.loss(pick.start.parts(pick.chosen))
+            loss = min(guess, self.allowed) if within else max(guess, self.allowed + 1e-9)
+            self.tried.append(Tried(self.baseline, pick.chosen, pick.start, pick.aim, loss, pick.epochs))
+        try:
+            yield
+        finally:
+            del self.tried[count:]
+
+    def _take(self, landed: Landed[Pick]) -> None:
+        pick, variant, seconds, why = landed
+        if variant is None:
+            self.left_out.append(pick)
+            self.notes.append(why)
+            return
+        self.longest = max(self.longest, seconds)
         loss = lost(self.baseline, variant, self.metric)
-        self.tried.append(Tried(variant, chosen, start, aim, loss, self.epochs))
+        self.tried.append(Tried(variant, pick.chosen, pick.start, pick.aim, loss, pick.epochs))
 
 
 def lost(baseline: Variant, variant: Variant, metric: Metric) -> float:

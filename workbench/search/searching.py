@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,6 +31,8 @@ from workbench.search.loop import Loop, Start, Tried, explained, lost
 from workbench.search.menu import menus
 from workbench.steps.drop_blocks import DropBlocks
 from workbench.steps.quantize import Quantize
+from workbench.workers.crew import Crew
+from workbench.workers.pool import Workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from workbench.models.model import Model
     from workbench.tasks import Metric, Task
     from workbench.variant import Variant
+    from workbench.workers.order import Order
 
 T = TypeVar("T")
 Progress = Callable[[float, str], None] | bool
@@ -57,6 +63,7 @@ class Searching(ABC):
     data: Data
     task: Task
     path: Path
+    _given: Data
 
     @property
     @abstractmethod
@@ -64,8 +71,12 @@ class Searching(ABC):
         """The original network."""
 
     @abstractmethod
-    def _make(self, recipe: Recipe, report: Reporter) -> Variant:
-        """The finished variant of a recipe."""
+    def _make(self, recipe: Recipe, report: Reporter, crew: Crew | None = None) -> Variant:
+        """The finished variant of a recipe, by workers where there are any."""
+
+    @abstractmethod
+    def _order(self) -> Order:
+        """What workers are asked, but for the recipe."""
 
     @abstractmethod
     def _job(self, name: str, work: Callable[[Reporter], T]) -> Job[T]:
@@ -87,6 +98,7 @@ class Searching(ABC):
         budget: str | float = "10 min",
         *,
         train: bool = False,
+        executor: Executor | Workers | None = None,
         progress: Progress = True,
     ) -> Found:
         """Find the variant with the least latency (or `macs`, `params`) that keeps to limits.
@@ -105,6 +117,8 @@ class Searching(ABC):
                 `"peak_activation_bytes <= 64 kB"`; several in a list, or joined by "and".
             budget: the time that it may take, such as "10 min"; what is being built at the end is finished.
             train: fine-tune every choice with distillation before it is quantized.
+            executor: any `concurrent.futures.Executor` whose workers build and judge the variants, several at once;
+                they are timed and stored by this process. `wb.Workers(executor, timing=..., count=...)` says more.
             progress: a bar on the terminal (True), nothing (False), or a function of (fraction, stage).
 
         Returns variants best first: those within the limits, the smallest of them first. They are in the study as soon
@@ -113,7 +127,7 @@ class Searching(ABC):
         Raises: `BadValue`, `UnknownName`; `OutOfReach` naming a limit that cannot be met and the nearest that can;
         `Cancelled`.
         """
-        return follow(self.submit_search(minimise, where, budget, train=train), progress)
+        return follow(self.submit_search(minimise, where, budget, train=train, executor=executor), progress)
 
     @check_kinds
     def submit_search(
@@ -123,6 +137,7 @@ class Searching(ABC):
         budget: str | float = "10 min",
         *,
         train: bool = False,
+        executor: Executor | Workers | None = None,
         watch: Callable[[Sequence[Promise]], None] = lambda promises: None,
     ) -> Job[Found]:
         """The same without blocking; `watch` is given the predicted front, again whenever it was corrected."""
@@ -138,14 +153,30 @@ class Searching(ABC):
                 "lacks one. Give wb.data a 'train' split to take them from; the test split only reports."
             )
 
+        workers = Workers(executor) if isinstance(executor, Executor) else executor
+
         def work(report: Reporter) -> Found:
             deadline = time.monotonic() + 60 * minutes
-            loop = self._loop(goal, deadline, report, train=train)
-            watch(loop.promises())
-            loop.run(report.part(0.3, 0.98), lambda: watch(loop.promises()))
-            return self._found(loop, report)
+            with self._crew(workers, report) as crew:
+                loop = self._loop(goal, deadline, report, train=train)
+                if crew is not None:
+                    loop.make, loop.workers = partial(self._make, crew=crew), lambda: crew.count
+                watch(loop.promises())
+                loop.run(report.part(0.3, 0.98), lambda: watch(loop.promises()))
+            found = self._found(loop, report)
+            return found if crew is None else replace(found, notes=(*found.notes, *crew.notes))
 
         return self._job(f"search for the least {SMALL[goal.minimise]}", work)
+
+    @contextmanager
+    def _crew(self, workers: Workers | None, report: Reporter) -> Iterator[Crew | None]:
+        """Workers that are ready for this study; they have the original to compare with."""
+        if workers is None:
+            yield None
+            return
+        self._make(Recipe(), report.part(0.0, 0.05))
+        with Crew(workers, self._order(), self._given, report.part(0.05, 0.05)) as crew:
+            yield crew
 
     def _loop(self, goal: Goal, deadline: float, report: Reporter, *, train: bool) -> Loop:
         original = self._make(Recipe(), report.part(0.0, 0.05))
@@ -258,7 +289,7 @@ def _why(best: Tried, loop: Loop) -> pd.DataFrame:
 
 
 def _notes(loop: Loop, best: Tried | None) -> tuple[str, ...]:
-    found = []
+    found = list(dict.fromkeys(loop.notes))
     if best is None and loop.tried:
         nearest = min(loop.tried, key=lambda one: one.loss)
         found.append(

@@ -24,6 +24,7 @@ from workbench.models.graph import Graph, unstorable
 from workbench.models.in_place import out_of_place
 from workbench.models.model import Form
 from workbench.modules.calling import Inputs, call, flatten
+from workbench.modules.checking import MOST, MOVED, jittered
 from workbench.modules.tracing_lock import TRACING
 from workbench.untrusted.onnx_files import read_onnx
 
@@ -32,8 +33,6 @@ Array = np.ndarray[Any, Any]
 MANY = 64
 #: So many channels have pictures.
 CHANNELS = (1, 3, 4)
-#: A change of an input that float32 does not tell from none; how much more than by that outputs may differ; at most.
-ROUNDING, MOVED, MOST = 1e-7, 10, 0.02
 
 
 def read(path: Path, example: Any = None) -> Form:
@@ -186,12 +185,7 @@ class _Case:
 
     def outputs(self, like: list[torch.Tensor], *, moved: bool = False) -> list[Array]:
         """Of the file, with the batch where those `like` them have it; `moved`: for inputs that differ by rounding."""
-        generator = np.random.default_rng(0)
-        inputs = {
-            name: (one * (1 + ROUNDING * generator.standard_normal(one.shape))).astype(one.dtype)
-            if moved and one.dtype.kind == "f" else one
-            for name, one in self.inputs.items()
-        }  # fmt: skip
+        inputs = jittered(self.inputs) if moved else self.inputs
         found = (one if isinstance(one, tuple) else (one,) for one in self.run(inputs))
         return [_joined(one, tuple(mine.shape)) for one, mine in zip(found, like, strict=True)]
 
@@ -235,10 +229,7 @@ def _check(graph: Graph, program: Program, model: onnx.ModelProto, case: _Case) 
 
 
 def _unsettled(case: _Case, outputs: list[torch.Tensor], expected: list[Array]) -> float:
-    """How far apart two runtimes may be on a file whose own outputs move when its inputs change by a rounding error.
-
-    A recurrent network can blow such an error up at each step; a network that does not is held to `TOLERANCE`.
-    """
+    """`checking.unsettled`, of a file."""
     moved = [torch.from_numpy(np.array(one)) for one in case.outputs(outputs, moved=True)]
     return min(MOVED * apart(moved, expected), MOST)
 
