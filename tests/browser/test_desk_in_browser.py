@@ -119,8 +119,14 @@ def side_by_side(page: Any) -> None:
     expect(page.locator(".t-beside-figures thead th")).to_have_count(3)
     page.locator(".t-answers-beside").click()
     expect(page.locator(".t-beside-images summary")).to_have_count(1, timeout=90_000)
-    page.locator("tr.t-variant.wb-selected + .wb-why + .wb-label-row summary, tr.wb-label-row summary").first.click()
-    page.locator(".t-archive").click()
+    archive(page)
     expect(page.locator("tr.t-variant")).to_have_count(1)
     page.locator(".t-archived").check()
     expect(page.locator("tr.t-variant")).to_have_count(2)
+    archive(page)  # taken out again
+    expect(page.locator(".t-archived")).to_have_count(0)
+
+
+def archive(page: Any) -> None:
+    page.locator(".wb-label-row summary").click()
+    page.locator(".t-archive").click()
