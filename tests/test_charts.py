@@ -223,3 +223,44 @@ def test_lineage_hangs_each_under_what_it_continues(frame: pd.DataFrame) -> None
     heights = [float(re.search(r"translate\([\d.]+,([\d.]+)\)", one["transform"])[1]) for one in marks(svg, "points")]  # type: ignore[index]
     assert heights == [15, 45, 75, 105]  # a line each, from top to bottom
     assert charts.lineage_summary(frame) == "Lineage of 4 variants, 3 deep. Tucker 0.5 + int8 continues Tucker 0.5."
+
+
+# --- what is predicted
+
+
+@pytest.fixture
+def predicted() -> pd.DataFrame:
+    front = [
+        {"id": f"promise {n}", "name": f"choice {n}", "kind": "front", "accuracy": 0.94 - 0.01 * n, "latency_ms": 1 / n}
+        for n in (1, 2, 3)
+    ]
+    return pd.DataFrame([*front, {"id": "edited", "name": "SVD 0.5", "kind": "recipe", "latency_ms": 0.6}])
+
+
+def test_what_is_predicted_is_drawn_hollow_and_is_no_variant(frame: pd.DataFrame, predicted: pd.DataFrame) -> None:
+    svg = draw(charts.tradeoff(frame, x="latency_ms", predicted=predicted))
+    assert len(marks(svg, "points")) == len(frame)
+    hollow = [*marks(svg, "promises"), *marks(svg, "edited")]
+    assert len(hollow) == 4
+    assert all(mark.get("fill") in {None, "none", "transparent"} for mark in hollow)
+    plain = spec_rows(charts.tradeoff(frame, x="latency_ms"))
+    rows = spec_rows(charts.tradeoff(frame, x="latency_ms", predicted=predicted))
+    measured = rows[rows["kind"] == "measured"].reset_index(drop=True)
+    assert measured["on_front"].tolist() == plain["on_front"].tolist()  # nothing predicted competes
+
+
+def test_a_recipe_of_unknown_height_stands_at_the_original_s(frame: pd.DataFrame, predicted: pd.DataFrame) -> None:
+    rows = charts.predicted_points(frame, predicted, "latency_ms", "accuracy").set_index("id")
+    assert rows.loc["edited", "y"] == pytest.approx(94.0)
+    assert not rows.loc["edited", "known"]
+    assert rows.loc["promise 2", "y"] == pytest.approx(92.0)
+    said = charts.predicted_summary(rows.reset_index(), "latency_ms", "accuracy")
+    assert "3 points" in said
+    assert "accuracy not known before it runs" in said
+
+
+@pytest.mark.parametrize(("x", "drawn"), [("latency_ms", 4), ("macs", 0), ("energy_uj", 0)])
+def test_what_nobody_predicts_is_left_out(frame: pd.DataFrame, predicted: pd.DataFrame, x: str, drawn: int) -> None:
+    assert len(charts.predicted_points(frame, predicted, x, "accuracy")) == drawn
+    assert len(charts.predicted_points(frame[:0], predicted, x, "accuracy")) == 0
+    assert len(charts.predicted_points(frame, None, x, "accuracy")) == 0

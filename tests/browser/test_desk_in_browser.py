@@ -78,7 +78,7 @@ def test_a_server_that_ends_leaves_the_desk_as_it_was(
         side_by_side(page)
         story.is_accessible(page, "light")
         page.set_viewport_size({"width": 390, "height": 844})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.wait_for_function("document.documentElement.scrollWidth <= 390")  # once the chart is drawn anew
         assert page.evaluate(BOXES)["over"] == []
     with serving(free_port(19266), SOURCE, preheat=False, site=site) as (address, _):
         page = visitor()
@@ -119,8 +119,14 @@ def side_by_side(page: Any) -> None:
     expect(page.locator(".t-beside-figures thead th")).to_have_count(3)
     page.locator(".t-answers-beside").click()
     expect(page.locator(".t-beside-images summary")).to_have_count(1, timeout=90_000)
-    page.locator("tr.t-variant.wb-selected + .wb-why + .wb-label-row summary, tr.wb-label-row summary").first.click()
-    page.locator(".t-archive").click()
+    archive(page)
     expect(page.locator("tr.t-variant")).to_have_count(1)
     page.locator(".t-archived").check()
     expect(page.locator("tr.t-variant")).to_have_count(2)
+    archive(page)  # taken out again
+    expect(page.locator(".t-archived")).to_have_count(0)
+
+
+def archive(page: Any) -> None:
+    page.locator(".wb-label-row summary").click()
+    page.locator(".t-archive").click()

@@ -18,6 +18,7 @@ from workbench.measure.judgement import NEAR
 from workbench.search.outlook import outlook
 from workbench_widgets import rows, search_state
 from workbench_widgets.formatting import count
+from workbench_widgets.remembered import remembered
 from workbench_widgets.seam.cells import Option
 from workbench_widgets.seam.chart_view import Axis, ChartView, Elsewhere, LimitField, LimitRule
 from workbench_widgets.store import State
@@ -73,11 +74,18 @@ def _drawn(state: State, frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str
     if state.tab == "lineage":
         return charts.records(charts.lineage_points(frame, **front)), charts.lineage_summary(frame)
     x, y = rows.axes(state) or (state.x, state.y)
-    agreement = state.tab == "speedup"
-    points = charts.speedup_points(frame, state.size) if agreement else charts.points(frame, x, y, state.size)
-    hollow = charts.predicted_points(frame, None if agreement else predicted(state), x, y)
-    said = charts.summary(frame, x, y) + charts.predicted_summary(hollow, x, y)
-    return charts.records(points) + charts.records(hollow), said
+    measured, said = _measured(frame, state.tab, x, y, state.size)
+    if state.tab != "tradeoff":
+        return measured, said
+    hollow = charts.predicted_points(frame, predicted(state), x, y)
+    return measured + charts.records(hollow), said + charts.predicted_summary(hollow, x, y)
+
+
+@remembered
+def _measured(frame: pd.DataFrame, tab: str, x: str, y: str, size: str) -> tuple[list[dict[str, Any]], str]:
+    """What was measured, as rows and in words: the same while a recipe is edited."""
+    points = charts.speedup_points(frame, size) if tab == "speedup" else charts.points(frame, x, y, size)
+    return charts.records(points), charts.summary(frame, x, y)
 
 
 def predicted(state: State) -> pd.DataFrame:

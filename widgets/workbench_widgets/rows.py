@@ -7,7 +7,9 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.frames.frame import on_one_machine, to_frame, where_rows
 from workbench.measure.evaluation import CHANGE
+from workbench.published import Published
 from workbench.tasks.unlabelled import APART
+from workbench_widgets.remembered import remembered
 from workbench_widgets.store import State
 
 
@@ -16,14 +18,18 @@ def everything(state: State) -> pd.DataFrame:
 
     Archived variants are left out unless they are asked for.
     """
-    kept = state.frame if state.archived or state.frame.empty else state.frame[~state.frame["archived"].astype(bool)]
+    return _everything(state.frame, state.published if state.study else None, state.archived, state.limit)
+
+
+@remembered
+def _everything(here: pd.DataFrame, there: Published | None, archived: bool, limit: str) -> pd.DataFrame:
+    kept = here if archived or here.empty else here[~here["archived"].astype(bool)]
     frame = kept.reset_index(drop=True).assign(elsewhere=False) if len(kept) else pd.DataFrame()
-    if state.published is not None and state.study is not None:
-        known = set(state.frame["id"]) if len(state.frame) else set()
-        others = [one for one in state.published.variants if one.id not in known]
-        if others:
-            frame = _together(frame, to_frame(others).assign(elsewhere=True))
-    return frame if frame.empty else frame.assign(feasible=_feasible(state, frame))
+    known = set(here["id"]) if len(here) else set()
+    others = [one for one in there.variants if one.id not in known] if there is not None else []
+    if others:
+        frame = _together(frame, to_frame(others).assign(elsewhere=True))
+    return frame if frame.empty else frame.assign(feasible=_feasible(limit, frame))
 
 
 def _together(here: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
@@ -34,9 +40,9 @@ def _together(here: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _feasible(state: State, frame: pd.DataFrame) -> pd.Series[bool]:
+def _feasible(limit: str, frame: pd.DataFrame) -> pd.Series[bool]:
     try:
-        met = where_rows(frame, state.limit).index
+        met = where_rows(frame, limit).index
     except WorkbenchError:  # said beside the field where it was typed
         met = frame.index
     return pd.Series(frame.index.isin(met), index=frame.index)

@@ -42,6 +42,10 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "models": (models.models, ("cards", "model", "study", "earlier")),
     "recipe": (views.recipe, ("menu", "catalogue", "stack", "past", "future", "problem", "study", "focus", "plan")),
     "run": (views.run, ("study", "recipe", "plan", "problem", "jobs", "tick", "frame")),
+    "layers": (
+        layers.layers,
+        ("plan", "stack", "focus", "layers", "cost", "times", "sensitivity", "jobs"),
+    ),
     "search": (searching.search, ("study", "wish", "searches", "tick", "frame")),
     "chart": (
         charting.chart,
@@ -52,10 +56,6 @@ PANELS: dict[str, tuple[Callable[[State], View], tuple[str, ...]]] = {
     "variant": (
         variant.variant,
         ("frame", "published", "selected", "compared", "comparisons", "jobs", "exporting", "exported"),
-    ),
-    "layers": (
-        layers.layers,
-        ("plan", "stack", "focus", "layers", "cost", "times", "sensitivity", "jobs"),
     ),
     "diagnosis": (
         diagnosing.diagnosis,

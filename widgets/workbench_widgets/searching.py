@@ -112,6 +112,8 @@ def _said(mine: Search) -> str:
         front = "" if mine.front else " The predicted front appears as soon as the options are tried."
         return f"{made} measured so far.{front}"
     if _cancelled(mine):
+        if not mine.measured:
+            return "Stopped before anything was measured."
         kept = "is" if mine.measured == 1 else "are"
         return f"Stopped. {made} that it measured {kept} kept in table and chart; the same search goes on from there."
     return ""

@@ -157,10 +157,73 @@ declare namespace View {
     note: string;
     jobs: JobLine[];
   }
+  /** A column's heading, which sorts by it; columns of heat are shaded by their values. */
+  interface Heading {
+    key: string;
+    label: string;
+    numeric: boolean;
+    unit?: string;
+    heat?: boolean;
+  }
+  /** A cell that is shaded by `heat` in [0, 1]; `trend` is the class of a change that is better or worse. */
+  interface HeatCell {
+    value: number | null;
+    text: string;
+    heat: number;
+    sub?: string;
+    trend?: string;
+    title?: string;
+  }
+  /** What a step does to a layer, or to the `part` of it that an earlier step has made. */
+  interface LayerAction {
+    step: string;
+    part: string;
+    text: string;
+    applies: boolean;
+  }
+  /** A layer of the original; `module` names it in recipes, `main` are those with MACs. */
+  interface LayerRow {
+    id: string;
+    module: string;
+    main: boolean;
+    kind: string;
+    shape: string;
+    cells: HeatCell[];
+    actions: LayerAction[];
+    error: HeatCell;
+    chosen: boolean;
+  }
+  /** A button that measures something of every layer. */
+  interface Ask {
+    action: "times" | "sensitivity";
+    label: string;
+    enabled: boolean;
+    hint: string;
+  }
+  /** A Vega-Lite specification apart from its rows, and the chart in words. */
+  interface Drawing {
+    spec: Record<string, any>;
+    rows: (Record<string, any>)[];
+    summary: string;
+  }
   /** One of several to choose from. */
   interface Option {
     value: string;
     label: string;
+  }
+  /** The layers before and after the recipe. Without a chart nothing is known of them yet. */
+  interface LayersView {
+    columns: Heading[];
+    rows: LayerRow[];
+    asks: Ask[];
+    chart: Drawing | null;
+    cost: string;
+    costs: Option[];
+    scope: string;
+    chosen: number;
+    summary: string;
+    note: string;
+    empty: string;
   }
   /** A row of the limits: a figure, the words before its number and the unit behind, and why it cannot be read. */
   interface SearchLimit {
@@ -264,14 +327,6 @@ declare namespace View {
     caption: string;
     elsewhere: Elsewhere | null;
     empty: string;
-  }
-  /** A column's heading, which sorts by it; columns of heat are shaded by their values. */
-  interface Heading {
-    key: string;
-    label: string;
-    numeric: boolean;
-    unit?: string;
-    heat?: boolean;
   }
   /** A variant's mark in the charts, as the path of an SVG. */
   interface Mark {
@@ -469,61 +524,6 @@ declare namespace View {
     exporting: boolean;
     exported: Exported | null;
   }
-  /** A cell that is shaded by `heat` in [0, 1]; `trend` is the class of a change that is better or worse. */
-  interface HeatCell {
-    value: number | null;
-    text: string;
-    heat: number;
-    sub?: string;
-    trend?: string;
-    title?: string;
-  }
-  /** What a step does to a layer, or to the `part` of it that an earlier step has made. */
-  interface LayerAction {
-    step: string;
-    part: string;
-    text: string;
-    applies: boolean;
-  }
-  /** A layer of the original; `module` names it in recipes, `main` are those with MACs. */
-  interface LayerRow {
-    id: string;
-    module: string;
-    main: boolean;
-    kind: string;
-    shape: string;
-    cells: HeatCell[];
-    actions: LayerAction[];
-    error: HeatCell;
-    chosen: boolean;
-  }
-  /** A button that measures something of every layer. */
-  interface Ask {
-    action: "times" | "sensitivity";
-    label: string;
-    enabled: boolean;
-    hint: string;
-  }
-  /** A Vega-Lite specification apart from its rows, and the chart in words. */
-  interface Drawing {
-    spec: Record<string, any>;
-    rows: (Record<string, any>)[];
-    summary: string;
-  }
-  /** The layers before and after the recipe. Without a chart nothing is known of them yet. */
-  interface LayersView {
-    columns: Heading[];
-    rows: LayerRow[];
-    asks: Ask[];
-    chart: Drawing | null;
-    cost: string;
-    costs: Option[];
-    scope: string;
-    chosen: number;
-    summary: string;
-    note: string;
-    empty: string;
-  }
   /** A layer's error with those before it, its own, and what is clipped of its results. */
   interface LayerError {
     layer: string;
@@ -588,12 +588,12 @@ declare namespace View {
     models: ModelsView;
     recipe: RecipeView;
     run: RunView;
+    layers: LayersView;
     search: SearchView;
     chart: ChartView;
     table: TableView;
     beside: BesideView;
     variant: VariantView;
-    layers: LayersView;
     diagnosis: DiagnosisView;
     status: StatusView;
   }

@@ -3,7 +3,7 @@ import { JobLine } from "./run.js";
 
 // A number that is passed on when its field is left, or with Enter, which JupyterLab takes for itself before `change`.
 /** @param {{ value: string, label: string, problem: string, id?: string, name: string, disabled: boolean, send: (text: string) => void }} props */
-const Number_ = ({ value, label, problem, id, name, disabled, send }) => {
+const NumberField = ({ value, label, problem, id, name, disabled, send }) => {
   const [typed, setTyped] = useState(value);
   useEffect(() => setTyped(value), [value]);
   /** @param {any} e */
@@ -37,7 +37,7 @@ const Limit = ({ limit, index, busy, send }) => {
       ${limit.figures.map((f) => html`<option value=${f.value} selected=${f.value === limit.figure}>${f.label}</option>`)}
     </select>
     <span class="wb-muted">${limit.words}</span>
-    <${Number_}
+    <${NumberField}
       value=${limit.text}
       label="${label}, ${limit.words}, in ${limit.unit}"
       problem=${limit.problem}
@@ -64,7 +64,7 @@ const Wishes = ({ view, busy, send }) => {
       </span>
       <span class="wb-wish">
         <label for=${time}>within</label>
-        <${Number_} id=${time} value=${view.minutes} label="Minutes" problem=${view.minutes_problem} name="minutes" disabled=${busy} send=${(/** @type {string} */ minutes) => send("want_time", { minutes })} />
+        <${NumberField} id=${time} value=${view.minutes} label="Minutes" problem=${view.minutes_problem} name="minutes" disabled=${busy} send=${(/** @type {string} */ minutes) => send("want_time", { minutes })} />
         <span class="wb-muted">minutes${view.minutes_hint && `, ${view.minutes_hint}`}</span>
       </span>
       <label class="wb-check" title=${view.train_hint}>
