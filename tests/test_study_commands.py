@@ -45,8 +45,8 @@ def stored(storage: Storage, place: Path, identity: str) -> Record:
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
-    storage = Storage(tmp_path / "home" / NAME)
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    storage = Storage(tmp_path / "studies" / NAME)
     storage.claim(model="m", data="d")
     storage.describe(model_name="net", data_name="data", judged_by="accuracy")
     for identity in RIGHT:
@@ -69,11 +69,11 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 
 def test_studies_are_listed_the_newest_first_with_those_that_cannot_be_read(study: Storage, tmp_path: Path) -> None:
-    other = Storage(tmp_path / "home" / "other")
-    broken = tmp_path / "home" / "broken"
+    other = Storage(tmp_path / "studies" / "other")
+    broken = tmp_path / "studies" / "broken"
     broken.mkdir()
     (broken / "study.sqlite").write_bytes(b"no database" * 100)
-    (tmp_path / "home" / "no study").mkdir()
+    (tmp_path / "studies" / "no study").mkdir()
     found = json.loads(said("ls", "--json"))
     assert [Path(one["study"]).name for one in found] == [NAME, "broken", "other"]
     first = found[0]
@@ -84,7 +84,7 @@ def test_studies_are_listed_the_newest_first_with_those_that_cannot_be_read(stud
     text = said("ls")
     assert NAME in text and "net" in text and "Note:" in text and "is not a readable study" in text
     assert json.loads(said("ls", str(other.folder), "--json"))[0]["variants"] == 0
-    assert len(json.loads(said("ls", str(tmp_path / "home"), "--json"))) == 3
+    assert len(json.loads(said("ls", str(tmp_path / "studies"), "--json"))) == 3
 
 
 @pytest.mark.parametrize("name", [NAME, "net-"])
@@ -178,7 +178,7 @@ def test_what_cannot_be_found_or_written_is_a_sentence(
     study: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "taken").mkdir()
-    Storage(tmp_path / "home" / "net-other")
+    Storage(tmp_path / "studies" / "net-other")
     for arguments, why in (
         (("show", "nothing"), "There is no study named 'nothing'"),
         (("show", "net-"), "'net-' may be net-data-12345678 or net-other"),
