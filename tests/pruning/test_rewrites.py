@@ -241,3 +241,13 @@ def test_resolution_speaks_of_what_computes() -> None:
     m = wb.load("fashion-resnet")
     computing = [name for name, one in m.module.named_modules() if isinstance(one, (nn.Conv2d, nn.Linear))]
     assert list(wb.Resolution(20).plan(m).layer) == computing
+
+
+@pytest.mark.parametrize(("pad", "taps", "stride"), [(1, 3, 1), (0, 3, 1), (2, 5, 1), (1, 3, 2)])
+def test_a_shift_moves_the_bytes_that_its_plan_tells(pad: int, taps: int, stride: int) -> None:
+    """The plan has it as one operation, and the network that is made as padding, slices and a concatenation."""
+    conv = nn.Conv2d(32, 48, taps, padding=pad, stride=stride)
+    net = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), conv, nn.ReLU(), nn.Conv2d(48, 8, 1)).eval()
+    model = wb.load(net, example=(1, 3, 12, 12))
+    made = trace(wb.compress(model, wb.Shift()).module, model.example).totals
+    assert wb.Shift().plan(model).memory_access_bytes == made.memory_access_bytes

@@ -16,6 +16,8 @@ IN_PLACE = frozenset({"norm", "activation"})
 CONVOLUTIONS = frozenset({"conv", "conv_transpose"})
 #: Layers with a weight that techniques treat: convolutions and products with a matrix.
 WITH_WEIGHTS = CONVOLUTIONS | {"linear"}
+#: Several copies, planned as one operation; its `others` are what they move beside its input and output.
+SHIFT = "shift"
 #: What says where an operation stands, and nothing of what it costs.
 PLACE = frozenset({"name", "reads", "writes", "node", "result"})
 #: So many answers are remembered of one shape; a slider that is dragged for hours asks for no more.
@@ -220,7 +222,7 @@ def _moved(x: Layer, before: int, after: int, weights: int) -> tuple[int, int]:
     """Bytes that the runtime moves, and that it would if nothing were folded away."""
     if x.kind == "reshape":
         unfused = 0
-    elif x.kind == "copy":  # what is not taken is not read
+    elif x.kind == "copy" and x.op != SHIFT:  # what is not taken is not read
         unfused = 2 * after * x.bits // 8
     else:
         unfused = (before + x.others + after + weights) * x.bits // 8

@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.artefact.whole import whole_of
 from workbench.cost.fusion import mark_fused
-from workbench.cost.kinds import BLANK, CELLS, KINDS, MULTIPLE, PARTS, RECURRENT, REDUCTIONS
+from workbench.cost.kinds import BLANK, KINDS, MULTIPLE, PARTS, REDUCTIONS
 from workbench.cost.layer import Layer, Shape, interned
 from workbench.cost.network import Network
 from workbench.cost.onnx_layers import network_of_file
 from workbench.cost.shapes import known
+from workbench.cost.whole_calls import Whole
 from workbench.errors import BadValue
 from workbench.modules.calling import Inputs, arguments, call, flatten, line_of, shapes, tensors_map
 from workbench.modules.snapshot import snapshot, to_meta
@@ -42,7 +42,7 @@ def trace(module: nn.Module, example: Inputs) -> Network:
     recorder = _Recorder(inputs, private)
     _listen(private, recorder)
     try:
-        with torch.no_grad(), recorder, _Whole(recorder):
+        with torch.no_grad(), recorder, Whole(recorder):
             outputs = _run(private, inputs, recorder)
     except Exception as error:  # a forward raises anything
         if "meta" in str(error):
@@ -262,30 +262,6 @@ class _Recorder(TorchDispatchMode):
             self._moved[id(value)] = value.to("meta")
             self._kept.append(value)
         return self._moved[id(value)]
-
-
-class _Whole(TorchFunctionMode):
-    """Sees layers before torch takes them apart: recurrent ones into steps, linear ones into product and bias."""
-
-    def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "").partition(".")[0]
-        if name in CELLS:
-            self.recorder.fill(args)
-        if name == "linear" and not self.recorder.asleep:  # with a bias one operation only where memory is in order
-            args = (self.recorder.in_order(args[0]), *args[1:])
-        if name not in RECURRENT or self.recorder.asleep:
-            return func(*args, **(kwargs or {}))
-        self.recorder.asleep = True
-        try:
-            out = func(*args, **(kwargs or {}))
-        finally:
-            self.recorder.asleep = False
-        self.recorder.recurrent(name, args, out)
-        return out
 
 
 def _with_geometry(layer: Layer, packet: Any, args: Any) -> Layer:

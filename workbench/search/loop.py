@@ -37,7 +37,7 @@ CLOSE = 0.04
 #: Passes over the training images at first; twice as many once nothing else is gained.
 EPOCHS = 3
 #: Of the harm of what is done so much is lost once it was trained, to begin with; without training all of it.
-TRAINED = 0.2
+TRAINED = 0.4
 #: Further than this from what was measured nothing is tried at once (a factor).
 STRIDE = 1.7
 #: The share of a range, on a logarithmic scale, at either end that the next try keeps away from.
@@ -150,8 +150,8 @@ class Loop:
 
     @property
     def forecast(self) -> Forecast:
-        """From harm to loss, by all that was tried with as much training."""
-        results = [one.result for one in self.tried if one.epochs == self.epochs]
+        """From harm to loss, by all that was tried with as much training, or half as much."""
+        results = [one.result for one in self.tried if self.epochs // 2 <= one.epochs <= self.epochs]
         usual = TRAINED if self.train else 1.0
         harm = replace(self.starts[0].harm, factors=dict.fromkeys(KINDS, usual))
         return Forecast.of(harm, results, self.allowed, self.start)
@@ -235,10 +235,11 @@ class Loop:
 
     def _next(self) -> tuple[float, str] | None:
         """Between the smallest that keeps to the limit and the largest below it that does not; None when they meet."""
-        same = [one for one in self.tried if one.epochs == self.epochs]
-        # What was kept to counts by what it came to; what was not, by what it was allowed.
-        good = min((one.size(self.goal.minimise) for one in same if one.loss <= self.allowed), default=None)
-        failed = [one.aim for one in same if one.loss > self.allowed]
+        # What was kept to counts by what it came to, and is kept to with more training too; what was not kept to counts
+        # by what it was allowed, and may be with more.
+        kept = [one for one in self.tried if one.loss <= self.allowed and one.epochs <= self.epochs]
+        good = min((one.size(self.goal.minimise) for one in kept), default=None)
+        failed = [one.aim for one in self.tried if one.loss > self.allowed and one.epochs == self.epochs]
         bad = max((aim for aim in failed if good is None or aim < good), default=None)
         least, most = self.range
         low = max(least, bad or 0.0, (good or 0.0) / STRIDE)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from workbench.cost.layer import Layer
+from workbench.cost.layer import SHIFT, Layer
 from workbench.cost.network import Network
 from workbench.cost.trace import trace
 from workbench.cost.weights import Weights
@@ -93,7 +93,7 @@ def _chain(layer: Layer) -> tuple[Layer, Layer]:
     # Padding, three slices for each offset, and the concatenation each read and write what they make.
     elements = 2 * layer.c_in * (2 * high * wide + moved[1] * wide + 2 * moved[1] * moved[2])
     others = elements - prod(layer.input) - prod(moved)
-    shift = Layer(layer.name, "copy", layer.input, moved, op="shift", bits=layer.bits, others=others)
+    shift = Layer(layer.name, "copy", layer.input, moved, op=SHIFT, bits=layer.bits, others=others)
     one = (1,) * len(layer.kernel)
     pointwise = layer.but(
         input=moved, kernel=one, stride=one, dilation=one, padding=(0,) * len(layer.kernel), fused=False
