@@ -48,7 +48,10 @@ class _Figures:
     """What the loop looks at of a variant."""
 
     def __init__(self, loss: float, recipe: Recipe) -> None:
-        self.estimates = {"validation_accuracy": exact(0.9 - loss)}
+        times = Recipe().plan(forked()).latency_ms / recipe.plan(forked()).latency_ms
+        self.estimates = {
+            "validation_accuracy": exact(0.9 - loss), "predicted_speedup": exact(times), "speedup": exact(times**1.2),
+        }  # fmt: skip
         self.recipe, self.model = recipe, forked()
         self.data = SimpleNamespace(name="made up")
 
@@ -266,3 +269,14 @@ def test_an_error_in_one_ends_the_others() -> None:
     count = len(made.recipes)
     time.sleep(0.4)
     assert (made.now, len(made.recipes)) == (0, count)
+
+
+def test_limits_on_speed_are_of_what_will_be_measured() -> None:
+    """Measured is predicted to the power of 1.2 here: what the first ones show, the later ones need not overshoot."""
+    (limit,) = read_limits("speedup >= 1.1")
+    made = Made(0.0)
+    search = loop(made, Goal("macs", loss=0.01, limits=(limit,)))
+    search.run(Reporter())
+    assert search.pace.measured(1.1) > 1.11
+    assert search.tried[0].expected >= 1.1 * (1 - 1e-9)
+    assert search.expected(search.tried[-1].chosen.price) >= 1.1 * 0.98

@@ -64,9 +64,10 @@ def _chosen(menu: Menu, harm: Harm, limits: Mapping[str, float]) -> Chosen | Non
     return Chosen(Selection(levels, chains), float(program.harms @ chosen), program.price(chosen), gap)
 
 
-def cheapest(menus: Sequence[Menu], harm: Harm, metric: str) -> float:
-    """The least that a metric can be whatever the harm."""
-    return min(least for menu in menus if (least := _Program(menu, harm).least(metric, {})) is not None)
+def cheapest(menus: Sequence[Menu], harm: Harm, metric: str, limits: Mapping[str, float]) -> float:
+    """The least that a metric can be whatever the harm, within limits on others; infinite where these cannot be met."""
+    found = [least for menu in menus if (least := _Program(menu, harm).least(metric, limits)) is not None]
+    return min(found, default=math.inf)
 
 
 class _Program:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -122,6 +122,7 @@ class Loop:
     workers: Callable[[], int] = lambda: 1
     left_out: list[Pick] = field(default_factory=list)  # what workers could not build
     notes: list[str] = field(default_factory=list)
+    _leasts: dict[tuple[tuple[str, float], ...], float] = field(default_factory=dict)
 
     def run(self, report: Reporter, seen: Callable[[], object] = lambda: None) -> None:
         """Try choices, as many at once as there are workers, and call `seen` after each.
@@ -169,15 +170,20 @@ class Loop:
         """How many times as fast as the original something of this price will be measured to be."""
         return self.pace.measured(self._before.latency_ms / price.latency_ms)
 
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        least = min(cheapest(one.menus, one.harm, self.goal.minimise) for one in self.starts)
-        return least, max(getattr(menu.whole, self.goal.minimise) for one in self.starts for menu in one.menus)
+    def _least(self, others: Mapping[str, float]) -> float:
+        """The least of what is minimised that the menus offer within the limits on other figures, computed once."""
+        key = tuple(others.items())
+        if key not in self._leasts:
+            starts = self.starts
+            self._leasts[key] = min(cheapest(one.menus, one.harm, self.goal.minimise, others) for one in starts)
+        return self._leasts[key]
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the most of what is minimised that the menus offer under the limits."""
-        limits, (least, most) = self._limits(math.inf), self._ends
+        """The least and the most of what is minimised that the menus offer under the limits. Raises: `OutOfReach`."""
+        limits = self._limits(math.inf)
+        least = self._least({name: most for name, most in limits.items() if name != self.goal.minimise})
+        most = max(getattr(menu.whole, self.goal.minimise) for one in self.starts for menu in one.menus)
         bound = limits.get(self.goal.minimise, most)
         if bound < least:
             choose(self.starts[0].menus, self.starts[0].harm, limits)  # says which limit, and what can be met
@@ -212,7 +218,9 @@ class Loop:
 
     def promises(self) -> list[Promise]:
         """The predicted front: the best choice at sizes from the smallest to the largest."""
-        found, forecast = [], self.forecast
+        found, forecast = list[Promise](), self.forecast
+        if self.tried and not self._within_reach():
+            return found
         for aim in np.geomspace(*self.range, LADDER):
             try:
                 start, chosen = self.choice(float(aim) * (1 + 1e-6))
@@ -286,6 +294,8 @@ class Loop:
             pick = self._picked(*aim)
             if pick is not None and pick.recipe not in known:
                 return pick
+        if self.tried and not self._within_reach():
+            return None
         for turn in range(2 if unknown else 1):
             # All of them within the limit or all beyond, in turns: so the next ones spread to both sides.
             with self._supposed(unknown, within=(len(unknown) + turn) % 2 == 1):
@@ -295,13 +305,22 @@ class Loop:
                 return pick
         return None
 
+    def _within_reach(self) -> bool:
+        """Whether limits can still be met, now that speed is known better."""
+        try:
+            return self.range[0] < math.inf
+        except OutOfReach as error:
+            note = f"Nothing further is tried, from what was measured until then. {error}"
+            self.notes += [] if note in self.notes else [note]
+            return False
+
     def _picked(self, aim: float, kind: str) -> Pick | None:
         try:
             start, chosen = self.choice(aim, kind)
         except OutOfReach:
-            if not kind:
+            if not kind and not self.tried:
                 raise
-            return None  # one kind alone does not reach it
+            return None  # one kind alone does not reach it, or nothing from what is known of the speed now
         expected = self.expected(chosen.price)
         return Pick(start, chosen, aim, self.epochs, start.recipe(chosen, self._training), expected)
 
