@@ -37,6 +37,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import torch
 from canonical import batch, declare_operators, settle
@@ -224,7 +225,8 @@ def allowed(name: str, off: float, module: nn.Module, model: Model, data: wb.Dat
     that there is.
     """
     if "int8" not in name and "QAT" not in name:
-        return max(HALF, unsettled(name, module, model, apart)) if name == "fp16" else SAME
+        kind, least = ("fp16", HALF) if name == "fp16" else ("full", SAME)
+        return max(least, unsettled(kind, module, model, apart)) if off > least else least
     if off <= COARSE:
         return COARSE
     with tempfile.TemporaryDirectory() as folder:
@@ -237,6 +239,9 @@ def allowed(name: str, off: float, module: nn.Module, model: Model, data: wb.Dat
 def _rival(plain: Path, target: Path, data: wb.Data, dynamic: bool) -> None:
     """ONNX Runtime's quantizer: extremes of the calibration inputs, one scale an output channel."""
     if dynamic:
+        model = onnx.load(plain)
+        del model.graph.value_info[:]  # it turns a weight round and keeps the shape that is noted of it
+        onnx.save(model, plain)
         quantize_dynamic(str(plain), str(target), per_channel=True)
         return
     names = [one.name for one in onnxruntime.InferenceSession(str(plain)).get_inputs()]

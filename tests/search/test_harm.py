@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import tiny_data, tiny_model
@@ -13,7 +14,7 @@ from torch.nn import functional
 import workbench as wb
 from workbench.building import build
 from workbench.jobs import Reporter
-from workbench.search.harm import Harm, apart, carried, measured
+from workbench.search.harm import DOUBT, Harm, apart, carried, measured, mended
 from workbench.search.known import remembered
 from workbench.search.menu import menus
 from workbench.step import Context
@@ -100,3 +101,21 @@ def test_without_time_families_are_left_out_and_named() -> None:
     assert harm.widths
     assert "no time to try" in report.notes[0]
     assert "CP" in report.notes[0]
+
+
+def test_what_harm_might_be_too_is_as_uncertain_as_is_said() -> None:
+    """For each group and each layer alone, and so for all options of it: medians are kept, and the spread is `DOUBT`."""
+    harm = Harm(((0.0, 1.0, 3.0),) * 400, {("SVD", "a"): 1.0, ("Tucker", "a"): 2.0})
+    shaken = harm.shaken(1)
+    logs = np.log([one[1] for one in shaken.widths])
+    assert abs(np.median(logs)) < 0.1 and np.std(logs) == pytest.approx(DOUBT, rel=0.15)
+    assert all(one[2] == pytest.approx(3 * one[1]) and one[0] == 0.0 for one in shaken.widths)
+    assert shaken.chains["Tucker", "a"] == pytest.approx(2 * shaken.chains["SVD", "a"])
+    assert harm.shaken(1) == shaken and harm.shaken(2) != shaken
+
+
+def test_training_evens_harm_out_between_layers() -> None:
+    """On a logarithmic scale differences are halved: of 100 times as much, ten times are left."""
+    harm = mended(Harm(((0.0, 0.01), (0.0, 1.0)), {("SVD", "a"): 4.0, ("SVD", "b"): 0.04}))
+    assert harm.widths[1][1] / harm.widths[0][1] == pytest.approx(10)
+    assert harm.chains["SVD", "a"] / harm.chains["SVD", "b"] == pytest.approx(10)

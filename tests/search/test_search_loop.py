@@ -23,7 +23,7 @@ from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.goal import Goal
 from workbench.search.harm import Harm
-from workbench.search.loop import Loop, Start
+from workbench.search.loop import OTHERS, Loop, Start
 from workbench.search.menu import menus
 from workbench.tasks.classification import ACCURACY
 
@@ -280,3 +280,11 @@ def test_limits_on_speed_are_of_what_will_be_measured() -> None:
     assert search.pace.measured(1.1) > 1.11
     assert search.tried[0].expected >= 1.1 * (1 - 1e-9)
     assert search.expected(search.tried[-1].chosen.price) >= 1.1 * 0.98
+
+
+def test_where_nothing_is_left_between_others_about_as_good_are_tried_each_once() -> None:
+    made = Made(0.03)
+    search = loop(made, Goal("macs", loss=0.01))
+    search.run(Reporter())
+    assert search.others[search.epochs] == OTHERS
+    assert len({*made.recipes}) == len(made.recipes)

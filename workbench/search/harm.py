@@ -2,9 +2,9 @@
 
 A family is fitted to every layer at one rank, and each of its chains tried alone in the original network; a group of
 channels is cut alone at one width. What is measured is the divergence of the outputs from the original's on calibration
-inputs, as the task has it. Between ranks it goes with the lost energy of the weight, between widths with what the
-readers of the channels lose over what they keep (both in closed form); over layers it adds up. What joint results show
-comes in by a factor for each kind of option, see `forecast`.
+inputs, as the task has it. Between ranks it goes with the energy that the weight loses over what it keeps, between
+widths with what the readers of the channels lose over what they keep (both in closed form); over layers it adds up.
+What joint results show comes in by a factor for each kind of option, see `forecast`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ if TYPE_CHECKING:
 
 #: The kinds of harm that are weighed against each other.
 KINDS = ("channels", "chains")
+#: How far the harm of one group or layer may be from what was measured (a standard deviation, in natural logarithms).
+DOUBT = 0.4
 
 
 @dataclass(frozen=True)
 class Harm:
-    """Divergence by group and level, by family and layer for each unit of lost energy, and a factor for each kind."""
+    """Divergence by group and level, and by family and layer where half of the energy is lost; a factor a kind."""
 
     widths: tuple[tuple[float, ...], ...]
-    chains: Mapping[tuple[str, str], float]  # (family, layer): divergence for a loss of 1
+    chains: Mapping[tuple[str, str], float]  # (family, layer): divergence where as much is lost as stays
     factors: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 1.0))
 
     def of_width(self, group: int, level: int) -> float:
@@ -55,7 +57,7 @@ class Harm:
         """Of a chain in a layer's place; infinite harm where the family was not tried there."""
         if chain.family == KEEP:
             return 0.0
-        return _times(self.factors["chains"], self.chains.get((chain.family, layer), np.inf) * chain.loss)
+        return _times(self.factors["chains"], self.chains.get((chain.family, layer), np.inf) * _lost(chain))
 
     def parts(self, menu: Menu, selection: Selection) -> tuple[float, float]:
         """The harm of a selection by kind, before the factors."""
@@ -63,6 +65,13 @@ class Harm:
         widths = sum(plain.of_width(group, level) for group, level in enumerate(selection.levels))
         chains = sum(plain.of_chain(layer, chain) for layer, chain in selection.chains.items())
         return widths, chains
+
+    def shaken(self, seed: int) -> Harm:
+        """As it might be too: what is said of each group and each layer is uncertain."""
+        draw = np.random.default_rng(seed)
+        widths = tuple(tuple(value * times for value in one) for one in self.widths for times in [_about(draw)])
+        layers = {layer: _about(draw) for layer in sorted({layer for _, layer in self.chains})}
+        return replace(self, widths=widths, chains={key: one * layers[key[1]] for key, one in self.chains.items()})
 
     def only(self, kind: str) -> Harm:
         """With options of one kind alone: the other's do infinite harm."""
@@ -101,6 +110,15 @@ def mended(harm: Harm) -> Harm:
         for one, top in zip(harm.widths, most, strict=True)
     )
     return replace(harm, widths=widths, chains={key: math.sqrt(one * usual) for key, one in harm.chains.items()})
+
+
+def _about(draw: np.random.Generator) -> float:
+    return float(draw.lognormal(0.0, DOUBT))
+
+
+def _lost(chain: Chain) -> float:
+    """The energy that a chain loses of the weight over what it keeps."""
+    return chain.loss / max(1 - chain.loss, 1e-3)
 
 
 def _geometric(values: Sequence[float]) -> float:
@@ -173,7 +191,7 @@ class _Trial:
     def of_family(
         self, kind: type[Factorize], chains: Mapping[str, Chain], report: Reporter
     ) -> dict[tuple[str, str], float]:
-        """For each layer the divergence for a unit of lost energy."""
+        """For each layer the divergence where half of the energy is lost."""
         step = at_ranks(kind, {name: one.ranks for name, one in chains.items()})
         changed = step.apply(self.module, replace(self.scene, progress=report.part(0.0, 0.7)))
         norms = {name: one for name, one in _norms(self.network, self.module).items() if name in chains}
@@ -182,7 +200,7 @@ class _Trial:
             report(0.7 + 0.3 * index / len(chains), f"Trying {kind.title} on {name} alone")
             places = [name, *([norms[name]] if name in norms else [])]
             with _swapped(self.module, changed, places):
-                found[kind.__name__, name] = self.divergence(self.module) / chain.loss
+                found[kind.__name__, name] = self.divergence(self.module) / _lost(chain)
         return found
 
     def of_group(self, width: Width, scores: Scores) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from workbench.search.menu import Menu
 
 FOLDER = "searches"
 #: Of what harm means: numbers of another form are measured anew.
-FORM = 2
+FORM = 3
 
 
 def remembered(folder: Path, about: str, menu: Menu, measure: Callable[[], Harm]) -> Harm:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ TRAINED = 0.4
 STRIDE = 1.7
 #: The share of a range, on a logarithmic scale, at either end that the next try keeps away from.
 INNER = 0.2
+#: Other choices about as good by harm that are tried at each number of epochs.
+OTHERS = 6
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ class Loop:
     workers: Callable[[], int] = lambda: 1
     left_out: list[Pick] = field(default_factory=list)  # what workers could not build
     notes: list[str] = field(default_factory=list)
+    #: How many others were chosen once nothing was left between the best and what is too small, by epochs.
+    others: Counter[int] = field(default_factory=Counter)
     _leasts: dict[tuple[tuple[str, float], ...], float] = field(default_factory=dict)
 
     def run(self, report: Reporter, seen: Callable[[], object] = lambda: None) -> None:
@@ -198,12 +203,15 @@ class Loop:
         limits[self.goal.minimise] = min(aim, limits.get(self.goal.minimise, math.inf))
         return {name: most for name, most in limits.items() if math.isfinite(most)}
 
-    def choice(self, aim: float, kind: str = "") -> tuple[Start, Chosen]:
-        """The best choice at most this large, of one kind of options alone where it is named. Raises: `OutOfReach`."""
+    def choice(self, aim: float, kind: str = "", seed: int = 0) -> tuple[Start, Chosen]:
+        """The best choice at most this large, of one kind of options alone where it is named. Raises: `OutOfReach`.
+
+        `seed`: of what harm might be too, see `Harm.shaken`; 0 takes it as it was measured.
+        """
         forecast, found = self.forecast, []
         problem: OutOfReach | None = None
         for start in self.starts:
-            harm = replace(start.harm, factors=forecast.harm.factors)
+            harm = replace(start.harm.shaken(seed) if seed else start.harm, factors=forecast.harm.factors)
             try:
                 chosen = choose(start.menus, harm.only(kind) if kind else harm, self._limits(aim))
             except OutOfReach as error:
@@ -258,6 +266,18 @@ class Loop:
         wanted = min(max(self._expected(low, high), low * span**INNER), high / span**INNER)
         return (wanted, "")
 
+    def _other(self) -> Pick | None:
+        """A choice a little smaller than the best: several are about as good by harm, and one of them is better."""
+        good = min((one.size(self.goal.minimise) for one in self.tried if one.loss <= self.allowed), default=None)
+        known = {one.recipe for one in self.left_out} | {one.variant.recipe for one in self.tried}
+        while good is not None and self.others[self.epochs] < OTHERS:
+            self.others[self.epochs] += 1
+            number = self.others[self.epochs]
+            pick = self._picked(good * (1 - CLOSE * (1 + number % 3)), "", number)
+            if pick is not None and pick.recipe not in known:
+                return pick
+        return None
+
     def _expected(self, low: float, high: float) -> float:
         """The smallest size between two that is expected to keep to the limit."""
         if math.isinf(self.allowed):
@@ -303,7 +323,7 @@ class Loop:
             pick = None if following is None else self._picked(*following)
             if pick is not None and pick.recipe not in known:
                 return pick
-        return None
+        return None if under_way else self._other()
 
     def _within_reach(self) -> bool:
         """Whether limits can still be met, now that speed is known better."""
@@ -314,9 +334,9 @@ class Loop:
             self.notes += [] if note in self.notes else [note]
             return False
 
-    def _picked(self, aim: float, kind: str) -> Pick | None:
+    def _picked(self, aim: float, kind: str, seed: int = 0) -> Pick | None:
         try:
-            start, chosen = self.choice(aim, kind)
+            start, chosen = self.choice(aim, kind, seed)
         except OutOfReach:
             if not kind and not self.tried:
                 raise
