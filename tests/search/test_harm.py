@@ -104,7 +104,7 @@ def test_without_time_families_are_left_out_and_named() -> None:
 
 
 def test_what_harm_might_be_too_is_as_uncertain_as_is_said() -> None:
-    """For each group and each layer alone, and so for all options of it: medians are kept, and the spread is `DOUBT`."""
+    """For each group and each layer alone, for all options of it: medians are kept, and the spread is `DOUBT`."""
     harm = Harm(((0.0, 1.0, 3.0),) * 400, {("SVD", "a"): 1.0, ("Tucker", "a"): 2.0})
     shaken = harm.shaken(1)
     logs = np.log([one[1] for one in shaken.widths])

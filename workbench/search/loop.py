@@ -312,7 +312,7 @@ class Loop:
         known = {one.recipe for one in unknown}
         for aim in aims:
             pick = self._picked(*aim)
-            if pick is not None and pick.recipe not in known:
+            if pick is not None and pick.recipe not in known | {one.variant.recipe for one in self.tried}:
                 return pick
         if self.tried and not self._within_reach():
             return None
