@@ -40,4 +40,4 @@ def test_a_machine_finds_its_own_measurements(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setattr(studies, "machine", lambda name=name: SimpleNamespace(fingerprint=name))
         paths.append(wb.Study(tiny_model(), tiny_data()).path)
     assert paths[0] == paths[1] != paths[2]
-    assert {one.parent for one in paths} == {tmp_path}
+    assert {one.parent for one in paths} == {tmp_path / "studies"}

@@ -65,14 +65,14 @@ def test_as_many_as_the_pace_allows(
 def test_a_study_judges_every_variant_on_the_same_draw_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.study.affordable", lambda *_: 90)
+    monkeypatch.setattr("workbench.making.affordable", lambda *_: 90)
     study = wb.Study(model(), data(), tmp_path / "study", minutes=0.5)
     variant = study.run(wb.SVD(0.5), progress=False)
     for one in (study.baseline, variant):
         assert one.estimates["accuracy"].n == 90
         assert any("90 of 600 test inputs" in note for note in one.notes)
 
-    monkeypatch.setattr("workbench.study.affordable", lambda *_: pytest.fail("the original is known"))
+    monkeypatch.setattr("workbench.making.affordable", lambda *_: pytest.fail("the original is known"))
     again = wb.Study(model(), data(), tmp_path / "study", minutes=0.5)
     assert len(again.data["test"]) == 90
     assert again.find(wb.SVD(0.5)) is not None

@@ -224,7 +224,11 @@ def test_a_study_comes_back_with_what_was_on_the_screen(home: Path) -> None:
     act(screen, "recipe", "add", name="Prune")
     act(screen, "chart", "axis", axis="x", column="macs")
     act(screen, "table", "select", id=made.id)
-    until(lambda: (kept := desk.read(first.path)) and kept.viewed["selected"] == made.id and kept, "it is noted")
+    wanted = screen.store.state.recipe.to_json()
+    until(
+        lambda: (kept := desk.read(first.path)) and kept.recipe == wanted and kept.viewed["selected"] == made.id,
+        "it is noted",
+    )
     again = Screen(Study(tiny_model(), tiny_data()))  # the cell runs again
     shown(again)
     assert again.store.state.study is not None

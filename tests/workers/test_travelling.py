@@ -131,9 +131,9 @@ def test_a_shelf_keeps_each_content_once_and_notices_changes(tmp_path: Path) -> 
     other = Shelf(tmp_path / "other")
     other.folder.mkdir()
     assert other.missing(names) == names
-    other.take(sent)
+    other.take(sent.values())
     assert not other.missing(names)
     (other.folder / names[0]).write_bytes(b"another")
     assert other.missing(names) == names
-    other.take(sent)  # what was changed is replaced
+    other.take(sent.values())  # what was changed is replaced
     assert not other.missing(names)
