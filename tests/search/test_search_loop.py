@@ -23,7 +23,7 @@ from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.goal import Goal
 from workbench.search.harm import Harm
-from workbench.search.loop import OTHERS, Loop, Start
+from workbench.search.loop import EPOCHS, OTHERS, Loop, Start
 from workbench.search.menu import menus
 from workbench.tasks.classification import ACCURACY
 
@@ -288,3 +288,12 @@ def test_where_nothing_is_left_between_others_about_as_good_are_tried_each_once(
     search.run(Reporter())
     assert search.others[search.epochs] == OTHERS
     assert len({*made.recipes}) == len(made.recipes)
+
+
+def test_where_nothing_smaller_is_offered_it_does_not_train_for_ever() -> None:
+    """A loss that never counts: the smallest is the best from the first, and more epochs make nothing of it."""
+    made = Made(0.0)
+    search = loop(made, Goal("macs", loss=0.01))
+    search.train = True
+    search.run(Reporter())
+    assert search.epochs <= 2 * EPOCHS and len(made.recipes) <= 25

@@ -37,6 +37,8 @@ LADDER = 12
 CLOSE = 0.04
 #: Passes over the training images at first; twice as many once nothing else is gained.
 EPOCHS = 3
+#: No choice is trained for more.
+LONGEST = 48
 #: Of the harm of what is done so much is lost once it was trained, to begin with; without training all of it.
 TRAINED = 0.4
 #: Further than this from what was measured nothing is tried at once (a factor).
@@ -289,8 +291,11 @@ class Loop:
         return high
 
     def _train_longer(self) -> bool:
-        """Twice as many epochs, where there is time to gain from it."""
-        if not self.train or time.monotonic() + 2 * self.longest > self.deadline:
+        """Twice as many epochs, where there is time to gain from it, and something was tried with as many as now."""
+        tried = any(one.epochs == self.epochs for one in self.tried)
+        if not self.train or not tried or self.epochs > LONGEST / 2:
+            return False
+        if time.monotonic() + 2 * self.longest > self.deadline:
             return False
         self.epochs *= 2
         return True
