@@ -212,12 +212,13 @@ class _Slow(Made):
 
     def __init__(self, slope: float, unable: int = 0) -> None:
         super().__init__(slope)
-        self.lock, self.now, self.most, self.unable = threading.Lock(), 0, 0, unable
+        self.lock, self.now, self.most, self.unable, self.begun = threading.Lock(), 0, 0, unable, 0
 
     def __call__(self, recipe: Recipe, report: Reporter) -> Any:
         with self.lock:
             self.now += 1
-            self.most, number = max(self.most, self.now), len(self.recipes)
+            self.most, number = max(self.most, self.now), self.begun
+            self.begun += 1
         time.sleep(0.3)
         with self.lock:
             self.now -= 1
