@@ -23,8 +23,9 @@ from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.goal import Goal
 from workbench.search.harm import Harm
-from workbench.search.loop import EPOCHS, OTHERS, Loop, Start
+from workbench.search.loop import EPOCHS, OTHERS, Loop
 from workbench.search.menu import menus
+from workbench.search.trial import Start
 from workbench.tasks.classification import ACCURACY
 
 

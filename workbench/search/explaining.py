@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.search.menu import Chain
 
 if TYPE_CHECKING:
-    from workbench.search.loop import Tried
+    from workbench.search.trial import Tried
 
 
 def explained(tried: Tried, factors: Mapping[str, float], metric: str) -> list[tuple[object, ...]]:

@@ -18,15 +18,15 @@ from workbench.jobs import Reporter
 from workbench.recipe import Recipe, Step
 from workbench.search.choice import Chosen, cheapest, choose
 from workbench.search.flight import Flight, Landed, Make
-from workbench.search.forecast import Forecast, Pace, Result
+from workbench.search.forecast import Forecast, Pace
 from workbench.search.found import Promise
 from workbench.search.goal import Goal, quality
-from workbench.search.harm import KINDS, Harm
-from workbench.search.menu import Menu, Price
+from workbench.search.harm import KINDS
+from workbench.search.menu import Price
+from workbench.search.trial import Pick, Start, Tried
 from workbench.steps.finetune import Finetune
 
 if TYPE_CHECKING:
-    from workbench.models.model import Model
     from workbench.plan import Plan
     from workbench.tasks import Metric
     from workbench.variant import Variant
@@ -47,62 +47,6 @@ STRIDE = 1.7
 INNER = 0.2
 #: Other choices about as good by harm that are tried at each number of epochs.
 OTHERS = 6
-
-
-@dataclass(frozen=True)
-class Start:
-    """A network to choose for: the steps that lead to it, its menus, and the harm of their options."""
-
-    steps: Recipe
-    model: Model
-    menus: tuple[Menu, ...]
-    harm: Harm
-    own: float = 0.0  # harm of the steps that lead to it
-
-    def recipe(self, chosen: Chosen, training: Sequence[Step]) -> Recipe:
-        """Everything that is to be done to the original."""
-        steps = chosen.selection.recipe(self.menus[0]).steps
-        kept = [one for one in steps if not one.lowers]
-        return Recipe((*self.steps, *kept, *training, *self.menus[0].lowering))
-
-    def parts(self, chosen: Chosen) -> tuple[float, float]:
-        """The harm by kind; what leads here counts with the channels."""
-        widths, chains = self.harm.parts(self.menus[0], chosen.selection)
-        return widths + self.own, chains
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A variant that was built, and what it came from."""
-
-    variant: Variant
-    chosen: Chosen
-    start: Start
-    aim: float  # of what is minimised, as predicted
-    loss: float
-    epochs: int
-    expected: float = math.nan  # times as fast as the original, before it was built
-
-    def size(self, minimise: str) -> float:
-        """What it came to of what is minimised, as predicted."""
-        return float(getattr(self.chosen.price, minimise))
-
-    @property
-    def result(self) -> Result:
-        """What the forecast learns from."""
-        return Result(self.start.parts(self.chosen), self.loss)
-
-
-@dataclass(frozen=True, eq=False)
-class Pick:
-    """A choice that is to be built: what it is of, the aim that it was chosen for, and how long it is trained."""
-
-    start: Start
-    chosen: Chosen
-    aim: float  # of what is minimised, as predicted
-    epochs: int
-    recipe: Recipe
-    expected: float  # times as fast as the original
 
 
 @dataclass

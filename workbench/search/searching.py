@@ -28,8 +28,9 @@ from workbench.search.found import Found, Promise
 from workbench.search.goal import SMALL, Goal, goal_of, minutes_of, quality
 from workbench.search.harm import apart, carried, measured, mended
 from workbench.search.known import remembered
-from workbench.search.loop import Loop, Start, Tried, lost
+from workbench.search.loop import Loop, lost
 from workbench.search.menu import menus
+from workbench.search.trial import Start, Tried
 from workbench.steps.drop_blocks import DropBlocks
 from workbench.steps.quantize import Quantize
 from workbench.workers.crew import Crew
