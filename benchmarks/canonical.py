@@ -16,7 +16,6 @@ import contextlib
 import copy
 import fnmatch
 import importlib
-import importlib.util
 import statistics
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from typing import Any
 import onnxruntime
 import torch
 from torch import nn
+from with_torchvision import declare_operators
 
 import workbench as wb
 from workbench.building.build import rewrite
@@ -98,20 +98,6 @@ def _package(name: str) -> Any:
     except (ImportError, RuntimeError) as error:
         print(f"{name} is left out: {error}", flush=True)
         return None
-
-
-def declare_operators() -> None:
-    """Torchvision's operators for detection, which a build of it for another torch lacks; classifiers use none."""
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None or hasattr(torch.ops.torchvision, "nms"):
-        return
-    try:  # where its own fit, a second declaration ends the process
-        torch.ops.load_library(str(next(Path(spec.origin).parent.glob("_C*.so"))))
-    except (OSError, StopIteration):
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        declare_operators.keep = library  # type: ignore[attr-defined]  # they go with it
 
 
 @torch.no_grad()

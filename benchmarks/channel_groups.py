@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from canonical import declare_operators
 from torch import nn
+from with_torchvision import declare_operators
 
 import workbench as wb
 from workbench.cost.trace import trace

@@ -9,28 +9,17 @@ within 1 % or half of the last published digit, for MACs and for parameters.
 from __future__ import annotations
 
 import argparse
-import importlib
 import statistics
 import time
 from typing import Any
 
 import torch
 from torch import nn
+from with_torchvision import torchvision
 
 import workbench as wb
 
 HEAD = ("network", "MACs, G", "published", "parameters", "published", "operations", "no rule", "agrees")
-
-
-def torchvision() -> Any:
-    """The package beside a CPU build of torch: its wheel expects two operators to be declared."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
-        if not hasattr(torch.ops.torchvision, operator.partition("(")[0]):
-            library.define(operator)
-    package = importlib.import_module("torchvision")
-    package.workbench_library = library  # type: ignore[attr-defined]  # declared for as long as the module lives
-    return package
 
 
 def row(models: Any, name: str) -> tuple[object, ...]:

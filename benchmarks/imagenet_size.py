@@ -33,7 +33,7 @@ HEAD = ("case", "network", "images", "processor seconds", "peak memory, GB")
 def work(case: str, name: str, size: int, images: int) -> None:
     """One case, in this process."""
     import torch
-    from cost import torchvision
+    from with_torchvision import torchvision
 
     import workbench as wb
     from workbench.building.build import lower, rewrite

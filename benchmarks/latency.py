@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cost import torchvision
+from with_torchvision import torchvision
 
 import workbench as wb
 from workbench.building import build

@@ -40,10 +40,11 @@ from typing import Any
 import onnx
 import onnxruntime
 import torch
-from canonical import batch, declare_operators, settle
+from canonical import batch, settle
 from matrix_page import CRASH, EXACT, IDLE, JOINT, REFUSED, SLOW, WORKS, WRONG, Cell, counts, page, rows
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
 from torch import nn
+from with_torchvision import declare_operators
 
 import workbench as wb
 from workbench.building.build import lower, network_of, rewrite

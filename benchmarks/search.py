@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cost import torchvision
+from with_torchvision import torchvision
 
 import workbench as wb
 from workbench.search.choice import choose

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 from pathlib import Path
@@ -63,15 +62,9 @@ def fashion() -> Data:
 @pytest.fixture(scope="session")
 def torchvision() -> ModuleType:
     """Give torchvision beside a CPU build of torch: its binary wheel expects two operators to be declared."""
-    import torch
+    from with_torchvision import torchvision as found
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets) -> Tensor"):
-        if not hasattr(torch.ops.torchvision, operator.partition("(")[0]):
-            library.define(operator)
     try:
-        module = importlib.import_module("torchvision")
+        return found()
     except (ImportError, RuntimeError) as error:
         pytest.skip(f"torchvision cannot be imported here: {error}")
-    module.workbench_library = library  # declared for as long as the module lives
-    return module
