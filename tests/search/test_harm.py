@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ from torch.nn import functional
 import workbench as wb
 from workbench.building import build
 from workbench.jobs import Reporter
-from workbench.search.harm import DOUBT, Harm, apart, carried, measured, mended
+from workbench.search.harm import DOUBT, Harm, apart, carried, measured
 from workbench.search.known import remembered
+from workbench.search.mending import mended
 from workbench.search.menu import menus
 from workbench.step import Context
 
@@ -115,7 +118,33 @@ def test_what_harm_might_be_too_is_as_uncertain_as_is_said() -> None:
 
 
 def test_training_evens_harm_out_between_layers() -> None:
-    """On a logarithmic scale differences are halved: of 100 times as much, ten times are left."""
-    harm = mended(Harm(((0.0, 0.01), (0.0, 1.0)), {("SVD", "a"): 4.0, ("SVD", "b"): 0.04}))
-    assert harm.widths[1][1] / harm.widths[0][1] == pytest.approx(10)
-    assert harm.chains["SVD", "a"] / harm.chains["SVD", "b"] == pytest.approx(10)
+    """Beside what each costs, of 100 times as much harm ten times are left."""
+    (menu, *_) = menus(wb.load("fashion-vgg"), ())
+    names = [slot.layer for slot in menu.slots]
+    even = Harm(tuple((0.0, *(1.0,) * (len(one.kept) - 1)) for one in menu.widths), {("SVD", x): 1.0 for x in names})
+    times = [10.0 ** (2 * place) for place in range(len(even.widths))]
+    odd = replace(
+        even,
+        widths=tuple(tuple(by * one for one in width) for by, width in zip(times, even.widths, strict=True)),
+        chains={key: 10.0 ** (2 * place) for place, key in enumerate(even.chains)},
+    )
+    one, other = mended(even, menu), mended(odd, menu)
+    moved = [after[-1] / before[-1] for before, after in zip(one.widths, other.widths, strict=True)]
+    assert [b / a for a, b in pairwise(moved)] == pytest.approx([10.0] * (len(moved) - 1))
+    moved = [other.chains[key] / one.chains[key] for key in one.chains]
+    assert [b / a for a, b in pairwise(moved)] == pytest.approx([10.0] * (len(moved) - 1))
+
+
+def test_of_even_harm_training_leaves_the_more_the_more_time_it_saves() -> None:
+    """By the root of what the plan says that each group saves, narrowed alone."""
+    model = wb.load("fashion-vgg")
+    (menu, *_) = menus(model, ())
+    saved = []
+    for width in menu.widths:
+        removed = width.removed(len(width.kept) // 2)
+        after = wb.PruneChannels({width.group.layers[0]: removed}).plan(model)
+        saved.append(wb.Recipe().plan(model).latency_ms - after.latency_ms)
+    found = mended(Harm(((0.0, 1.0),) * len(menu.widths), {}), menu)
+    left = [one[-1] for one in found.widths]
+    assert min(saved) > 0 and max(saved) > 1.2 * min(saved)
+    assert [one / left[0] for one in left] == pytest.approx([math.sqrt(one / saved[0]) for one in saved], rel=0.05)

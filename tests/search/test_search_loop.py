@@ -23,7 +23,7 @@ from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.goal import Goal
 from workbench.search.harm import Harm
-from workbench.search.loop import EPOCHS, OTHERS, Loop
+from workbench.search.loop import EPOCHS, LONGEST, OTHERS, Loop
 from workbench.search.menu import menus
 from workbench.search.trial import Start
 from workbench.tasks.classification import ACCURACY
@@ -299,3 +299,12 @@ def test_where_nothing_smaller_is_offered_it_does_not_train_for_ever() -> None:
     search.train = True
     search.run(Reporter())
     assert search.epochs <= 2 * EPOCHS and len(made.recipes) <= 25
+
+
+def test_it_trains_longer_before_it_tries_others_about_as_good() -> None:
+    made = Made(0.03)
+    search = loop(made, Goal("macs", loss=0.01))
+    search.train = True
+    search.run(Reporter())
+    assert search.epochs == LONGEST
+    assert set(search.others) == {LONGEST}

@@ -10,7 +10,6 @@ What joint results show comes in by a factor for each kind of option, see `forec
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -97,21 +96,6 @@ def carried(harm: Harm, menu: Menu, other: Menu) -> Harm:
     return replace(harm, widths=tuple(widths))
 
 
-def mended(harm: Harm) -> Harm:
-    """What harm comes to once the network is trained: training makes good the more of it the larger it is.
-
-    How much layers differ is halved, on a logarithmic scale, for channels and for each unit of lost energy. Taken as it
-    is, harm cuts a few layers to almost nothing and leaves the others, which no training makes good again.
-    """
-    most = [max(one) for one in harm.widths]
-    middle, usual = _geometric(most), _geometric(list(harm.chains.values()))
-    widths = tuple(
-        tuple(value * math.sqrt(middle / top) if top > 0 else 0.0 for value in one)
-        for one, top in zip(harm.widths, most, strict=True)
-    )
-    return replace(harm, widths=widths, chains={key: math.sqrt(one * usual) for key, one in harm.chains.items()})
-
-
 def _about(draw: np.random.Generator) -> float:
     return float(draw.lognormal(0.0, DOUBT))
 
@@ -119,10 +103,6 @@ def _about(draw: np.random.Generator) -> float:
 def _lost(chain: Chain) -> float:
     """The energy that a chain loses of the weight over what it keeps."""
     return chain.loss / max(1 - chain.loss, 1e-3)
-
-
-def _geometric(values: Sequence[float]) -> float:
-    return math.exp(float(np.mean([math.log(one) for one in values if one > 0] or [0.0])))
 
 
 def _times(factor: float, harm: float) -> float:

@@ -41,6 +41,8 @@ EPOCHS = 3
 LONGEST = 48
 #: Of the harm of what is done so much is lost once it was trained, to begin with; without training all of it.
 TRAINED = 0.4
+#: Trials that there must be time for before the epochs are doubled rather than other choices tried.
+SEVERAL = 3
 #: Further than this from what was measured nothing is tried at once (a factor).
 STRIDE = 1.7
 #: The share of a range, on a logarithmic scale, at either end that the next try keeps away from.
@@ -90,8 +92,10 @@ class Loop:
                     share = min((time.monotonic() - begun) / max(self.deadline - begun, 1e-9), 0.99)
                     self._take(flight.next(report.part(share, min(share + 0.2, 1.0))))
                     seen()
-                elif not (self._time_for_one([]) and self._train_longer()):
+                elif not self._may_train_longer(1):
                     return
+                else:
+                    self.epochs *= 2
 
     # What is known.
 
@@ -234,15 +238,12 @@ class Loop:
             low, high = (low, middle) if self.forecast.loss(start.parts(chosen)) <= self.allowed else (middle, high)
         return high
 
-    def _train_longer(self) -> bool:
-        """Twice as many epochs, where there is time to gain from it, and something was tried with as many as now."""
+    def _may_train_longer(self, trials: int) -> bool:
+        """Whether there is time for so many trials of twice the epochs, and something was tried with those of now."""
         tried = any(one.epochs == self.epochs for one in self.tried)
         if not self.train or not tried or self.epochs > LONGEST / 2:
             return False
-        if time.monotonic() + 2 * self.longest > self.deadline:
-            return False
-        self.epochs *= 2
-        return True
+        return time.monotonic() + trials * 2 * self.longest <= self.deadline
 
     def _time_for_one(self, under_way: Sequence[Pick]) -> bool:
         return time.monotonic() + 0.7 * self.longest < self.deadline or not (self.tried or under_way or self.left_out)
@@ -272,7 +273,8 @@ class Loop:
             pick = None if following is None else self._picked(*following)
             if pick is not None and pick.recipe not in known:
                 return pick
-        return None if under_way else self._other()
+        # More training gains more than another choice about as good, where there is time to use what it gains.
+        return None if under_way or self._may_train_longer(SEVERAL) else self._other()
 
     def _within_reach(self) -> bool:
         """Whether limits can still be met, now that speed is known better."""

@@ -26,9 +26,10 @@ from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.found import Found, Promise
 from workbench.search.goal import SMALL, Goal, goal_of, minutes_of, quality
-from workbench.search.harm import apart, carried, measured, mended
+from workbench.search.harm import apart, carried, measured
 from workbench.search.known import remembered
 from workbench.search.loop import Loop, lost
+from workbench.search.mending import mended
 from workbench.search.menu import menus
 from workbench.search.trial import Start, Tried
 from workbench.steps.drop_blocks import DropBlocks
@@ -219,7 +220,7 @@ class Searching(ABC):
         harm = remembered(
             self.path, self.id_of(Recipe()), own[0], lambda: measured(self.model, own[0], scene, part, until)
         )
-        harm = mended(harm) if train else harm
+        harm = mended(harm, own[0]) if train else harm
         found = [Start(Recipe(), self.model, own, harm)]
         for count in filter(self._can_drop, BLOCKS):
             steps = Recipe((DropBlocks(count),))
