@@ -17,6 +17,7 @@ from workbench.modules.calling import answer, call, tensors_map
 from workbench.settings import decades, doublings
 from workbench.step import Context, Decision, Plan, Rewrite, row, select, setting
 from workbench.tasks.entropy import known_labels
+from workbench.training.answers import answers_of
 from workbench.training.augment import AUGMENTATIONS
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.constraints import KeepZeros, LowRank
@@ -166,7 +167,8 @@ class Finetune(Rewrite):
             if not layers:
                 raise StepFailed(f"{self.expression()}: no layer gives maps of one size in both networks to compare.")
         teacher = copy.deepcopy(context.original)
-        teaching = Distillation(self.distill, (student, teacher), context.task, layers, context.example)
+        answers = answers_of(context.original)
+        teaching = Distillation(self.distill, (student, teacher), context.task, layers, context.example, answers)
         move(teacher, place("auto"), torch.channels_last)
         return teaching
 

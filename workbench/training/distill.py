@@ -13,6 +13,7 @@ from workbench.errors import StepFailed
 from workbench.modules.calling import Inputs, call, copied, tensors_map
 from workbench.statistics.collector import hooked
 from workbench.tasks import Task
+from workbench.training.answers import Answers
 
 Tensor = torch.Tensor
 
@@ -66,13 +67,16 @@ class Distillation(nn.Module):
         task: what the outputs are, so that "soft" compares them accordingly.
         layers: the layers whose outputs are compared, for "hints" and "attention"; for "relational" the last one's.
         example: one input (1, ...), which tells the layers' shapes.
+        answers: what the teacher said before, also to others.
     """
 
     def __init__(
-        self, method: str, pair: tuple[nn.Module, nn.Module], task: Task, layers: Sequence[str], example: Inputs
-    ) -> None:
+        self, method: str, pair: tuple[nn.Module, nn.Module], task: Task, layers: Sequence[str], example: Inputs,
+        answers: Answers | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.method, self.names, self.task = method, tuple(layers), task
+        self.answers = answers or Answers()
         self.pair = student, teacher = pair  # in a tuple, so that they are no submodules
         self.regressors = nn.ModuleList()
         if method == "hints":
@@ -86,8 +90,12 @@ class Distillation(nn.Module):
         student, teacher = self.pair
         with outputs_of(student, self.names) as mine:
             answer = self.task.tensor(call(student, copied(x))).float()  # a network may write into what it is given
+
+        def ask() -> Tensor:
+            return self.task.tensor(call(teacher, copied(x))).float()
+
         with torch.no_grad(), outputs_of(teacher, self.names) as its:
-            wanted = self.task.tensor(call(teacher, x)).float()
+            wanted = ask() if self.names else self.answers.to(x, ask)  # maps are too large to be remembered
         return answer, self._term((answer, wanted), (mine, its), temperature)
 
     def _term(
