@@ -171,6 +171,9 @@ def test_a_search_from_end_to_end(study: wb.Study) -> None:
     assert found.best is not None
     assert found.certificate is not None
     assert found.certificate.variant == found.best.name
+    assert found.confirmation is not None
+    assert (found.certificate.split, found.confirmation.split) == ("validation", "test")
+    assert found.confirmation.inputs <= len(study.data["test"])
     assert found.why is not None
     assert list(found.why["layer"]) == ["conv1", "conv2", "head"]
     assert Recipe.from_json(found.best.recipe.to_json()) == found.best.recipe

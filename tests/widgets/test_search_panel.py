@@ -121,7 +121,8 @@ def test_a_search_is_predicted_first_and_found_at_last(screen: Screen, study: St
     best = study[found["id"]]
     assert screen.store.state.selected == best.id
     assert best["macs"].value == min(one["macs"].value for one in screen.store.state.searches[0].found)  # type: ignore[union-attr]
-    assert best.name in found["certificate"]
+    assert [best.name in one["text"] for one in found["proofs"]] == [True, True]
+    assert "validation" in found["proofs"][0]["text"] and "test" in found["proofs"][1]["text"]
     assert [row["layer"] for row in found["why"]] == ["conv1", "conv2", "head"]
     assert {one["id"] for one in rows(screen, "measured")} == {one.id for one in study.variants}
     assert not [job for job in view(screen, "run")["jobs"] if job["active"]]

@@ -154,13 +154,11 @@ def _amount(loss: float, metric: Metric, *, sign: bool = False) -> str:
 def _found(study: Study, found: Found, mine: Search) -> SearchFound:
     best, original = found.best, study.find(Recipe())
     tried = f"{count(len(found), 'variant', 'variants')} tried, {found.kept} within the limits."
-    certificate = found.certificate
     return {
         "id": best.id if best else "",
         "name": best.name if best else "",
         "verdict": verdict(best, original) if best and original else "",
-        "certificate": str(certificate) if certificate else "",
-        "passes": certificate is not None and certificate.passes,
+        "proofs": [{"text": str(one), "passes": one.passes} for one in found.proofs],
         "tried": tried,
         "why": [] if found.why is None else [_reason(row, mine) for row in found.why.to_dict("records")],
         "why_note": _why_note(mine),

@@ -33,8 +33,9 @@ class Promise:
 class Found(Sequence["Variant"]):
     """Variants, those that keep to every limit first, of these the smallest; `found[0]` is the best.
 
-    `kept` are those that keep to the limits; `certificate` is the best one's, on the validation split; `why` is
-    `frame`-like: one row a layer of the best, see `Study.search`; `notes` what should be known about the search.
+    `kept` are those that keep to the limits; `certificate` is the best one's, on the validation split that it was
+    chosen on, and `confirmation` that of the test split, which chose nothing; `why` is `frame`-like: one row a layer of
+    the best, see `Study.search`; `notes` what should be known about the search.
     `expected`: by id how many times as fast as the original each was expected to be, from the prediction and what was
     measured until then.
     """
@@ -44,6 +45,7 @@ class Found(Sequence["Variant"]):
     promises: tuple[Promise, ...] = ()
     expected: Mapping[str, float] = field(default_factory=dict, repr=False)
     certificate: Certificate | None = None
+    confirmation: Certificate | None = None
     why: pd.DataFrame | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
@@ -51,6 +53,11 @@ class Found(Sequence["Variant"]):
     def best(self) -> Variant | None:
         """The best that keeps to every limit; None where none does."""
         return self.variants[0] if self.kept else None
+
+    @property
+    def proofs(self) -> tuple[Certificate, ...]:
+        """What is proved of the best: on the split that it was chosen on, and on the one that chose nothing."""
+        return tuple(one for one in (self.certificate, self.confirmation) if one is not None)
 
     @overload
     def __getitem__(self, index: int) -> Variant: ...
@@ -70,5 +77,5 @@ class Found(Sequence["Variant"]):
     def __str__(self) -> str:
         lines = [f"{len(self.variants)} variants, {self.kept} within the limits"]
         lines += [f"best: {self.best.name} ({self.best.id})"] if self.best is not None else []
-        lines += [str(self.certificate)] if self.certificate is not None else []
+        lines += [str(one) for one in self.proofs]
         return "\n".join([*lines, *self.notes])

@@ -2,9 +2,10 @@
 
 A family is fitted to every layer at one rank, and each of its chains tried alone in the original network; a group of
 channels is cut alone at one width. What is measured is the divergence of the outputs from the original's on calibration
-inputs, as the task has it. Between ranks it goes with the energy that the weight loses over what it keeps, between
-widths with what the readers of the channels lose over what they keep (both in closed form); over layers it adds up.
-What joint results show comes in by a factor for each kind of option, see `forecast`.
+inputs, as the task has it; where int8 follows, also with its rounding, and the larger one counts. Between ranks it goes
+with the energy that the weight loses over what it keeps, between widths with what the readers of the channels lose over
+what they keep (both in closed form); over layers it adds up. What joint results show comes in by a factor for each kind
+of option, see `forecast`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from workbench.cost.layer import WITH_WEIGHTS
+from workbench.cost.trace import trace
 from workbench.jobs import Reporter
 from workbench.modules.calling import call
 from workbench.pruning.importance import norms_after
 from workbench.search.menu import FAMILIES, KEEP, Chain, Menu, Selection, Width, at_ranks
+from workbench.search.rounding import round_off
 from workbench.statistics.collector import Feed, private
 from workbench.steps.prune_channels import PruneChannels
 
@@ -115,7 +120,7 @@ def measured(model: Model, menu: Menu, scene: Context, report: Reporter, until: 
     `scene` has the calibration inputs, all of which are looked at. Families that there is no time for before `until`,
     on the monotonic clock, are left out: what was not tried is not chosen.
     """
-    trial = _Trial.of(model.module, model.network, scene)
+    trial = _Trial.of(model.module, model.network, scene, lowered=bool(menu.lowering))
     scores = PruneChannels().scores(trial.module, replace(scene, progress=report.part(0.0, 0.1)))
     widths = []
     for number, width in enumerate(menu.widths):
@@ -155,12 +160,19 @@ class _Trial:
     network: Network
     answers: list[Tensor]
     feed: Feed
+    rounded: nn.Module | None = None  # the same in about int8, where that follows
 
     @classmethod
-    def of(cls, module: nn.Module, network: Network, scene: Context) -> _Trial:
+    def of(cls, module: nn.Module, network: Network, scene: Context, *, lowered: bool = False) -> _Trial:
         assert scene.calibration is not None
         own, feed = private(module), Feed.of(scene.calibration, network)
-        return cls(own, scene, network, _answers(own, feed, scene), feed)
+        rounded = round_off(private(module), _weighted(network)) if lowered else None
+        return cls(own, scene, network, _answers(own, feed, scene), feed, rounded)
+
+    @cached_property
+    def start(self) -> float:
+        """What int8 alone does."""
+        return 0.0 if self.rounded is None else self.divergence(self.rounded)
 
     def divergence(self, module: nn.Module) -> float:
         """How far a network's answers are from the original's."""
@@ -180,8 +192,21 @@ class _Trial:
             report(0.7 + 0.3 * index / len(chains), f"Trying {kind.title} on {name} alone")
             places = [name, *([norms[name]] if name in norms else [])]
             with _swapped(self.module, changed, places):
-                found[kind.__name__, name] = self.divergence(self.module) / _lost(chain)
+                plain = self.divergence(self.module)
+            found[kind.__name__, name] = max(plain, self._in_int8(changed, places)) / _lost(chain)
         return found
+
+    def _in_int8(self, changed: nn.Module, places: Sequence[str]) -> float:
+        """What a chain, the first of these places, adds to the divergence where int8 follows; it is rounded for good.
+
+        Most chains add what they do in float. Those whose parts cancel add more.
+        """
+        if self.rounded is None:
+            return 0.0
+        inside = [one for one in _weighted(trace(changed, self.scene.example)) if f"{one}.".startswith(f"{places[0]}.")]
+        round_off(changed, inside)
+        with _swapped(self.rounded, changed, places):
+            return self.divergence(self.rounded) - self.start
 
     def of_group(self, width: Width, scores: Scores) -> tuple[float, ...]:
         """The divergence at each width of a group: measured at the middle one, elsewhere by what its readers lose.
@@ -193,7 +218,11 @@ class _Trial:
         tried, rising = len(width.kept) // 2, np.sort(scores)
         lost = [_odds(rising, len(rising) - count) for count in width.kept]
         step = PruneChannels({width.group.layers[0]: width.removed(tried)}, rounds=1)
-        found = self.divergence(step.apply(self.module, replace(self.scene, progress=Reporter())))
+        narrower = step.apply(self.module, replace(self.scene, progress=Reporter()))
+        found = self.divergence(narrower)
+        if self.rounded is not None:
+            layers = _weighted(trace(narrower, self.scene.example))
+            found = max(found, self.divergence(round_off(narrower, layers)) - self.start)
         return tuple(found * one / lost[tried] if lost[tried] > 0 else 0.0 for one in lost)
 
 
@@ -201,6 +230,11 @@ def _odds(rising: Scores, count: int) -> float:
     """What goes with the channels of the lowest scores, over what stays."""
     stays = float(rising[count:].sum())
     return float(rising[:count].sum()) / stays if stays > 0 else float(count)
+
+
+def _weighted(network: Network) -> list[str]:
+    """The layers whose weights int8 rounds."""
+    return [name for name, ops in network.by_module.items() if ops[0].kind in WITH_WEIGHTS]
 
 
 def _answers(module: nn.Module, feed: Feed, scene: Context) -> list[Tensor]:

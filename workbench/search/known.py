@@ -13,7 +13,7 @@ from workbench.search.menu import Menu
 
 FOLDER = "searches"
 #: Of what harm means: numbers of another form are measured anew.
-FORM = 3
+FORM = 4
 
 
 def remembered(folder: Path, about: str, menu: Menu, measure: Callable[[], Harm]) -> Harm:
@@ -23,7 +23,7 @@ def remembered(folder: Path, about: str, menu: Menu, measure: Callable[[], Harm]
     """
     widths = [[one.group.layers[0], *one.kept] for one in menu.widths]
     chains = sorted({(slot.layer, *one.chain) for slot in menu.slots for one in slot.options})
-    text = json.dumps([FORM, about, widths, [list(map(str, one)) for one in chains]])
+    text = json.dumps([FORM, about, bool(menu.lowering), widths, [list(map(str, one)) for one in chains]])
     path = folder / FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     known = _read(path)
     if known is not None:

@@ -110,8 +110,8 @@ class Searching(ABC):
         chain of any family; residual blocks may go, and int8 follows where it is faster. What is best under the limits
         is chosen by an integer program on predicted latency and on harm that was tried on calibration inputs; what was
         chosen is built and measured, and the next choice knows it. Limits on what the study is judged by are kept on
-        the validation split, and proved there where that is possible (`found.certificate`). The test split only
-        reports: `study.certify(found.best, split="test")` confirms.
+        the validation split, and proved there where that is possible (`found.certificate`). The test split chooses
+        nothing: the best is proved on it once, at the end (`found.confirmation`).
 
         Args:
             minimise: "latency_ms", "macs" or "params".
@@ -254,7 +254,8 @@ class Searching(ABC):
             kept=len({one.variant.id for one in order}),
             promises=tuple(loop.promises()),
             expected={one.variant.id: one.expected for one in loop.tried},
-            certificate=self._proof(loop, best, report) if best is not None else None,
+            certificate=self._proof(loop, best, "validation", report) if best is not None else None,
+            confirmation=self._proof(loop, best, "test", report) if best is not None else None,
             why=_why(best, loop) if best is not None else None,
             notes=_notes(loop, best),
         )
@@ -267,8 +268,10 @@ class Searching(ABC):
         in_time = all(COMPARISONS[one.comparison](variant[one.column].value, one.value) for one in timed)
         return tried.loss <= loop.allowed and in_time and planned.met_by(plan, before)
 
-    def _proof(self, loop: Loop, best: Tried, report: Reporter) -> Certificate | None:
-        evaluator = self._evaluator("validation")
+    def _proof(self, loop: Loop, best: Tried, split: str, report: Reporter) -> Certificate | None:
+        if self.data.get(split) is None:
+            return None
+        evaluator = self._evaluator(split)
         try:
             claim = claim_on(evaluator, None, loop.allowed, 0.05)
         except BadValue:

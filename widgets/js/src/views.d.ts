@@ -243,6 +243,11 @@ declare namespace View {
     gap: string;
     measured: boolean;
   }
+  /** What is proved of the best on one split, as a sentence; `passes` where it keeps to the limit. */
+  interface Proof {
+    text: string;
+    passes: boolean;
+  }
   /** A layer of the best: the channels that it keeps, what was chosen, what came second, what that would cost. */
   interface SearchReason {
     layer: string;
@@ -256,8 +261,7 @@ declare namespace View {
     id: string;
     name: string;
     verdict: string;
-    certificate: string;
-    passes: boolean;
+    proofs: Proof[];
     tried: string;
     why: SearchReason[];
     why_note: string;

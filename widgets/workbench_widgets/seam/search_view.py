@@ -40,14 +40,20 @@ class SearchReason(TypedDict):
     cost: str
 
 
+class Proof(TypedDict):
+    """What is proved of the best on one split, as a sentence; `passes` where it keeps to the limit."""
+
+    text: str
+    passes: bool
+
+
 class SearchFound(TypedDict):
     """What was found; `id` is "" where nothing keeps to the limits."""
 
     id: str
     name: str
     verdict: str
-    certificate: str
-    passes: bool
+    proofs: list[Proof]
     tried: str
     why: list[SearchReason]
     why_note: str

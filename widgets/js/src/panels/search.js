@@ -115,7 +115,7 @@ const Found = ({ found, send }) => html`
     html`<div class="wb-line"><p class="wb-verdict"><b>Best: ${found.name}</b></p>
         <button type="button" class="wb-small t-take-found" onClick=${() => send("take_found")}>Use this recipe</button></div>
       <p>${found.verdict}</p>`}
-    ${found.certificate && html`<p class="${found.passes ? "wb-good" : "wb-muted"} t-certificate">${found.certificate}</p>`}
+    ${found.proofs.map((one) => html`<p class="${one.passes ? "wb-good" : "wb-muted"} t-certificate">${one.text}</p>`)}
     ${found.notes.length > 0 && html`<ul class="wb-notes t-search-notes">${found.notes.map((n) => html`<li>${n}</li>`)}</ul>`}
     <p class="wb-help">${found.tried}</p>
     ${found.why.length > 0 &&
