@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from workbench.pruning.widths import Scores
     from workbench.step import Context
 
-#: The kinds of harm that are weighed against each other.
-KINDS = ("channels", "chains")
+#: The kinds of harm that are weighed against each other: of channels that go, of chains in layers' places, and of
+#: residual blocks that went before anything is chosen.
+KINDS = CHANNELS, CHAINS, BLOCKS = "channels", "chains", "blocks"
 #: How far the harm of one group or layer may be from what was measured (a standard deviation, in natural logarithms).
 DOUBT = 0.4
 
@@ -55,16 +56,16 @@ class Harm:
 
     def of_width(self, group: int, level: int) -> float:
         """Of a group at one of its widths."""
-        return _times(self.factors["channels"], self.widths[group][level])
+        return _times(self.factors[CHANNELS], self.widths[group][level])
 
     def of_chain(self, layer: str, chain: Chain) -> float:
         """Of a chain in a layer's place; infinite harm where the family was not tried there."""
         if chain.family == KEEP:
             return 0.0
-        return _times(self.factors["chains"], self.chains.get((chain.family, layer), np.inf) * _lost(chain))
+        return _times(self.factors[CHAINS], self.chains.get((chain.family, layer), np.inf) * _lost(chain))
 
     def parts(self, menu: Menu, selection: Selection) -> tuple[float, float]:
-        """The harm of a selection by kind, before the factors."""
+        """The harm of a selection, of channels and of chains, before the factors."""
         plain = replace(self, factors=dict.fromkeys(KINDS, 1.0))
         widths = sum(plain.of_width(group, level) for group, level in enumerate(selection.levels))
         chains = sum(plain.of_chain(layer, chain) for layer, chain in selection.chains.items())
