@@ -188,24 +188,24 @@ class _Trial:
         step = at_ranks(kind, {name: one.ranks for name, one in chains.items()})
         changed = step.apply(self.module, replace(self.scene, progress=report.part(0.0, 0.7)))
         norms = {name: one for name, one in _norms(self.network, self.module).items() if name in chains}
-        found = {}
+        inside, found = _weighted(trace(changed, self.scene.example)), {}
         for index, (name, chain) in enumerate(chains.items()):
             report(0.7 + 0.3 * index / len(chains), f"Trying {kind.title} on {name} alone")
             places = [name, *([norms[name]] if name in norms else [])]
             with _swapped(self.module, changed, places):
                 plain = self.divergence(self.module)
-            found[kind.__name__, name] = max(plain, self._in_int8(changed, places)) / _lost(chain)
+            found[kind.__name__, name] = max(plain, self._in_int8(changed, places, inside)) / _lost(chain)
         return found
 
-    def _in_int8(self, changed: nn.Module, places: Sequence[str]) -> float:
-        """What a chain, the first of these places, adds to the divergence where int8 follows; it is rounded for good.
+    def _in_int8(self, changed: nn.Module, places: Sequence[str], layers: Sequence[str]) -> float:
+        """What a chain, the first of these places, adds to the divergence where int8 follows; those of the changed
+        network's layers that are in it are rounded for good.
 
         Most chains add what they do in float. Those whose parts cancel add more.
         """
         if self.rounded is None:
             return 0.0
-        inside = [one for one in _weighted(trace(changed, self.scene.example)) if f"{one}.".startswith(f"{places[0]}.")]
-        round_off(changed, inside)
+        round_off(changed, [one for one in layers if f"{one}.".startswith(f"{places[0]}.")])
         with _swapped(self.rounded, changed, places):
             return self.divergence(self.rounded) - self.start
 
