@@ -1,16 +1,16 @@
-"""`read_manifest(path)`: what an export says of itself, read as a stranger's file."""
+"""`Manifest` and `read_manifest(path)`: what an export says of itself, read as a stranger's file."""
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from workbench.data import Preprocess
 from workbench.errors import shown
 from workbench.estimate import Estimate
-from workbench.export import Manifest
 from workbench.files.content import MANIFEST, MANIFEST_VERSION
 from workbench.recipe import Recipe
 from workbench.untrusted import Guard, check_version, parse_json, read_text
@@ -18,6 +18,29 @@ from workbench.untrusted import Guard, check_version, parse_json, read_text
 #: Bytes of a manifest: its figures and notes take some thousands.
 MANIFEST_BYTES = 10**6
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was written, and the proof. Stored beside the files as `manifest.json`."""
+
+    path: Path  # the folder
+    version: int  # of the form of `manifest.json`
+    format: str
+    files: dict[str, str]  # name -> SHA-256
+    model: str
+    recipe: list[dict[str, Any]]
+    estimates: dict[str, Estimate]
+    verified: dict[str, float]  # what it is judged by and the largest relative difference of an output, read back
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+    created: str
+    preprocess: dict[str, Any] = field(default_factory=dict)  # how pixels become inputs: a `Preprocess`, by field
+
+    def to_json(self) -> str:
+        """What `manifest.json` holds; the folder itself is left out, so that it can be moved."""
+        fields = asdict(self) | {"path": "."}
+        return json.dumps(fields, indent=2)
 
 
 def read_manifest(path: str | Path) -> Manifest:
