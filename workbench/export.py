@@ -17,6 +17,7 @@ from workbench.files.content import MANIFEST, MANIFEST_VERSION, check_folder, di
 from workbench.files.disk import keep_on_disk, told, workspace
 from workbench.interface.callable_module import make_callable
 from workbench.manifest import Manifest
+from workbench.proof.canaries import add_proof
 from workbench.proof.verification import verify
 from workbench.untrusted import quota
 from workbench.variant import Variant
@@ -70,6 +71,7 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     written = target.write(variant, staging)
     variant.recipe.save(staging / "recipe.yaml")
     verified = verify(variant, target, written, staging)
+    add_proof(variant, written, difference=verified["largest_relative_difference"])
     manifest = _manifest(variant, folder, target, staging, verified)
     (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     check_folder(staging)
