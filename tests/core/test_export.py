@@ -18,12 +18,9 @@ from tiny import CLASSES, SHAPE, tiny_model
 import workbench as wb
 from workbench.building.build import lower
 from workbench.coding import pack
-from workbench.errors import BadValue, ExportFailed, OverQuota
-from workbench.exporters import REGISTRY, Exporter
-from workbench.measure.machine import machine
-from workbench.proof.verification import SAMPLE
-from workbench.runtimes import Session
+from workbench.errors import ExportFailed, OverQuota
 from workbench.estimate import Estimate
+from workbench.exporters import REGISTRY, Exporter
 from workbench.jobs import Reporter
 from workbench.variant import Variant
 

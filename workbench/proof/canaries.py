@@ -35,8 +35,8 @@ MOST, LEAST, BYTES = 64, 4, 8 << 20
 #: Inputs among which those nearest to a decision are looked for.
 LOOKED_AT = 500
 #: Between two machines outputs may differ by so many times what they do between a graph as it is and optimised here,
-#: and by this much in any case: float32 kernels sum in orders of their own, half precision rounds them, and on a grid of
-#: integers a number may fall to the next.
+#: and by this much in any case: float32 kernels sum in orders of their own, half precision rounds them, and on a grid
+#: of integers a number may fall to the next.
 ROOM, FLOOR, HALVES, GRID = 4.0, 1e-5, 2e-3, 5e-3
 
 
@@ -63,11 +63,12 @@ def add_proof(variant: Variant, written: Path, *, difference: float) -> None:
         "machine": variant.machine,
         "preprocess": asdict(variant.data.preprocess) if pixels is not None else None,
     }
-    held = {f"input_{index}": np.concatenate(one) for index, one in enumerate(zip(*inputs, strict=True))}
+    held: dict[str, Any] = {f"input_{k}": np.concatenate(one) for k, one in enumerate(zip(*inputs, strict=True))}
     held |= {f"output_{index}": one for index, one in enumerate(outputs)}
     held |= {"near": near, "prints": layers.optimised, "prints_single": layers.single}
     held |= {name: one for name, one in (("labels", labels), ("pixels", pixels)) if one is not None}
-    np.savez_compressed(folder / check.CANARIES, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **held)
+    held["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez_compressed(folder / check.CANARIES, **held)
     shutil.copy2(check.__file__, folder / CHECK)
     if is_onnx and variant.recipe.steps:
         (folder / check.BASELINE).write_bytes(hollow(variant.model))

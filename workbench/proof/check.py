@@ -39,6 +39,13 @@ PERIOD, PROJECTIONS = 65537, 6
 #: What loading files anew shifts a ratio of two times by, as a standard deviation of its logarithm.
 PLACEMENT = 0.02
 ROUNDS, BLOCK_S, Z95 = 7, 0.005, 1.96
+#: What `canary.npz` says of itself: the network's file, how many inputs and outputs it has, whether these are scores of
+#: classes, how far they may differ, its tensors, the speed-up and where it was measured, and how pixels became inputs.
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "file": str, "inputs": int, "outputs": int, "answers": bool, "tolerance": float, "layers": list,
+    "speedup": lambda one: one and tuple(map(float, one)), "machine": str, "preprocess": lambda one: one and dict(one),
+}  # fmt: skip
+USUAL = {"mean": [0.0], "std": [1.0]}
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
@@ -69,6 +76,15 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """What is asked: seconds of timing, 0 for none; the least speed-up, 0 for any; a preprocessing of one's own."""
+
+    seconds: float = 2.0
+    speedup: float = 0.0
+    own: Callable[[Array], Any] | None = None
+
+
+@dataclass(frozen=True)
 class Folder:
     """An export: what its manifest says of it, and its canaries."""
 
@@ -95,9 +111,10 @@ def read(path: Path) -> Folder:
     try:
         said = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         files, preprocess = dict(said["files"]), dict(said["preprocess"])
-        with np.load(path / CANARIES, allow_pickle=False) as held:
+        with (path / CANARIES).open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             canaries = {name: held[name] for name in held.files}
-        return Folder(path, files, json.loads(canaries.pop("about").tobytes()), preprocess, canaries)
+        proof = json.loads(canaries.pop("about").tobytes())
+        return Folder(path, files, {name: kind(proof[name]) for name, kind in KINDS.items()}, preprocess, canaries)
     except (FileNotFoundError, NotADirectoryError) as error:
         missing = Path(error.filename).name
         raise Unusable(f"{path} is no export with canaries: {missing} is missing. Give one of wb.export.") from error
@@ -133,7 +150,7 @@ def runner(session: Any, names: list[str] | None = None) -> Run:
 
 def unpacked(folder: Folder, place: Path) -> Path:
     """The ONNX file of an export; of a bundle what the decoder beside this file, or the workbench's, gives."""
-    file, own = folder.path / Path(str(folder.proof["file"])).name, Path(__file__)
+    file, own = folder.path / Path(folder.proof["file"]).name, Path(__file__)
     if file.suffix != ".wbz":
         return file
     decoder = next(one for one in (own.with_name("decode.py"), own.parents[1] / "coding" / "decode.py") if one.exists())
@@ -218,7 +235,7 @@ def check_outputs(folder: Folder, run: Run, report: Report) -> bool:
     count = len(found[0])
     text = f"outputs on {count} canaries: largest relative difference {gap:.2g}, tolerance {tolerance:.2g}."
     (report.agrees if gap <= tolerance else report.differs).append(text[0].upper() + text[1:])
-    if folder.proof.get("answers") and gap == gap:
+    if folder.proof["answers"] and gap == gap:
         check_answers(folder, found[0], report)
     return gap <= tolerance
 
@@ -241,7 +258,7 @@ def apart(found: Sequence[Array], expected: Sequence[Array]) -> float:
 def check_answers(folder: Folder, found: Array, report: Report) -> None:
     """Answers, where outputs are scores of classes: how many are others, and how many are right."""
     expected = folder.outputs[0]
-    scale = float(folder.proof["tolerance"]) * float(np.abs(expected).max(initial=0.0))
+    scale = folder.proof["tolerance"] * float(np.abs(expected).max(initial=0.0))
     two = np.sort(expected, axis=1)[:, -2:]
     decided = (two[:, 1] - two[:, 0]) > 2 * scale  # nearer ones may fall on either side by rounding
     answers, before = found.argmax(axis=1), expected.argmax(axis=1)
@@ -259,8 +276,6 @@ def check_layers(folder: Folder, model: bytes, intact: bool, report: Report) -> 
     """Say from which layer on tensors differ, and whether the file or this machine's kernel is why."""
     layers = folder.proof["layers"]
     fused = [index for index, one in enumerate(layers) if one["survives"]]
-    if not layers:
-        return
     first = first_apart(folder, model, fused, "prints")
     if not intact:
         where = f"from layer {layers[first]['layer']} on" if first is not None else "in no layer by itself"
@@ -301,7 +316,7 @@ def normalised(pixels: Array, said: dict[str, Any]) -> Array:
     """Inputs of pixels (N, H, W, C), uint8 RGB: `(pixel / 255 * range - mean) / std`, in the order and layout said."""
     values = pixels.astype(np.float32) / np.float32(255) * np.float32(said.get("range", 1.0))
     values = values[..., ::-1] if said.get("order") == "BGR" else values
-    mean, std = (np.asarray(said.get(name) or default, np.float32) for name, default in (("mean", [0]), ("std", [1])))
+    mean, std = (np.asarray(said.get(name) or one, np.float32) for name, one in USUAL.items())
     values = (values - mean) / std
     return np.ascontiguousarray(values if said.get("layout") == "NHWC" else np.moveaxis(values, -1, 1))
 
@@ -336,17 +351,23 @@ def _affine(seen: Array, given: Array, layout: str) -> tuple[Array, Array] | Non
 
 
 def _told(expected: dict[str, Any], usual: tuple[str, str], found: tuple[str, str], fit: tuple[Array, Array]) -> str:
-    said = []
-    for name, before, now in zip(("channel order", "layout"), usual, found, strict=True):
-        if before != now:
-            said.append(f"{name} {now} where it was {before}")
+    said = [
+        f"{name} {now} where it was {before}"
+        for name, before, now in zip(("channel order", "layout"), usual, found, strict=True)
+        if before != now
+    ]
     scale, count = float(expected.get("range", 1.0)), len(fit[0])
-    known = [np.resize(np.asarray(expected.get(name) or default, float), count) / scale
-             for name, default in (("mean", [0.0]), ("std", [1.0]))]  # fmt: skip
-    for name, before, now in zip(("mean", "std"), known, fit, strict=True):
-        if np.abs(now - before).max() > 5e-3 * max(1.0, float(np.abs(before).max())):
+    known = [np.resize(np.asarray(expected.get(name) or one, float), count) / scale for name, one in USUAL.items()]
+    if _near(255 * fit[0], known[0]) and _near(255 * fit[1], known[1]):
+        return ", ".join([*said, f"range {255 * scale:g} where it was {scale:g}"])
+    for name, before, now in zip(USUAL, known, fit, strict=True):
+        if not _near(now, before):
             said.append(f"{name} {_numbers(now * scale)} where it was {_numbers(before * scale)}")
     return ", ".join(said) or "other numbers"
+
+
+def _near(one: Array, other: Array) -> bool:
+    return bool(np.abs(one - other).max() <= 5e-3 * max(1.0, float(np.abs(other).max())))
 
 
 def _numbers(values: Array) -> str:
@@ -356,13 +377,13 @@ def _numbers(values: Array) -> str:
 
 def check_preprocessing(folder: Folder, report: Report, own: Callable[[Array], Any] | None) -> None:
     """Hold what the manifest says, and code of the user's own, against the canaries' pixels."""
-    pixels, known = folder.canaries.get("pixels"), folder.proof.get("preprocess")
+    pixels, known = folder.canaries.get("pixels"), folder.proof["preprocess"]
     if pixels is None or known is None:
         if own is not None:
             raise Unusable("The canaries of this export hold no pixels, so no preprocessing can be checked.")
         return
     for who, given in (("manifest.json describes", normalised(pixels, folder.preprocess)),
-                       ("Your preprocessing gives", None if own is None else np.asarray(own(pixels)))):  # fmt: skip
+                       ("Your preprocessing gives", None if own is None else own(pixels))):  # fmt: skip
         wrong = "" if given is None else other_preprocessing(pixels, given, known)
         if wrong:
             report.differs.append(f"{who} another preprocessing: {wrong}.")
@@ -409,18 +430,18 @@ def interval(sorted_logs: Array) -> tuple[float, float, float]:
     return float(np.exp(middle)), float(np.exp(middle - below)), float(np.exp(middle + above))
 
 
-def check_latency(folder: Folder, file: Path, seconds: float, least: float, report: Report) -> None:
+def check_latency(folder: Folder, file: Path, ask: Ask, report: Report) -> None:
     """Time it against the original, in turns, and hold that against what was measured and what is asked for."""
-    known, baseline = folder.proof.get("speedup"), folder.path / BASELINE
-    if seconds <= 0 or known is None or not baseline.is_file():
-        if least:
+    known, baseline = folder.proof["speedup"], folder.path / BASELINE
+    if ask.seconds <= 0 or known is None or not baseline.is_file() or file.suffix != ".onnx":
+        if ask.speedup:
             raise Unusable("This export holds nothing to time it against, so no speed-up can be asked for.")
         return
-    report.ratio = _, low, high = latency(str(file), str(baseline), folder.inputs[0], seconds)
+    report.ratio = _, low, high = latency(str(file), str(baseline), folder.inputs[0], ask.seconds)
     text, was = (f"{a:.2f}× ({b:.2f} to {c:.2f})" for a, b, c in (report.ratio, known))
     text = f"Speed-up over the original: {text} here, {was} where it was measured."
-    if least and low < least:
-        report.differs.append(f"It is not surely {least:g}× as fast. {text}")
+    if ask.speedup and low < ask.speedup:
+        report.differs.append(f"It is not surely {ask.speedup:g}× as fast. {text}")
     else:
         report.agrees.append(text)
     if high < known[1]:
@@ -430,19 +451,18 @@ def check_latency(folder: Folder, file: Path, seconds: float, least: float, repo
 # --- the whole
 
 
-@dataclass(frozen=True)
-class Ask:
-    """What is asked: seconds of timing, 0 for none; the least speed-up, 0 for any; a preprocessing of one's own."""
-
-    seconds: float = 2.0
-    speedup: float = 0.0
-    own: Callable[[Array], Any] | None = None
-
-
 def check(path: Path, ask: Ask = Ask()) -> Report:
     """Everything that can be said of an export on this machine. Raises: `Unusable`."""
     folder = read(path)
-    report = Report(str(path), _machine(folder))
+    try:
+        return checked(folder, ask)
+    except (KeyError, IndexError, TypeError, ValueError) as error:  # what was read is none of what `wb.export` wrote
+        raise Unusable(f"The {CANARIES} of {path} is damaged ({error!r}). Export it again.") from error
+
+
+def checked(folder: Folder, ask: Ask) -> Report:
+    """As `check`, of a folder that was read."""
+    report = Report(str(folder.path), _machine(folder))
     intact = check_files(folder, report)
     check_preprocessing(folder, report, ask.own)
     with tempfile.TemporaryDirectory() as place:
@@ -454,10 +474,9 @@ def check(path: Path, ask: Ask = Ask()) -> Report:
         except Exception as error:  # noqa: BLE001  # a runtime raises anything for a damaged file
             report.differs.append(f"The network cannot be run here: {str(error).strip().partition(chr(10))[0][:300]}")
             return report
-        if file.suffix == ".onnx":
-            if not (same and intact):
-                check_layers(folder, file.read_bytes(), intact, report)
-            check_latency(folder, file, ask.seconds, ask.speedup, report)
+        if folder.proof["layers"] and not (same and intact):
+            check_layers(folder, file.read_bytes(), intact, report)
+        check_latency(folder, file, ask, report)
     return report
 
 
@@ -468,7 +487,7 @@ def _machine(folder: Folder) -> str:
     except metadata.PackageNotFoundError:
         version = "(not installed)"
     here = f"onnxruntime {version}, numpy {np.__version__}, {platform.system()} {platform.machine()}"
-    return f"{here}, {os.cpu_count()} CPUs; measured on {folder.proof.get('machine')}"
+    return f"{here}, {os.cpu_count()} CPUs; measured on {folder.proof['machine']}"
 
 
 def own_function(text: str) -> Callable[[Array], Any]:
@@ -482,7 +501,14 @@ def own_function(text: str) -> Callable[[Array], Any]:
     found = getattr(module, function, None)
     if not callable(found):
         raise Unusable(f"--preprocess {text!r}: {name} has no function {function!r}.")
-    return lambda pixels: found(pixels.copy())
+
+    def own(pixels: Array) -> Any:
+        try:
+            return np.asarray(found(pixels.copy()), np.float64)
+        except Exception as error:
+            raise Unusable(f"{text} raised {error!r} on pixels of shape {pixels.shape}.") from error
+
+    return own
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
