@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 from workbench.errors import BadValue
@@ -18,13 +16,13 @@ from workbench.files.disk import keep_on_disk, told, workspace
 from workbench.interface.callable_module import make_callable
 from workbench.manifest import Manifest
 from workbench.proof.canaries import add_proof
+from workbench.proof.provenance import package_hash, versions
 from workbench.proof.verification import verify
 from workbench.untrusted import quota
 from workbench.variant import Variant
 
 __all__ = ["Manifest", "export", "formats"]
 
-PACKAGES = ("nn-workbench", "torch", "onnx", "onnxruntime", "numpy")
 #: Lists what belongs to an export, old or new, while the new one takes the place of the old.
 REPLACING = ".replacing.json"
 
@@ -147,20 +145,11 @@ def _manifest(
         estimates=dict(variant.estimates),
         verified=verified,
         notes=variant.notes,
-        versions=_versions(),
+        versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         preprocess=asdict(variant.data.preprocess),
+        made=dict(variant.made) or {"model": variant.model.hash, "package": package_hash()},
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a source folder that is not installed
-            continue
-    return found
 
 
 make_callable(__name__, "export")

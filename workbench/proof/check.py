@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -206,8 +206,13 @@ def fingerprint(tensor: Array) -> Array:
     flat = np.asarray(tensor, np.float64).reshape(-1)
     size = max(flat.size, 1)
     folded = np.pad(flat, (0, -flat.size % PERIOD)).reshape(-1, PERIOD).sum(axis=0) if flat.size else np.zeros(PERIOD)
-    signs = 2 * np.random.RandomState(0).randint(0, 2, (PROJECTIONS, PERIOD)) - 1  # the same everywhere
-    return np.array([flat.sum() / size, np.sqrt(np.square(flat).sum() / size), *(signs @ folded / np.sqrt(size))])
+    return np.array([flat.sum() / size, np.sqrt(np.square(flat).sum() / size), *(signs() @ folded / np.sqrt(size))])
+
+
+@cache
+def signs() -> Array:
+    """Ones with random signs (projections, PERIOD), the same with every numpy."""
+    return 2.0 * np.random.RandomState(0).randint(0, 2, (PROJECTIONS, PERIOD)) - 1.0
 
 
 # --- what is compared
