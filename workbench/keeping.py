@@ -101,7 +101,7 @@ def finished(record: Record, names: Names, storage: Storage | None = None) -> Fi
         verdict=str(record.metadata.get("verdict", "")),
         machine=str(record.metadata.get("machine", "")),
         written=json.loads(record.metadata.get(SAMPLES, "{}")),
-        made=record.metadata.get(MADE) or {},
+        made=made if isinstance(made := record.metadata.get(MADE), dict) else {},
         names=names,
         problem=storage.problem if storage else problem,
     )
