@@ -73,6 +73,7 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     manifest = _manifest(variant, folder, target, staging, verified)
     (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     check_folder(staging)
+    quota.here().check_room()  # it is there by now, canaries and all
     for file in staging.iterdir():
         keep_on_disk(file)
     _hand_over(staging, folder)

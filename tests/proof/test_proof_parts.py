@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from rgb import SHAPE, colour_data, colour_model
@@ -48,6 +48,7 @@ def seen(form: Preprocess) -> tuple[Array, Array]:
     return pixels, as_inputs("test", torch.from_numpy(pixels).movedim(-1, 1), form).numpy()
 
 
+@settings(deadline=None, max_examples=40)
 @given(FORMS)
 def test_pixels_become_the_inputs_that_the_workbench_makes_and_are_found_again(form: Preprocess) -> None:
     pixels, inputs = seen(form)
@@ -56,6 +57,7 @@ def test_pixels_become_the_inputs_that_the_workbench_makes_and_are_found_again(f
     assert found is not None and (found == pixels).all()
 
 
+@settings(deadline=None, max_examples=40)
 @given(FORMS, FORMS)
 def test_two_ways_to_preprocess_are_told_apart_where_they_are_two(one: Preprocess, other: Preprocess) -> None:
     pixels, inputs = seen(one)
@@ -74,6 +76,7 @@ def test_inputs_that_are_no_pixels_have_none(values: str) -> None:
     assert pixels_of([inputs], Preprocess()) is None
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=4, unique=True))
 def test_a_file_asked_for_more_tensors_is_what_onnx_itself_makes_of_it(names: list[str]) -> None:
     node = helper.make_node("Relu", ["x"], ["y"])
@@ -85,6 +88,7 @@ def test_a_file_asked_for_more_tensors_is_what_onnx_itself_makes_of_it(names: li
     assert found == graph
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 200_000), st.data())
 def test_a_fingerprint_moves_with_any_number_and_is_the_same_twice(size: int, data: st.DataObject) -> None:
     tensor = np.random.default_rng(size).normal(size=size).astype(np.float32)
