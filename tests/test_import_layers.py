@@ -21,7 +21,7 @@ LAYERS = (
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
-    | {"diagnosis"},
+    | {"diagnosis", "exporters", "proof", "replay"},
     {"workers"},
     {"search"},
     {"doctor", "keeping", "kept", "making", "published", "study"},
