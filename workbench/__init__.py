@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from workbench import charts, lowrank, measure, runtimes, steps
+    from workbench import charts, lowrank, measure, runtimes, steps, teach
     from workbench.building.build import compress
     from workbench.cost import cost
     from workbench.data import Data, data
@@ -41,13 +41,13 @@ _HOMES = {
     "load": "workbench.models",
     "recipes": "workbench.steps",
 }
-_MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "replay", "runtimes", "steps")
+_MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "replay", "runtimes", "steps", "teach")
 
 __all__ = [
     "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError", "Workers",
     "app", "catalog",
     "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "replay", "runtimes",
-    "steps",
+    "steps", "teach",
 ]  # fmt: skip
 
 
