@@ -25,7 +25,7 @@ LAYERS = (
     {"workers"},
     {"search"},
     {"doctor", "keeping", "kept", "making", "published", "study"},
-    {"__main__", "app", "cli", "dashboard", "doctor_command", "live", "study_commands", "teach", "terminal"},
+    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "study_commands", "teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}

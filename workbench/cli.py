@@ -1,4 +1,4 @@
-"""The command line: `workbench info | run | search | certify | check | study | doctor | schema | dashboard`."""
+"""The command line: `workbench info | run | search | certify | check | mcp | study | doctor | schema | dashboard`."""
 
 from __future__ import annotations
 
@@ -200,6 +200,18 @@ def check(
     found = checked(folder, seconds=seconds, speedup=speedup, preprocess=preprocess)
     typer.echo(found.to_json() if as_json else found)
     raise typer.Exit(FAILED if found.differs else 0)
+
+
+@app.command()
+def mcp(folder: Annotated[Path, typer.Argument(help="The study's folder; made where missing.")]) -> None:
+    """Serve one study folder to agents: the Model Context Protocol on stdin and stdout."""
+    try:
+        from workbench.agents import serve
+    except ImportError as error:
+        raise BadValue(
+            f"This needs {error.name}, which is not installed. Install it with pip install 'nn-workbench[mcp]'."
+        ) from error
+    serve(folder)
 
 
 def _belongs_to(model: str) -> str:

@@ -69,7 +69,7 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     written = target.write(variant, staging)
     variant.recipe.save(staging / "recipe.yaml")
     verified = verify(variant, target, written, staging)
-    add_proof(variant, written, difference=verified["largest_relative_difference"])
+    add_proof(variant, written, target.name, difference=verified["largest_relative_difference"])
     manifest = _manifest(variant, folder, target, staging, verified)
     (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     check_folder(staging)

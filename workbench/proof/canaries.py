@@ -40,7 +40,7 @@ LOOKED_AT = 500
 ROOM, FLOOR, HALVES, GRID = 4.0, 1e-5, 2e-3, 5e-3
 
 
-def add_proof(variant: Variant, written: Path, *, difference: float) -> None:
+def add_proof(variant: Variant, written: Path, format_: str, *, difference: float) -> None:
     """Put `canary.npz`, `check.py` and, for a file that ONNX Runtime runs, `baseline.onnx` beside what was written.
 
     `difference`: by how much the written file's outputs differ from the artefact's, relative to the largest.
@@ -54,6 +54,7 @@ def add_proof(variant: Variant, written: Path, *, difference: float) -> None:
     pixels = pixels_of(inputs, variant.data.preprocess)
     about = {
         "file": written.name,
+        "format": format_,
         "inputs": len(inputs[0]),
         "outputs": len(outputs),
         "answers": bool(near.any()),

@@ -39,10 +39,11 @@ PERIOD, PROJECTIONS = 65537, 6
 #: What loading files anew shifts a ratio of two times by, as a standard deviation of its logarithm.
 PLACEMENT = 0.02
 ROUNDS, BLOCK_S, Z95 = 7, 0.005, 1.96
-#: What `canary.npz` says of itself: the network's file, how many inputs and outputs it has, whether these are scores of
-#: classes, how far they may differ, its tensors, the speed-up and where it was measured, and how pixels became inputs.
+#: What `canary.npz` says of itself: the network's file and its format, how many inputs and outputs it has, whether
+#: these are scores of classes, how far they may differ, its tensors, the speed-up and where it was measured, and how
+#: pixels became inputs.
 KINDS: dict[str, Callable[[Any], Any]] = {
-    "file": str, "inputs": int, "outputs": int, "answers": bool, "tolerance": float, "layers": list,
+    "file": str, "format": str, "inputs": int, "outputs": int, "answers": bool, "tolerance": float, "layers": list,
     "speedup": lambda one: one and tuple(map(float, one)), "machine": str, "preprocess": lambda one: one and dict(one),
 }  # fmt: skip
 USUAL = {"mean": [0.0], "std": [1.0]}
@@ -161,19 +162,51 @@ def unpacked(folder: Folder, place: Path) -> Path:
     return place / "model.onnx"
 
 
-def torch_runner(file: Path) -> Run:
-    """A network that torch runs, as the workbench reads it."""
-    try:
-        from workbench.exporters import exporter
-    except ImportError as error:
-        raise Unusable("This format is run by torch as nn-workbench reads it: pip install nn-workbench.") from error
-    session = exporter("safetensors").load(file)
-    return lambda inputs: session.outputs(tuple(inputs))
-
-
-def opened(file: Path) -> Run:
+def opened(folder: Folder, file: Path, place: Path) -> Run:
     """What runs a file. Raises: `Unusable` for a runtime that is not installed."""
-    return torch_runner(file) if file.suffix == ".safetensors" else runner(session_of(str(file)))
+    if file.suffix == ".onnx":
+        return runner(session_of(str(file)))
+    known = {".xml": (openvino_runner, "openvino"), ".tflite": (litert_runner, "ai-edge-litert")}
+    run, package = known.get(file.suffix, (partial(workbench_runner, folder.proof["format"], place), "nn-workbench"))
+    try:
+        return run(file)
+    except ImportError as error:
+        raise Unusable(f"{file.name} needs {error.name} to be run: pip install {package}.") from error
+
+
+def openvino_runner(file: Path) -> Run:
+    """OpenVINO on the CPU, in float32 where the network is."""
+    import openvino
+
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    request = openvino.Core().compile_model(str(file), "CPU", hints).create_infer_request()
+    return lambda inputs: [np.array(one) for one in request.infer(dict(enumerate(inputs))).values()]
+
+
+def litert_runner(file: Path) -> Run:
+    """LiteRT on the CPU, one input at a time."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    network = Interpreter(model_path=str(file), num_threads=1)
+    network.allocate_tensors()
+    entries, leaves = network.get_input_details(), network.get_output_details()
+
+    def run(inputs: Sequence[Array]) -> list[Array]:
+        for entry, one in zip(entries, inputs, strict=True):
+            network.set_tensor(entry["index"], one.astype(entry["dtype"]))
+        network.invoke()
+        return [network.get_tensor(leave["index"]) for leave in leaves]
+
+    return run
+
+
+def workbench_runner(format_: str, place: Path, file: Path) -> Run:
+    """What the workbench reads, such as networks that torch runs."""
+    from workbench.exporters import exporter
+
+    known = exporter(format_)
+    session = known.load(known.unpacked(file, place))
+    return lambda inputs: session.outputs(tuple(inputs))
 
 
 def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
@@ -473,7 +506,7 @@ def checked(folder: Folder, ask: Ask) -> Report:
     with tempfile.TemporaryDirectory() as place:
         try:
             file = unpacked(folder, Path(place))
-            same = check_outputs(folder, opened(file), report)
+            same = check_outputs(folder, opened(folder, file, Path(place)), report)
         except Unusable:
             raise
         except Exception as error:  # noqa: BLE001  # a runtime raises anything for a damaged file
