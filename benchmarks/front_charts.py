@@ -1,7 +1,7 @@
 """The fronts that searches found, as a picture: accuracy against measured speed, network by network.
 
-    python benchmarks/search.py --minutes 20 --train --folder studies
-    python benchmarks/front_charts.py studies docs/images/fronts.png
+python benchmarks/search.py --minutes 20 --train --folder studies
+python benchmarks/front_charts.py studies docs/images/fronts.png
 """
 
 from __future__ import annotations

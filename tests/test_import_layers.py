@@ -24,8 +24,8 @@ LAYERS = (
     | {"diagnosis"},
     {"workers"},
     {"search"},
-    {"keeping", "kept", "making", "published", "study"},
-    {"__main__", "app", "cli", "dashboard", "live", "study_commands", "teach", "terminal"},
+    {"keeping", "kept", "making", "published", "report", "study"},
+    {"__main__", "app", "cli", "dashboard", "live", "report_command", "study_commands", "teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}

@@ -1,4 +1,4 @@
-"""The command line: `workbench info | run | search | certify | study | schema | dashboard`."""
+"""The command line: `workbench info | run | search | certify | report | study | schema | dashboard`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from workbench import study_commands
+from workbench import report_command, study_commands
 from workbench.errors import BadFile, BadValue, Cancelled, UnknownName, WorkbenchError
 from workbench.terminal import console, frame_table, plain_table
 
@@ -45,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(study_commands.app, name="study")
+app.command()(report_command.report)
 
 
 def main() -> None:

@@ -47,3 +47,14 @@ export function onTheme(then) {
   observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
   return () => observer.disconnect();
 }
+
+// A page of its own is light or dark as the system is, unless `asked` says which.
+/** @param {string | null} [asked] */
+export function followSystem(asked) {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => {
+    document.body.dataset.jpThemeLight = (asked ? asked === "dark" : system.matches) ? "false" : "true";
+  };
+  follow();
+  system.addEventListener("change", follow);
+}
