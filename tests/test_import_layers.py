@@ -24,8 +24,9 @@ LAYERS = (
     | {"diagnosis", "exporters", "proof", "replay"},
     {"workers"},
     {"search"},
-    {"doctor", "keeping", "kept", "making", "published", "study"},
-    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "study_commands", "teach", "terminal"},
+    {"doctor", "keeping", "kept", "making", "published", "report", "study"},
+    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "report_command", "study_commands"}
+    | {"teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.models import Model, catalog, load
     from workbench.recipe import Recipe, Step, recipes
     from workbench.replay import replay
+    from workbench.report import report
     from workbench.study import Study
     from workbench.variant import Variant
     from workbench.workers.pool import Workers
@@ -41,13 +42,15 @@ _HOMES = {
     "load": "workbench.models",
     "recipes": "workbench.steps",
 }
-_MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "replay", "runtimes", "steps", "teach")
+_MODULES = (
+    "charts", "cost", "data", "export", "lowrank", "measure", "replay", "report", "runtimes", "steps", "teach",
+)  # fmt: skip
 
 __all__ = [
     "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError", "Workers",
     "app", "catalog",
-    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "replay", "runtimes",
-    "steps", "teach",
+    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "replay", "report",
+    "runtimes", "steps", "teach",
 ]  # fmt: skip
 
 

@@ -45,12 +45,17 @@ class Certificate:
         """Whether it surely loses at most the margin."""
         return self.answer is Answer.PASSES
 
+    @property
+    def allowed(self) -> str:
+        """The margin with its unit: `1 point`."""
+        return self._text(self.margin)
+
     def __str__(self) -> str:
         seen = f"after {self.inputs:,} inputs of {self.split}"
         ends = f"at least {self._text(self.at_least)}, at most {self._text(self.at_most)}"
         found = f"{self._text(self.loss)} lost there ({ends})"
         sure = f"{100 * (1 - self.alpha):g} %"
-        what = f"{self._text(self.margin)} of {self.metric}{self._where}"
+        what = f"{self.allowed} of {self.metric}{self._where}"
         if self.answer is Answer.PASSES:
             return f"{self.variant} loses at most {what} ({sure}), {seen}: {found}."
         if self.answer is Answer.FAILS:

@@ -14,8 +14,8 @@ from workbench.diagnosis.comparison import change, figures
 from workbench.estimate import Estimate, paired_change
 from workbench.frames.frame import to_frame
 from workbench.frames.pareto import front
+from workbench.report.words import verdict
 from workbench.variant import Variant
-from workbench_widgets.formatting import verdict
 
 
 @pytest.fixture(scope="module")

@@ -159,7 +159,8 @@ def test_named_inputs_that_a_network_does_not_take_are_left_out() -> None:
 
 
 def test_the_screen_shows_shapes_where_there_are_no_pictures(study: wb.Study) -> None:
-    from workbench_widgets.gallery import fits, shapes_text
+    from workbench.report.about import shapes_text
+    from workbench_widgets.gallery import fits
     from workbench_widgets.noise import noise
 
     data = noise(study.model)

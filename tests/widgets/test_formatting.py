@@ -10,8 +10,9 @@ from tiny import tiny_data, tiny_model
 from workbench.estimate import Estimate, exact, paired_change
 from workbench.measure.wording import accuracy, lost, points, speed
 from workbench.recipe import Recipe
+from workbench.report.words import verdict
 from workbench.variant import Variant
-from workbench_widgets.formatting import change, times, verdict
+from workbench_widgets.formatting import change, times
 
 
 def variant(**changed: Estimate) -> Variant:

@@ -15,9 +15,9 @@ from workbench.errors import WorkbenchError
 from workbench.frames.limits import Limit, bound_on, read_limits
 from workbench.frames.pareto import more_is_better
 from workbench.measure.judgement import NEAR
+from workbench.report.words import count
 from workbench.search.outlook import outlook
 from workbench_widgets import rows, search_state
-from workbench_widgets.formatting import count
 from workbench_widgets.remembered import remembered
 from workbench_widgets.seam.cells import Option
 from workbench_widgets.seam.chart_view import Axis, ChartView, Elsewhere, LimitField, LimitRule

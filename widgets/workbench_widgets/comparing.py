@@ -13,8 +13,9 @@ from workbench.diagnosis import Comparison
 from workbench.diagnosis.comparison import EXACT, SPEED, Contrast, figures, layers, steps
 from workbench.frames.pareto import more_is_better
 from workbench.measure.wording import UNSURE, signed
+from workbench.report.words import difference
 from workbench.variant import Variant
-from workbench_widgets.formatting import change, difference, trend
+from workbench_widgets.formatting import change, trend
 from workbench_widgets.pictures import pictures
 from workbench_widgets.rows import judged_by
 from workbench_widgets.seam.comparison_view import Answers, ClassOfBoth, ComparisonView, FigureOfBoth, LayerOfBoth

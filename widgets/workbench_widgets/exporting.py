@@ -9,7 +9,7 @@ from workbench.manifest import Manifest
 from workbench_widgets.store import State
 
 PIECE = 2**20  # bytes of one message
-CSV, PARQUET, PAGE = "variants.csv", "variants.parquet", "study.html"
+CSV, PARQUET, REPORT, CARD = "variants.csv", "variants.parquet", "report.html", "README.md"
 
 
 def files(manifest: Manifest) -> dict[str, int]:
@@ -30,8 +30,8 @@ def piece(state: State, file: str, offset: int, length: int) -> bytes:
 
 
 def tables() -> list[str]:
-    """What the table of variants can be taken as here: Parquet needs pyarrow."""
-    return [CSV, *([PARQUET] if importlib.util.find_spec("pyarrow") else []), PAGE]
+    """What can be taken away here: the table, for which Parquet needs pyarrow, the report, and the model card."""
+    return [CSV, *([PARQUET] if importlib.util.find_spec("pyarrow") else []), REPORT, CARD]
 
 
 def check_part(offset: object, length: object) -> None:

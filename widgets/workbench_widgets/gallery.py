@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import workbench as wb
 from workbench.data import Data
 from workbench.data.matching import misfit
-from workbench.data.source import leaves
 from workbench.errors import BadFile, BadValue
 from workbench.models import Model
 from workbench.models.architectures import BUNDLED
-from workbench.modules.calling import Inputs
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench.untrusted import check_apart
@@ -127,17 +124,6 @@ def fits(model: Model, data: Data) -> bool:
         return not misfit(data["test"].like(model.example).example, model.example)
     except BadValue:
         return False
-
-
-def shape_text(sizes: Sequence[int]) -> str:
-    """Such as `3 × 32 × 32`, which no line break parts."""
-    return "\u00a0×\u00a0".join(map(str, sizes))
-
-
-def shapes_text(inputs: Inputs) -> str:
-    """The shape of one input without the batch; of several each with its name or place."""
-    found = [(f"input {name}" if name.isdecimal() else name, shape_text(one.shape[1:])) for name, one in leaves(inputs)]
-    return ", ".join(f"{name} ({shape})" if name else shape for name, shape in found)
 
 
 def from_zoo(zoo: str, name: str, trained: bool) -> Model:

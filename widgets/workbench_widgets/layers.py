@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import pandas as pd
-
 from workbench import charts
 from workbench.charts import COLUMNS
-from workbench.cost.by_layer import COSTS, Pair, origin, to_frame
-from workbench.cost.layer import Layer
+from workbench.cost.by_layer import COSTS, Pair, to_frame
 from workbench.plan import Row
+from workbench.report.layers import layer_shape, rows_by_layer, weight_error
+from workbench.report.words import count
 from workbench_widgets import findings, scope
-from workbench_widgets.formatting import count, times
+from workbench_widgets.formatting import times
 from workbench_widgets.seam.cells import Drawing, Heading, HeatCell
 from workbench_widgets.seam.layer_view import LayerAction, LayerRow, LayersView
 from workbench_widgets.store import State
@@ -40,7 +39,7 @@ def layers(state: State) -> LayersView:
         return NOTHING
     chosen = scope.chosen(state)
     found = state.plan.pairs
-    plan = _plan(state.plan.rows, [pair.name for pair in found])
+    plan = rows_by_layer(state.plan.rows, [pair.name for pair in found])
     found_out = findings.columns(state, found)
     return {
         "columns": _columns(found_out),
@@ -55,15 +54,6 @@ def layers(state: State) -> LayersView:
         "note": " ".join([NOTE, *(one.note for one in found_out)]),
         "empty": "",
     }
-
-
-def _plan(rows: Sequence[Row], names: list[str]) -> dict[str, list[Row]]:
-    """The plan's rows by the original layer that each is about."""
-    known = set(names)
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(origin(row.layer, known), []).append(row)
-    return found
 
 
 def _columns(found_out: Sequence[findings.Column]) -> list[Heading]:
@@ -88,7 +78,7 @@ def _rows(
             "module": pair.before.module if pair.before else "",
             "main": bool(max(pair.cost("macs"))),
             "kind": pair.kind.replace("_", " "),
-            "shape": _shape(pair.before or pair.after[0]),
+            "shape": layer_shape(pair.before or pair.after[0]),
             "cells": [
                 *(_share(pair, name, totals[name], most[name]) for name in COSTS),
                 *(one.cells.get(pair.name, findings.NONE) for one in found_out),
@@ -99,14 +89,6 @@ def _rows(
         }
         for pair in found
     ]
-
-
-def _shape(layer: Layer) -> str:
-    """Channels in and out and the kernel of a convolution, such as `64 → 128, 3×3`; else the output's shape."""
-    if not layer.kernel:
-        return f"{layer.input[-1]} → {layer.output[-1]}" if layer.kind == "linear" else "×".join(map(str, layer.output))
-    text = f"{layer.c_in} → {layer.c_out}, {'×'.join(map(str, layer.kernel))}"
-    return text + (f", {layer.groups} groups" if layer.groups > 1 else "")
 
 
 def _share(pair: Pair, name: str, total: int, most: int) -> HeatCell:
@@ -131,11 +113,10 @@ def _actions(rows: list[Row], layer: str) -> list[LayerAction]:
 
 
 def _error(rows: list[Row]) -> HeatCell:
-    known = [row.relative_error for row in rows if row.applies and row.relative_error is not None]
-    known = [one for one in known if not pd.isna(one)]
-    if not known:
+    known = weight_error(rows)
+    if known is None:
         return {"value": None, "text": "", "heat": 0}
-    return {"value": max(known), "text": f"{100 * max(known):.1f} %", "heat": round(min(1.0, max(known)), 3)}
+    return {"value": known, "text": f"{100 * known:.1f} %", "heat": round(min(1.0, known), 3)}
 
 
 def _chart(cost: str, found: Sequence[Pair], chosen: frozenset[str]) -> Drawing:

@@ -13,13 +13,14 @@ from workbench.errors import BadValue, WorkbenchError
 from workbench.jobs import Job
 from workbench.published import published
 from workbench.recipe import Recipe
+from workbench.report.about import shapes_text
+from workbench.report.words import count
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import desk, editing, rows, study_state
 from workbench_widgets.background import Background
 from workbench_widgets.desk import Kept
-from workbench_widgets.formatting import count
-from workbench_widgets.gallery import Gallery, fits, from_zoo, shapes_text
+from workbench_widgets.gallery import Gallery, fits, from_zoo
 from workbench_widgets.running import Running
 from workbench_widgets.store import Card, Message, Ready, State, Store
 from workbench_widgets.uploads import Uploads

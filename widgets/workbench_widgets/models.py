@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections import Counter
 from functools import lru_cache
 
 from workbench.charts import COLUMNS
 from workbench.charts.diagnosis import png
-from workbench.cost.layer import CONVOLUTIONS
 from workbench.data import Data, Split
 from workbench.data.batches import arrays
 from workbench.models import Model
 from workbench.models.structure import ZOOS
+from workbench.report.about import about_data, about_model, shapes_text
+from workbench.report.words import compact, count
 from workbench.study import Study
 from workbench.tasks import Task
 from workbench.untrusted.quota import MEGABYTE
 from workbench_widgets import uploads
 from workbench_widgets.desk import Kept
-from workbench_widgets.formatting import compact, count
-from workbench_widgets.gallery import shapes_text, trained_on
+from workbench_widgets.gallery import trained_on
 from workbench_widgets.noise import NOISE
 from workbench_widgets.overlays import overlaid
 from workbench_widgets.seam.model_view import DataAbout, Earlier, Fact, ModelsView, Sample, Sources, Zoo
@@ -31,7 +30,6 @@ SAMPLES = 10
 #: Larger images are shown at every second, third, ... pixel.
 LARGEST = 64
 HINTS = {"torchvision": "resnet18", "timm": "mobilenetv3_small_050"}
-KINDS = {"conv": ("convolution", "convolutions"), "linear": ("linear layer", "linear layers")}
 
 
 def models(state: State) -> ModelsView:
@@ -42,7 +40,7 @@ def models(state: State) -> ModelsView:
         "selected": state.model,
         "busy": study is None,
         "waiting": "" if state.cards else "Loading the bundled models.",
-        "about": _about(study.model) if study else "",
+        "about": about_model(study.model) if study else "",
         "kept": _kept(study) if study else "",
         "earlier": [_earlier(one, study) for one in state.earlier],
         "problems": list(study.notes) if study else [],
@@ -79,31 +77,14 @@ def _earlier(one: Kept, study: Study | None) -> Earlier:
     }
 
 
-def _about(model: Model) -> str:
-    """What was loaded, in plain words."""
-    network, totals = model.network, model.network.totals
-    kinds = Counter("conv" if ops[0].kind in CONVOLUTIONS else ops[0].kind for ops in network.by_module.values())
-    parts = [count(kinds[kind], *names) for kind, names in KINDS.items() if kinds[kind]]
-    shape = shapes_text(model.example)
-    sentence = (
-        f"{model.name} has {' and '.join(parts) or 'no layers with weights'}: {compact(totals.params)} parameters and "
-        f"{compact(totals.macs)} multiply–accumulates for one input of {shape}."
-    )
-    return " ".join([sentence, *model.notes])
-
-
 def _data(data: Data, model: Model, home: str) -> DataAbout:
-    test = data["test"]
-    shape = shapes_text(test.example)
-    classes = f", {len(data.classes)} classes" if data.classes else ""
-    what = "images" if test.pictures else "inputs"
-    sentence = " ".join([f"Measured on {data.name}: {len(test):,} test {what} of {shape}{classes}.", *data.notes])
-    if test.pictures:
-        sentence = f"{sentence} They are read as {data.preprocess}"
+    sentence = about_data(data)
     if data.name == NOISE:
+        test = data["test"]
         sentence = (
-            f"No images of {shape} are loaded, so {len(test)} of noise stand in: latency, size and agreement with "
-            f"{model.name} are measured. How good its answers are needs data: upload an .npz with images and labels."
+            f"No images of {shapes_text(test.example)} are loaded, so {len(test)} of noise stand in: latency, size and "
+            f"agreement with {model.name} are measured. How good its answers are needs data: upload an .npz with "
+            "images and labels."
         )
     return {
         "sentence": sentence,

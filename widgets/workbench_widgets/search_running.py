@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from workbench.errors import BadValue, WorkbenchError
 from workbench.recipe import Recipe
+from workbench.report.words import count, verdict
 from workbench.search.found import Promise
 from workbench.search.goal import goal_of
 from workbench.study import Study
 from workbench_widgets import search_state, wishes
-from workbench_widgets.formatting import count, verdict
 from workbench_widgets.running import Running
 from workbench_widgets.searches import Search
 from workbench_widgets.store import Message, State, Store

@@ -11,12 +11,12 @@ from workbench.charts import column
 from workbench.errors import BadValue, Cancelled
 from workbench.measure.wording import signed
 from workbench.recipe import Recipe
+from workbench.report.words import compact, count, verdict
 from workbench.search.found import Found
 from workbench.search.goal import SMALL
 from workbench.study import Study
 from workbench.tasks import Metric
 from workbench_widgets import search_state, wishes
-from workbench_widgets.formatting import compact, count, verdict
 from workbench_widgets.seam.page_view import JobLine
 from workbench_widgets.seam.search_view import SearchFound, SearchLimit, SearchPoint, SearchReason, SearchView
 from workbench_widgets.searches import Search

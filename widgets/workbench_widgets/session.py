@@ -10,12 +10,12 @@ from typing import Any
 from workbench.errors import BadValue, WorkbenchError, unknown
 from workbench.export import export
 from workbench.recipe import Recipe
+from workbench.report.words import count
 from workbench.study import Study
 from workbench.variant import Variant
 from workbench_widgets import desk, editing, scope, search_state, study_state, view_state
 from workbench_widgets.background import Background
 from workbench_widgets.controls import described, parse
-from workbench_widgets.formatting import count
 from workbench_widgets.latest_only import Latest
 from workbench_widgets.model_loading import Opening
 from workbench_widgets.planning import plan

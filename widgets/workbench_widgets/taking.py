@@ -1,13 +1,17 @@
-"""What is made when it is asked for: the table of variants as a file, and the study frozen into one page."""
+"""What is made when it is asked for: the table of variants as a file, the report on the study, its model card."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
 
 from workbench.errors import BadValue
-from workbench_widgets import frozen, rows
-from workbench_widgets.exporting import CSV, PAGE, PARQUET, PIECE, check_part
+from workbench.report import content
+from workbench_widgets import rows, search_state, wishes
+from workbench_widgets.exporting import CARD, CSV, PARQUET, PIECE, REPORT, check_part
 from workbench_widgets.store import State
 
 
@@ -31,18 +35,41 @@ class Made:
         return self._content[offset : offset + min(length, PIECE)]
 
 
+def table(state: State) -> pd.DataFrame:
+    """What is shown, every figure with its interval: `Study.frame()` in its own units, and what was measured elsewhere.
+
+    Without samples, which paired comparison alone reads.
+    """
+    frame = rows.everything(state)
+    return pd.DataFrame({name: frame[name].to_list() for name in frame if name != "feasible"})
+
+
 def _csv(state: State) -> bytes:
-    return frozen.table(state).to_csv(index=False).encode()
+    return table(state).to_csv(index=False).encode()
 
 
 def _parquet(state: State) -> bytes:
     stream = io.BytesIO()
-    frozen.table(state).to_parquet(stream, index=False)
+    table(state).to_parquet(stream, index=False)
     return stream.getvalue()
 
 
-def _page(state: State) -> bytes:
-    return frozen.page(state).encode()
+def _report(state: State, form: str) -> bytes:
+    """Of the variants that are shown, about the chosen one, or the best by what the last search was asked for."""
+    study, found = state.study, [state.variant(str(one)) for one in rows.everything(state)["id"]]
+    assert study is not None  # whoever asks for it sees one
+    chosen = state.variant(state.selected)
+    search = search_state.of(state)
+    wish = search.wish if search is not None and not search.problem else None
+    return content(
+        [one for one in found if one is not None],
+        form,
+        chosen=chosen if chosen is not None and chosen.recipe.steps else None,
+        minimise=wish.minimise if wish is not None else "latency_ms",
+        where=wishes.where(wish, study.task.principal) if wish is not None else "",
+    ).encode()
 
 
-MAKERS: dict[str, Callable[[State], bytes]] = {CSV: _csv, PARQUET: _parquet, PAGE: _page}
+MAKERS: dict[str, Callable[[State], bytes]] = {
+    CSV: _csv, PARQUET: _parquet, REPORT: partial(_report, form=".html"), CARD: partial(_report, form=".md"),
+}  # fmt: skip

@@ -11,13 +11,14 @@ from workbench.export import formats
 from workbench.frames.pareto import more_is_better
 from workbench.manifest import Manifest
 from workbench.measure.evaluation import CHANGE
+from workbench.report.words import UNPAIRED, difference, verdict
 from workbench.tasks import METRICS
 from workbench.tasks.unlabelled import APART
 from workbench.variant import Variant
 from workbench_widgets import rows
 from workbench_widgets.comparing import comparison
 from workbench_widgets.exporting import files
-from workbench_widgets.formatting import COSTS, UNPAIRED, change, difference, trend, verdict
+from workbench_widgets.formatting import COSTS, change, trend
 from workbench_widgets.seam.cells import Label
 from workbench_widgets.seam.variant_view import Exported, Figure, OtherVariant, VariantView
 from workbench_widgets.store import State

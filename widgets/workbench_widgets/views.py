@@ -13,9 +13,10 @@ from workbench.cost.network import Totals
 from workbench.cost.on_device import predictor
 from workbench.jobs import Job
 from workbench.plan import Plan, Row
+from workbench.report.words import count
 from workbench.step import REGISTRY
 from workbench_widgets.controls import controls
-from workbench_widgets.formatting import count, times, unfolded
+from workbench_widgets.formatting import times, unfolded
 from workbench_widgets.seam.page_view import HeadView, JobLine, PredictedRow, PredictionView, RunView, StatusView
 from workbench_widgets.seam.recipe_view import Family, RecipeView, StepCard, Technique
 from workbench_widgets.store import Entry, State

@@ -5,6 +5,7 @@ and a dark page. Colours are Okabe and Ito's (2008), and every group differs in 
 """
 
 from workbench.charts import _jsonschema  # noqa: F401  # first: it leads Altair's own import of jsonschema
+from workbench.charts.by_class import by_class
 from workbench.charts.columns import COLUMNS, Column, check_columns, column, drawable, lower
 from workbench.charts.cost_by_layer import LAYERS, cost_by_layer, cost_rows, cost_summary
 from workbench.charts.devices import devices
@@ -17,7 +18,7 @@ from workbench.charts.rows import records
 from workbench.charts.variants import points, speedup, speedup_points, summary, tradeoff
 
 __all__ = [
-    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "check_columns", "column", "competing",
+    "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "by_class", "check_columns", "column", "competing",
     "cost_by_layer", "cost_rows", "cost_summary", "devices", "drawable", "flips", "layer_errors", "lineage",
     "lineage_points", "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points",
     "parallel_summary", "png", "points", "predicted_points", "predicted_summary", "records", "roles", "speedup",

@@ -45,12 +45,11 @@ def certificate(
     pair: tuple[Variant, Variant], evaluator: Evaluator, claim: Claim, report: Reporter, *, worst_class: bool
 ) -> Certificate:
     """Whether the claim holds for the second of two variants against the first: see `Study.certify`."""
-    original, variant = pair
+    variant = pair[1]
     groups = _classes(evaluator) if worst_class else np.zeros(len(evaluator.split), np.int64)
-    known = _known(pair, evaluator, claim.metric.name)
-    found = certify(
-        Pair(original.onnx, variant.onnx, evaluator.split, _labelled(evaluator), known), claim, groups, report
-    )
+    known = known_samples(pair, evaluator, claim.metric.name)
+    files = [one.onnx if known is None else one.artefact for one in pair]  # what is known needs no file
+    found = certify(Pair(files[0], files[1], evaluator.split, _labelled(evaluator), known), claim, groups, report)
     answer, told = joint(found)
     names = variant.data.classes
     return Certificate(
@@ -88,8 +87,8 @@ def _more(verdicts: list[Verdict], answer: Answer) -> float:
     return max(one.more * seen / max(one.inputs, 1) for one in verdicts)
 
 
-def _known(pair: tuple[Variant, Variant], evaluator: Evaluator, metric: str) -> tuple[Sample, Sample] | None:
-    """What the study has measured on this very split, where it is known of each input."""
+def known_samples(pair: tuple[Variant, Variant], evaluator: Evaluator, metric: str) -> tuple[Sample, Sample] | None:
+    """What the study has measured on the evaluator's split, where it is known of each input; else None."""
     name = {"validation": f"{VALIDATION}{metric}", "test": metric}.get(evaluator.split_name, "")
     one, other = (each.samples.get(name) for each in pair)
     if one is None or other is None or not (one.has_marks and other.has_marks):

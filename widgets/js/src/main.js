@@ -1,5 +1,6 @@
 // The page's one module. It is loaded once; every panel waits for it under the same name.
 import { mount } from "./mount.js";
+import { drawStandalone } from "./standalone.js";
 
 const key = `workbench-screen-${__VERSION__}`;
 /** @type {Record<string, any>} */
@@ -10,6 +11,7 @@ if (!page[key]) {
   page[key] = { promise, ready };
 }
 page[key].ready({ mount });
+drawStandalone();
 
 export { mount };
 export default { render() {} };

@@ -62,3 +62,14 @@ export function onLook(then) {
     dark.removeEventListener("change", then);
   };
 }
+
+// A page of its own is light or dark as the system is, unless `asked` says which.
+/** @param {string | null} [asked] */
+export function followSystem(asked) {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => {
+    document.body.dataset.jpThemeLight = (asked ? asked === "dark" : system.matches) ? "false" : "true";
+  };
+  follow();
+  system.addEventListener("change", follow);
+}

@@ -1,4 +1,5 @@
 // The dashboard's page: finds this tab's kernel, or asks for one, and draws its screen. A reload finds it again.
+import { followSystem } from "../theme.js";
 import { Screen } from "./screen.js";
 
 /** @typedef {import("./screen.js").Visit} Visit */
@@ -19,12 +20,6 @@ const NOTICES = {
     "The process behind this page has ended: it was not used for long, needed more than a visitor may have, or was stopped. " +
     "Variants that are kept in a folder, as the region of the model says, are there again; others are gone with it.",
 };
-
-function theme() {
-  const asked = new URLSearchParams(location.search).get("theme");
-  const dark = asked ? asked === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.body.dataset.jpThemeLight = dark ? "false" : "true";
-}
 
 /** @param {string} text @param {boolean} button */
 function say(text, button) {
@@ -48,8 +43,7 @@ async function begin(again = true) {
 }
 
 async function main() {
-  theme();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
+  followSystem(new URLSearchParams(location.search).get("theme"));
   const place = own("main");
   own(".wb-notice button").addEventListener("click", () => {
     sessionStorage.removeItem(KEPT);

@@ -42,7 +42,7 @@ const Row = ({ row, columns, selected, beside, send }) => html`
   </tr>`}`;
 
 /** @type {Record<string, string>} */
-const WORDS = { csv: "CSV", parquet: "Parquet", html: "One HTML page" };
+const WORDS = { csv: "CSV", parquet: "Parquet", html: "Report", md: "Model card" };
 
 // The table, or the whole study, as a file.
 /** @param {{ files: string[], model: WidgetModel }} props */
