@@ -9,13 +9,22 @@ import numpy as np
 import onnx
 
 from workbench.c99.program import (
-    Array, At, Block, Call, Constant, Floats, Limits, Map, Result, Step, Struct, Tensor, Text,
+    Array,
+    At,
+    Block,
+    Call,
+    Constant,
+    Floats,
+    Limits,
+    Map,
+    Step,
+    Struct,
+    Tensor,
+    Text,
 )  # fmt: skip
 from workbench.c99.source import Source, layer_of, refuse
 from workbench.c99.windows import Window
 
-#: No cut: floats are all within.
-_ENDS = (np.finfo(np.float32).min, np.finfo(np.float32).max)
 _NONE = Text("NULL")
 
 
@@ -39,7 +48,7 @@ class FloatProduct:
         fields["place_step"] = 1 if by_channel else self.before.channels
         fields["channel_step"] = self.before.places if by_channel else 1
         fields |= {"weights": Constant("weights", self.weights.ravel()), "bias": Constant("bias", self.bias)}
-        fields |= {"low": np.float32(max(limits.low, _ENDS[0])), "high": np.float32(min(limits.high, _ENDS[1]))}
+        fields |= {"low": limits.ends()[0], "high": limits.ends()[1]}
         if isinstance(self.source, Tensor):
             fields["numbers"] = Constant("numbers", self.source.grid.numbers())
         if isinstance(writes, Tensor):
@@ -69,8 +78,7 @@ def in_float(source: Source, node: onnx.NodeProto, weights: Array, shape: tuple[
         refuse(node, "its bias is computed from the input")
     bias = np.broadcast_to(bias.ravel(), after.channels).astype(np.float32)
     made = FloatProduct(layer_of(node), _source(source, node), *shape, weights.astype(np.float32), bias)
-    flat = len(source.seen_shape(node.output[0])) == 2
-    source.results[node.output[0]] = Result(node.output[0], made.layer, node.op_type, after, flat, made.step, floats=True)
+    source.give(node, made.step, map=after, floats=True)
 
 
 def _source(source: Source, node: onnx.NodeProto) -> Tensor | Floats | None:

@@ -1,4 +1,4 @@
-"""Functions of single bytes: whatever an artefact computes from one byte is a table of 256, which ONNX Runtime fills."""
+"""Functions of single bytes: what an artefact computes from one byte is a table of 256, which ONNX Runtime fills."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _cuts_nothing(source: Source, node: onnx.NodeProto) -> bool:
     """Whether its bounds are those of floats: it stands before a layer that is left in float."""
     low, high = source.number(node, 1, -np.inf), source.number(node, 2, np.inf)
     ends = np.finfo(np.float32)
-    return low is not None and high is not None and low <= ends.min and high >= ends.max
+    return low is not None and high is not None and low <= float(ends.min) and high >= float(ends.max)
 
 
 def _after(source: Source, node: onnx.NodeProto, result: Result, kernel: str) -> None:
@@ -102,8 +102,10 @@ def of_bytes(source: Source, node: onnx.NodeProto, root: Tensor) -> Result:
             table = Constant("table", evaluate(source, name, root))
             given = Call("look_up_answers", (root.map, table, At(root), Text("answers")))
             return Step(layer_of(node), said, (root,), None, (given,))
-        table = Constant("table", evaluate(source, writes.name, root))
-        calls = (Call("look_up", (root.map.size, table, At(root), At(writes))), *cut(writes, writes.grid, limits))
+        stored = writes.name in source.writers  # as bytes; else what is moved before it is stored
+        values = evaluate(source, writes.name, root) if stored else writes.grid.bytes_of(evaluate(source, name, root))
+        call = Call("look_up", (root.map.size, Constant("table", values), At(root), At(writes)))
+        calls = (call, *cut(writes, writes.grid, limits))
         return Step(layer_of(node), said, (root,), writes, calls, in_place=True)
 
     return Result(name, layer_of(node), node.op_type, root.map, flat, make, root=root)
@@ -166,7 +168,7 @@ def _shapeless(node: onnx.NodeProto) -> onnx.NodeProto:
 
 
 def operands(source: Source, node: onnx.NodeProto) -> list[list[Tensor]]:
-    """For each input that is no single constant the tensors that it is a function of, the nearest first."""
+    """For each input that is no single constant the tensors that it is a function of, the nearest first, or none."""
     found = []
     for place, name in enumerate(node.input):
         tensor, result = source.tensors.get(name), source.results.get(name)
@@ -175,7 +177,7 @@ def operands(source: Source, node: onnx.NodeProto) -> list[list[Tensor]]:
         elif result is not None and result.root is not None:
             found.append(source.ancestors(result.root))
         elif source.number(node, place) is None:
-            source.takes(node, place)
+            found.append([])
     return found
 
 

@@ -9,23 +9,22 @@ import numpy as np
 import onnx
 
 from workbench.artefact.onnx_graph import attribute
-from workbench.c99.program import Array, At, Call, Constant, Limits, Map, Result, Step, Tensor, cut
+from workbench.c99.program import Array, At, Call, Constant, Limits, Map, Step, Tensor, cut
 from workbench.c99.source import Source, layer_of, reads, refuse
 
 
 @reads("Concat")
 def concat(source: Source, node: onnx.NodeProto) -> None:
     """Maps or vectors side by side, along any axis."""
-    parts = [source.takes(node, place) for place in range(len(node.input))]
-    parts = [source.plain(one) for one in parts]
-    after, flat = source.shape(node.output[0], node)
+    given = [source.moved(node, place) for place in range(len(node.input))]
+    after, _ = source.shape(node.output[0], node)
     axis = attribute(node, "axis", 1) % source.seen[node.output[0]].ndim - 1
     if axis < 0:
         refuse(node, "it joins inputs of different images")
     axis += 3 - source.seen[node.output[0]].ndim + 1 if axis > 0 else 0  # one row where there is one axis of places
 
-    def make(writes: Tensor | None, limits: Limits) -> Step:
-        assert writes is not None  # what moves bytes is stored before it is an answer
+    def make(writes: Tensor, limits: Limits) -> Step:
+        parts = [source.plain(stored(writes.grid)) for stored, _ in given]
         calls, done = list[Call](), 0
         for part in parts:
             calls.append(_joined(part, writes, axis, done))
@@ -33,8 +32,8 @@ def concat(source: Source, node: onnx.NodeProto) -> None:
         said = f"side by side: {', '.join(str(one.map) for one in parts)} -> {after}"
         return Step(layer_of(node), said, tuple(parts), writes, (*calls, *cut(writes, writes.grid, limits)))
 
-    own = parts[0].grid
-    source.results[node.output[0]] = Result(node.output[0], layer_of(node), node.op_type, after, flat, make, own=own)
+    own = given[0][1]
+    source.give(node, make, moves=True, own=own)
 
 
 def _runs(shape: Map, axis: int) -> tuple[int, int]:
@@ -79,11 +78,10 @@ def split(source: Source, node: onnx.NodeProto) -> None:
 
 
 def _take(source: Source, node: onnx.NodeProto, name: str, ranges: Sequence[range]) -> None:
-    tensor = source.plain(source.takes(node))
+    (stored, own), (old, _) = source.moved(node), source.shape(node.input[0], node)
     after, flat = source.shape(name, node)
     wanted = [ranges[1], *[range(1)] * (4 - len(ranges)), *ranges[2:]]
     channels, rows, columns = wanted
-    old = tensor.map
     whole = [len(channels) == old.channels, len(rows) == old.height, len(columns) == old.width]
     if len(ranges[0]) != 1 or any(one.step != 1 for one in wanted) or not (whole[0] or whole[2]):
         refuse(node, "it takes other than neighbouring channels, rows or columns, or channels and columns at once")
@@ -93,32 +91,31 @@ def _take(source: Source, node: onnx.NodeProto, name: str, ranges: Sequence[rang
     else:
         count, run, step = len(rows) * old.width, len(channels), old.channels
 
-    def make(writes: Tensor | None, limits: Limits) -> Step:
-        assert writes is not None  # what moves bytes is stored before it is an answer
+    def make(writes: Tensor, limits: Limits) -> Step:
+        tensor = source.plain(stored(writes.grid))
         call = Call("copy_runs", (count, run, At(tensor, offset), step, At(writes), run))
         said = f"part: {old} -> {after}"
         return Step(layer_of(node), said, (tensor,), writes, (call, *cut(writes, tensor.grid, limits)))
 
-    source.results[name] = Result(name, layer_of(node), node.op_type, after, flat, make, own=tensor.grid)
+    source.give(node, make, name=name, map=after, flat=flat, moves=True, own=own)
 
 
 @reads("Pad")
 def pad(source: Source, node: onnx.NodeProto) -> None:
     """A constant around rows and columns, or beside channels."""
-    tensor, rank = source.takes(node), source.seen[node.input[0]].ndim
-    after, flat = source.shape(node.output[0], node)
+    (stored, own), rank = source.moved(node), source.seen[node.input[0]].ndim
+    (old, vector), value = source.shape(node.input[0], node), source.number(node, 2, 0.0)
+    after, _ = source.shape(node.output[0], node)
     pads, axes = source.sizes(node, 1) or list(attribute(node, "pads", [])), source.sizes(node, 3)
-    value, many = source.number(node, 2, 0.0), len(pads) // 2
-    first = dict.fromkeys(range(rank), 0) | {a % rank: pads[i] for i, a in enumerate(axes or range(many))}
-    channel, row, column = first[1], first.get(rank - 2, 0) if rank > 3 else 0, first.get(rank - 1, 0) if rank > 2 else 0
-    old = tensor.map
+    sides = {axis % rank: pads[at] for at, axis in enumerate(axes or range(len(pads) // 2))}
+    channel, row, column = (sides.get(axis, 0) for axis in (1, rank - 2 if rank > 3 else -1, rank - 1))
     grows = old.channels != after.channels
     mode = attribute(node, "mode", b"constant")
-    if mode != b"constant" or value is None or min(pads) < 0 or (grows and old[1:] != after[1:]) or tensor.flat:
+    if mode != b"constant" or value is None or min(pads) < 0 or (grows and old[1:] != after[1:]) or vector:
         refuse(node, "it is no constant around rows and columns, or beside channels")
 
-    def make(writes: Tensor | None, limits: Limits) -> Step:
-        assert writes is not None  # what moves bytes is stored before it is an answer
+    def make(writes: Tensor, limits: Limits) -> Step:
+        tensor = stored(writes.grid)
         (byte,) = tensor.grid.bytes_of(np.array([value])).tolist()
         runs = (old.places, old.channels) if grows else (old.height, old.width * old.channels)
         step = after.channels if grows else after.width * after.channels
@@ -130,29 +127,27 @@ def pad(source: Source, node: onnx.NodeProto) -> None:
         said = f"padding: {old} -> {after}"
         return Step(layer_of(node), said, (tensor,), writes, (*calls, *cut(writes, tensor.grid, limits)))
 
-    own = tensor.grid
-    source.results[node.output[0]] = Result(node.output[0], layer_of(node), node.op_type, after, flat, make, own=own)
+    source.give(node, make, moves=True, own=own)
 
 
 @reads("Resize", "Upsample")
 def enlarge(source: Source, node: onnx.NodeProto) -> None:
     """Each pixel several times: the nearest neighbour where sides grow by a whole number."""
-    tensor = source.takes(node)
-    after, flat = source.shape(node.output[0], node)
-    old = tensor.map
+    (stored, own), (old, _) = source.moved(node), source.shape(node.input[0], node)
+    after, _ = source.shape(node.output[0], node)
     down, across = after.height // old.height, after.width // old.width
-    if attribute(node, "mode", b"nearest") != b"nearest" or after != Map(old.channels, old.height * down, old.width * across):
+    times = Map(old.channels, old.height * down, old.width * across)
+    if attribute(node, "mode", b"nearest") != b"nearest" or after != times:
         refuse(node, f"it makes {after} of {old}; nearest neighbours are copied, a whole number of times")
     _check_nearest(node, down, across)
 
-    def make(writes: Tensor | None, limits: Limits) -> Step:
-        assert writes is not None  # what moves bytes is stored before it is an answer
+    def make(writes: Tensor, limits: Limits) -> Step:
+        tensor = stored(writes.grid)
         call = Call("enlarge", (old, down, across, At(tensor), At(writes)))
         said = f"each pixel {down} x {across} times: {old} -> {after}"
         return Step(layer_of(node), said, (tensor,), writes, (call, *cut(writes, tensor.grid, limits)))
 
-    own = tensor.grid
-    source.results[node.output[0]] = Result(node.output[0], layer_of(node), node.op_type, after, flat, make, own=own)
+    source.give(node, make, moves=True, own=own)
 
 
 def _check_nearest(node: onnx.NodeProto, *factors: int) -> None:

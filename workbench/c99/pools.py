@@ -6,36 +6,33 @@ import numpy as np
 import onnx
 
 from workbench.artefact.onnx_graph import attribute
-from workbench.c99.program import At, Call, Limits, Map, Result, Step, Struct, Tensor, Text, cut
+from workbench.c99.program import At, Call, Limits, Map, Step, Struct, Tensor, Text, cut
 from workbench.c99.source import Source, layer_of, reads, refuse
 from workbench.c99.windows import window
 
 
 @reads("MaxPool")
 def max_pool(source: Source, node: onnx.NodeProto) -> None:
-    """Bytes are in the order of the numbers that they stand for; so floats may be stored before as well as after."""
-    result = source.results.get(node.input[0])
+    """Bytes are in the order of the numbers that they stand for."""
+    stored, own = source.moved(node)
     before, _ = source.shape(node.input[0], node)
-    after, flat = source.shape(node.output[0], node)
+    after, _ = source.shape(node.output[0], node)
     looks = window(node, tuple(attribute(node, "kernel_shape", ())), before, after)
-    tensor = source.takes(node) if result is None or result.after else None
 
     def make(writes: Tensor, limits: Limits) -> Step:
-        stored = tensor if result is None or tensor is not None else source.put(result, writes.grid)
-        assert stored is not None  # one of both is there
-        pooled = Call("max_pool", (Struct("window", looks.fields(before, after)), At(stored), At(writes)))
+        tensor = stored(writes.grid)
+        pooled = Call("max_pool", (Struct("window", looks.fields(before, after)), At(tensor), At(writes)))
         said = f"largest of {looks}: {before} -> {after}"
-        return Step(layer_of(node), said, (stored,), writes, (pooled, *cut(writes, stored.grid, limits)))
+        return Step(layer_of(node), said, (tensor,), writes, (pooled, *cut(writes, tensor.grid, limits)))
 
-    own = tensor.grid if tensor is not None else None
-    source.results[node.output[0]] = Result(node.output[0], layer_of(node), node.op_type, after, flat, make, own=own)
+    source.give(node, make, moves=True, own=own)
 
 
 @reads("AveragePool")
 def average_pool(source: Source, node: onnx.NodeProto) -> None:
     """In floats, as ONNX Runtime does: halves, which are frequent in means of a few, fall as they do there."""
     tensor = source.takes(node)
-    after, flat = source.shape(node.output[0], node)
+    after, _ = source.shape(node.output[0], node)
     looks = window(node, tuple(attribute(node, "kernel_shape", ())), tensor.map, after)
     whole = bool(attribute(node, "count_include_pad", 0)) and looks.padded
     sides = zip(tensor.map[1:], after[1:], looks.kernel, looks.stride, looks.before, looks.after, strict=True)
@@ -50,7 +47,7 @@ def average_pool(source: Source, node: onnx.NodeProto) -> None:
         said = f"mean of {looks}: {tensor.map} -> {after}"
         return Step(layer_of(node), said, (tensor,), writes, (pooled, *cut(writes, writes.grid, limits)))
 
-    source.results[node.output[0]] = Result(node.output[0], layer_of(node), node.op_type, after, flat, make)
+    source.give(node, make)
 
 
 @reads("GlobalAveragePool")
@@ -71,19 +68,18 @@ def reduce_mean(source: Source, node: onnx.NodeProto) -> None:
 
 def _mean(source: Source, node: onnx.NodeProto) -> None:
     tensor = source.takes(node)
-    after, flat = source.shape(node.output[0], node)
+    after, _ = source.shape(node.output[0], node)
     places = np.float32(tensor.map.places)
 
     def make(writes: Tensor | None, limits: Limits) -> Step:
-        said = f"mean of all places: {tensor.map} -> {after.channels}"
+        said, given = f"mean of all places: {tensor.map} -> {after.channels}", (tensor.map, tensor.grid.zero)
         if writes is None:
             if limits != Limits():
                 refuse(node, "its result is cut, and the network's answer")
-            given = (tensor.map, tensor.grid.zero, tensor.grid.scale / places, 0, At(tensor), Text("NULL"))
-            return Step(layer_of(node), said, (tensor,), None, (Call("mean", (*given, Text("answers"))),))
+            call = Call("mean", (*given, tensor.grid.scale / places, 0, At(tensor), Text("NULL"), Text("answers")))
+            return Step(layer_of(node), said, (tensor,), None, (call,))
         scale = tensor.grid.scale / (writes.grid.scale * places)
-        given = (tensor.map, tensor.grid.zero, scale, writes.grid.zero, At(tensor), At(writes))
-        calls = (Call("mean", (*given, Text("NULL"))), *cut(writes, writes.grid, limits))
-        return Step(layer_of(node), said, (tensor,), writes, calls)
+        call = Call("mean", (*given, scale, writes.grid.zero, At(tensor), At(writes), Text("NULL")))
+        return Step(layer_of(node), said, (tensor,), writes, (call, *cut(writes, writes.grid, limits)))
 
-    source.results[node.output[0]] = Result(node.output[0], layer_of(node), node.op_type, Map(after.channels), flat, make)
+    source.give(node, make, map=Map(after.channels))

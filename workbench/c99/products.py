@@ -11,7 +11,7 @@ import onnx
 
 from workbench.artefact.onnx_graph import attribute
 from workbench.c99.floats import in_float
-from workbench.c99.program import Array, At, Call, Constant, Limits, Map, Result, Step, Struct, Tensor, Text
+from workbench.c99.program import Array, At, Call, Constant, Limits, Map, Step, Struct, Tensor, Text
 from workbench.c99.source import Source, Weights, layer_of, reads, refuse
 from workbench.c99.windows import Window, window
 
@@ -68,8 +68,9 @@ class Product:
             fields["padding"] = Constant("padding", padding)
         if writes is None:
             given = (Struct("product", fields), At(self.tensor), Text("NULL"), Text("answers"))
-            calls = [Call("depthwise" if self.depthwise else self.kernel, given), *_cut_answers(limits, self.after.size)]
-            return Step(self.layer, self.said, (self.tensor,), None, tuple(calls), self.macs)
+            call = Call("depthwise" if self.depthwise else self.kernel, given)
+            calls = (call, *_cut_answers(limits, self.after.size))
+            return Step(self.layer, self.said, (self.tensor,), None, calls, self.macs)
         lowest, highest = limits.on(writes.grid)
         fields |= {"zero": writes.grid.zero, "lowest": lowest, "highest": highest}
         more = () if self.kernel == "depthwise_3x3" else (Text("NULL"),)
@@ -89,8 +90,7 @@ class Product:
 def _cut_answers(limits: Limits, size: int) -> Sequence[Call]:
     if limits == Limits():
         return []
-    ends = [np.float32(max(min(one, 3e38), -3e38)) for one in (limits.low, limits.high)]
-    return [Call("clamp_answers", (size, *ends, Text("answers")))]
+    return [Call("clamp_answers", (size, *limits.ends(), Text("answers")))]
 
 
 @reads("Conv")
@@ -156,9 +156,7 @@ def _product(source: Source, node: onnx.NodeProto, tensor: Tensor, found: Weight
     layer = Product(
         layer_of(node), tensor, *shape, values.astype(np.int8), zeros, scale.astype(np.float32), bias.astype(np.int32)
     )
-    after = shape[-1]
-    flat = len(source.seen_shape(node.output[0])) == 2
-    source.results[node.output[0]] = Result(node.output[0], layer.layer, node.op_type, after, flat, layer.step)
+    source.give(node, layer.step, map=shape[-1])
 
 
 def _bias(source: Source, node: onnx.NodeProto, scale: Array) -> Array:

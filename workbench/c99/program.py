@@ -83,6 +83,16 @@ class Floats:
     block: Block
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A map of bytes that does not follow from the input, and lies beside the weights."""
+
+    map: Map
+    grid: Grid
+    flat: bool
+    values: Array
+
+
 class At(NamedTuple):
     """A place in a tensor, so many bytes behind its beginning."""
 
@@ -152,6 +162,11 @@ class Limits:
         """These and others: what is cut again."""
         return Limits(min(max(self.low, low), high), max(min(self.high, high), low))
 
+    def ends(self) -> tuple[np.float32, np.float32]:
+        """As floats, the largest ones where nothing is cut."""
+        most = float(np.finfo(np.float32).max)
+        return np.float32(max(self.low, -most)), np.float32(min(self.high, most))
+
     def on(self, grid: Grid) -> tuple[int, int]:
         """The lowest and the highest byte."""
         ends = np.clip(np.array([self.low, self.high]), *(grid.numbers()[[0, -1]]))
@@ -174,7 +189,8 @@ class Result:
     flat: bool
     make: Maker
     limits: Limits = field(default_factory=Limits)
-    own: Grid | None = None  # of what only moves bytes: the grid that they are on
+    moves: bool = False  # it only moves bytes, and has to be stored even where it is an answer
+    own: Grid | None = None  # of what only moves bytes: the grid that they are on, where that is known
     floats: bool = False  # of what can be stored as floats
     root: Tensor | None = None  # of what is a function of single bytes: the tensor that these are of
     after: tuple[Call, ...] = ()  # what is done with answers

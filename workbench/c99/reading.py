@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 
 from workbench.c99 import moves, pools, products, sums  # noqa: F401  # each adds its readers
-from workbench.c99.program import At, Call, Constant, Program, Result, Step, Text
+from workbench.c99.functions import of_bytes
+from workbench.c99.program import At, Call, Constant, Program, Step, Text
 from workbench.c99.source import READERS, Source, layer_of, reads, refuse
 from workbench.untrusted.onnx_files import read_onnx
 
@@ -23,8 +24,7 @@ def read(path: Path) -> Program:
     """
     source = Source(read_onnx(path))
     for node in source.graph.nodes:
-        known = [one for one in node.input if one in source.tensors or one in source.results or one == source.entry.name]
-        if not known or node.op_type in _SIZES:
+        if not any(one in source.tensors or one in source.results for one in node.input) or node.op_type in _SIZES:
             continue  # of constants, or of sizes
         if node.op_type not in READERS or node.domain not in ("", "ai.onnx"):
             refuse(node, "there is no kernel for it")
@@ -34,27 +34,16 @@ def read(path: Path) -> Program:
 
 @reads("QuantizeLinear")
 def quantize(source: Source, node: onnx.NodeProto) -> None:
-    """Store what an operator gave, or the network's input; bytes that are quantized anew are looked up, or the same."""
+    """Store what an operator gave; bytes that are quantized anew are looked up, or the same."""
     name = node.input[0]
     if name in source.results:
         source.store(node, source.results[name])
         return
     grid = source.grid(node)
-    if name == source.entry.name:
-        shape, flat = source.shape(name, node)
-
-        def make(writes, limits):  # type: ignore[no-untyped-def]
-            call = Call("quantize", (shape, grid.scale, grid.zero, Text("input"), At(writes)))
-            return Step(layer_of(node), f"the input as bytes: {shape}", (), writes, (call,))
-
-        source.put(Result(node.output[0], layer_of(node), node.op_type, shape, flat, make), grid)
-        return
     tensor = source.takes(node)
     if tensor.grid == grid:
         source.tensors[node.output[0]] = tensor
     else:
-        from workbench.c99.functions import of_bytes
-
         source.store(node, of_bytes(source, node, tensor))
 
 
@@ -75,10 +64,13 @@ def _finished(source: Source) -> Program:
         raise AssertionError("an output that nothing writes")
     shape, _ = source.shape(name, node)
     result, tensor = source.results.get(name), source.tensors.get(name)
-    if result is not None and result.own is not None:
+    if result is not None and result.moves:
+        if result.own is None:
+            refuse(node, "it moves what is not quantized, and gives the network's answer")
         tensor = source.put(result, result.own)
     if tensor is not None:
-        call = Call("look_up_answers", (tensor.map, Constant("numbers", tensor.grid.numbers()), At(tensor), Text("answers")))
+        numbers = Constant("numbers", tensor.grid.numbers())
+        call = Call("look_up_answers", (tensor.map, numbers, At(tensor), Text("answers")))
         source.steps.append(Step(layer_of(node), f"answers: {shape}", (tensor,), None, (call,)))
     elif result is not None:
         source.steps.append(result.make(None, result.limits))

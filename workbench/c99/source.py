@@ -12,7 +12,22 @@ import onnx
 from onnx import TensorProto
 
 from workbench.artefact.onnx_graph import Graph, attribute
-from workbench.c99.program import Array, Block, Call, Grid, Map, Result, Step, Tensor
+from workbench.c99.program import (
+    Array,
+    At,
+    Block,
+    Call,
+    Grid,
+    Kept,
+    Limits,
+    Maker,
+    Map,
+    Result,
+    Step,
+    Tensor,
+    Text,
+    cut,
+)
 from workbench.errors import BadValue
 from workbench.runtimes.onnxruntime import feeds, open_session
 
@@ -38,8 +53,8 @@ def reads(*operators: str) -> Callable[[Reader], Reader]:
 def refuse(node: onnx.NodeProto, why: str) -> NoReturn:
     """Raise `BadValue` for an operator that C99 has no kernel for, or not in this form."""
     raise BadValue(
-        f"C99 cannot hold {node.op_type} of the layer {layer_of(node)!r}: {why}. Export another variant, or this one with "
-        'format="onnx".'
+        f"C99 cannot hold {node.op_type} of the layer {layer_of(node)!r}: {why}. Export another variant, or this one "
+        'with format="onnx".'
     )
 
 
@@ -66,6 +81,7 @@ class Source:
         self.results: dict[str, Result] = {}  # by the names of floats
         self.steps: list[Step] = []
         self.roots: dict[Tensor, Tensor] = {}  # of tensors that are functions of single bytes of others
+        self.results[self.entry.name] = self._input()
 
     def _entry(self) -> Any:
         entries = [one for one in self.model.graph.input if one.name not in self.graph.constants]
@@ -81,6 +97,17 @@ class Source:
                 f"{[size or 'any' for size in sizes]}. Export with format=\"onnx\"."
             )
         return entries[0]
+
+    def _input(self) -> Result:
+        """The network's input, which becomes bytes."""
+        name, (shape, flat) = self.entry.name, self.shape(self.entry.name, None)
+
+        def make(writes: Tensor, limits: Limits) -> Step:
+            call = Call("quantize", (shape, *writes.grid, Text("input"), At(writes)))
+            said = f"as bytes: {shape}"
+            return Step("the network's input", said, (), writes, (call, *cut(writes, writes.grid, limits)))
+
+        return Result(name, "the network's input", "the input", shape, flat, make)
 
     @cached_property
     def writers(self) -> dict[str, onnx.NodeProto]:
@@ -152,11 +179,14 @@ class Source:
         given = len(node.input) > 2 and node.input[2]
         return self.graph.array(node.input[2]) if given else np.zeros(1, values.dtype)
 
-    def shape(self, name: str, node: onnx.NodeProto) -> tuple[Map, bool]:
+    def shape(self, name: str, node: onnx.NodeProto | None) -> tuple[Map, bool]:
         """A tensor's map, and whether it is a vector. Raises: `BadValue` for other shapes."""
         shape = self.seen[name].shape
         if len(shape) not in {2, 3, 4} or shape[0] != 1:
-            refuse(node, f"it works on numbers of shape {shape}; maps of channels, rows and columns are kept, or vectors")
+            refuse(
+                node or self.graph.nodes[0],
+                f"it works on numbers of shape {shape}; vectors and maps of channels, rows and columns are kept",
+            )
         channels, *rest = shape[1:]
         return Map(channels, *[1] * (2 - len(rest)), *rest), len(shape) == 2
 
@@ -167,13 +197,42 @@ class Source:
             refuse(node, f"it computes in float: {self._why_float(node.input[place])}")
         return found
 
+    def kept(self, node: onnx.NodeProto, place: int) -> Kept | None:
+        """A constant of bytes that a node reads, as a map; None where it reads none."""
+        maker = self.writers.get(node.input[place])
+        if maker is None or not self.stored(node, place):
+            return None
+        values = self.graph.array(maker.input[0])
+        grid = self.grid(maker)
+        shape = [*[1] * (4 - values.ndim), *values.shape]
+        rank = self.seen[node.output[0]].ndim
+        if rank == 3:
+            shape = [shape[1], shape[2], 1, shape[3]]
+        if rank == 2:
+            shape = [1, shape[3], 1, 1]
+        if values.ndim > 4 or shape[0] != 1:
+            return None
+        maps = (values.astype(np.int16) + _BYTES[values.dtype]).astype(np.uint8).reshape(shape[1:])
+        return Kept(Map(*shape[1:]), grid, rank == 2, maps.transpose(1, 2, 0).ravel())
+
     def _why_float(self, name: str) -> str:
         if name == self.entry.name:
             return "the network's input reaches it unquantized"
         maker = self.writers.get(name)
-        if maker is None:
-            return "one of its inputs is a constant in float"
+        if maker is None or self.constant(name) is not None:
+            return "one of its inputs is a constant"
         return f"what {maker.op_type} of {layer_of(maker)!r} gives is not quantized"
+
+    def moved(self, node: onnx.NodeProto, place: int = 0) -> tuple[Callable[[Grid], Tensor], Grid | None]:
+        """What a node moves: how to have it as bytes, and their grid where it is decided.
+
+        To move numbers and then to store them is the same as to store them first, on the grid that is wanted after.
+        """
+        result = self.results.get(node.input[place])
+        if node.input[place] in self.tensors or result is None or result.after:
+            tensor = self.takes(node, place)
+            return lambda _: tensor, tensor.grid
+        return lambda grid: self.put(replace(result, name=f"{result.name} {len(self.steps)}"), grid), result.own
 
     def plain(self, tensor: Tensor) -> Tensor:
         """The same numbers in memory in the artefact's order: a vector that is made of a map lies pixel by pixel."""
@@ -184,6 +243,12 @@ class Source:
         call = Call("by_channel", (tensor.map, tensor, new))
         self.steps.append(Step(tensor.name, f"vector of {size} from pixels to channels", (tensor,), new, (call,)))
         return new
+
+    def give(self, node: onnx.NodeProto, make: Maker, **said: Any) -> None:
+        """Remember what makes a node's result; `said` are other fields of `Result`."""
+        shape, flat = self.shape(node.output[0], node)
+        fields = {"name": node.output[0], "map": shape, "flat": flat} | said
+        self.results[fields["name"]] = Result(layer=layer_of(node), operator=node.op_type, make=make, **fields)
 
     def reshaped(self, node: onnx.NodeProto, old: Map, flat: bool) -> tuple[Map, bool]:
         """The map of a node that keeps numbers in their order. Raises: `BadValue` where they would have to move."""
@@ -199,13 +264,13 @@ class Source:
         scale = self.graph.array(node.input[1])
         zero = self._zero(node, self.graph.array(node.input[2]) if len(node.input) > 2 else np.zeros(1, np.uint8))
         if scale.size != 1 or zero.dtype not in _BYTES:
-            refuse(node, f"its numbers are stored with {scale.size} scales as {zero.dtype}; one scale and 8 bits are read")
+            refuse(node, f"its numbers are stored as {zero.dtype} with {scale.size} scales; 8 bits and one are read")
         return Grid(np.float32(scale.ravel()[0]), int(zero.ravel()[0]) + _BYTES[zero.dtype])
 
     def store(self, node: onnx.NodeProto, result: Result) -> Tensor:
         """Store what an operator gave on the grid of a node that quantizes it."""
         if result.after:
-            refuse(node, f"what {result.operator} of {result.layer!r} gives is computed in float, and for answers alone")
+            refuse(node, f"what {result.operator} of {result.layer!r} gives is computed for answers alone")
         return self.put(replace(result, name=node.output[0]), self.grid(node))
 
     def put(self, result: Result, grid: Grid) -> Tensor:

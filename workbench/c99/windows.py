@@ -49,8 +49,9 @@ class Window:
 
     def __str__(self) -> str:
         said = f"{self.kernel[0]} x {self.kernel[1]}"
-        said += f", stride {' x '.join(map(str, dict.fromkeys(self.stride)))}" if self.stride != (1, 1) else ""
-        return said + (f", dilation {' x '.join(map(str, dict.fromkeys(self.dilation)))}" if self.dilation != (1, 1) else "")
+        for word, sides in (("stride", self.stride), ("dilation", self.dilation)):
+            said += f", {word} {' x '.join(map(str, dict.fromkeys(sides)))}" if sides != (1, 1) else ""
+        return said
 
 
 def window(node: onnx.NodeProto, kernel: tuple[int, ...], before: Map, after: Map) -> Window:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -41,7 +41,8 @@ class Writing:
         """The bytes that the input becomes, and that are all that is read of it; None where a layer reads floats."""
         takers = [step for step in self.program.steps for call in step.calls if INPUT in call.arguments]
         first = takers[0].writes
-        return first if len(takers) == 1 and takers[0].calls[0].kernel == "quantize" and isinstance(first, Tensor) else None
+        alone = len(takers) == 1 and takers[0].calls[0].kernel == "quantize"
+        return first if alone and isinstance(first, Tensor) else None
 
     def files(self) -> dict[str, str]:
         """The files by name: what runs the network, and what it is built of."""
@@ -91,7 +92,7 @@ class Writing:
                 layer = self.layers[name]
                 parts.append(comment(layer))
             parts.append(array(name, values))
-        return '/* weights.c: the numbers of the network, layer by layer. */\n\n#include "weights.h"\n\n' + "\n".join(parts)
+        return _DEFINITIONS + "\n".join(parts)
 
     def _steps(self) -> Iterator[str]:
         for at, step in enumerate(self.program.steps):
@@ -256,6 +257,13 @@ void network_run_bytes(float *answers)
 {{
 {others}
 }}
+"""
+
+_DEFINITIONS = """\
+/* weights.c: the numbers of the network, layer by layer. */
+
+#include "weights.h"
+
 """
 
 _DECLARATIONS = """\

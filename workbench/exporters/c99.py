@@ -70,7 +70,9 @@ class C99(Exporter):
             return predicted
         with tempfile.TemporaryDirectory() as place:
             found = footprint(written.parent, Path(place))
-        return predicted if found is None else {"flash_bytes": float(found.flash), "ram_bytes": float(found.ram)} | predicted
+        if found is None:
+            return predicted
+        return {"flash_bytes": float(found.flash), "ram_bytes": float(found.ram)} | predicted
 
 
 register(C99())
