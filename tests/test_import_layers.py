@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up. A module imports from its own row and from the rows above it in this list.
 LAYERS = (
     {"errors", "estimate", "files", "interface", "jobs", "modules", "progress", "untrusted"},
-    {"artefact", "onnx_file", "operators", "lowrank", "cost", "runtimes", "models", "data", "coding", "tasks"},
+    {"artefact", "onnx_file", "operators", "lowrank", "cost", "runtimes", "models", "data", "coding", "tasks", "c99"},
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}

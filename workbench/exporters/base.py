@@ -57,6 +57,14 @@ class Exporter(ABC):
         """The file that is run: what was written, or what comes out of it, made in `folder`. Raises: `ExportFailed`."""
         return written
 
+    def unproven(self) -> str:
+        """Why nothing that is written can be run here, a sentence for the manifest; "" where it can."""
+        return ""
+
+    def figures(self, variant: Variant, written: Path) -> dict[str, float]:
+        """What else is known of the files, to stand beside what was verified."""
+        return {}
+
     def load(self, file: Path) -> Session:
         """What `unpacked` gave, ready to run. Raises: `BadFile` for one that is damaged."""
         return runtime(self.runtime).load(file)
