@@ -41,6 +41,8 @@ class Finished:
     machine: str = ""  # what it was measured on: processor and fingerprint
     #: What a paired comparison needs of each figure, by its name, as `Sample.write` gives it.
     written: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: What making and measuring it took, as `Meter.taken` gives it; nothing where another process did it.
+    taken: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
     names: Names = field(default_factory=Names, repr=False, compare=False)  # those of the study's variants
     #: Why a file is not to be used, "" where it may; the study fetches one that is elsewhere.
     problem: Callable[[Path], str] = field(default=problem, repr=False, compare=False)
