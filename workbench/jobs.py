@@ -95,6 +95,12 @@ class Reporter:
         part.cancelled, part.notes, part.clock, part.meter = self.cancelled, self.notes, self.clock, self.meter
         return part
 
+    def alone(self) -> Reporter:
+        """A reporter for one of several results of the same job: notes and what it takes are its own."""
+        part = self.part(0.0, 1.0)
+        part.notes, part.meter = [], Meter()
+        return part
+
 
 class Counted:
     """Progress through so many inputs. Where they take long it says how long, as soon as the first ones tell."""

@@ -24,7 +24,6 @@ from workbench.measure.figures import Measured, metadata, notes, predict, timed
 from workbench.measure.machine import machine as this_machine
 from workbench.measure.suspects import near_chance
 from workbench.measure.suspects import told as told_suspects
-from workbench.meter import Meter
 from workbench.models.model import Model
 from workbench.models.structure import restore
 from workbench.proof.provenance import MADE, provenance
@@ -115,8 +114,8 @@ class Making(ABC):
 
     def _store(self, recipe: Recipe, folder: Path, report: Reporter, crew: Crew | None) -> Record:
         """Make the variant of a recipe with its files in `folder`, and take it into the study."""
+        report = report.alone()  # a search makes many variants in one job
         work = _Work(recipe, folder, self.find(Recipe()) if recipe.steps else None, report, crew)
-        report.meter = Meter()
         with report.meter.memory():
             measured, network = self._evaluated(work)
             times, machine = _timed(work)
