@@ -46,7 +46,8 @@ _MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "report", 
 __all__ = [
     "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError", "Workers",
     "app", "catalog",
-    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "report", "runtimes", "steps",
+    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "report",
+    "runtimes", "steps",
 ]  # fmt: skip
 
 

@@ -117,7 +117,7 @@ class Asked:
             return False
         share = limit.column in SHARED and limit.column not in TIMED and 0 < limit.value <= 1
         bound = limit.value * self.original[limit.column].value if share else limit.value
-        return COMPARISONS[limit.comparison](variant[limit.column].value, bound)
+        return bool(COMPARISONS[limit.comparison](variant[limit.column].value, bound))
 
     def _gains(self, variant: Variant) -> bool:
         if self.goal.minimise in TIMED:
