@@ -317,7 +317,7 @@ def _read_bundle(path: Path) -> object:
 
 def _manifest_files(_: Path) -> list[bytes]:
     from workbench.estimate import Estimate
-    from workbench.export import Manifest
+    from workbench.manifest import Manifest
 
     estimates = {"accuracy": Estimate(0.9, 0.88, 0.92, 100), "macs": Estimate(5, 5, 5)}
     one = Manifest(

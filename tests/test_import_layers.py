@@ -17,15 +17,16 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up. A module imports from its own row and from the rows above it in this list.
 LAYERS = (
     {"errors", "estimate", "files", "interface", "jobs", "modules", "progress", "untrusted"},
-    {"artefact", "onnx_file", "operators", "lowrank", "cost", "runtimes", "models", "data", "coding", "tasks"},
+    {"artefact", "onnx_file", "operators", "lowrank", "cost", "runtimes", "models", "data", "coding", "tasks", "c99"},
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
-    | {"diagnosis"},
+    | {"diagnosis", "exporters", "proof", "replay"},
     {"workers"},
     {"search"},
-    {"keeping", "kept", "making", "published", "report", "study"},
-    {"__main__", "app", "cli", "dashboard", "live", "report_command", "study_commands", "teach", "terminal"},
+    {"doctor", "keeping", "kept", "making", "published", "report", "study"},
+    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "report_command", "study_commands"}
+    | {"teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}

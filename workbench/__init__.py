@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from workbench import charts, lowrank, measure, runtimes, steps
+    from workbench import charts, lowrank, measure, runtimes, steps, teach
     from workbench.building.build import compress
     from workbench.cost import cost
     from workbench.data import Data, data
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.jobs import Job
     from workbench.models import Model, catalog, load
     from workbench.recipe import Recipe, Step, recipes
+    from workbench.replay import replay
     from workbench.report import report
     from workbench.study import Study
     from workbench.variant import Variant
@@ -41,13 +42,15 @@ _HOMES = {
     "load": "workbench.models",
     "recipes": "workbench.steps",
 }
-_MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "report", "runtimes", "steps")
+_MODULES = (
+    "charts", "cost", "data", "export", "lowrank", "measure", "replay", "report", "runtimes", "steps", "teach",
+)  # fmt: skip
 
 __all__ = [
     "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError", "Workers",
     "app", "catalog",
-    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "report",
-    "runtimes", "steps",
+    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "replay", "report",
+    "runtimes", "steps", "teach",
 ]  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""The command line: `workbench info | run | search | certify | report | study | schema | dashboard`."""
+"""The command line: `workbench info | run | search | certify | check | report | mcp | study | doctor | schema |
+dashboard`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from workbench import report_command, study_commands
+from workbench import doctor_command, report_command, study_commands
 from workbench.errors import BadFile, BadValue, Cancelled, UnknownName, WorkbenchError
 from workbench.terminal import console, frame_table, plain_table
 
@@ -45,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(study_commands.app, name="study")
+app.command()(doctor_command.doctor)
 app.command()(report_command.report)
 
 
@@ -181,6 +184,37 @@ def search(  # noqa: PLR0913  # each is an option of the command
         console.print(
             f"Exported and verified: {escape(', '.join(manifest.files))} in {escape(str(out))}", highlight=False
         )
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="What wb.export, or `workbench run`, wrote.")],
+    seconds: Annotated[float, typer.Option(min=0, help="How long to time it; 0 for not at all.")] = 2.0,
+    speedup: Annotated[float, typer.Option(min=0, help="The least speed-up that it must surely have here.")] = 0.0,
+    preprocess: Annotated[str, typer.Option(help="FILE.py:FUNCTION, preprocessing of yours to be checked.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check whether an export still answers here as it was measured: exit code 0 where it does, 1 where it does not.
+
+    The same as `python check.py` in that folder, which needs numpy and ONNX Runtime alone.
+    """
+    from workbench.proof.checking import checked
+
+    found = checked(folder, seconds=seconds, speedup=speedup, preprocess=preprocess)
+    typer.echo(found.to_json() if as_json else found)
+    raise typer.Exit(FAILED if found.differs else 0)
+
+
+@app.command()
+def mcp(folder: Annotated[Path, typer.Argument(help="The study's folder; made where missing.")]) -> None:
+    """Serve one study folder to agents: the Model Context Protocol on stdin and stdout."""
+    try:
+        from workbench.agents import serve
+    except ImportError as error:
+        raise BadValue(
+            f"This needs {error.name}, which is not installed. Install it with pip install 'nn-workbench[mcp]'."
+        ) from error
+    serve(folder)
 
 
 def _belongs_to(model: str) -> str:

@@ -25,7 +25,19 @@ BOXES = """() => {
   const meets = (b) => b.left < strip.right && strip.left < b.right && b.top < strip.bottom && strip.top < b.bottom;
   const cards = [...document.querySelectorAll(".wb-panel:not(.wb-p-status)")].filter((el) => el.offsetParent);
   const over = cards.filter((el) => meets(el.getBoundingClientRect())).map((el) => el.className);
-  return { prediction: seen(".t-prediction"), run: seen(".t-run"), over };
+  return { prediction: seen(".t-prediction"), run: seen(".t-run"), add: seen(".t-add"), over };
+}"""
+#: How much of the steps is seen between the title above and "Add a step" below, and whether that button can be clicked.
+ROOM = """() => {
+  const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+  const add = box(".t-add");
+  const steps = box(".wb-steps");
+  const within = [box(".wb-p-recipe .wb-card-head").bottom, box(".wb-add-step").top];
+  return {
+    steps: Math.min(within[1], steps.bottom) - Math.max(within[0], steps.top),
+    add: document.elementFromPoint(add.x + add.width / 2, add.y + add.height / 2)?.classList.contains("t-add"),
+    open: [...document.querySelectorAll(".t-fold")].map((one) => one.ariaExpanded),
+  };
 }"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -34,20 +46,37 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def add(page: Any, *steps: str) -> None:
     from playwright.sync_api import expect
 
-    for number, step in enumerate(steps, 1):
+    for number, step in enumerate(steps, page.locator(".t-step").count() + 1):
         page.locator(".t-add-step").select_option(step)
         page.locator(".t-add").click()
         expect(page.locator(".t-step")).to_have_count(number)
 
 
+def has_room(page: Any, folded: int) -> None:
+    """As the dashboard opens: the step that was added last is read whole, and the next one can be added."""
+    found = page.evaluate(ROOM)
+    assert found["add"] is True
+    assert found["open"] == ["false"] * folded + ["true"]
+    last = page.locator(".t-step").last.bounding_box()
+    assert found["steps"] >= last["height"] > 90
+
+
 def stays_in_view(page: Any) -> None:
-    """With every step open, wherever the page is scrolled to."""
+    """With one step, with three, and with every step open, wherever the page is scrolled to."""
+    add(page, "SVD")
+    has_room(page, folded=0)
+    add(page, "PruneChannels", "Quantize")
+    has_room(page, folded=2)
+    for fold in page.locator(".t-fold").all():
+        if fold.get_attribute("aria-expanded") == "false":
+            fold.click()
+    page.wait_for_function("document.querySelectorAll('.t-fold[aria-expanded=true]').length === 3")
     for fold in page.locator(".t-step details summary").all():
         fold.click()
     for share in (0, 0.3, 1):
         page.evaluate("share => window.scrollTo(0, share * document.documentElement.scrollHeight)", share)
         page.wait_for_timeout(300)
-        assert page.evaluate(BOXES) == {"prediction": True, "run": True, "over": []}
+        assert page.evaluate(BOXES) == {"prediction": True, "run": True, "add": True, "over": []}
 
 
 def run(page: Any) -> None:
@@ -71,7 +100,6 @@ def test_a_server_that_ends_leaves_the_desk_as_it_was(
         page.goto(address)
         expect(page.locator(".t-kept")).to_contain_text(str(tmp_path / "home"), timeout=60_000)
         expect(page.locator("tr.t-variant")).to_have_count(1, timeout=90_000)  # the original, measured by itself
-        add(page, "SVD", "PruneChannels", "Quantize")
         stays_in_view(page)
         run(page)
         take_away(page, tmp_path)

@@ -88,21 +88,23 @@ def test_budgets_that_are_none(text: str) -> None:
         minutes_of(text)
 
 
-def test_the_line_finds_the_slopes_of_both_kinds() -> None:
+def test_the_line_finds_the_slopes_of_all_kinds() -> None:
     rng = np.random.default_rng(0)
-    parts = rng.uniform(0, 0.1, (40, 2))
-    results = [Result((a, b), 0.3 * a + 0.05 * b) for a, b in parts]
+    parts = rng.uniform(0, 0.1, (60, 3))
+    results = [Result((a, b, c), 0.3 * a + 0.05 * b + 0.1 * c) for a, b, c in parts]
     found = Forecast.of(Harm((), {}), results, 0.01)
-    for a, b in rng.uniform(0, 0.1, (5, 2)):
-        assert found.loss((a, b)) == pytest.approx(0.3 * a + 0.05 * b, abs=0.0015)
+    for a, b, c in rng.uniform(0, 0.1, (5, 3)):
+        assert found.loss((a, b, c)) == pytest.approx(0.3 * a + 0.05 * b + 0.1 * c, abs=0.002)
 
 
-def test_one_result_moves_both_slopes() -> None:
-    found = Forecast.of(Harm((), {}), [Result((0.02, 0.02), 0.02)], 0.01)
-    assert found.loss((0.02, 0.02)) == pytest.approx(0.02, rel=0.3)
-    assert found.loss((0.04, 0.0)) > 0.015
-    assert found.loss((0.0, 0.04)) > 0.015
+def test_one_result_moves_all_slopes() -> None:
+    """Also that of a kind which it has none of."""
+    found = Forecast.of(Harm((), {}), [Result((0.02, 0.02, 0.0), 0.02)], 0.01)
+    assert found.loss((0.02, 0.02, 0.0)) == pytest.approx(0.02, rel=0.3)
+    assert found.loss((0.04, 0.0, 0.0)) > 0.015
+    assert found.loss((0.0, 0.04, 0.0)) > 0.015
+    assert found.loss((0.0, 0.0, 0.04)) > 0.015
 
 
 def test_without_results_harm_is_the_forecast() -> None:
-    assert Forecast.of(Harm((), {}), [], 0.01).loss((0.1, 0.2)) == pytest.approx(0.3)
+    assert Forecast.of(Harm((), {}), [], 0.01).loss((0.1, 0.2, 0.3)) == pytest.approx(0.6)

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
-from tiny import tiny_data, tiny_model
+from tiny import SHAPE, tiny_data, tiny_model
 from torch import Tensor, nn
 
 import workbench as wb
@@ -95,3 +95,18 @@ def test_a_chain_whose_parts_cancel_does_more_where_int8_follows(monkeypatch: py
     assert lowered.chains["Tucker", "conv2"] > 100 * plain.chains["Tucker", "conv2"]
     usual = [lowered.chains[key] / plain.chains[key] for key in plain.chains if key[0] == "SVD"]
     assert usual and all(0.99 < one < 2 for one in usual)
+
+
+def test_every_chain_of_a_family_is_tried_in_int8() -> None:
+    """Of several layers, each alone in the rounded network: about what it does in float, where nothing cancels."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4),
+    )  # fmt: skip
+    model = wb.load(net, example=torch.zeros(1, *SHAPE))
+    given = build.context(model, tiny_data(), Reporter())
+    plain = measured(model, menus(model)[0], given, Reporter())
+    lowered = measured(model, menus(model, (INT8,))[0], given, Reporter())
+    assert {name for family, name in lowered.chains if family == "SVD"} >= {"2", "4"}
+    assert all(plain.chains[key] * 0.999 <= one < 3 * plain.chains[key] for key, one in lowered.chains.items())

@@ -275,6 +275,33 @@ def test_a_step_says_how_far_it_reaches(screen: Screen) -> None:
     assert reach() == "1 layer changes, 2 left alone."
 
 
+def test_a_step_that_changes_nothing_says_so_also_where_it_is_folded(screen: Screen) -> None:
+    def steps() -> Any:
+        return view(screen, "recipe")["steps"]
+
+    act(screen, "recipe", "add", name="SVD")
+    act(screen, "recipe", "add", name="Stack3x3")  # for kernels of 5 x 5 and 7 x 7, which this network has not
+    until(lambda: steps()[1]["reach"], "the plan")
+    assert [one["idle"] for one in steps()] == [False, True]
+    act(screen, "recipe", "switch", index=1, on=False)
+    until(lambda: steps()[1]["reach"].startswith("Off"), "the plan")
+    assert not steps()[1]["idle"]
+
+
+def test_a_step_is_known_by_the_same_key_where_it_is_moved_to(screen: Screen) -> None:
+    """So that what the page knows of it, such as whether it is unfolded, goes with it."""
+
+    def keys() -> list[str]:
+        return [one["key"] for one in view(screen, "recipe")["steps"]]
+
+    for name in ("SVD", "Prune", "SVD"):
+        act(screen, "recipe", "add", name=name)
+    before = keys()
+    assert len(set(before)) == 3
+    act(screen, "recipe", "move", index=1, by=-1)
+    assert keys() == [before[1], before[0], before[2]]
+
+
 def test_time_and_sensitivity_of_layers_are_measured_on_request(screen: Screen) -> None:
     asks = {one["action"]: one for one in view(screen, "layers")["asks"]}
     assert asks["times"]["enabled"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from workbench.errors import BadValue, shown
-from workbench.export import Manifest
+from workbench.manifest import Manifest
 from workbench_widgets.store import State
 
 PIECE = 2**20  # bytes of one message

@@ -12,8 +12,8 @@ import pandas as pd
 
 from workbench.cost.network import Network
 from workbench.diagnosis import Bisection, Comparison, Diagnosis, Sensitivity
-from workbench.export import Manifest
 from workbench.jobs import Job
+from workbench.manifest import Manifest
 from workbench.plan import Plan
 from workbench.published import Published
 from workbench.recipe import Recipe

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workbench import charts
-from workbench.export import Manifest
 from workbench.frames.frame import EXACT
+from workbench.manifest import Manifest
 from workbench.published import Published
 from workbench.study import Study
 from workbench.variant import Variant

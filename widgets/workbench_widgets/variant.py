@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from workbench.charts import column, lower
-from workbench.export import Manifest, formats
+from workbench.export import formats
 from workbench.frames.pareto import more_is_better
+from workbench.manifest import Manifest
 from workbench.measure.evaluation import CHANGE
 from workbench.report.words import UNPAIRED, difference, verdict
 from workbench.tasks import METRICS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +12,7 @@ from workbench.cost.calibrated import THIS_MACHINE
 from workbench.cost.network import Totals
 from workbench.cost.on_device import predictor
 from workbench.jobs import Job
-from workbench.plan import Plan
+from workbench.plan import Plan, Row
 from workbench.report.words import count
 from workbench.step import REGISTRY
 from workbench_widgets.controls import controls
@@ -56,13 +57,16 @@ def recipe(state: State) -> RecipeView:
 def _step(entry: Entry, index: int, state: State) -> StepCard:
     step = entry.step
     every = controls(step, index, state.problem, state.seen_by(index))
+    before = sum(type(other.step) is type(step) for other in state.stack[:index])
+    rows = _planned(state, index)
     return {
-        "key": f"{index}-{type(step).__name__}",
+        "key": f"{type(step).__name__}-{before}",
         "index": index,
         "title": step.title or type(step).__name__,
         "summary": step.summary,
         "on": entry.on,
-        "reach": _reach(state, index),
+        "reach": _reach(rows) if entry.on else "Off: kept here, left out of the recipe.",
+        "idle": bool(rows) and not any(row.applies for row in rows),
         "main": every[:1],
         "more": every[1:],
     }
@@ -73,14 +77,15 @@ def _title(name: str) -> str:
     return name[:1].upper() + name[1:].replace("-", " ")
 
 
-def _reach(state: State, index: int) -> str:
-    """How many layers a step changes; where none, the first reason why."""
-    if not state.stack[index].on:
-        return "Off: kept here, left out of the recipe."
+def _planned(state: State, index: int) -> Sequence[Row]:
+    """What a step that is on is planned to do, layer by layer; nothing where that is not known yet."""
     place = sum(entry.on for entry in state.stack[:index])
-    if state.plan is None or state.planned != state.recipe or place >= len(state.plan.parts):
-        return ""
-    rows = state.plan.parts[place].rows
+    known = state.plan is not None and state.planned == state.recipe and state.stack[index].on
+    return state.plan.parts[place].rows if known and state.plan and place < len(state.plan.parts) else ()
+
+
+def _reach(rows: Sequence[Row]) -> str:
+    """How many layers a step changes; where none, the first reason why."""
     touched = sum(row.applies for row in rows)
     if rows and not touched:
         return f"Changes nothing here. {rows[0].layer}: {rows[0].action}."
@@ -114,8 +119,8 @@ def prediction(state: State) -> PredictionView:
 
 def _note() -> str:
     here = predictor().name == THIS_MACHINE
-    where = "by this machine's calibration" if here else "for a server core: the first run calibrates this machine"
-    return f"Computed from shapes, latency {where}. Fewer MACs are not yet speed: run it to measure that."
+    where = ", for this machine" if here else "; latency for a server core: the first run calibrates this machine"
+    return f"Per image{where}. Fewer MACs are not yet speed."
 
 
 def _predicted(name: str, old: Plan | None, new: Plan | None) -> PredictedRow:
@@ -163,7 +168,7 @@ def _readiness(state: State) -> tuple[bool, str]:
         return False, f"There is nothing to run: this recipe changes nothing of the model. {known.idle}"
     if state.study.find(state.recipe) is not None:
         return True, "Already measured: running it again shows the result at once."
-    return True, "Applies the recipe, writes the artefact, and measures that artefact against the original."
+    return True, "Applies it, and measures what it writes against the original."
 
 
 def job_line(job: Job[Any]) -> JobLine:

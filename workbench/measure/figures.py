@@ -102,7 +102,7 @@ def metadata(
 
     `files` are the variant's artefact and the original's.
     """
-    said = {"machine": f"{machine().processor} ({machine().fingerprint})"}
+    said = {"machine": machine().named}
     if original is None:
         return said
     evidence = gather(*files, network, predictor())

@@ -30,6 +30,11 @@ class Machine:
         """A short digest; equal for equal machines."""
         return hashlib.sha256(repr(sorted(asdict(self).items())).encode()).hexdigest()[:12]
 
+    @property
+    def named(self) -> str:
+        """As a variant remembers what it was measured on."""
+        return f"{self.processor} ({self.fingerprint})"
+
     def __str__(self) -> str:
         return f"{self.processor}, {self.cpus} CPUs ({', '.join(self.features) or 'no vector extensions known'})"
 

@@ -15,7 +15,7 @@ from workbench.search.harm import KINDS, Harm
 if TYPE_CHECKING:
     from workbench.variant import Variant
 
-#: How much the common factor of both kinds weighs against what single results say.
+#: How much the common factor of all kinds weighs against what single results say.
 PULL = 0.3
 #: A result this far from the limit (as a share of it) counts half as much as one that lies on it.
 NEAR = 0.5
@@ -28,7 +28,7 @@ NOISE, SHIFT, BEND = 0.05, 0.3, 0.2
 class Result:
     """What a selection did: its harm by kind before any factor, and what was lost of the study's figure."""
 
-    parts: tuple[float, float]
+    parts: tuple[float, float, float]
     loss: float
 
 
@@ -42,7 +42,7 @@ class Forecast:
     harm: Harm
     start: float = 0.0
 
-    def loss(self, parts: tuple[float, float]) -> float:
+    def loss(self, parts: tuple[float, float, float]) -> float:
         """What a selection with these parts of harm is expected to lose."""
         return self.start + sum(self.harm.factors[kind] * part for kind, part in zip(KINDS, parts, strict=True))
 
@@ -50,11 +50,12 @@ class Forecast:
     def of(cls, harm: Harm, results: Sequence[Result], limit: float, start: float = 0.0) -> Forecast:
         """The slopes, none of them negative, that explain the results best, near the limit above all.
 
-        Few results say little of each kind apart, so both slopes are pulled towards a common one.
+        Few results say little of each kind apart, so all slopes are pulled towards a common one; a kind that no result
+        has any of is taken to be as the others are.
         """
         from scipy.optimize import nnls
 
-        parts = np.array([one.parts for one in results], float).reshape(-1, 2)
+        parts = np.array([one.parts for one in results], float).reshape(-1, len(KINDS))
         if not len(parts) or parts.sum() <= 0:
             return cls(harm, start)
         lost = np.array([max(one.loss - start, 0.0) for one in results])
@@ -65,7 +66,7 @@ class Forecast:
         pull = PULL * np.sqrt((rows**2).mean(axis=0))
         aim = pull * common
         found, _ = nnls(np.vstack([rows, np.diag(pull)]), np.concatenate([lost * weights, aim]))
-        slopes = np.maximum(found, 1e-3 * common)
+        slopes = np.where(parts.any(axis=0), np.maximum(found, 1e-3 * common), common)
         return cls(replace(harm, factors=dict(zip(KINDS, map(float, slopes), strict=True))), start)
 
 

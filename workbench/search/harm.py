@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from workbench.pruning.widths import Scores
     from workbench.step import Context
 
-#: The kinds of harm that are weighed against each other.
-KINDS = ("channels", "chains")
+#: The kinds of harm that are weighed against each other: of channels that go, of chains in layers' places, and of
+#: residual blocks that went before anything is chosen.
+KINDS = CHANNELS, CHAINS, BLOCKS = "channels", "chains", "blocks"
 #: How far the harm of one group or layer may be from what was measured (a standard deviation, in natural logarithms).
 DOUBT = 0.4
 
@@ -55,16 +56,16 @@ class Harm:
 
     def of_width(self, group: int, level: int) -> float:
         """Of a group at one of its widths."""
-        return _times(self.factors["channels"], self.widths[group][level])
+        return _times(self.factors[CHANNELS], self.widths[group][level])
 
     def of_chain(self, layer: str, chain: Chain) -> float:
         """Of a chain in a layer's place; infinite harm where the family was not tried there."""
         if chain.family == KEEP:
             return 0.0
-        return _times(self.factors["chains"], self.chains.get((chain.family, layer), np.inf) * _lost(chain))
+        return _times(self.factors[CHAINS], self.chains.get((chain.family, layer), np.inf) * _lost(chain))
 
     def parts(self, menu: Menu, selection: Selection) -> tuple[float, float]:
-        """The harm of a selection by kind, before the factors."""
+        """The harm of a selection, of channels and of chains, before the factors."""
         plain = replace(self, factors=dict.fromkeys(KINDS, 1.0))
         widths = sum(plain.of_width(group, level) for group, level in enumerate(selection.levels))
         chains = sum(plain.of_chain(layer, chain) for layer, chain in selection.chains.items())
@@ -187,24 +188,24 @@ class _Trial:
         step = at_ranks(kind, {name: one.ranks for name, one in chains.items()})
         changed = step.apply(self.module, replace(self.scene, progress=report.part(0.0, 0.7)))
         norms = {name: one for name, one in _norms(self.network, self.module).items() if name in chains}
-        found = {}
+        inside, found = _weighted(trace(changed, self.scene.example)), {}
         for index, (name, chain) in enumerate(chains.items()):
             report(0.7 + 0.3 * index / len(chains), f"Trying {kind.title} on {name} alone")
             places = [name, *([norms[name]] if name in norms else [])]
             with _swapped(self.module, changed, places):
                 plain = self.divergence(self.module)
-            found[kind.__name__, name] = max(plain, self._in_int8(changed, places)) / _lost(chain)
+            found[kind.__name__, name] = max(plain, self._in_int8(changed, places, inside)) / _lost(chain)
         return found
 
-    def _in_int8(self, changed: nn.Module, places: Sequence[str]) -> float:
-        """What a chain, the first of these places, adds to the divergence where int8 follows; it is rounded for good.
+    def _in_int8(self, changed: nn.Module, places: Sequence[str], layers: Sequence[str]) -> float:
+        """What a chain, the first of these places, adds to the divergence where int8 follows; those of the changed
+        network's layers that are in it are rounded for good.
 
         Most chains add what they do in float. Those whose parts cancel add more.
         """
         if self.rounded is None:
             return 0.0
-        inside = [one for one in _weighted(trace(changed, self.scene.example)) if f"{one}.".startswith(f"{places[0]}.")]
-        round_off(changed, inside)
+        round_off(changed, [one for one in layers if f"{one}.".startswith(f"{places[0]}.")])
         with _swapped(self.rounded, changed, places):
             return self.divergence(self.rounded) - self.start
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,9 +21,9 @@ from workbench.search.flight import Flight, Landed, Make
 from workbench.search.forecast import Forecast, Pace
 from workbench.search.found import Promise
 from workbench.search.goal import Goal, quality
-from workbench.search.harm import KINDS
+from workbench.search.harm import CHAINS, CHANNELS, KINDS
 from workbench.search.menu import Price
-from workbench.search.trial import Pick, Start, Tried
+from workbench.search.trial import Pick, Start, Tried, Wish
 from workbench.steps.finetune import Finetune
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LADDER = 12
 #: Two values of what is minimised that are nearer than this are not told apart (relative).
 CLOSE = 0.04
+#: And while more training is still to come (relative): it moves the limit further than that.
+ROUGH = 0.12
 #: Passes over the training images at first; twice as many once nothing else is gained.
 EPOCHS = 3
 #: No choice is trained for more.
@@ -47,6 +49,8 @@ SEVERAL = 3
 STRIDE = 1.7
 #: The share of a range, on a logarithmic scale, at either end that the next try keeps away from.
 INNER = 0.2
+#: Sizes (factors), and seeds of what harm might be too, that are looked at where what is wished for is known already.
+NEARBY, SEEDS = (1.0, 0.9, 1.1, 0.75, 1.3), range(4)
 #: Other choices about as good by harm that are tried at each number of epochs.
 OTHERS = 6
 
@@ -153,17 +157,14 @@ class Loop:
         limits[self.goal.minimise] = min(aim, limits.get(self.goal.minimise, math.inf))
         return {name: most for name, most in limits.items() if math.isfinite(most)}
 
-    def choice(self, aim: float, kind: str = "", seed: int = 0) -> tuple[Start, Chosen]:
-        """The best choice at most this large, of one kind of options alone where it is named. Raises: `OutOfReach`.
-
-        `seed`: of what harm might be too, see `Harm.shaken`; 0 takes it as it was measured.
-        """
+    def choice(self, wish: Wish) -> tuple[Start, Chosen]:
+        """The best choice of what is wished for. Raises: `OutOfReach`."""
         forecast, found = self.forecast, []
         problem: OutOfReach | None = None
-        for start in self.starts:
-            harm = replace(start.harm.shaken(seed) if seed else start.harm, factors=forecast.harm.factors)
+        for start in self.starts if wish.start is None else [wish.start]:
+            harm = replace(start.harm.shaken(wish.seed) if wish.seed else start.harm, factors=forecast.harm.factors)
             try:
-                chosen = choose(start.menus, harm.only(kind) if kind else harm, self._limits(aim))
+                chosen = choose(start.menus, harm.only(wish.kind) if wish.kind else harm, self._limits(wish.aim))
             except OutOfReach as error:
                 problem = error
                 continue
@@ -181,7 +182,7 @@ class Loop:
             return found
         for aim in np.geomspace(*self.range, LADDER):
             try:
-                start, chosen = self.choice(float(aim) * (1 + 1e-6))
+                start, chosen = self.choice(Wish(float(aim) * (1 + 1e-6)))
             except OutOfReach:
                 continue
             value = getattr(chosen.price, self.goal.minimise)
@@ -194,12 +195,16 @@ class Loop:
 
     # What to try next.
 
-    def _probes(self) -> Iterator[tuple[float, str]]:
-        """First where the limit is expected, with both kinds of options and with each alone: how they compare."""
-        first = self._expected(*self.range)
-        return iter([(first, ""), (first, KINDS[0]), (first, KINDS[1])])
+    def _probes(self) -> Iterator[Wish]:
+        """First where the limit is expected, with both kinds of options and with each alone: how they compare.
 
-    def _next(self) -> tuple[float, str] | None:
+        Trained, also without the blocks that may go: what training makes good of that is not to be seen before.
+        """
+        first = self._expected(*self.range)
+        less = self.starts[1:] if self.train else ()
+        return iter([Wish(first, kind) for kind in ("", CHANNELS, CHAINS)] + [Wish(first, start=one) for one in less])
+
+    def _next(self) -> Wish | None:
         """Between the smallest that keeps to the limit and the largest below it that does not; None when they meet."""
         # What was kept to counts by what it came to, and is kept to with more training too; what was not kept to counts
         # by what it was allowed, and may be with more.
@@ -210,11 +215,11 @@ class Loop:
         least, most = self.range
         low = max(least, bad or 0.0, (good or 0.0) / STRIDE)
         high = min(most, good or math.inf, (bad or math.inf) * STRIDE if good is None else math.inf)
-        if high <= low * (1 + CLOSE):
+        if high <= low * (1 + (ROUGH if self._may_train_longer(SEVERAL) else CLOSE)):
             return None
         span = high / low  # the forecast may be far off: neither end is gone to at once
         wanted = min(max(self._expected(low, high), low * span**INNER), high / span**INNER)
-        return (wanted, "")
+        return Wish(wanted)
 
     def _other(self) -> Pick | None:
         """A choice a little smaller than the best: several are about as good by harm, and one of them is better."""
@@ -223,7 +228,7 @@ class Loop:
         while good is not None and self.others[self.epochs] < OTHERS:
             self.others[self.epochs] += 1
             number = self.others[self.epochs]
-            pick = self._picked(good * (1 - CLOSE * (1 + number % 3)), "", number)
+            pick = self._picked(Wish(good * (1 - CLOSE * (1 + number % 3)), seed=number))
             if pick is not None and pick.recipe not in known:
                 return pick
         return None
@@ -234,7 +239,7 @@ class Loop:
             return low
         for _ in range(6):
             middle = math.sqrt(low * high)
-            start, chosen = self.choice(middle)
+            start, chosen = self.choice(Wish(middle))
             low, high = (low, middle) if self.forecast.loss(start.parts(chosen)) <= self.allowed else (middle, high)
         return high
 
@@ -254,14 +259,14 @@ class Loop:
     def _training(self) -> list[Step]:
         return [Finetune(epochs=self.epochs)] if self.train else []
 
-    def _pick(self, aims: Iterator[tuple[float, str]], under_way: Sequence[Pick]) -> Pick | None:
+    def _pick(self, aims: Iterator[Wish], under_way: Sequence[Pick]) -> Pick | None:
         """What to build next, beside what is under way; None where there is no time or nothing left to learn."""
         if not self._time_for_one(under_way):
             return None
         unknown = [*under_way, *self.left_out]
         known = {one.recipe for one in unknown}
         for aim in aims:
-            pick = self._picked(*aim)
+            pick = self._picked(aim)
             if pick is not None and pick.recipe not in known | {one.variant.recipe for one in self.tried}:
                 return pick
         if self.tried and not self._within_reach():
@@ -269,12 +274,28 @@ class Loop:
         for turn in range(2 if unknown else 1):
             # All of them within the limit or all beyond, in turns: so the next ones spread to both sides.
             with self._supposed(unknown, within=(len(unknown) + turn) % 2 == 1):
-                following = self._next()
-            pick = None if following is None else self._picked(*following)
-            if pick is not None and pick.recipe not in known:
+                pick = self._following(known)
+            if pick is not None:
                 return pick
+        if self.left_out and not under_way and (pick := self._following(known)) is not None:
+            return pick
         # More training gains more than another choice about as good, where there is time to use what it gains.
         return None if under_way or self._may_train_longer(SEVERAL) else self._other()
+
+    def _following(self, known: Collection[Recipe]) -> Pick | None:
+        """What is next between what keeps to the limit and what does not; None where nothing new is."""
+        while (wish := self._next()) is not None:
+            pick = self._picked(wish)
+            if pick is None or pick.recipe in known:  # such as what workers could not build: then one near it
+                near = (wish._replace(aim=wish.aim * times, seed=seed) for seed in SEEDS for times in NEARBY)
+                picks = map(self._picked, near)
+                spent = {*known, *(one.variant.recipe for one in self.tried)}
+                return next((one for one in picks if one is not None and one.recipe not in spent), None)
+            before = next((one for one in self.tried if one.variant.recipe == pick.recipe), None)
+            if before is None:
+                return pick
+            self.tried.append(replace(before, aim=pick.aim))  # allowed more, it is what it was
+        return None
 
     def _within_reach(self) -> bool:
         """Whether limits can still be met, now that speed is known better."""
@@ -285,15 +306,15 @@ class Loop:
             self.notes += [] if note in self.notes else [note]
             return False
 
-    def _picked(self, aim: float, kind: str, seed: int = 0) -> Pick | None:
+    def _picked(self, wish: Wish) -> Pick | None:
         try:
-            start, chosen = self.choice(aim, kind, seed)
+            start, chosen = self.choice(wish)
         except OutOfReach:
-            if not kind and not self.tried:
+            if not (wish.kind or wish.start or self.tried):
                 raise
-            return None  # one kind alone does not reach it, or nothing from what is known of the speed now
+            return None  # one kind or start alone does not reach it, or nothing from what is known of the speed now
         expected = self.expected(chosen.price)
-        return Pick(start, chosen, aim, self.epochs, start.recipe(chosen, self._training), expected)
+        return Pick(start, chosen, wish.aim, self.epochs, start.recipe(chosen, self._training), expected)
 
     @contextmanager
     def _supposed(self, unknown: Sequence[Pick], *, within: bool) -> Iterator[None]:

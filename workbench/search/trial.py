@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.recipe import Recipe, Step
 from workbench.search.choice import Chosen
@@ -34,10 +34,20 @@ class Start:
         kept = [one for one in steps if not one.lowers]
         return Recipe((*self.steps, *kept, *training, *self.menus[0].lowering))
 
-    def parts(self, chosen: Chosen) -> tuple[float, float]:
-        """The harm by kind; what leads here counts with the channels."""
-        widths, chains = self.harm.parts(self.menus[0], chosen.selection)
-        return widths + self.own, chains
+    def parts(self, chosen: Chosen) -> tuple[float, float, float]:
+        """The harm by kind."""
+        return (*self.harm.parts(self.menus[0], chosen.selection), self.own)
+
+
+class Wish(NamedTuple):
+    """What to choose next: of what is minimised at most so much, of one kind of options alone where it is named, of
+    what harm might be too where a seed is given, and for one start alone.
+    """
+
+    aim: float
+    kind: str = ""
+    seed: int = 0
+    start: Start | None = None
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,27 @@ export const isDark = () => document.body.dataset.jpThemeLight === "false";
 /** @param {string} text @returns {string} */
 export const onGround = (text) => (isDark() ? text.replace(/#[0-9a-f]{6}/g, (colour) => LIGHTER[colour] ?? colour) : text);
 
-// Calls `then` whenever the page changes between light and dark; returns what stops it.
+// What a chart takes from the page, as one text: where it differs, the chart has to be drawn anew.
+/** @param {Element} element */
+export const look = (element) => JSON.stringify([vegaConfig(element), isDark()]);
+
+// Calls `then` whenever the page's look may have changed; returns what stops it. Colours come from style sheets, which
+// hosts load after what they hold, or exchange, and from attributes of the page's root and body.
 /** @param {() => void} then */
-export function onTheme(then) {
+export function onLook(then) {
   const observer = new MutationObserver(then);
-  observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
-  return () => observer.disconnect();
+  for (const root of [document.documentElement, document.body]) observer.observe(root, { attributes: true });
+  observer.observe(document.head, { childList: true, subtree: true, characterData: true });
+  /** @param {Event} event */
+  const loaded = (event) => event.target instanceof HTMLLinkElement && then();
+  document.addEventListener("load", loaded, { capture: true });
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", then);
+  return () => {
+    observer.disconnect();
+    document.removeEventListener("load", loaded, { capture: true });
+    dark.removeEventListener("change", then);
+  };
 }
 
 // A page of its own is light or dark as the system is, unless `asked` says which.

@@ -1,7 +1,7 @@
 // One Vega view in an element: draws a specification once and patches its data and parameters after that.
 import embed from "vega-embed";
 import { changeset, Error as ERROR } from "vega";
-import { onGround, onTheme, vegaConfig } from "./theme.js";
+import { look, onGround, onLook, vegaConfig } from "./theme.js";
 import { useEffect, useRef, useState } from "./ui.js";
 
 /**
@@ -31,6 +31,9 @@ export class Plot {
   rows = null;
   /** @type {string | null} The specification that is drawn, as JSON. */
   drawn = null;
+  /** What it is drawn for: the page's look, and the width there. */
+  ground = "";
+  width = 0;
   /** @type {any} What vega-embed gave, and Vega's view of it; both without useful types. */
   result = null;
   /** @type {any} */
@@ -43,30 +46,43 @@ export class Plot {
     this.element = element;
     this.on = on;
     this.fail = fail;
-    this.stopTheme = onTheme(() => this.queue(true));
+    // A host puts the element into its page when it likes, and makes it wider while the window stays as it is.
+    const watcher = new ResizeObserver(() => this.check());
+    watcher.observe(element);
+    const stop = onLook(() => this.check());
+    this.unwatch = () => {
+      watcher.disconnect();
+      stop();
+    };
   }
 
   /** @param {Wanted} view */
   show(view) {
     this.wanted = view;
-    this.queue(false);
+    this.queue();
+  }
+
+  // The page has changed somehow: drawn again only where the chart would come out otherwise.
+  check() {
+    if (this.element.clientWidth !== this.width || look(this.element) !== this.ground) this.queue();
   }
 
   // Drawings come one after another; each takes what is wanted by then.
-  /** @param {boolean} again */
-  queue(again) {
-    this.turn = this.turn.then(() => this.draw(again)).catch(this.fail);
+  queue() {
+    this.turn = this.turn.then(() => this.draw()).catch(this.fail);
   }
 
-  /** @param {boolean} again */
-  async draw(again) {
+  async draw() {
     if (!this.wanted) return undefined;
     const { spec, rows, selected, summary } = this.wanted;
     if (!rows.length) return this.clear(); // axes without a value would only mislead
-    const text = JSON.stringify(spec);
-    if (again || text !== this.drawn) await this.embed(spec, rows, text);
+    const width = this.element.clientWidth;
+    if (!width) return undefined; // not in the page yet: neither its width nor the page's colours are known
+    const [text, ground] = [JSON.stringify(spec), look(this.element)];
+    if (text !== this.drawn || ground !== this.ground) await this.embed(spec, rows, text);
     else if (rows !== this.rows) this.view.change(spec.data.name, difference(this.view.data(spec.data.name), rows));
-    this.rows = rows;
+    Object.assign(this, { rows, ground, width });
+    this.view.signal("width", width);
     if (selected !== undefined) this.view.signal("selected", selected);
     await this.view.runAsync();
     this.on.onDrawn?.(this.view, this.drawn);
@@ -100,7 +116,7 @@ export class Plot {
   }
 
   finalize() {
-    this.stopTheme();
+    this.unwatch();
     this.turn = this.turn.then(() => this.result?.finalize());
   }
 }

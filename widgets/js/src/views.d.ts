@@ -104,7 +104,7 @@ declare namespace View {
     choices: string[];
     suggestions: string[];
   }
-  /** One step: its first control, and the others behind a fold. */
+  /** One step: its first control, and the others behind a fold. `idle`: it is planned, and changes nothing. `key` is the same wherever the step is moved to, unless another of its kind is passed. */
   interface StepCard {
     key: string;
     index: number;
@@ -112,6 +112,7 @@ declare namespace View {
     summary: string;
     on: boolean;
     reach: string;
+    idle: boolean;
     main: Control[];
     more: Control[];
   }

@@ -34,7 +34,10 @@ class Control(Track):
 
 
 class StepCard(TypedDict):
-    """One step: its first control, and the others behind a fold."""
+    """One step: its first control, and the others behind a fold. `idle`: it is planned, and changes nothing.
+
+    `key` is the same wherever the step is moved to, unless another of its kind is passed.
+    """
 
     key: str
     index: int
@@ -42,6 +45,7 @@ class StepCard(TypedDict):
     summary: str
     on: bool
     reach: str
+    idle: bool
     main: list[Control]
     more: list[Control]
 

@@ -108,7 +108,7 @@ const Others = ({ others, send, model }) => html`
 
 // Where the study is kept, and the way back to the data of before.
 /** @param {{ view: View.ModelsView, send: Send }} props */
-const Kept = ({ view, send }) => html`<p class="wb-help">
+const Kept = ({ view, send }) => html`<p class="wb-help wb-kept" title=${view.kept}>
   <span class="t-kept">${view.kept}</span>${view.data?.back &&
   html` <button type="button" class="wb-link t-home-data" onClick=${() => send("home_data")}>${view.data.back}</button>`}
 </p>`;
@@ -130,15 +130,10 @@ const Studies = ({ earlier, send }) => html`
     </ul>
   </details>`;
 
+// Opened on a line of their own, beneath the title.
 /** @param {Props<"models">} props */
-export const Models = ({ view, send, model }) => html`
-  <${Section} title="Model and data" aside=${view.kept && html`<${Kept} view=${view} send=${send} />`}>
-    ${view.waiting && html`<p class="wb-empty">${view.waiting}</p>`}
-    <div class="wb-model-list" role="group" aria-label="Models">
-      ${view.cards.map((card) => html`<${Card} key=${card.name} card=${card} view=${view} send=${send} />`)}
-    </div>
-    ${view.problems.map((one) => html`<p class="wb-problem">${one}</p>`)}
-    <div class="wb-folds">
+const Folds = ({ view, send, model }) => html`
+  <div class="wb-folds">
     ${view.data &&
     html`<details class="wb-about wb-others t-about-fold">
       <summary>About ${view.selected} and its data</summary>
@@ -147,5 +142,15 @@ export const Models = ({ view, send, model }) => html`
     </details>`}
     ${view.earlier.length > 0 && html`<${Studies} earlier=${view.earlier} send=${send} />`}
     ${view.others && html`<${Others} others=${view.others} send=${send} model=${model} />`}
+    ${view.kept && html`<${Kept} view=${view} send=${send} />`}
+  </div>`;
+
+/** @param {Props<"models">} props */
+export const Models = ({ view, send, model }) => html`
+  <${Section} title="Model and data" aside=${html`<${Folds} view=${view} send=${send} model=${model} />`}>
+    ${view.waiting && html`<p class="wb-empty">${view.waiting}</p>`}
+    <div class="wb-model-list" role="group" aria-label="Models">
+      ${view.cards.map((card) => html`<${Card} key=${card.name} card=${card} view=${view} send=${send} />`)}
     </div>
+    ${view.problems.map((one) => html`<p class="wb-problem">${one}</p>`)}
   <//>`;

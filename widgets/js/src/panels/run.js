@@ -12,7 +12,7 @@ const Clock = ({ job }) => {
     return () => clearInterval(timer);
   }, [job.seconds, job.active]);
   const left = job.left === null || job.left < more ? "" : `, ${about(job.left - more)} left`;
-  return html`<span class="wb-muted wb-num t-clock">${duration(job.seconds + more)}${left}</span>`;
+  return html`<span class="wb-muted wb-num t-clock">${job.active ? "" : `${job.stage}, `}${duration(job.seconds + more)}${left}</span>`;
 };
 
 /** @param {{ lines: string[] }} props */
@@ -43,7 +43,7 @@ export const JobLine = ({ job, send, stop = "Cancel" }) => html`
     >
       <i style="width:${job.percent}%"></i>
     </div>`}
-    <p class="wb-help">${job.stage}</p>
+    ${job.active && html`<p class="wb-help">${job.stage}</p>`}
     ${job.details.length > 0 && html`<${Details} lines=${job.details} />`}
   </li>`;
 

@@ -72,11 +72,15 @@ const Wishes = ({ view, busy, send }) => {
         with training
       </label>
     </div>
-    ${view.minutes_problem && html`<p class="wb-problem">${view.minutes_problem}</p>`}
-    <ul class="wb-bounds" aria-label="Limits of the search">
-      ${view.limits.map((limit, index) => html`<${Limit} key=${`${index} ${limit.figure}`} limit=${limit} index=${index} busy=${busy} send=${send} />`)}
-    </ul>`;
+    ${view.minutes_problem && html`<p class="wb-problem">${view.minutes_problem}</p>`}`;
 };
+
+/** @param {{ view: View.SearchView, busy: boolean, send: Send }} props */
+const Limits = ({ view, busy, send }) => html`
+  <ul class="wb-bounds" aria-label="Limits of the search">
+    ${view.limits.map((limit, index) => html`<${Limit} key=${`${index} ${limit.figure}`} limit=${limit} index=${index} busy=${busy} send=${send} />`)}
+  </ul>
+  <button type="button" class="wb-small t-bind-more" disabled=${busy || !view.more} onClick=${() => send("bind_more")}>Add a limit</button>`;
 
 /** @param {{ label: string, heads: string[], rows: any[][], name: string }} props */
 const Grid = ({ label, heads, rows, name }) => html`
@@ -136,13 +140,13 @@ export const SearchPanel = ({ view, send }) => {
   const busy = view.job !== null || !view.ready;
   const wrong = view.minutes_problem || view.limits.some((l) => l.problem);
   return html`
-    <${Section} title="Find the best under ...">
+    <${Section} title="Find the best under ..." aside=${html`<p class="wb-help">Chosen on the validation images; the test images only report.</p>`}>
       <${Wishes} view=${view} busy=${busy} send=${send} />
-      <div class="wb-line">
-        <button type="button" class="wb-small t-bind-more" disabled=${busy || !view.more} onClick=${() => send("bind_more")}>Add a limit</button>
+      <div class="wb-line wb-limits">
+        <${Limits} view=${view} busy=${busy} send=${send} />
         <button type="button" class="wb-primary wb-find t-search" disabled=${busy || Boolean(wrong)} onClick=${() => send("search")}>${view.label}</button>
       </div>
-      <p class="wb-help">${view.train ? `${view.train_hint} ` : ""}Chosen on the validation images; the test images only report.</p>
+      ${view.train && html`<p class="wb-help">${view.train_hint}</p>`}
       ${view.problem && html`<p class="wb-problem t-search-problem" role="alert">${view.problem}</p>`}
       ${view.job && html`<ul class="wb-jobs"><${JobLine} job=${view.job} stop="Stop, keep everything" send=${send} /></ul>`}
       ${view.said && html`<p class="t-search-said" role="status">${view.said}</p>`}

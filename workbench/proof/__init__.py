@@ -1,0 +1,1 @@
+"""What an export proves itself by: where it is written, and wherever it goes."""

@@ -1,0 +1,9 @@
+"""The labs, one file each: their questions, with what is right computed from their own figures."""
+
+from __future__ import annotations
+
+from workbench.teach.judging import Question
+from workbench.teach.labs import filters, low_rank
+
+#: Every lab's questions, by its name.
+LABS: dict[str, tuple[Question, ...]] = {"low-rank": low_rank.QUESTIONS, "filters": filters.QUESTIONS}
