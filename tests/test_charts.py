@@ -264,3 +264,15 @@ def test_what_nobody_predicts_is_left_out(frame: pd.DataFrame, predicted: pd.Dat
     assert len(charts.predicted_points(frame, predicted, x, "accuracy")) == drawn
     assert len(charts.predicted_points(frame[:0], predicted, x, "accuracy")) == 0
     assert len(charts.predicted_points(frame, None, x, "accuracy")) == 0
+
+
+def test_a_class_is_marked_by_its_interval_and_keeps_the_order_of_the_rows() -> None:
+    rows = [("coat", -3.0, -5.0, -1.0), ("bag", -0.5, -1.5, 0.5), ("shirt", 2.0, 0.5, 3.5)]
+    frame = pd.DataFrame([dict(zip(("name", "change", "low", "high"), one, strict=True), n=100) for one in rows])
+    chart = charts.by_class(frame)
+    assert list(spec_rows(chart)["state"]) == ["Worse", "Not distinguishable", "Better"]
+    drawn = draw(chart)
+    places = [drawn.index(f">{name}</text>") for name, *_ in rows]
+    assert places == sorted(places)
+    with pytest.raises(UnknownName, match="low"):
+        charts.by_class(frame.drop(columns="low"))

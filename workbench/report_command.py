@@ -13,15 +13,14 @@ from workbench.study_commands import Place
 from workbench.terminal import console
 
 if TYPE_CHECKING:
+    from workbench.data import Data
     from workbench.kept import Kept
-    from workbench.study import Study
+    from workbench.models import Model
 
 
 def report(  # noqa: PLR0913  # the options of a command
     study: Place,
-    out: Annotated[
-        Path, typer.Argument(help="The file: .html is a page, .md a model card as on the Hugging Face hub.")
-    ],
+    out: Annotated[Path, typer.Argument(help="The file: .html is a page, .md a Hugging Face model card.")],
     chosen: Annotated[str, typer.Option(help="The variant that it is about: its id or name; else by the limits.")] = "",
     minimise: Annotated[str, typer.Option(help="What was to be small: latency_ms, macs or params.")] = "latency_ms",
     where: Annotated[
@@ -34,26 +33,24 @@ def report(  # noqa: PLR0913  # the options of a command
     """Write a report on a study: what was asked, the front, the chosen variant and its costs, how it was measured."""
     import workbench as wb
     from workbench.kept import Kept
+    from workbench.report.reopened import reopened
 
     kept = Kept(study)
-    if not kept.variants:
-        raise BadValue(f"Nothing is measured yet in {kept.name}, so there is nothing to report. Run a recipe first.")
-    opened = _opened(kept, model, data)
+    variants = reopened(kept, *_loaded(kept, model, data))
     picked = kept.variant(chosen).id if chosen else None
-    file = wb.report(opened, out, chosen=picked, minimise=minimise, where=where or "", title=title)
+    file = wb.report(variants, out, chosen=picked, minimise=minimise, where=where or "", title=title)
     console.print(f"Wrote {escape(str(file))}.", highlight=False, soft_wrap=True)
 
 
-def _opened(kept: Kept, model: str, data: str) -> Study:
-    """The study with its model and data, by the names that it remembers unless others are given."""
+def _loaded(kept: Kept, model: str, data: str) -> tuple[Model, Data]:
+    """Model and data by the names that the study remembers, unless others are given."""
     import workbench as wb
 
     names = model or kept.about.get("model_name", ""), data or kept.about.get("data_name", "")
     try:
-        loaded, opened = wb.load(names[0]), wb.data(names[1])
+        return wb.load(names[0]), wb.data(names[1])
     except WorkbenchError as error:
         raise BadValue(
-            f"The study is about {names[0]} on {names[1]}, which cannot be loaded by these names: {error} "
+            f"The study is about {names[0]} on {names[1]}, which cannot be loaded by these names. {error} "
             "Say where they are: --model net.onnx --data images.npz."
         ) from error
-    return wb.Study(loaded, opened, path=kept.address or kept.name)

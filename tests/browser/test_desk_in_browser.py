@@ -118,20 +118,21 @@ def test_a_server_that_ends_leaves_the_desk_as_it_was(
 
 
 def take_away(page: Any, folder: Path) -> None:
-    for kind in ("csv", "html"):
+    for kind in ("csv", "html", "md"):
         with page.expect_download() as download:
             page.locator(f".t-take-{kind}").click()
         download.value.save_as(folder / f"taken.{kind}")
     table = (folder / "taken.csv").read_text().splitlines()
     assert len(table) == 3
     assert table[0].startswith("id,name,recipe")
-    frozen = visitor_of(page, folder / "taken.html")
-    assert "SVD" in frozen
-    assert "Trade-off" in frozen
+    report = visitor_of(page, folder / "taken.html")
+    assert "SVD" in report
+    assert "Limits of the claim" in report
+    assert (folder / "taken.md").read_text().startswith("---\nlibrary_name: onnx\n")
 
 
 def visitor_of(page: Any, file: Path) -> str:
-    """What a frozen study shows, opened as a file."""
+    """What the report shows, opened as a file."""
     other = page.context.new_page()
     other.goto(file.as_uri())
     text: str = other.locator("main").inner_text()

@@ -53,6 +53,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "lineage": (wb.charts.lineage, ()),
     "parallel": (wb.charts.parallel, ()),
     "devices": (wb.charts.devices, ()),
+    "classes": (wb.charts.by_class, ()),
     "costs by layer": (wb.charts.cost_by_layer, ()),
     "costs by layer, cost": (lambda v: wb.charts.cost_by_layer(FRAME, v), ()),
     "latency, file": (lambda v: wb.measure.measure_latency(v, v), ()),

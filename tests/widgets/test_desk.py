@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -165,45 +163,29 @@ def test_the_table_leaves_as_csv_and_parquet(screen: Screen, study: Study, monke
         assert np.allclose(found["speedup_low"], [one["speedup"].low for one in study.variants])
 
 
-class Reader(HTMLParser):
-    """Every text of a page, and whatever it would fetch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.fetched: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.fetched += [f"{tag} {value}" for name, value in attrs if name in {"src", "srcset"}]
-        self.fetched += [tag] if tag in {"script", "link", "iframe"} else []
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def test_a_frozen_study_stands_alone_and_tells_all(
+def test_the_report_and_the_card_tell_of_all_variants(
     screen: Screen, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = study.variants[2]
     study.annotate(odd, "<script>alert('no')</script> & more")
-    reader = Reader()
-    page = taken(screen, "study.html", monkeypatch).decode()
-    reader.feed(page)
-    text = " ".join(reader.words)
-    assert not reader.fetched
-    assert not re.findall(r"(?:url\(|@import)", page)
+    act(screen, "table", "select", id=odd.id)
+    page = taken(screen, "report.html", monkeypatch).decode()
     for one in study.variants:
-        assert one.name in text
-        assert f"{one['speedup'].value:.2f}×" in text
-    assert "<script>alert('no')</script> & more" in text
-    assert odd.recipe.code().splitlines()[-1] in text
+        assert f'<article id="{one.id}">' in page
+        assert f"{one['speedup'].low:.2f} to {one['speedup'].high:.2f}" in page or not one.recipe.steps
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(&#39;no&#39;)&lt;/script&gt; &amp; more" in page
+    assert f"The chosen variant: {odd.name}" in page
+    card = taken(screen, "README.md", monkeypatch).decode()
+    assert card.startswith("---\nlibrary_name: onnx\n")
+    assert odd.recipe.code().splitlines()[-1] in card
     study.annotate(odd, "")
 
 
 def test_only_what_is_on_offer_can_be_taken(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(screen.panels["table"], "send", lambda content, buffers=(): sent.append(content))
-    for part in ({"file": "../study.db"}, {"file": "variants.csv", "offset": -1}, {"file": "study.html", "offset": 9}):
+    for part in ({"file": "../study.db"}, {"file": "variants.csv", "offset": -1}, {"file": "report.html", "offset": 9}):
         act(screen, "table", "piece", **{"offset": 0, "length": 100, **part})
         assert "error" in until(lambda: sent and sent.pop(), "an answer")
 

@@ -63,7 +63,7 @@ def class_chart(classes: Classes, most: int) -> Drawing | None:
     sure = sum(not one.change.holds(0) for one in shown)
     summary = (
         f"Change of each of {len(shown)} classes on the same test inputs. Most is lost in {worst.name}: "
-        f"{points(worst.change)}. The intervals of {sure} leave out no change."
+        f"{points(worst.change)}. The intervals of {sure} leave out zero."
     )
     return drawing(charts.by_class(pd.DataFrame(rows), "Change (points)"), summary)
 

@@ -131,7 +131,7 @@ def _certificate(proved: Proofs) -> Cell | None:
 def _told(about: Subject, one: Variant) -> dict[str, Any]:
     """A variant in the list of all."""
     steps = one.recipe.steps
-    said = [verdict(one, about.original) if steps else "", one.verdict, *one.notes]
+    said = [verdict(one, about.original) if steps else "The network as it was loaded.", one.verdict, *one.notes]
     said += [f"Tags: {', '.join(one.tags)}" if one.tags else "", one.annotation]
     return {
         "id": one.id,

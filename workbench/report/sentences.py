@@ -22,7 +22,8 @@ def answer(about: Subject) -> str:
         one = about.chosen
         if not one.recipe.steps:
             return f"The original stays as it is: {about.model.name}."
-        return f"{one.name}: {_small(verdict(one, about.original))}"
+        said = verdict(one, about.original)
+        return f"{one.name}: {_small(said)}" if about.named else f"Recommended: {one.name}. {said}"
     tried = len(about.variants) - 1
     if not tried:
         return "Only the original is measured, so there is nothing to recommend yet."
