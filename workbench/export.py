@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,8 +69,8 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     written = target.write(variant, staging)
     variant.recipe.save(staging / "recipe.yaml")
     verified = verify(variant, target, written, staging)
-    add_proof(variant, written, target.name, difference=verified["largest_relative_difference"])
-    manifest = _manifest(variant, folder, target, staging, verified)
+    notes = add_proof(variant, written, target.name, difference=verified["largest_relative_difference"])
+    manifest = replace(_manifest(variant, folder, target, staging, verified), notes=(*variant.notes, *notes))
     (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     check_folder(staging)
     quota.here().check_room()  # it is there by now, canaries and all
@@ -145,7 +145,7 @@ def _manifest(
         recipe=variant.recipe.to_list(),
         estimates=dict(variant.estimates),
         verified=verified,
-        notes=variant.notes,
+        notes=(),
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         preprocess=asdict(variant.data.preprocess),
