@@ -37,6 +37,11 @@ class Manifest:
     created: str
     preprocess: dict[str, Any] = field(default_factory=dict)  # how pixels become inputs: a `Preprocess`, by field
 
+    @property
+    def proven(self) -> bool:
+        """Whether what was written was run and compared with the measured artefact; if not, `notes` say why."""
+        return "largest_relative_difference" in self.verified
+
     def to_json(self) -> str:
         """What `manifest.json` holds; the folder itself is left out, so that it can be moved."""
         fields = asdict(self) | {"path": "."}
