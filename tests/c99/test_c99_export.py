@@ -81,7 +81,8 @@ def test_the_same_variant_gives_the_same_files(folder: Path, variant: Variant, t
 @pytest.mark.parametrize("level", ["-O0", "-O2", "-Os", "-O3"])
 def test_no_warning_at_any_level(folder: Path, tmp_path: Path, level: str) -> None:
     command = [compiler(), "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", level]
-    subprocess.run([*command, "network.c", "weights.c", "check.c", "-o", tmp_path / "check", "-lm"], cwd=folder, check=True)
+    files = ["network.c", "weights.c", "check.c", "-o", tmp_path / "check", "-lm"]
+    subprocess.run([*command, *files], cwd=folder, check=True)
     said = subprocess.run([tmp_path / "check"], check=True, capture_output=True, text=True).stdout
     assert said.endswith("the answers agree\n")
 

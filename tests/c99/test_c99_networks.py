@@ -73,7 +73,9 @@ def test_a_network_of_all_kinds_of_layers_under_the_sanitizers(tmp_path: Path) -
 
 
 @pytest.fixture(scope="module", params=["fashion-mobilenet", "fashion-resnet", "fashion-vgg"])
-def bundled(request: pytest.FixtureRequest, fashion: Data, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+def bundled(
+    request: pytest.FixtureRequest, fashion: Data, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, int]:
     """A bundled network's int8 file, and the peak that was predicted of it."""
     model = wb.load(request.param)
     recipe = wb.Recipe((wb.Quantize("int8", types="u8s8", stem="int8"),))
@@ -82,7 +84,9 @@ def bundled(request: pytest.FixtureRequest, fashion: Data, tmp_path_factory: pyt
     return file, recipe.plan(model).peak_activation_bytes
 
 
-def test_bundled_networks_within_a_step_on_1000_images(bundled: tuple[Path, int], fashion: Data, tmp_path: Path) -> None:
+def test_bundled_networks_within_a_step_on_1000_images(
+    bundled: tuple[Path, int], fashion: Data, tmp_path: Path
+) -> None:
     file, predicted = bundled
     inputs = np.concatenate([np.asarray(arrays(one)) for one, _ in fashion["test"].first(1000).batches(100)])
     steps, _ = apart(file, tmp_path, inputs, "-O3")

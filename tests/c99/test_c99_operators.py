@@ -95,7 +95,9 @@ def test_every_kind_of_integers_and_layers_in_float(settings: dict[str, object],
 
 
 @needs_compiler
-@pytest.mark.parametrize("tail", [nn.Softmax(1), nn.Sigmoid(), nn.ReLU(), nn.Identity()], ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(
+    "tail", [nn.Softmax(1), nn.Sigmoid(), nn.ReLU(), nn.Identity()], ids=lambda one: type(one).__name__
+)
 @pytest.mark.parametrize("place", ["vector", "map"])
 def test_answers_that_are_maps_or_probabilities(place: str, tail: nn.Module, tmp_path: Path) -> None:
     if place == "map" and isinstance(tail, nn.Softmax):
