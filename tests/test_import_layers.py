@@ -21,11 +21,11 @@ LAYERS = (
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
-    | {"diagnosis", "exporters", "proof"},
+    | {"diagnosis", "exporters", "proof", "replay"},
     {"workers"},
     {"search"},
     {"keeping", "kept", "making", "published", "study"},
-    {"__main__", "app", "cli", "dashboard", "live", "study_commands", "teach", "terminal"},
+    {"__main__", "agents", "app", "cli", "dashboard", "live", "study_commands", "teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}

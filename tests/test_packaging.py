@@ -33,7 +33,7 @@ NOT_IMPORTED = {
     "voila": "started as a program by `workbench dashboard`",
 }
 # Extras whose packages a file of the engine or the screen imports once they are asked for.
-OPTIONAL = ("lab", "zoo", "images", "tables", "detection", "openvino", "ncnn", "litert", "executorch")
+OPTIONAL = ("lab", "zoo", "images", "tables", "detection", "openvino", "ncnn", "litert", "executorch", "mcp")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)$")
 
 

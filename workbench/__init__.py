@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.jobs import Job
     from workbench.models import Model, catalog, load
     from workbench.recipe import Recipe, Step, recipes
+    from workbench.replay import replay
     from workbench.study import Study
     from workbench.variant import Variant
     from workbench.workers.pool import Workers
@@ -40,12 +41,13 @@ _HOMES = {
     "load": "workbench.models",
     "recipes": "workbench.steps",
 }
-_MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "runtimes", "steps")
+_MODULES = ("charts", "cost", "data", "export", "lowrank", "measure", "replay", "runtimes", "steps")
 
 __all__ = [
     "Data", "Estimate", "Job", "Model", "Recipe", "Study", "Variant", "WorkbenchError", "Workers",
     "app", "catalog",
-    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "runtimes", "steps",
+    "charts", "compress", "cost", "data", "export", "load", "lowrank", "measure", "recipes", "replay", "runtimes",
+    "steps",
 ]  # fmt: skip
 
 

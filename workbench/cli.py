@@ -1,4 +1,4 @@
-"""The command line: `workbench info | run | search | certify | study | schema | dashboard`."""
+"""The command line: `workbench info | run | search | certify | check | mcp | study | schema | dashboard`."""
 
 from __future__ import annotations
 
@@ -188,6 +188,37 @@ def search(  # noqa: PLR0913  # each is an option of the command
         console.print(
             f"Exported and verified: {escape(', '.join(manifest.files))} in {escape(str(out))}", highlight=False
         )
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="What wb.export, or `workbench run`, wrote.")],
+    seconds: Annotated[float, typer.Option(min=0, help="How long to time it; 0 for not at all.")] = 2.0,
+    speedup: Annotated[float, typer.Option(min=0, help="The least speed-up that it must surely have here.")] = 0.0,
+    preprocess: Annotated[str, typer.Option(help="FILE.py:FUNCTION, preprocessing of yours to be checked.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check whether an export still answers here as it was measured: exit code 0 where it does, 1 where it does not.
+
+    The same as `python check.py` in that folder, which needs numpy and ONNX Runtime alone.
+    """
+    from workbench.proof.checking import checked
+
+    found = checked(folder, seconds=seconds, speedup=speedup, preprocess=preprocess)
+    typer.echo(found.to_json() if as_json else found)
+    raise typer.Exit(FAILED if found.differs else 0)
+
+
+@app.command()
+def mcp(folder: Annotated[Path, typer.Argument(help="The study's folder; made where missing.")]) -> None:
+    """Serve one study folder to agents: the Model Context Protocol on stdin and stdout."""
+    try:
+        from workbench.agents import serve
+    except ImportError as error:
+        raise BadValue(
+            f"This needs {error.name}, which is not installed. Install it with pip install 'nn-workbench[mcp]'."
+        ) from error
+    serve(folder)
 
 
 def _belongs_to(model: str) -> str:

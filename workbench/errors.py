@@ -52,6 +52,10 @@ class ExportFailed(WorkbenchError):
     """An exported file did not reproduce what was measured."""
 
 
+class ReplayFailed(WorkbenchError):
+    """What a manifest's recipe makes of the original here is not what was exported."""
+
+
 class StorageFailed(WorkbenchError, OSError):
     """Files could not be written or read: a full disk, a folder without permission, one that went away.
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 from workbench.errors import BadValue
@@ -17,13 +15,14 @@ from workbench.files.content import MANIFEST, MANIFEST_VERSION, check_folder, di
 from workbench.files.disk import keep_on_disk, told, workspace
 from workbench.interface.callable_module import make_callable
 from workbench.manifest import Manifest
+from workbench.proof.canaries import add_proof
+from workbench.proof.provenance import package_hash, versions
 from workbench.proof.verification import verify
 from workbench.untrusted import quota
 from workbench.variant import Variant
 
 __all__ = ["Manifest", "export", "formats"]
 
-PACKAGES = ("nn-workbench", "torch", "onnx", "onnxruntime", "numpy")
 #: Lists what belongs to an export, old or new, while the new one takes the place of the old.
 REPLACING = ".replacing.json"
 
@@ -70,11 +69,15 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     """Write and verify in a folder of its own, then hand over what is whole."""
     written = target.write(variant, staging)
     variant.recipe.save(staging / "recipe.yaml")
-    verified = {} if target.unproven() else verify(variant, target, written, staging)
-    verified |= target.figures(variant, written)
-    manifest = _manifest(variant, folder, target, staging, verified)
+    unproven = target.unproven()
+    verified = {} if unproven else verify(variant, target, written, staging)
+    difference = verified.get("largest_relative_difference", target.tolerance)
+    notes = add_proof(variant, written, target.name, difference=difference)
+    manifest = _manifest(variant, folder, target, staging, verified | target.figures(variant, written))
+    manifest = replace(manifest, notes=(*variant.notes, *notes, *filter(None, [unproven])))
     (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     check_folder(staging)
+    quota.here().check_room()  # it is there by now, canaries and all
     for file in staging.iterdir():
         keep_on_disk(file)
     _hand_over(staging, folder)
@@ -146,21 +149,12 @@ def _manifest(
         recipe=variant.recipe.to_list(),
         estimates=dict(variant.estimates),
         verified=verified,
-        notes=(*variant.notes, *filter(None, [target.unproven()])),
-        versions=_versions(),
+        notes=(),
+        versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         preprocess=asdict(variant.data.preprocess),
+        made=dict(variant.made) or {"model": variant.model.hash, "package": package_hash()},
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a source folder that is not installed
-            continue
-    return found
 
 
 make_callable(__name__, "export")

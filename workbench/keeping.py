@@ -16,6 +16,7 @@ import platformdirs
 
 from workbench.errors import BadValue, NewerVersion, WorkbenchError
 from workbench.files.content import problem
+from workbench.proof.provenance import MADE
 from workbench.recipe import Recipe
 from workbench.studies.naming import Label, Names
 from workbench.studies.records import Damaged, Record
@@ -100,6 +101,7 @@ def finished(record: Record, names: Names, storage: Storage | None = None) -> Fi
         verdict=str(record.metadata.get("verdict", "")),
         machine=str(record.metadata.get("machine", "")),
         written=json.loads(record.metadata.get(SAMPLES, "{}")),
+        made=made if isinstance(made := record.metadata.get(MADE), dict) else {},
         names=names,
         problem=storage.problem if storage else problem,
     )

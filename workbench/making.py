@@ -24,6 +24,7 @@ from workbench.measure.suspects import near_chance
 from workbench.measure.suspects import told as told_suspects
 from workbench.models.model import Model
 from workbench.models.structure import restore
+from workbench.proof.provenance import MADE, provenance
 from workbench.recipe import Recipe
 from workbench.studies.records import Record
 from workbench.studies.storage import Storage
@@ -117,11 +118,23 @@ class Making(ABC):
                 *self.data.notes[len(self._given.notes) :],
                 *notes(estimates, others, (self.task, len(self.data.classes)), why),
             ),
-            metadata=texts | {SAMPLES: json.dumps({name: one.write() for name, one in measured.samples.items()})},
+            metadata=texts | {
+                SAMPLES: json.dumps({name: one.write() for name, one in measured.samples.items()}),
+                MADE: self._provenance(),
+            },
         )
         record = self._storage.store(record, work.artefact, folder / STATE)
         shutil.rmtree(self._unfinished(recipe), ignore_errors=True)
         return record
+
+    def _provenance(self) -> dict[str, Any]:
+        """What somebody needs to make the same again."""
+        task, metric = (one if isinstance(one, str) else "" if one is None else "own" for one in self._asked)
+        return provenance(
+            {"model": self.model.hash, "data": self._given.hash},
+            recalibrate=self.recalibrate, task=task, metric=metric,
+            inputs=len(self.data["test"]) if self.data is not self._given else None,
+        )  # fmt: skip
 
     def _evaluated(self, work: _Work) -> tuple[Measured, Network]:
         """A recipe carried out and judged, by workers where there are any."""

@@ -36,6 +36,8 @@ class Manifest:
     versions: dict[str, str]
     created: str
     preprocess: dict[str, Any] = field(default_factory=dict)  # how pixels become inputs: a `Preprocess`, by field
+    #: What it was made from and with: digests of model, data and package, seed, settings. `wb.replay` reads it.
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def proven(self) -> bool:
@@ -59,7 +61,7 @@ def read_manifest(path: str | Path) -> Manifest:
     said = parse_json(text, f"The manifest {file}", size=MANIFEST_BYTES)
     with Guard(f"{file} is no manifest that wb.export wrote"):
         said["version"] = check_version(said, MANIFEST_VERSION, f"The manifest {file}")
-        said.setdefault("preprocess", {})  # of an earlier workbench
+        said = {"preprocess": {}, "made": {}} | said  # of an earlier workbench
         known = {one.name: said[one.name] for one in fields(Manifest)}
         Recipe.from_list(known["recipe"])
         return Manifest(**known | {
@@ -69,6 +71,7 @@ def read_manifest(path: str | Path) -> Manifest:
             "verified": {name: _number(value) for name, value in said["verified"].items()},
             "versions": {name: _text(version) for name, version in said["versions"].items()},
             "preprocess": asdict(Preprocess.read(said["preprocess"])),
+            "made": {_text(name): _plain(value) for name, value in said["made"].items()},
             "notes": tuple(_text(note) for note in said["notes"]),
             **{name: _text(said[name]) for name in ("format", "model", "created")},
         })  # fmt: skip
@@ -91,6 +94,15 @@ def _number(value: Any) -> float:
     if type(value) not in (int, float):
         raise TypeError(f"{shown(value)} stands where a number should")
     return float(value)
+
+
+def _plain(value: Any) -> Any:
+    """A text, a number, a truth value or nothing; or texts by name."""
+    if isinstance(value, dict):
+        return {_text(name): _text(one) for name, one in value.items()}
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    return int(_number(value))
 
 
 def _estimate(values: dict[str, Any]) -> Estimate:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import BadFile, unknown
 from workbench.estimate import Estimate
@@ -41,6 +41,8 @@ class Finished:
     machine: str = ""  # what it was measured on: processor and fingerprint
     #: What a paired comparison needs of each figure, by its name, as `Sample.write` gives it.
     written: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: What it was made from and with: digests, settings, versions. Empty where an earlier version made it.
+    made: Mapping[str, Any] = field(default_factory=dict, repr=False)
     names: Names = field(default_factory=Names, repr=False, compare=False)  # those of the study's variants
     #: Why a file is not to be used, "" where it may; the study fetches one that is elsewhere.
     problem: Callable[[Path], str] = field(default=problem, repr=False, compare=False)

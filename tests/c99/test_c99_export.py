@@ -23,7 +23,7 @@ from workbench.variant import Variant
 needs_compiler = pytest.mark.skipif(not compiler(), reason="no C compiler is installed (cc, gcc or clang)")
 FILES = {
     "CMakeLists.txt", "check.c", "example.h", "kernels.h", "network.c", "network.h", "network.ino", "recipe.yaml",
-    "weights.c", "weights.h",
+    "weights.c", "weights.h", "canary.npz", "check.py",
 }  # fmt: skip
 
 

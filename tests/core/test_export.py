@@ -16,14 +16,13 @@ import torch
 from tiny import CLASSES, SHAPE, tiny_model
 
 import workbench as wb
+from workbench import export as export_module
 from workbench.building.build import lower
 from workbench.coding import pack
-from workbench.errors import BadValue, ExportFailed, OverQuota
-from workbench.exporters import REGISTRY, Exporter
-from workbench.measure.machine import machine
-from workbench.proof.verification import SAMPLE
-from workbench.runtimes import Session
+from workbench.errors import ExportFailed, OverQuota
 from workbench.estimate import Estimate
+from workbench.exporters import REGISTRY, Exporter
+from workbench.files.disk import workspace
 from workbench.jobs import Reporter
 from workbench.variant import Variant
 
@@ -165,5 +164,10 @@ def test_an_export_that_a_visitor_has_no_room_for_is_refused(
     with pytest.raises(OverQuota, match="keeps at most"):
         wb.export(original, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", repr((size + 1) / 10**6))
+    monkeypatch.setattr(export_module, "workspace", lambda _: workspace(tmp_path / "visitor"))
+    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", repr((size + 1) / 10**6))  # canaries come with it
+    with pytest.raises(OverQuota, match="keeps at most"):
+        wb.export(original, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("WORKBENCH_LIMIT_STORED_MB", repr((size + 10**6) / 10**6))
     assert wb.export(original, tmp_path / "out").files["model.onnx"]

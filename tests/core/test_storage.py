@@ -262,7 +262,7 @@ def whole(out: Path) -> bool:
     return all(kills.sha256(out / name) == known for name, known in manifest["files"].items())
 
 
-@pytest.mark.parametrize("moment", range(1, 10))
+@pytest.mark.parametrize("moment", [1, 2, 5, 8, 9, 12, 14, 15])
 def test_an_export_that_fails_half_way_leaves_the_earlier_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
@@ -278,7 +278,7 @@ def test_an_export_that_fails_half_way_leaves_the_earlier_one(
         return move(self, target)
 
     monkeypatch.setattr(Path, "replace", full)
-    if moment <= 8:  # a list comes, 4 files of the earlier export go, 3 come
+    if moment <= 14:  # a list comes, 7 files of the earlier export go, 6 come
         with pytest.raises(StorageFailed, match="no room on the disk"):
             wb.export(study.variants[2], out)
         assert {file.name: file.read_bytes() for file in out.iterdir()} == before

@@ -185,7 +185,8 @@ def test_an_export_is_what_was_measured(study: wb.Study, tmp_path: Path, format:
     stored = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert stored["verified"]["accuracy"] == pytest.approx(variant["accuracy"].value)
     assert wb.Recipe.load(tmp_path / "out" / "recipe.yaml") == variant.recipe
-    assert set(manifest.files) == {f"model.{format}", "recipe.yaml"}
+    beside = {"baseline.onnx"} if format == "onnx" else set()
+    assert set(manifest.files) == {f"model.{format}", "recipe.yaml", "canary.npz", "check.py", *beside}
 
 
 def test_an_artefact_that_gives_other_outputs_is_not_exported(study: wb.Study, tmp_path: Path) -> None:
