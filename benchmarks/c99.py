@@ -69,7 +69,8 @@ def report(name: str, data: wb.data.Data, images: np.ndarray, rounds: int, folde
     for place, label in ((1, "-O3 -march=native"), (2, "-O3")):
         low, middle, high = np.quantile(every[:, place] / every[:, 0], [0.25, 0.5, 0.75])
         least = 1e3 * np.median(every, axis=0)
-        print(f"  {label}: {least[place]:.3f} ms, ONNX Runtime {least[0]:.3f} ms: {middle:.2f}x ({low:.2f} to {high:.2f})")
+        both = f"{least[place]:.3f} ms, ONNX Runtime {least[0]:.3f} ms"
+        print(f"  {label}: {both}: {middle:.2f}x ({low:.2f} to {high:.2f})")
     totals, size = recipe.plan(model), footprint(folder, folder)
     if size is not None:
         print(f"  memory {size.ram:,} bytes, predicted {totals.peak_activation_bytes:,}")
