@@ -69,12 +69,12 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     """Write and verify in a folder of its own, then hand over what is whole."""
     written = target.write(variant, staging)
     variant.recipe.save(staging / "recipe.yaml")
-    verified = {} if target.unproven() else verify(variant, target, written, staging)
-    # What cannot be run here may be off by what the format allows.
-    off = verified.get("largest_relative_difference", target.tolerance)
-    notes = (*variant.notes, *add_proof(variant, written, target.name, difference=off), target.unproven())
-    verified |= target.figures(variant, written)
-    manifest = replace(_manifest(variant, folder, target, staging, verified), notes=tuple(filter(None, notes)))
+    unproven = target.unproven()
+    verified = {} if unproven else verify(variant, target, written, staging)
+    difference = verified.get("largest_relative_difference", target.tolerance)
+    notes = add_proof(variant, written, target.name, difference=difference)
+    manifest = _manifest(variant, folder, target, staging, verified | target.figures(variant, written))
+    manifest = replace(manifest, notes=(*variant.notes, *notes, *filter(None, [unproven])))
     (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     check_folder(staging)
     quota.here().check_room()  # it is there by now, canaries and all

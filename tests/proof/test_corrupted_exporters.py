@@ -101,6 +101,10 @@ def other_metadata(file: Path) -> None:
         content = content.replace(b'"source":"', b'"sourcE":"')
     elif file.suffix == ".wbz":
         content = content[:4] + (int.from_bytes(content[4:8], "little") + 1).to_bytes(4, "little") + content[8:]
+    elif file.suffix == ".xml":
+        content = content.replace(b'element_type="f32"', b'element_type="f64"', 1)
+    elif file.suffix == ".c":
+        content = content.replace(b"void network_run(", b"void network_runs(")
     else:  # whatever stands at the beginning of such a file: what kind it is, and of which version
         content = bytes(16) + content[16:]
     file.write_bytes(content)
