@@ -104,9 +104,9 @@ def summary(frame: pd.DataFrame, x: str, y: str) -> str:
     count = "one variant" if len(rows) == 1 else f"{len(rows)} variants"
     text = f"{names} of {count}: {_range(rows, 'y', y)} and {_range(rows, 'x', x)}."
     if x != "predicted_speedup" and len(rows) > 1:
-        names = list(rows[rows["on_front"]].sort_values("x")["name"])
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        text += f" On the Pareto front: {', '.join(names[:_NAMED])}{more}."
+        best = list(rows[rows["on_front"]].sort_values("x")["name"])
+        more = f" and {len(best) - _NAMED} more" if len(best) > _NAMED else ""
+        text += f" On the Pareto front: {', '.join(best[:_NAMED])}{more}."
     missing = len(frame) - len(rows)
     if missing:
         text += f" {missing} without a measurement {'is' if missing == 1 else 'are'} not drawn."
