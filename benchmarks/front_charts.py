@@ -1,7 +1,7 @@
-"""The fronts that searches found, as a picture: accuracy against measured speed, network by network.
+"""The fronts that searches found, a picture each: accuracy against measured speed.
 
 python benchmarks/search.py --minutes 20 --train --folder studies
-python benchmarks/front_charts.py studies docs/images/fronts.png
+python benchmarks/front_charts.py studies docs/images
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def front(folder: Path) -> alt.LayerChart:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the --folder of search.py")
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("pictures", type=Path, help="the folder that they are written to")
     given = parser.parse_args()
-    folders = sorted(one for one in given.folder.iterdir() if one.is_dir())
-    drawn = alt.hconcat(*map(front, folders), background="white").resolve_scale(size="independent")
-    drawn.save(given.picture, ppi=130)
-    print(f"{given.picture}: {', '.join(one.name for one in folders)}")
+    for folder in sorted(one for one in given.folder.iterdir() if one.is_dir()):
+        picture = given.pictures / f"front-{folder.name}.png"
+        front(folder).properties(background="white").save(picture, ppi=110)
+        print(picture)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from workbench.terminal import console, frame_table, plain_table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from workbench.manifest import Manifest
     from workbench.models import Model
     from workbench.variant import Variant
 
@@ -99,7 +100,7 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe in YAML or JSON, as written by Recipe.save or an export.")],
     out: Annotated[Path, typer.Option(help="The folder for the exported files; made where missing.")],
     data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
-    format: Annotated[str, typer.Option(help="onnx, safetensors or bundle.")] = "onnx",  # noqa: A002  # the option's name
+    format: Annotated[str, typer.Option(help="onnx, safetensors, bundle, c99, ...: see the documentation.")] = "onnx",  # noqa: A002  # the option's name
     study: Kept = None,
 ) -> None:
     """Apply a recipe to a model, measure the result against the original, export it and verify the export."""
@@ -112,7 +113,14 @@ def run(
     for note in variant.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
     manifest = wb.export(variant, out, format=format)
-    console.print(f"Exported and verified: {escape(', '.join(manifest.files))} in {escape(str(out))}", highlight=False)
+    console.print(_exported(manifest, variant), highlight=False)
+
+
+def _exported(manifest: Manifest, variant: Variant) -> str:
+    """What was written, and whether it was read back."""
+    said = "Exported and verified" if manifest.proven else "Exported, not verified"
+    why = "".join(f" {escape(note)}" for note in manifest.notes if note not in variant.notes)
+    return f"{said}: {escape(', '.join(manifest.files))} in {escape(str(manifest.path))}{why}"
 
 
 @app.command()

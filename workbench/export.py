@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,11 +69,12 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     """Write and verify in a folder of its own, then hand over what is whole."""
     written = target.write(variant, staging)
     variant.recipe.save(staging / "recipe.yaml")
-    verified = {} if target.unproven() else verify(variant, target, written, staging)
-    # What cannot be run here may be off by what the format allows.
-    add_proof(variant, written, target.name, difference=verified.get("largest_relative_difference", target.tolerance))
-    verified |= target.figures(variant, written)
-    manifest = _manifest(variant, folder, target, staging, verified)
+    unproven = target.unproven()
+    verified = {} if unproven else verify(variant, target, written, staging)
+    difference = verified.get("largest_relative_difference", target.tolerance)
+    notes = add_proof(variant, written, target.name, difference=difference)
+    manifest = _manifest(variant, folder, target, staging, verified | target.figures(variant, written))
+    manifest = replace(manifest, notes=(*variant.notes, *notes, *filter(None, [unproven])))
     (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     check_folder(staging)
     quota.here().check_room()  # it is there by now, canaries and all
@@ -148,7 +149,7 @@ def _manifest(
         recipe=variant.recipe.to_list(),
         estimates=dict(variant.estimates),
         verified=verified,
-        notes=(*variant.notes, *filter(None, [target.unproven()])),
+        notes=(),
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         preprocess=asdict(variant.data.preprocess),

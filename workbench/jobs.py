@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from workbench.errors import BadValue, Cancelled, OverQuota
+from workbench.meter import Meter
 from workbench.untrusted import quota
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Reporter:
         self.notes: list[str] = []  # what the user should be told about the result
         self.cancelled = threading.Event()
         self.clock = Clock()
+        self.meter = Meter()
 
     def __call__(self, fraction: float, stage: str) -> None:
         """Report; raises `Cancelled`."""
@@ -77,7 +79,6 @@ class Reporter:
         """Raise `Cancelled` when the user asked for it, `OverQuota` when the time of a job on this page is over."""
         if self.cancelled.is_set():
             raise Cancelled("The job was cancelled. Variants finished before it are kept.")
-
         self.clock.check()
 
     def note(self, sentence: str) -> None:
@@ -91,7 +92,13 @@ class Reporter:
     def part(self, start: float, end: float) -> Reporter:
         """A reporter for a part of the work: its 0..1 is this one's start..end; cancel and notes are shared."""
         part = Reporter(lambda fraction, stage: self(start + fraction * (end - start), stage))
-        part.cancelled, part.notes, part.clock = self.cancelled, self.notes, self.clock
+        part.cancelled, part.notes, part.clock, part.meter = self.cancelled, self.notes, self.clock, self.meter
+        return part
+
+    def alone(self) -> Reporter:
+        """A reporter for one of several results of the same job: notes and what it takes are its own."""
+        part = self.part(0.0, 1.0)
+        part.notes, part.meter = [], Meter()
         return part
 
 

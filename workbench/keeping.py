@@ -25,6 +25,7 @@ from workbench.untrusted import quota
 from workbench.variant import Finished, Variant
 
 SAMPLES = "samples"  # what paired comparison reads, among what a row says
+TAKEN = "taken"  # the same of what its making took
 #: Names the folder that holds `studies/`, those that are given no path; empty: these are not kept.
 HOME = "WORKBENCH_HOME"
 _LONGEST = 200
@@ -102,9 +103,20 @@ def finished(record: Record, names: Names, storage: Storage | None = None) -> Fi
         machine=str(record.metadata.get("machine", "")),
         written=json.loads(record.metadata.get(SAMPLES, "{}")),
         made=made if isinstance(made := record.metadata.get(MADE), dict) else {},
+        taken=_taken(record.metadata.get(TAKEN)),
         names=names,
         problem=storage.problem if storage else problem,
     )
+
+
+def _taken(found: object) -> dict[str, float]:
+    """What a row says that its making took: nothing where that cannot be read, since nothing measured depends on it."""
+    try:
+        read = json.loads(found) if isinstance(found, str) else {}
+    except ValueError:
+        return {}
+    pairs = read.items() if isinstance(read, dict) else ()
+    return {key: value for key, value in pairs if isinstance(value, (int, float)) and 0 <= value < float("inf")}
 
 
 class Keeping(ABC):

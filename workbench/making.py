@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 from workbench.building import build
 from workbench.cost.network import Network
 from workbench.estimate import Estimate
+from workbench.expectation import Expectation, expected
 from workbench.jobs import Reporter
-from workbench.keeping import SAMPLES
+from workbench.keeping import SAMPLES, TAKEN
 from workbench.measure.affordable import affordable
 from workbench.measure.evaluation import changes
 from workbench.measure.figures import Measured, metadata, notes, predict, timed
+from workbench.measure.machine import machine as this_machine
 from workbench.measure.suspects import near_chance
 from workbench.measure.suspects import told as told_suspects
 from workbench.models.model import Model
 from workbench.models.structure import restore
 from workbench.proof.provenance import MADE, provenance
-from workbench.recipe import Recipe
+from workbench.recipe import Recipe, Step, as_recipe
 from workbench.studies.records import Record
 from workbench.studies.storage import Storage
 from workbench.workers.evaluating import ONNX, STATE, Subject, judge, make, timing_from
@@ -85,6 +87,22 @@ class Making(ABC):
     def find(self, recipe: Recipe) -> Variant | None:
         """The finished variant of a recipe, or None."""
 
+    @property
+    @abstractmethod
+    def variants(self) -> list[Variant]:
+        """Every finished variant."""
+
+    def expect(self, recipe: Recipe | Step) -> Expectation | None:
+        """What running a recipe will take in time and memory, as ranges, by what jobs of this study took here.
+
+        None before the original is measured on this machine. Raises: `OutOfReach` for a recipe that cannot run.
+        """
+        recipe = as_recipe(recipe)
+        here = f"({this_machine().fingerprint})"
+        plan = recipe.plan(self.model).required()
+        parts = build.parts(recipe, plan, recalibrate=self.recalibrate)
+        return expected(parts, [one.taken for one in self.variants if here in one.machine])
+
     @abstractmethod
     def _draw(self, inputs: int) -> None:
         """Judge by so many inputs from here on."""
@@ -96,9 +114,11 @@ class Making(ABC):
 
     def _store(self, recipe: Recipe, folder: Path, report: Reporter, crew: Crew | None) -> Record:
         """Make the variant of a recipe with its files in `folder`, and take it into the study."""
+        report = report.alone()  # a search makes many variants in one job
         work = _Work(recipe, folder, self.find(Recipe()) if recipe.steps else None, report, crew)
-        measured, network = self._evaluated(work)
-        times, machine = _timed(work)
+        with report.meter.memory():
+            measured, network = self._evaluated(work)
+            times, machine = _timed(work)
         before = work.original.samples if work.original else None
         estimates = {**measured.estimates, **times, **changes(measured.samples, before)}
         estimates |= predict(network, self.model.network)
@@ -121,6 +141,7 @@ class Making(ABC):
             metadata=texts | {
                 SAMPLES: json.dumps({name: one.write() for name, one in measured.samples.items()}),
                 MADE: self._provenance(),
+                TAKEN: json.dumps(report.meter.taken),
             },
         )
         record = self._storage.store(record, work.artefact, folder / STATE)
@@ -174,7 +195,8 @@ def _timed(work: _Work) -> tuple[Mapping[str, Estimate], dict[str, str]]:
             return found.figures, {"machine": found.machine}
         except Gone:
             pass
-    return timed(work.artefact, work.baseline, part), {}
+    with part.meter.part(build.TIMES, (1 - build.JUDGING) * build.MEASURING):
+        return timed(work.artefact, work.baseline, part), {}
 
 
 def _idle(recipe: Recipe, model: Model) -> list[str]:

@@ -39,6 +39,11 @@ class Manifest:
     #: What it was made from and with: digests of model, data and package, seed, settings. `wb.replay` reads it.
     made: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def proven(self) -> bool:
+        """Whether what was written was run and compared with the measured artefact; if not, `notes` say why."""
+        return "largest_relative_difference" in self.verified
+
     def to_json(self) -> str:
         """What `manifest.json` holds; the folder itself is left out, so that it can be moved."""
         fields = asdict(self) | {"path": "."}

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
@@ -191,8 +190,7 @@ def _outputs_apart(said: Manifest, file: Path) -> float:
     """The largest relative difference of outputs on the export's canaries."""
     folder = _read(said)
     run = check.runner(open_session(str(file)))
-    found = [np.concatenate(one) for one in zip(*map(run, folder.inputs), strict=True)]
-    return check.apart(found, folder.outputs)
+    return check.apart(check.answers_of(run, folder.inputs), folder.outputs)
 
 
 def _why(found: Replay, said: Manifest, data: Data | None) -> str:

@@ -43,6 +43,8 @@ class Finished:
     written: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: What it was made from and with: digests, settings, versions. Empty where an earlier version made it.
     made: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: What making and measuring it took, as `Meter.taken` gives it; nothing where another process did it.
+    taken: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
     names: Names = field(default_factory=Names, repr=False, compare=False)  # those of the study's variants
     #: Why a file is not to be used, "" where it may; the study fetches one that is elsewhere.
     problem: Callable[[Path], str] = field(default=problem, repr=False, compare=False)

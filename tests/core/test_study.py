@@ -18,7 +18,9 @@ from workbench.estimate import Estimate
 from workbench.files.content import content_name
 from workbench.frames.frame import where_rows
 from workbench.frames.pareto import front
+from workbench.jobs import Reporter
 from workbench.measure.figures import notes
+from workbench.recipe import as_recipe
 from workbench.tasks.classification import CLASSIFICATION
 from workbench.tasks.segmentation import SEGMENTATION
 
@@ -227,6 +229,18 @@ def test_a_step_that_finds_nothing_to_do_says_so_and_changes_nothing(study: wb.S
     assert "Prune 0.0 changed no layer" in variant.notes[0]
     for name, value in variant.module.state_dict().items():
         assert torch.equal(value, study.model.module.state_dict()[name]), name
+
+
+def test_variants_made_in_one_job_have_their_own_notes(tmp_path: Path) -> None:
+    """As a search makes them."""
+    study, report = wb.Study(tiny_model(), tiny_data(), tmp_path), Reporter()
+    recipes = [wb.Prune(0.4) | wb.Finetune(1, lr=1e-6), wb.Prune(0.6), wb.SVD(0.5)]
+    made = [study._make(as_recipe(one), report) for one in recipes]
+    for one in made[1:]:
+        assert not [note for note in one.notes if "Finetune" in note or "Prune 0.4" in note]
+        assert "Finetune" not in one.taken
+    assert [note for note in made[1].notes if "Prune 0.6" in note]
+    assert "Finetune" in made[0].taken
 
 
 def test_compress_without_a_study() -> None:

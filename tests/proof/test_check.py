@@ -225,12 +225,29 @@ def test_it_runs_beside_the_export_and_as_a_command_alike(copied: Callable[[str]
     ]
 
 
+def test_a_bundle_that_cannot_be_unpacked_differs(copied: Callable[[str], Path]) -> None:
+    folder = copied("bundle")
+    content = (folder / "model.wbz").read_bytes()
+    (folder / "model.wbz").write_bytes(content[:-100])
+    said = [one[:24] for one in checked(folder, seconds=0).differs]
+    assert said == ["model.wbz is not the fil", "model.wbz cannot be unpa"]
+
+
 def test_a_file_that_cannot_be_run_is_told_as_such(copied: Callable[[str], Path]) -> None:
     folder = copied("float")
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:500])
     assert [one[:30] for one in check.check(folder, QUICK).differs] == [
         "model.onnx is not the file tha", "The network cannot be run here",
     ]  # fmt: skip
+    model = onnx.load(copied("int8") / "model.onnx")  # that of another exporter, whose tensors have other names
+    inner = {name for node in model.graph.node for name in node.output} - {one.name for one in model.graph.output}
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            renamed = [f"other/{name}" if name in inner else name for name in names]
+            del names[:]
+            names.extend(renamed)
+    onnx.save(model, folder / "model.onnx")
+    assert check.check(folder, QUICK).differs[-1].startswith("The network cannot be run here")
     (folder / "model.onnx").unlink()
     assert check.check(folder, QUICK).differs[0] == "model.onnx is missing."
 
@@ -278,13 +295,36 @@ def test_a_stranger_s_decoder_is_not_run(copied: Callable[[str], Path], tmp_path
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("name", ["canary.npz", "manifest.json", "model.onnx"])
+def test_damaged_bytes_are_told_as_such_and_raise_nothing_else(copied: Callable[[str], Path], name: str) -> None:
+    folder, random = copied("float"), np.random.default_rng(0)
+    content = (folder / name).read_bytes()
+    told = 0
+    for _ in range(15):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 3):
+            damaged[place] = random.integers(0, 256)
+        (folder / name).write_bytes(damaged)
+        try:
+            report = checked(folder, seconds=0)
+        except BadFile:
+            told += 1
+        else:
+            told += bool(report.differs) or bytes(damaged) == content
+    assert told == 15 if name != "manifest.json" else told > 3  # a figure of a manifest may be any other
+
+
+def test_what_a_stranger_calls_a_layer_cannot_move_the_cursor() -> None:
+    assert "\x1b" not in str(check.Report("folder", "\x1b[2J", differs=["layer \x1b]0;x\a"]))
+
+
 def test_it_needs_numpy_and_the_runtime_alone() -> None:
     tree = ast.parse(Path(check.__file__).read_text())
     named = {one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names}
     named |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     others = {name.partition(".")[0] for name in named} - sys.stdlib_module_names
     assert others == {"numpy", "onnxruntime", "openvino", "ai_edge_litert", "workbench"}
-    at_the_top = {name for node in tree.body if isinstance(node, ast.Import) for name in [node.names[0].name]}
+    at_the_top = {node.names[0].name.partition(".")[0] for node in tree.body if isinstance(node, ast.Import)}
     assert at_the_top - sys.stdlib_module_names == {"numpy"}  # the others where a file needs them
 
 

@@ -101,8 +101,12 @@ def other_metadata(file: Path) -> None:
         content = content.replace(b'"source":"', b'"sourcE":"')
     elif file.suffix == ".wbz":
         content = content[:4] + (int.from_bytes(content[4:8], "little") + 1).to_bytes(4, "little") + content[8:]
-    else:
-        pytest.fail(f"Say here how the metadata of a {file.suffix} go wrong.")
+    elif file.suffix == ".xml":
+        content = content.replace(b'element_type="f32"', b'element_type="f64"', 1)
+    elif file.suffix == ".c":
+        content = content.replace(b"void network_run(", b"void network_runs(")
+    else:  # whatever stands at the beginning of such a file: what kind it is, and of which version
+        content = bytes(16) + content[16:]
     file.write_bytes(content)
 
 
@@ -155,7 +159,9 @@ def _made(folder: Path) -> Path:
 
 
 def test_what_is_right_is_written(variant: Variant, target: Exporter, tmp_path: Path) -> None:
-    assert wb.export(variant, tmp_path / "out", format=target.name).verified["accuracy"] == variant["accuracy"].value
+    found = wb.export(variant, tmp_path / "out", format=target.name).verified["accuracy"]
+    measured = variant["accuracy"]
+    assert found == measured.value if target.measured(variant) == variant.onnx else measured.holds(found)
 
 
 @pytest.mark.parametrize("kind", [one_weight, one_scale, one_axis])

@@ -22,10 +22,10 @@ from workbench.jobs import Reporter
 from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.goal import Goal
-from workbench.search.harm import Harm
+from workbench.search.harm import CHANNELS, Harm
 from workbench.search.loop import EPOCHS, LONGEST, OTHERS, Loop
 from workbench.search.menu import menus
-from workbench.search.trial import Start, Wish
+from workbench.search.trial import Start, Tried, Wish
 from workbench.tasks.classification import ACCURACY
 
 
@@ -311,3 +311,21 @@ def test_it_trains_longer_before_it_tries_others_about_as_good() -> None:
     search.run(Reporter())
     assert search.epochs == LONGEST
     assert set(search.others) == {LONGEST}
+
+
+def test_what_led_to_a_choice_counts_beside_its_harm() -> None:
+    """Of two starts the one that harm speaks for is left once what was tried of it was worse than its harm says."""
+    search = loop(Made(0.02), Goal("macs", loss=0.01))
+    (first,) = search.starts
+    harm = first.harm
+    less = replace(first, harm=replace(harm, widths=tuple(tuple(0.9 * one for one in width) for width in harm.widths)))
+    search.starts = (first, less)
+    wish = Wish(0.6 * Recipe().plan(forked()).macs, CHANNELS)
+    start, chosen = search.choice(wish)
+    assert start is less
+    told = search.loss(start, chosen)
+    for one, worse in ((first, 0.0), (less, 0.03)):
+        loss = search.loss(one, chosen) + worse
+        search.tried.append(Tried(cast("Any", _Figures(loss, Recipe())), chosen, one, wish.aim, loss, search.epochs))
+    assert search.choice(wish)[0] is first
+    assert search.loss(less, chosen) > told

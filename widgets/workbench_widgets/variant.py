@@ -120,7 +120,7 @@ def _others(state: State) -> list[OtherVariant]:
 def _export(manifest: Manifest) -> Exported:
     return {
         "key": manifest.created,
-        "sentence": _verified(manifest.verified),
+        "sentence": _verified(manifest.verified) if manifest.proven else f"Not verified: {manifest.notes[-1]}",
         "folder": str(manifest.path),
         "files": [{"name": name, "bytes": size, "size": _size(size)} for name, size in files(manifest).items()],
     }

@@ -168,7 +168,8 @@ def _readiness(state: State) -> tuple[bool, str]:
         return False, f"There is nothing to run: this recipe changes nothing of the model. {known.idle}"
     if state.study.find(state.recipe) is not None:
         return True, "Already measured: running it again shows the result at once."
-    return True, "Applies it, and measures what it writes against the original."
+    expectation = None if known is None else state.study.expect(state.recipe)
+    return True, str(expectation or "Applies it, and measures what it writes against the original.")
 
 
 def job_line(job: Job[Any]) -> JobLine:

@@ -27,6 +27,7 @@ from workbench.models.graph import Graph
 from workbench.models.structure import save_variant
 from workbench.modules.calling import Inputs, call, flatten, noise_like, tensors_map
 from workbench.onnx_file import write_onnx
+from workbench.plan import Plan
 from workbench.quantization.soundness import check_lowered
 from workbench.recipe import Recipe, as_recipe
 from workbench.step import Context, Lower, Rewrite, Step
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 #: Beside the `effort` of steps.
 WRITING, MEASURING = 0.3, 14.0
+#: Of measuring, the share that judging takes; the rest is for the clock.
+JUDGING = 0.65
+#: What these kinds of work are called, beside steps.
+WRITES, JUDGES, TIMES = "writing", "judging", "timing"
 
 
 def compress(
@@ -107,11 +112,7 @@ def rewrite(
     """
     progress = progress or Reporter()
     plan = recipe.plan(model).required()  # what a plan refuses is refused before any work
-    steps: list[Rewrite] = [step for step in recipe if isinstance(step, Rewrite)]
-    changed = any(part.changes for part in plan.parts[: len(steps)])
-    settled = any(isinstance(step, Recalibrate) for step in steps) or (bool(steps) and steps[-1].settles_norms)
-    if changed and recalibrate and data is not None and not settled:
-        steps.append(Recalibrate())
+    steps = rewriting(recipe, plan, recalibrate=recalibrate and data is not None)
     module: nn.Module = model.module
     parts = _parts(progress, [step.effort for step in steps])
     for index, (step, part) in enumerate(zip(steps, parts, strict=True)):
@@ -120,15 +121,32 @@ def rewrite(
             scene = context(model, data, part, folder / str(index) if folder else None)
             # What was computed from the original weights holds only as long as no step has changed them.
             scene = scene if index == 0 else replace(scene, cache={})
-            before, module = module, step.apply(module, scene).eval()
-            if index < len(plan.parts):
-                check_rewritten(step, plan.parts[index], (before, module), _inputs(scene), part)
-            _check_finite(module, scene, step)
+            with part.meter.part(type(step).__name__, step.effort):
+                before, module = module, step.apply(module, scene).eval()
+                if index < len(plan.parts):
+                    check_rewritten(step, plan.parts[index], (before, module), _inputs(scene), part)
+                _check_finite(module, scene, step)
         except WorkbenchError:
             raise
         except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
             raise StepFailed(f"{step.expression()} failed on {model.name}: {error}") from error
     return module
+
+
+def rewriting(recipe: Recipe, plan: Plan, *, recalibrate: bool) -> list[Rewrite]:
+    """The steps that rewrite the network, with the one that re-estimates batch norm after them where that is due."""
+    steps: list[Rewrite] = [step for step in recipe if isinstance(step, Rewrite)]
+    changed = any(part.changes for part in plan.parts[: len(steps)])
+    settled = any(isinstance(step, Recalibrate) for step in steps) or (bool(steps) and steps[-1].settles_norms)
+    return [*steps, Recalibrate()] if changed and recalibrate and not settled else steps
+
+
+def parts(recipe: Recipe, plan: Plan, *, recalibrate: bool) -> list[tuple[str, float]]:
+    """Every part of a variant's making and measuring: what kind of work it is, and its effort."""
+    lowering = [step for step in recipe if isinstance(step, Lower)]
+    steps: list[Step] = [*rewriting(recipe, plan, recalibrate=recalibrate), *lowering]
+    own = [(type(step).__name__, step.effort) for step in steps]
+    return [*own, (WRITES, WRITING), (JUDGES, JUDGING * MEASURING), (TIMES, (1 - JUDGING) * MEASURING)]
 
 
 def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, target: Path, progress: Reporter) -> Path:
@@ -137,15 +155,16 @@ def lower(module: nn.Module, model: Model, recipe: Recipe, data: Data | None, ta
     progress(0.0, "Writing ONNX")
     with tempfile.TemporaryDirectory() as folder:
         current = Path(folder) / "0.onnx"
-        write_onnx(module, model.example, current)
+        with progress.meter.part(WRITES, WRITING):
+            write_onnx(module, model.example, current)
         parts = _parts(progress, [WRITING, *(step.effort for step in steps)])[1:]
         for index, (step, part) in enumerate(zip(steps, parts, strict=True)):
             part(0.0, step.title or step.brief)
             following = Path(folder) / f"{index + 1}.onnx"
             scene = context(model, data, part)
-            step.lower(current, following, scene)
-            inputs = _inputs(scene)
-            check_lowered(current, following, inputs, step.brief, part)
+            with part.meter.part(type(step).__name__, step.effort):
+                step.lower(current, following, scene)
+                check_lowered(current, following, _inputs(scene), step.brief, part)
             current = following
         shutil.move(current, target)
     return target

@@ -47,11 +47,28 @@ def function(source: Source, node: onnx.NodeProto) -> None:
 
 @reads("Softmax")
 def softmax(source: Source, node: onnx.NodeProto) -> None:
-    """Of answers that are a vector."""
-    result = source.results.get(node.input[0])
-    if result is None or attribute(node, "axis", -1) % source.seen[node.input[0]].ndim != 1 or result.map.places > 1:
-        refuse(node, "there is a kernel for the network's answers alone, where these are a vector in float")
-    _after(source, node, result, "softmax_answers")
+    """Of answers that are a vector: in float, or of bytes."""
+    tensor, result = source.tensors.get(node.input[0]), source.results.get(node.input[0])
+    rank = source.seen[node.input[0]].ndim
+    if attribute(node, "axis", -1) % rank != 1 or rank != 2:
+        refuse(node, "there is a kernel for answers that are a vector")
+    if tensor is not None:
+        result = _numbers(source, node, tensor)
+    if result is None:
+        source.takes(node)
+    else:
+        _after(source, node, result, "softmax_answers")
+
+
+def _numbers(source: Source, node: onnx.NodeProto, tensor: Tensor) -> Result:
+    """The numbers that bytes stand for, as answers."""
+
+    def make(writes: Tensor | None, limits: Limits) -> Step:
+        numbers = Constant("numbers", tensor.grid.numbers())
+        call = Call("look_up_answers", (tensor.map, numbers, At(tensor), Text("answers")))
+        return Step(layer_of(node), f"answers: {tensor.map}", (tensor,), None, (call,))
+
+    return Result(node.input[0], layer_of(node), node.op_type, tensor.map, tensor.flat, make)
 
 
 def _cuts_nothing(source: Source, node: onnx.NodeProto) -> bool:

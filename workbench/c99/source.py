@@ -100,7 +100,7 @@ class Source:
 
     def _input(self) -> Result:
         """The network's input, which becomes bytes."""
-        name, (shape, flat) = self.entry.name, self.shape(self.entry.name, None)
+        name, (shape, flat) = self.entry.name, self.shape(self.entry.name, self.graph.readers()[self.entry.name][0])
 
         def make(writes: Tensor, limits: Limits) -> Step:
             call = Call("quantize", (shape, *writes.grid, Text("input"), At(writes)))
@@ -179,14 +179,11 @@ class Source:
         given = len(node.input) > 2 and node.input[2]
         return self.graph.array(node.input[2]) if given else np.zeros(1, values.dtype)
 
-    def shape(self, name: str, node: onnx.NodeProto | None) -> tuple[Map, bool]:
+    def shape(self, name: str, node: onnx.NodeProto) -> tuple[Map, bool]:
         """A tensor's map, and whether it is a vector. Raises: `BadValue` for other shapes."""
         shape = self.seen[name].shape
         if len(shape) not in {2, 3, 4} or shape[0] != 1:
-            refuse(
-                node or self.graph.nodes[0],
-                f"it works on numbers of shape {shape}; vectors and maps of channels, rows and columns are kept",
-            )
+            refuse(node, f"it works on numbers of shape {shape}; vectors and maps of rows and columns are kept")
         channels, *rest = shape[1:]
         return Map(channels, *[1] * (2 - len(rest)), *rest), len(shape) == 2
 
@@ -240,7 +237,7 @@ class Source:
             return tensor
         size = tensor.map.size
         new = Tensor(f"{tensor.name} by channel", Map(size), tensor.grid, True, Block(size))
-        call = Call("by_channel", (tensor.map, tensor, new))
+        call = Call("by_channel", (tensor.map, At(tensor), At(new)))
         self.steps.append(Step(tensor.name, f"vector of {size} from pixels to channels", (tensor,), new, (call,)))
         return new
 

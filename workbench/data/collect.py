@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from workbench.data.labels import as_array
 from workbench.data.pixels import as_tensor, stack
 from workbench.data.preprocess import PLAIN, Preprocess
-from workbench.data.source import INPUT_KEYS, Held, Source, keys, leaves
+from workbench.data.source import INPUT_KEYS, Held, Source, check_lengths, keys, leaves
 from workbench.errors import BadValue, WorkbenchError, shown
 from workbench.modules.calling import Inputs, tensors_map
 
@@ -123,6 +123,10 @@ def _is_pair(value: Any) -> bool:
 
 def _whole(split: str, inputs: Any, labels: Any) -> Raw:
     """A split that came as one array of inputs, or one of inputs and one of labels."""
+    if isinstance(inputs, Source):  # read from a file as they are used, to whose rows the labels belong
+        known = None if labels is None else _labels(split, [labels])
+        check_lengths(split, len(inputs), len(inputs) if known is None else len(known))
+        return inputs, known
     count = len(labels) if labels is not None and labels is not _ABSENT and hasattr(labels, "__len__") else -1
     found: Inputs
     if isinstance(inputs, Mapping) or (isinstance(inputs, tuple) and _are_arrays(inputs, count)):

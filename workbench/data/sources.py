@@ -14,17 +14,18 @@ from torch.utils.data import DataLoader, Dataset
 from workbench.data.bundled import BUNDLED
 from workbench.data.classes import class_names, is_class_numbers
 from workbench.data.coco import is_coco, list_coco
-from workbench.data.collect import collect, is_rows, names_of
+from workbench.data.collect import LIMIT, collect, is_rows, names_of
 from workbench.data.dataset import SPLITS, Data, Split
 from workbench.data.folder import list_folder, split_of
 from workbench.data.labels import numbered, unlabelled
 from workbench.data.listing import UNDIVIDED, Found, Listing, divided, labels_at, without
-from workbench.data.npz import check_images, read_npz
+from workbench.data.npz import Rows, check_images, open_npz
 from workbench.data.pictures import Pictures, skipped, survey
 from workbench.data.preprocess import PLAIN, Preprocess
 from workbench.data.source import Held, Labelled, Source
 from workbench.data.tables import COLUMNAR, list_columnar, list_csv
 from workbench.errors import BadFile, BadValue, shown, unknown
+from workbench.untrusted import Unread
 
 #: How many inputs of train are looked at where nothing says which.
 CALIBRATION = 1000
@@ -124,23 +125,32 @@ def _from_files(listed: Mapping[str, tuple[Listing, Path]], names: tuple[str, ..
 
 
 def _from_npz(path: Path, how: Options) -> Data:
-    arrays = read_npz(path)
-    names = [split for split in SPLITS if f"{split}_images" in arrays]
+    found = open_npz(path, LIMIT)
+    names = [split for split in SPLITS if f"{split}_images" in found]
     if "test" not in names:
         raise BadFile(
-            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs at least test_images, and test_labels "
+            f"{path} holds {', '.join(sorted(found)) or 'nothing'}; it needs at least test_images, and test_labels "
             "where there are labels."
         )
     for split in names:
-        check_images(path, f"{split}_images", arrays[f"{split}_images"])
-    raw = {split: (arrays[f"{split}_images"], arrays.get(f"{split}_labels")) for split in names}
+        check_images(path, f"{split}_images", found[f"{split}_images"])
+    images = {split: found[f"{split}_images"] for split in names}
+    large = {name: one for name, one in images.items() if isinstance(one, Unread)}
+    arrays = {name: _whole(one) for name, one in found.items() if not name.endswith("_images")}
     try:
         given = Preprocess.of(arrays.get("mean", ()), arrays.get("std", ()), None)
         form = replace(how.form, mean=how.form.mean or given.mean, std=how.form.std or given.std)
         classes = how.classes or class_names(np.atleast_1d(arrays.get("classes", np.array([], str))).tolist())
+        read = images | {split: Rows(split, one, form) for split, one in large.items()}
+        raw = {split: (one, arrays.get(f"{split}_labels")) for split, one in read.items()}
         return replace(_from_mapping(raw, replace(how, form=form, classes=classes)), name=path.stem)
     except BadValue as error:
         raise BadFile(f"{path}: {error}") from error
+
+
+def _whole(array: Any) -> Any:
+    """An array in memory."""
+    return array.rows(np.arange(len(array))) if isinstance(array, Unread) else array
 
 
 def _from_mapping(source: Mapping[Any, Any], how: Options) -> Data:

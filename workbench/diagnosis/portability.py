@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +14,13 @@ import numpy.typing as npt
 from workbench.building.build import asked
 from workbench.data import Split
 from workbench.data.batches import arrays
-from workbench.errors import BadValue, Cancelled, StepFailed, WorkbenchError
+from workbench.errors import BadValue, Cancelled, WorkbenchError
 from workbench.estimate import Estimate, paired_change, wilson
+from workbench.exporters.pt2 import write_program
 from workbench.jobs import Reporter
 from workbench.measure.accuracy import in_batches
 from workbench.measure.latency import Subject, interleave
-from workbench.modules.calling import Inputs, arguments, tensors_map
-from workbench.modules.tracing_lock import TRACING
 from workbench.runtimes import DEFAULT, Runtime, available, runtime
-from workbench.step import Lower
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +34,6 @@ COLUMNS = (
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
     "largest_logit_difference", "note",
 )  # fmt: skip
-#: Runtimes that plan their memory beforehand plan for this many inputs.
-LARGEST_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ class Matrix:
             return self.variant.onnx
         path = folder / "network.pt2"
         if not path.exists():
-            write_exported(self.variant, path)
+            write_program(self.variant, path)
         return path
 
     def _row(self, one: Runtime, file: Path, threads: int, report: Reporter) -> dict[str, Any]:
@@ -172,36 +168,6 @@ class Matrix:
             pair.append(Subject(file, one.name))
         timings = interleave(pair, threads=threads, seconds=self.ask.seconds, progress=report)
         return _ends("latency_ms", timings.latency(len(pair) - 1)) | _ends("speedup", timings.speedup(len(pair) - 1))
-
-
-def write_exported(variant: Variant, path: Path) -> None:
-    """Write a variant's torch network with `torch.export`, for batches of any size.
-
-    Raises: `StepFailed` for a recipe whose result is not in the torch network, or where torch cannot export it.
-    """
-    import torch
-
-    lowering = [step for step in variant.recipe if isinstance(step, Lower)]
-    if lowering:
-        raise StepFailed(
-            f"{lowering[0].expression()} exists only in the ONNX artefact, and this runtime starts from the torch "
-            "network, which does not hold it."
-        )
-    # A batch of one would be taken for a constant.
-    args, kwargs = arguments(cast("Inputs", tensors_map(lambda one: torch.cat([one, one]), variant.model.example)))
-    reasons = []
-    for size in (torch.export.Dim("batch", max=LARGEST_BATCH), torch.export.Dim.AUTO):
-        try:
-            with TRACING, torch.no_grad():
-                first = {0: size}
-                sizes = dict.fromkeys(kwargs, first) if kwargs else tuple(first for _ in args)
-                program = torch.export.export(variant.module, args, kwargs, dynamic_shapes=sizes)
-        except Exception as error:  # noqa: BLE001  # the reason is told below
-            reasons.append(next((line for line in str(error).splitlines() if line.strip()), type(error).__name__))
-            continue
-        torch.export.save(program, path)
-        return
-    raise StepFailed(f"torch.export cannot export this network: {reasons[0]}")
 
 
 def _ends(name: str, estimate: Estimate) -> dict[str, float]:

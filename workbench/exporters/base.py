@@ -57,6 +57,10 @@ class Exporter(ABC):
         """The file that is run: what was written, or what comes out of it, made in `folder`. Raises: `ExportFailed`."""
         return written
 
+    def reference(self, variant: Variant) -> Session | None:
+        """The artefact in the runtime that reads the format, where that rounds by rules of its own; else None."""
+        return None
+
     def unproven(self) -> str:
         """Why nothing that is written can be run here, a sentence for the manifest; "" where it can."""
         return ""

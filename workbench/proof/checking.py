@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from workbench.errors import BadFile, BadValue
 from workbench.manifest import read_manifest
 from workbench.proof import check
+from workbench.runtimes.apart import prove
 from workbench.untrusted.arrays import read_npz
 
 
@@ -25,6 +28,15 @@ def checked(folder: Path, *, seconds: float = 2.0, speedup: float = 0.0, preproc
     except check.Unusable as error:
         raise BadValue(str(error)) from error
     try:
+        _prove(check.read(folder))
         return check.check(folder, check.Ask(seconds, speedup, own))
     except check.Unusable as error:
         raise BadFile(str(error)) from error
+
+
+def _prove(folder: check.Folder) -> None:
+    """Raise `BadFile` for a network that would end this process: another one runs it first."""
+    with tempfile.TemporaryDirectory() as place, suppress(check.Unusable):
+        file = check.unpacked(folder, Path(place))
+        if file.suffix == ".onnx" and file.is_file():
+            prove(str(file), "all")

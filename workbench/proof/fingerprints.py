@@ -50,6 +50,11 @@ class Layers:
     optimised: Array
     single: Array
 
+    @classmethod
+    def none(cls) -> Layers:
+        """Of a network whose tensors cannot be looked at."""
+        return cls((), np.zeros((0, 0, 8)), np.zeros((0, 0, 8)))
+
 
 def layers_of(file: Path, inputs: Sequence[Sequence[Array]]) -> Layers:
     """Every tensor of a file that is computed from its inputs, with fingerprints on the first few canaries."""

@@ -111,10 +111,25 @@ class Loop:
     @property
     def forecast(self) -> Forecast:
         """From harm to loss, by all that was tried with as much training, or half as much."""
-        results = [one.result for one in self.tried if self.epochs // 2 <= one.epochs <= self.epochs]
+        results = [one.result for one in self._recent]
         usual = TRAINED if self.train else 1.0
         harm = replace(self.starts[0].harm, factors=dict.fromkeys(KINDS, usual))
         return Forecast.of(harm, results, self.allowed, self.start)
+
+    def loss(self, start: Start, chosen: Chosen) -> float:
+        """What a choice is expected to lose: by its harm, and by how far the forecast was off for what led to it.
+
+        Only between starts does that decide: whether blocks should go shows after a few tries, and is not harm alone.
+        """
+        forecast = self.forecast
+        own = [one for one in self._recent if one.start is start]
+        off = sum(one.loss - forecast.loss(one.result.parts) for one in own) / (len(own) + 1)
+        return forecast.loss(start.parts(chosen)) + off
+
+    @property
+    def _recent(self) -> list[Tried]:
+        """What was tried with as much training, or half as much."""
+        return [one for one in self.tried if self.epochs // 2 <= one.epochs <= self.epochs]
 
     @property
     def pace(self) -> Pace:
@@ -168,7 +183,7 @@ class Loop:
             except OutOfReach as error:
                 problem = error
                 continue
-            found.append((forecast.loss(start.parts(chosen)), start, chosen))
+            found.append((self.loss(start, chosen), start, chosen))
         if not found:
             assert problem is not None
             raise problem
@@ -177,7 +192,7 @@ class Loop:
 
     def promises(self) -> list[Promise]:
         """The predicted front: the best choice at sizes from the smallest to the largest."""
-        found, forecast = list[Promise](), self.forecast
+        found = list[Promise]()
         if self.tried and not self._within_reach():
             return found
         for aim in np.geomspace(*self.range, LADDER):
@@ -190,7 +205,7 @@ class Loop:
             if self.goal.minimise == "latency_ms":
                 value = self._before.latency_ms / speedup
             recipe = start.recipe(chosen, self._training)
-            found.append(Promise(recipe, value, forecast.loss(start.parts(chosen)), chosen.gap, speedup))
+            found.append(Promise(recipe, value, self.loss(start, chosen), chosen.gap, speedup))
         return found
 
     # What to try next.
@@ -240,7 +255,7 @@ class Loop:
         for _ in range(6):
             middle = math.sqrt(low * high)
             start, chosen = self.choice(Wish(middle))
-            low, high = (low, middle) if self.forecast.loss(start.parts(chosen)) <= self.allowed else (middle, high)
+            low, high = (low, middle) if self.loss(start, chosen) <= self.allowed else (middle, high)
         return high
 
     def _may_train_longer(self, trials: int) -> bool:
@@ -319,9 +334,9 @@ class Loop:
     @contextmanager
     def _supposed(self, unknown: Sequence[Pick], *, within: bool) -> Iterator[None]:
         """As if choices had come out about as forecast, within the limit or beyond."""
-        count, forecast = len(self.tried), self.forecast
-        for pick in unknown:
-            guess = forecast.loss(pick.start.parts(pick.chosen))
+        guesses = [self.loss(pick.start, pick.chosen) for pick in unknown]
+        count = len(self.tried)
+        for pick, guess in zip(unknown, guesses, strict=True):
             loss = min(guess, self.allowed) if within else max(guess, self.allowed + 1e-9)
             self.tried.append(Tried(self.baseline, pick.chosen, pick.start, pick.aim, loss, pick.epochs))
         try:

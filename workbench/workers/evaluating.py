@@ -17,8 +17,6 @@ from workbench.recipe import Recipe
 from workbench.tasks import Task
 
 ONNX, STATE = "model.onnx", "model.safetensors"
-#: Of what is left of a job once everything is built, the share that judging takes; the rest is for the clock.
-JUDGING = 0.65
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,11 @@ def make(subject: Subject, recipe: Recipe, folder: Path, report: Reporter, unfin
 def judge(subject: Subject, recipe: Recipe, artefact: Path, baseline: Path, report: Reporter) -> Measured:
     """The figures of an artefact that do not depend on the machine. Raises: as `figures.judged`."""
     lowered = build.shares(recipe)[1]
-    return judged(artefact, baseline, subject.data, report.part(lowered, timing_from(recipe)), subject.task)
+    with report.meter.part(build.JUDGES, build.JUDGING * build.MEASURING):
+        return judged(artefact, baseline, subject.data, report.part(lowered, timing_from(recipe)), subject.task)
 
 
 def timing_from(recipe: Recipe) -> float:
     """Where in a job's progress the clock begins."""
     lowered = build.shares(recipe)[1]
-    return lowered + JUDGING * (1 - lowered)
+    return lowered + build.JUDGING * (1 - lowered)
