@@ -1,8 +1,9 @@
 """The report on a study of 60 measured variants: seconds, megabytes, and the same for the model card.
 
-python benchmarks/report.py [report.html]
+python benchmarks/report.py [FOLDER]
 
 The variants are measured first, which takes minutes and is not what is timed: WORKBENCH_LATENCY_SECONDS=0.1 suffices.
+They are kept in FOLDER, so that a second run goes on from what the first one measured.
 The first report of a process pays for imports and for the plan of the chosen variant.
 """
 
@@ -23,15 +24,15 @@ TEST, TRAIN, CLASSES, SHAPE = 10_000, 1000, 10, (1, 12, 12)
 
 
 def main() -> None:
-    study = wb.Study(wb.load(network(), example=torch.zeros(1, *SHAPE)), data(), keep=False)
+    folder = Path(sys.argv[1] if sys.argv[1:] else tempfile.mkdtemp())
+    study = wb.Study(wb.load(network(), example=torch.zeros(1, *SHAPE)), data(), path=folder / "study")
     ranks = [0.2 + 0.025 * n for n in range(30)]
     recipes = [step(rank) | wb.Quantize("int8") for rank in ranks for step in (wb.SVD, wb.Tucker)]
     for recipe in [wb.Recipe(), *recipes[: VARIANTS - 1]]:
         study.run(recipe, progress=False)
-    target = Path(sys.argv[1]) if sys.argv[1:] else Path(tempfile.mkdtemp()) / "report.html"
-    for file in (target, target, target.with_suffix(".md")):
+    for name in ("report.html", "report.html", "README.md"):
         began, busy = time.perf_counter(), time.process_time()
-        written = wb.report(study, file, where="accuracy >= baseline - 0.05")
+        written = wb.report(study, folder / name, where="accuracy >= baseline - 0.05")
         seconds, own = time.perf_counter() - began, time.process_time() - busy
         size = written.stat().st_size / 1e6
         print(

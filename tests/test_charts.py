@@ -266,6 +266,12 @@ def test_what_nobody_predicts_is_left_out(frame: pd.DataFrame, predicted: pd.Dat
     assert len(charts.predicted_points(frame, None, x, "accuracy")) == 0
 
 
+def test_a_long_front_is_named_in_part() -> None:
+    rows = [row(f"v{n:02}", 0.9 - 0.01 * n, 1 - 0.05 * n, is_baseline=n == 0) for n in range(13)]
+    sentence = charts.summary(pd.DataFrame(rows), "speedup", "accuracy")
+    assert sentence.endswith("v00, v01, v02, v03, v04, v05, v06, v07, v08, v09 and 3 more.")
+
+
 def test_a_class_is_marked_by_its_interval_and_keeps_the_order_of_the_rows() -> None:
     rows = [("coat", -3.0, -5.0, -1.0), ("bag", -0.5, -1.5, 0.5), ("shirt", 2.0, 0.5, 3.5)]
     frame = pd.DataFrame([dict(zip(("name", "change", "low", "high"), one, strict=True), n=100) for one in rows])

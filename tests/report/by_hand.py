@@ -92,7 +92,7 @@ def several(count: int) -> list[Variant]:
     for n in range(1, count):
         ratio = 1 + n / 20
         interval = (ratio, ratio - 0.02, ratio + 0.02)
-        found.append(variant(wb.SVD(1 - n / 100), interval, test=wrong_on(*range(n)), validation=1 - n / 300))
+        found.append(variant(wb.SVD(round(1 - n / 100, 2)), interval, test=wrong_on(*range(n)), validation=1 - n / 300))
     return found
 
 

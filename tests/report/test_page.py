@@ -129,9 +129,9 @@ def test_no_gain_is_said_of_what_has_no_interval(read: Reader) -> None:
         ("Energy, estimated", "estimated"),
         ("Memory while running", "read once"),
     ):
-        assert re.search(rf"{name} [^–]*– {how}", read.text), name
+        assert re.search(rf"{name} – {how}", read.text), name
     assert "no gain is claimed" in read.text
-    assert re.search(r"MACs 0.09 M 0.0[45] M 2.00× smaller counted", read.text)
+    assert re.search(r"MACs 2.00× smaller counted 0.09 M 0.0[45] M", read.text)
 
 
 def test_what_is_not_distinguishable_is_called_so(variants: list[Variant]) -> None:

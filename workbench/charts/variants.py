@@ -35,6 +35,7 @@ _AGREEMENT: Groups = {
     SLOWER: ("#cc79a7", "triangle-down"),
 }
 _HEIGHT = 320
+_NAMED = 10  # variants of the front that a sentence names
 
 
 @check_kinds
@@ -103,7 +104,9 @@ def summary(frame: pd.DataFrame, x: str, y: str) -> str:
     count = "one variant" if len(rows) == 1 else f"{len(rows)} variants"
     text = f"{names} of {count}: {_range(rows, 'y', y)} and {_range(rows, 'x', x)}."
     if x != "predicted_speedup" and len(rows) > 1:
-        text += f" On the Pareto front: {', '.join(rows[rows['on_front']].sort_values('x')['name'])}."
+        best = list(rows[rows["on_front"]].sort_values("x")["name"])
+        more = f" and {len(best) - _NAMED} more" if len(best) > _NAMED else ""
+        text += f" On the Pareto front: {', '.join(best[:_NAMED])}{more}."
     missing = len(frame) - len(rows)
     if missing:
         text += f" {missing} without a measurement {'is' if missing == 1 else 'are'} not drawn."

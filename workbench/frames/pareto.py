@@ -43,11 +43,16 @@ class Ties:
     """The rows of a frame by two columns: which is beaten by which, and which cannot be told from which."""
 
     def __init__(self, rows: pd.DataFrame, x: str, y: str) -> None:
-        self.rows, self.columns = rows, (x, y)
-        self.costs = rows[[self._ranked(column) for column in (x, y)]].to_numpy(float, copy=True)
-        for place, column in enumerate((x, y)):
-            if more_is_better(rows, self._ranked(column)):
+        self.known = rows.attrs.get("samples", {})
+        self.rows = rows.copy()
+        self.rows.attrs = {}  # pandas copies all samples whenever a column is looked at
+        self.ranked = {column: self._ranked(column) for column in (x, y)}
+        self.costs = self.rows[list(self.ranked.values())].to_numpy(float, copy=True)
+        for place, column in enumerate(self.ranked.values()):
+            if more_is_better(rows, column):
                 self.costs[:, place] *= -1
+        ends = [name for name in ("speedup", "speedup_low", "speedup_high") if name in rows]
+        self.ratios = self.rows[ends].to_numpy(float) if len(ends) == 3 else None
         self.order = sorted(range(len(rows)), key=self._complexity)
         self._samples: dict[tuple[str, int], Sample | None] = {}
 
@@ -66,7 +71,7 @@ class Ties:
 
     def tied(self, one: int, two: int) -> bool:
         """Whether two rows cannot be told apart in either column."""
-        return all(self._tied(column, one, two) for column in self.columns)
+        return all(self._tied(column, one, two) for column in self.ranked)
 
     def _beating(self, place: int) -> Any:
         values, mine = self.costs, self.costs[place]
@@ -83,19 +88,15 @@ class Ties:
     def _tied(self, column: str, one: int, two: int) -> bool:
         if self.rows[column].iloc[one] == self.rows[column].iloc[two]:
             return True
-        if self._ranked(column) == "speedup" and "speedup_low" in self.rows:
-            return quotient(self._speedup(one), self._speedup(two)).holds(1)
+        if self.ranked[column] == "speedup" and self.ratios is not None:
+            return quotient(*(Estimate(*self.ratios[place]) for place in (one, two))).holds(1)
         before, after = self._sample(column, one), self._sample(column, two)
         return before is not None and after is not None and before.change_to(after).holds(0)
-
-    def _speedup(self, place: int) -> Estimate:
-        value, low, high = (float(self.rows[f"speedup{end}"].iloc[place]) for end in ("", "_low", "_high"))
-        return Estimate(value, low, high)
 
     def _sample(self, column: str, place: int) -> Sample | None:
         key = column, place
         if key not in self._samples:
-            known = self.rows.attrs.get("samples", {}).get(column, {})
+            known = self.known.get(column, {})
             text = known.get(self.rows["id"].iloc[place]) if "id" in self.rows else None
             self._samples[key] = None if text is None else Sample.read(text)
         return self._samples[key]

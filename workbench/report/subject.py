@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from workbench.data import Data
@@ -46,7 +47,7 @@ class Subject:
         """What the variants are judged by."""
         return self.asked.metric
 
-    @property
+    @cached_property
     def frame(self) -> Any:
         """One row a variant, as `Study.frame` has it, with `elsewhere`: timed on another machine than the original."""
         frame = to_frame(self.variants)

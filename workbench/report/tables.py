@@ -120,9 +120,9 @@ def figure_table(about: Subject, one: Variant) -> Table:
     changes = {each.name: _change(about, each) for each in found} | {LATENCY: Cell("–", "told by the speed-up")}
     order = sorted(changes, key=lambda name: first.index(name) if name in first else len(first))
     rows = tuple(
-        Row(column(name).label, (_figure(name, about.original), _figure(name, one), changes[name])) for name in order
+        Row(column(name).label, (changes[name], _figure(name, about.original), _figure(name, one))) for name in order
     )
-    heads = (("Figure", ""), ("Original", ""), (one.name, ""), ("Change", "95 % interval, and how it is known"))
+    heads = (("Figure", ""), ("Change", "95 % interval, and how it is known"), ("Original", ""), (one.name, ""))
     return Table(heads, rows)
 
 
@@ -144,10 +144,10 @@ def _change(about: Subject, each: Contrast) -> Cell:
 def class_table(classes: Classes, most: int) -> Table:
     """What it costs in every class; of many, in those that suffer most."""
     rows = tuple(
-        Row(one.name, (_share(one.before), _share(one.after), _class_change(one)), f"{one.n:,} test inputs")
+        Row(one.name, (_class_change(one), _share(one.before), _share(one.after)), f"{one.n:,} test inputs")
         for one in classes.rows[:most]
     )
-    return Table((("Class", ""), ("Original", ""), ("Variant", ""), ("Change", "points, on the same inputs")), rows)
+    return Table((("Class", ""), ("Change", "points, on the same inputs"), ("Original", ""), ("Variant", "")), rows)
 
 
 def _share(share: Estimate) -> Cell:
