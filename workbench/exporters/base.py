@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from workbench.runtimes import DEFAULT, Session, runtime
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ class Exporter(ABC):
     that it was written to, and compared with the artefact that was measured.
 
     `tolerance`: by how much an output may differ from the measured artefact's, relative to the largest one;
+    `typical`: the same for the mean of all outputs' differences, where few may differ at all;
     `packages`: what must be importable; `extra`: the extra of this distribution that installs them; `runtime`: what
     runs the file, a name of `workbench.runtimes`.
     """
@@ -33,6 +36,7 @@ class Exporter(ABC):
     extra: ClassVar[str] = ""
     runtime: ClassVar[str] = DEFAULT
     tolerance: ClassVar[float] = 1e-4
+    typical: ClassVar[float] = np.inf
 
     def missing(self) -> list[str]:
         """The packages that it needs and that are not installed."""

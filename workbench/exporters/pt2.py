@@ -1,7 +1,8 @@
-"""`.pt2`: the network as `torch.export` keeps it, for torch itself and for what compiles from there."""
+"""`.pt2`: the torch network as `torch.export` keeps it, which runs without the workbench."""
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -10,7 +11,6 @@ from workbench.exporters.base import Exporter, register
 from workbench.exporters.safetensors import refuse_lowered
 from workbench.modules.calling import Inputs, arguments, tensors_map
 from workbench.modules.tracing_lock import TRACING
-from workbench.runtimes import runtime
 
 if TYPE_CHECKING:
     from workbench.runtimes import Session
@@ -30,11 +30,10 @@ class Pt2(Exporter):
         return write_program(variant, folder / "model.pt2")
 
     def load(self, file: Path) -> Session:
-        """What torch makes of it. Raises: `BadFile`."""
-        try:
-            return runtime(self.runtime).load(file)
-        except Exception as error:  # whatever reading a damaged archive raises
-            raise BadFile(f"{file.name} is no program of torch.export: {error}") from error
+        """What torch makes of it. Raises: `BadFile`, before torch says the same on the screen."""
+        if not zipfile.is_zipfile(file):
+            raise BadFile(f"{file.name} is no archive that torch.export wrote. Was it copied whole?")
+        return super().load(file)
 
 
 def write_program(variant: Variant, path: Path) -> Path:

@@ -89,7 +89,7 @@ def _check_outputs(variant: Variant, target: Exporter, written: Path, session: S
     they may be no further than `OWN_RULES` from the measured ones.
     """
     measured, own = runtime().load(variant.onnx), target.reference(variant)
-    sample, largest, difference = spread(variant.data["test"], SAMPLE), 0.0, 0.0
+    sample, largest, difference, means = spread(variant.data["test"], SAMPLE), 0.0, 0.0, [0.0]
     _check_entries(written, session, measured)
     for batch in batches(sample, some(sample, BATCH)):
         given = arrays(batch)
@@ -98,6 +98,7 @@ def _check_outputs(variant: Variant, target: Exporter, written: Path, session: S
         if shapes != wanted:
             raise ExportFailed(f"{written.name} gives outputs of shapes {shapes}, measured {wanted}. {_NOTHING}")
         difference = _worst(difference, found, expected)
+        means += [_mean(one, other) for one, other in zip(found, expected, strict=True)]
         largest = difference if own is None else _worst(largest, found, own.outputs(given))
     allowed = target.tolerance if own is None else OWN_RULES
     if not largest <= target.tolerance or not difference <= allowed:
@@ -105,6 +106,11 @@ def _check_outputs(variant: Variant, target: Exporter, written: Path, session: S
         raise ExportFailed(
             f"{written.name} gives other outputs than the measured artefact: largest relative difference "
             f"{gap:.2g}, allowed {room:g}. {_NOTHING}"
+        )
+    if not np.mean(means) <= target.typical:
+        raise ExportFailed(
+            f"{written.name} gives other outputs than the measured artefact: mean relative difference "
+            f"{np.mean(means):.2g}, allowed {target.typical:.2g}. {_NOTHING}"
         )
     return difference
 
@@ -137,6 +143,14 @@ def _run(written: Path, session: Session, given: Any) -> list[Array]:
         return session.outputs(given)
     except Exception as error:  # what runs a damaged file raises anything
         raise ExportFailed(f"{written.name} cannot be run on the test inputs: {error} {_NOTHING}") from error
+
+
+def _mean(found: Array, expected: Array) -> float:
+    """The mean difference of an output from another, relative to the largest number there; 0 for whole numbers."""
+    if expected.dtype.kind != "f" or not expected.size:
+        return 0.0
+    largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=1e-12))
+    return float(np.abs(found.astype(np.float64) - expected).mean() / largest)
 
 
 def _apart(found: Array, expected: Array) -> float:
