@@ -25,9 +25,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wb.report(make.several(60), tmp_path_factory.mktemp("report") / "report.html")
 
 
-def opened(browser: Any, file: Path, width: int, theme: str, **how: Any) -> tuple[Any, list[str]]:
+def opened(browser: Any, file: Path, width: int, theme: str) -> tuple[Any, list[str]]:
     """The page with its charts, and whatever went wrong or was asked for beside the file."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce", **how)
+    size = {"width": width, "height": 900}
+    context = browser.new_context(viewport=size, color_scheme=theme, reduced_motion="reduce")
     page, said = context.new_page(), []
     page.set_default_timeout(120_000)
     page.on("pageerror", lambda error: said.append(str(error)))
