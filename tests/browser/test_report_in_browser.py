@@ -25,10 +25,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wb.report(make.several(60), tmp_path_factory.mktemp("report") / "report.html")
 
 
-def opened(browser: Any, file: Path, width: int, theme: str, **how: Any) -> tuple[Any, list[str]]:
+def opened(browser: Any, file: Path, width: int, theme: str) -> tuple[Any, list[str]]:
     """The page with its charts, and whatever went wrong or was asked for beside the file."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **how)
+    size = {"width": width, "height": 900}
+    context = browser.new_context(viewport=size, color_scheme=theme, reduced_motion="reduce")
     page, said = context.new_page(), []
+    page.set_default_timeout(120_000)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("console", lambda message: said.append(message.text) if message.type in {"error", "warning"} else None)
     page.on("request", lambda request: None if request.url == file.as_uri() else said.append(request.url))
@@ -52,11 +54,11 @@ def test_charts_answer_the_reader(browser: Any, file: Path) -> None:
     """A mark leads to its variant, and tells its figures to whoever points at it."""
     page, said = opened(browser, file, 1440, "light")
     mark = page.locator("#front .points_marks path").nth(30)
+    mark.hover(force=True)
+    page.locator("#vg-tooltip-element.visible").wait_for()
     mark.dispatch_event("click")
     page.wait_for_function("location.hash.length > 5")
     assert page.evaluate("document.getElementById(location.hash.slice(1)).tagName") == "ARTICLE"
-    mark.hover(force=True)
-    page.locator("#vg-tooltip-element.visible").wait_for(timeout=20_000)
     assert not said
     page.context.close()
 
