@@ -29,7 +29,7 @@ class C99(Exporter):
     #: One of 255 steps of the largest answer. Where the artefact runs in integers the answers are the same bit by bit.
     tolerance = STEP
     #: And few answers differ at all, or else a number is wrong that does little.
-    typical = STEP / 20
+    typical = STEP / 100
 
     def write(self, variant: Variant, folder: Path) -> Path:
         """The network's files, and the project around them.
