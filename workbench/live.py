@@ -14,8 +14,7 @@ from rich.text import Text
 
 from workbench.frames.limits import named
 from workbench.search.found import Found, Promise
-from workbench.search.goal import minutes_of
-from workbench.search.loop import lost
+from workbench.search.goal import lost, minutes_of
 
 if TYPE_CHECKING:
     from workbench.jobs import Job

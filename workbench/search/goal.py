@@ -150,3 +150,9 @@ def minutes_of(budget: str | float) -> float:
     if match is None or unit not in known or match[1].count(".") > 1 or not 0 < float(match[1]) < 1e6:
         raise BadValue(f"budget={budget!r}: give the time that the search may take, such as '10 min' or '1.5 h'.")
     return float(match[1]) * known[unit]
+
+
+def lost(baseline: Variant, variant: Variant, metric: Metric) -> float:
+    """How much worse a variant is than the original where choices are made, in the metric's unit."""
+    before, after = (quality(one, metric.name) for one in (baseline, variant))
+    return before - after if metric.more_is_better else after - before

@@ -20,7 +20,7 @@ from workbench.search.choice import Chosen, cheapest, choose
 from workbench.search.flight import Flight, Landed, Make
 from workbench.search.forecast import Forecast, Pace
 from workbench.search.found import Promise
-from workbench.search.goal import Goal, quality
+from workbench.search.goal import Goal, lost
 from workbench.search.harm import CHAINS, CHANNELS, KINDS
 from workbench.search.menu import Price
 from workbench.search.trial import Pick, Start, Tried, Wish
@@ -353,9 +353,3 @@ class Loop:
         self.longest = max(self.longest, seconds)
         loss = lost(self.baseline, variant, self.metric)
         self.tried.append(Tried(variant, pick.chosen, pick.start, pick.aim, loss, pick.epochs, pick.expected))
-
-
-def lost(baseline: Variant, variant: Variant, metric: Metric) -> float:
-    """How much worse a variant is than the original where choices are made, in the metric's unit."""
-    before, after = (quality(one, metric.name) for one in (baseline, variant))
-    return before - after if metric.more_is_better else after - before

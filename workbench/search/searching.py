@@ -25,10 +25,10 @@ from workbench.progress import follow
 from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.found import Found, Promise
-from workbench.search.goal import SMALL, Goal, goal_of, minutes_of, quality
+from workbench.search.goal import SMALL, Goal, goal_of, lost, minutes_of, quality
 from workbench.search.harm import apart, carried, measured
 from workbench.search.known import remembered
-from workbench.search.loop import Loop, lost
+from workbench.search.loop import Loop
 from workbench.search.mending import mended
 from workbench.search.menu import menus
 from workbench.search.trial import Start, Tried
