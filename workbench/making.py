@@ -114,7 +114,6 @@ class Making(ABC):
 
     def _store(self, recipe: Recipe, folder: Path, report: Reporter, crew: Crew | None) -> Record:
         """Make the variant of a recipe with its files in `folder`, and take it into the study."""
-        report = report.alone()  # a search makes many variants in one job
         work = _Work(recipe, folder, self.find(Recipe()) if recipe.steps else None, report, crew)
         with report.meter.memory():
             measured, network = self._evaluated(work)

@@ -216,6 +216,7 @@ class Study(Diagnostics, Keeping, Making, Searching):
         elif self._whole(Recipe()) is None:
             self._make(Recipe(), report.part(0.0, 0.3))
             report = report.part(0.3, 1.0)
+        report = report.alone()  # several variants may be made in one job, as by a search
         if self.find(recipe) is not None:
             report.note(f"The files of {recipe.name} were missing or changed, so it was made and measured again.")
         try:

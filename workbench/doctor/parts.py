@@ -19,6 +19,7 @@ FEATURES = {
     "detection": "boxes, judged as COCO does",
     "cluster": "searches on a Dask cluster: docs/scaling-out.md",
     "postgres": "a study that several machines share, in PostgreSQL",
+    "mcp": "a study as tools for agents: `workbench mcp`",
     "openvino": "OpenVINO beside ONNX Runtime",
     "ncnn": "ncnn beside ONNX Runtime",
     "litert": "LiteRT beside ONNX Runtime",
