@@ -71,7 +71,6 @@ def test_where_rounding_of_the_inputs_moves_outputs_further_two_forms_may_be_as_
         require_equal("Folding", np.sin, lambda x: np.sin(x * (1 + 1e-3)), inputs)
 
 
-
 # Artefacts
 
 
@@ -226,6 +225,25 @@ def test_the_death_of_the_process_apart_is_told_from_a_refusal(tmp_path: Path, m
     with pytest.raises(BadFile, match=r"The artefact 'bad.onnx' makes ONNX Runtime end its process \(SIGSEGV\)"):
         apart.prove(str(tmp_path / "bad.onnx"), "all")
     apart.prove(str(tmp_path / "fine.onnx"), "all")
+    apart._stop()
+
+
+def test_a_process_that_leaves_just_when_it_is_asked_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves when nobody has asked for long; what it was asked meanwhile is asked again of the next one."""
+    stub, left = tmp_path / "stub.py", tmp_path / "left"
+    stub.write_text(
+        f"import os, sys\nprint('ready', flush=True)\nline = sys.stdin.readline()\n"
+        f"if not os.path.exists({str(left)!r}):\n    open({str(left)!r}, 'w').close()\n    sys.exit(0)\n"
+        "os.kill(os.getpid(), 11)\n"
+    )
+    start = apart.subprocess.Popen
+    monkeypatch.setattr(apart.subprocess, "Popen", lambda command, **more: start([command[0], str(stub)], **more))
+    apart._stop()
+    (tmp_path / "bad.onnx").write_bytes(str(tmp_path).encode())
+    with pytest.raises(BadFile, match="SIGSEGV"):
+        apart.prove(str(tmp_path / "bad.onnx"), "all")
     apart._stop()
 
 

@@ -68,7 +68,7 @@ def _read(path: str) -> bytes:
     return path.encode()  # what is missing is said by whoever loads it
 
 
-def _ask(request: dict[str, str]) -> str:
+def _ask(request: dict[str, str], *, again: bool = True) -> str:
     """How the process ended over a request; "" where it lives, or cannot be started here."""
     process = _process()
     if process is None:
@@ -83,6 +83,8 @@ def _ask(request: dict[str, str]) -> str:
     if answer != "":  # it lives, or still works on the file
         return ""
     code = process.wait()
+    if code == 0 and again:  # nobody had asked for long, so that it left just when this was asked: ask the next one
+        return _ask(request, again=False)
     return signal.Signals(-code).name if code < 0 else f"exit status {code}" if code else ""
 
 
