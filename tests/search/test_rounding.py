@@ -44,6 +44,12 @@ def test_without_a_range_values_stay() -> None:
     assert torch.equal(rounded_values(torch.zeros(3)), torch.zeros(3))
 
 
+def test_what_has_no_weights_of_its_own_stays() -> None:
+    net = nn.Sequential(nn.ReLU(), nn.Linear(3, 2))
+    x = torch.rand(4, 3)
+    assert torch.equal(round_off(net, ["0"])(x), net[1](x.relu()))
+
+
 def scene(count: int = 120) -> Context:
     return build.context(tiny_model(), tiny_data(count), Reporter())
 

@@ -21,7 +21,7 @@ def round_off(module: nn.Module, layers: Iterable[str]) -> nn.Module:
     """
     for name in layers:
         layer = module.get_submodule(name)
-        weight = layer.weight
+        weight = getattr(layer, "weight", None)
         if not isinstance(weight, Tensor):
             continue  # it has no weights of its own
         layer.weight = nn.Parameter(rounded_weight(weight.detach(), _outputs(layer)), requires_grad=False)
