@@ -32,12 +32,13 @@ lab: $(VENV)/installed
 
 test: lint chromium postgresql javascript unit
 
-# Two files of tests at a time, in their order; then the stories in a browser, alone, since they watch the clock.
+# Two files of tests at a time, in their order (one that ends its process ends the run: with a new process it would
+# wait forever for what the old one had); then the stories in a browser, alone, since they watch the clock.
 unit: $(VENV)/tested-with
 ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)
 else
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not browser' --durations=15
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m 'not browser' --durations=15
 	$(BIN)/python -m pytest -m browser --durations=6
 endif
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import itertools
 import json
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ EXPENDABLE = "WORKBENCH_EXPENDABLE"
 
 _lock = threading.Lock()
 _proven: set[tuple[str, str]] = set()
-_running: list[subprocess.Popen[str]] = []
+_running: list[subprocess.Popen[bytes]] = []
+_numbers = itertools.count()
 
 
 def prove(source: str | bytes, level: str) -> None:
@@ -68,27 +71,38 @@ def _read(path: str) -> bytes:
     return path.encode()  # what is missing is said by whoever loads it
 
 
-def _ask(request: dict[str, str], *, again: bool = True) -> str:
+def _ask(request: dict[str, str]) -> str:
     """How the process ended over a request; "" where it lives, or cannot be started here."""
-    process = _process()
-    if process is None:
-        return ""
+    for _ in range(2):
+        process = _process()
+        if process is None:
+            return ""
+        try:
+            answer = _answered(process, request)
+        except BaseException:  # interrupted: what it answers later must not be taken for an answer to the next one
+            _stop()
+            raise
+        if answer is None:  # it still works on the file
+            _stop()
+        if answer != "":
+            return ""
+        code = process.wait()
+        if code:
+            return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        # Nobody had asked for long, so that it left just when this was asked: ask the next one.
+    return "without a word"  # twice: whoever waits for this process's children has taken the status
+
+
+def _answered(process: subprocess.Popen[bytes], request: dict[str, str]) -> str | None:
+    """The answer to a request; "" where the process ends over it; None where it takes too long."""
     assert process.stdin is not None
+    number = next(_numbers)
     with contextlib.suppress(OSError):  # it ends just now
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-    answer = _answer(process)
-    if answer is None:
-        _stop()
-    if answer != "":  # it lives, or still works on the file
-        return ""
-    code = process.wait()
-    if code == 0 and again:  # nobody had asked for long, so that it left just when this was asked: ask the next one
-        return _ask(request, again=False)
-    return signal.Signals(-code).name if code < 0 else f"exit status {code}" if code else ""
+        process.stdin.write(json.dumps(request | {"number": number}).encode() + b"\n")
+    return _line(process, f"alive {number}")
 
 
-def _process() -> subprocess.Popen[str] | None:
+def _process() -> subprocess.Popen[bytes] | None:
     """The process apart, which is ready for a request; None where none can be had."""
     if _running and _running[0].poll() is None:
         return _running[0]
@@ -97,18 +111,23 @@ def _process() -> subprocess.Popen[str] | None:
     command = [sys.executable, "-P", "-W", "ignore", "-m", _TRIAL]
     environment = {**os.environ, EXPENDABLE: "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
-    try:
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, text=True, env=environment)
+    try:  # nothing is kept in a buffer, where `readable` would not see it
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, bufsize=0, env=environment)
     except OSError:
         return None
     _running.append(process)
-    return process if _answer(process) else None
+    return process if _line(process, "ready") else None
 
 
-def _answer(process: subprocess.Popen[str]) -> str | None:
-    """A line; "" where the process has ended; None where it takes too long."""
+def _line(process: subprocess.Popen[bytes], wanted: str) -> str | None:
+    """The line that is waited for; "" where the process ends before; None where it takes too long."""
     assert process.stdout is not None
-    return process.stdout.readline() if readable(process.stdout, _PATIENCE_S) else None
+    until = time.monotonic() + _PATIENCE_S
+    while readable(process.stdout, until - time.monotonic()):
+        line = process.stdout.readline().decode(errors="replace")
+        if not line or line.strip() == wanted:
+            return line
+    return None
 
 
 @atexit.register
@@ -132,6 +151,8 @@ if hasattr(os, "register_at_fork"):
 
 def readable(stream: Any, seconds: float) -> bool:
     """Whether a line, or the stream's end, comes within so many seconds."""
-    if sys.platform == "win32":  # no select on pipes: wait for as long as it takes
+    if sys.platform == "win32":  # no selecting of pipes: wait for as long as it takes
         return True
-    return bool(select.select([stream], [], [], seconds)[0])
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(max(seconds, 0.0)))

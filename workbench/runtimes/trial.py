@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 
 import numpy as np
@@ -19,15 +20,18 @@ _IDLE_S = 60.0
 
 
 def main() -> None:
-    """Load and run every file asked for; one answering line each, and one at the start."""
-    print("ready", flush=True)
+    """Load and run every file asked for; one answering line each, with the request's number, and one at the start."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a runtime prints is no answer
+    print("ready", file=answers)
     while readable(sys.stdin, _IDLE_S):
         line = sys.stdin.readline()
         if not line:
             return
+        request = json.loads(line)
         with contextlib.suppress(Exception):  # a refusal is no death: the caller meets it again
-            _try(**json.loads(line))
-        print("alive", flush=True)
+            _try(request["path"], request["level"])
+        print(f"alive {request['number']}", file=answers)
 
 
 def _try(path: str, level: str) -> None:
