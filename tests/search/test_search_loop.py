@@ -23,7 +23,8 @@ from workbench.recipe import Recipe
 from workbench.search.explaining import explained
 from workbench.search.goal import Goal
 from workbench.search.harm import CHANNELS, Harm
-from workbench.search.loop import EPOCHS, LONGEST, OTHERS, Loop
+from workbench.search.ledger import EPOCHS, Ledger
+from workbench.search.loop import LONGEST, OTHERS, Loop
 from workbench.search.menu import menus
 from workbench.search.trial import Start, Tried, Wish
 from workbench.tasks.classification import ACCURACY
@@ -60,11 +61,12 @@ class _Figures:
         return self.estimates[name]
 
 
-def loop(made: Made, goal: Goal, seconds: float = 200) -> Loop:
+def loop(made: Made, goal: Goal, seconds: float = 2000) -> Loop:
     both = menus(forked())
     start = Start(Recipe(), forked(), both, random_harm(both[0]))
     baseline = cast("Any", _Figures(0.0, Recipe()))
-    return Loop(goal, ACCURACY, baseline, (start,), cast("Any", made), time.monotonic() + seconds, train=False)
+    ledger = Ledger(goal, ACCURACY, baseline, (start,), train=False)
+    return Loop(ledger, cast("Any", made), time.monotonic() + seconds)
 
 
 @pytest.mark.parametrize("slope", [0.015, 0.03, 0.08])
@@ -75,9 +77,9 @@ def test_it_comes_close_to_the_limit(slope: float) -> None:
     search.run(Reporter())
     before = Recipe().plan(forked()).macs
     least = 1 - min((0.01 / slope) ** 0.5, 1.0)  # of the MACs, for a loss at the limit
-    kept = [one for one in search.tried if one.loss <= 0.01]
+    kept = [one for one in search.ledger.tried if one.loss <= 0.01]
     best = min(one.variant.recipe.plan(forked()).macs for one in kept) / before
-    assert least - 1e-9 <= best <= max(least, search.range[0] / before) * 1.25
+    assert least - 1e-9 <= best <= max(least, search.ledger.range[0] / before) * 1.25
     assert len(made.recipes) <= 25
 
 
@@ -102,11 +104,11 @@ def test_a_budget_too_short_gives_the_first_that_was_tried() -> None:
     made = Made(0.02)
     search = loop(made, Goal("macs", loss=0.01), seconds=0)
     search.run(Reporter())
-    assert len(search.tried) == 1
+    assert len(search.ledger.tried) == 1
 
 
 def test_promises_fall_as_sizes_grow() -> None:
-    found = loop(Made(0.02), Goal("macs", loss=0.01)).promises()
+    found = loop(Made(0.02), Goal("macs", loss=0.01)).ledger.promises()
     values, losses = [one.value for one in found], [one.loss for one in found]
     assert values == sorted(values)
     assert losses == sorted(losses, reverse=True)
@@ -130,7 +132,7 @@ def test_it_says_why() -> None:
     """Of every layer what was chosen, and what would come second: more harm for less, or less for more."""
     search = loop(Made(0.02), Goal("macs", loss=0.01))
     search.run(Reporter())
-    rows = explained(search.tried[-1], search.forecast.harm.factors, "macs")
+    rows = explained(search.ledger.tried[-1], search.ledger.forecast.harm.factors, "macs")
     assert [row[0] for row in rows] == ["stem", "body", "deep", "back", "head"]
     for *_, second, harm_more, price_more in rows:
         if second:
@@ -140,9 +142,9 @@ def test_it_says_why() -> None:
 def test_the_factors_of_one_start_are_those_of_all() -> None:
     search = loop(Made(0.02), Goal("macs", loss=0.01))
     search.run(Reporter())
-    start, chosen = search.choice(Wish(0.6 * Recipe().plan(forked()).macs))
+    start, chosen = search.ledger.choice(Wish(0.6 * Recipe().plan(forked()).macs))
     parts = start.parts(chosen)
-    plain = replace(start.harm, factors=search.forecast.harm.factors)
+    plain = replace(start.harm, factors=search.ledger.forecast.harm.factors)
     assert chosen.harm == pytest.approx(
         plain.factors["channels"] * parts[0] + plain.factors["chains"] * parts[1], rel=1e-6
     )
@@ -241,9 +243,9 @@ def test_several_at_once_come_as_close(slope: float) -> None:
     assert 1 < made.most <= 3
     assert len(made.recipes) <= 30
     before = Recipe().plan(forked()).macs
-    best = min(one.variant.recipe.plan(forked()).macs for one in search.tried if one.loss <= 0.01) / before
+    best = min(one.variant.recipe.plan(forked()).macs for one in search.ledger.tried if one.loss <= 0.01) / before
     least = 1 - min((0.01 / slope) ** 0.5, 1.0)
-    assert least - 1e-9 <= best <= max(least, search.range[0] / before) * 1.25
+    assert least - 1e-9 <= best <= max(least, search.ledger.range[0] / before) * 1.25
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -254,8 +256,8 @@ def test_what_workers_cannot_build_is_left_out(workers: int) -> None:
     search.run(Reporter())
     assert len(search.left_out) == len(search.notes) == 2
     assert "ended its worker" in search.notes[0]
-    assert any(one.loss <= 0.01 for one in search.tried)
-    assert not {one.recipe for one in search.left_out} & {one.variant.recipe for one in search.tried}
+    assert any(one.loss <= 0.01 for one in search.ledger.tried)
+    assert not {one.recipe for one in search.left_out} & {one.variant.recipe for one in search.ledger.tried}
 
 
 def test_an_error_in_one_ends_the_others() -> None:
@@ -282,16 +284,16 @@ def test_limits_on_speed_are_of_what_will_be_measured() -> None:
     made = Made(0.0)
     search = loop(made, Goal("macs", loss=0.01, limits=(limit,)))
     search.run(Reporter())
-    assert search.pace.measured(1.1) > 1.11
-    assert search.tried[0].expected >= 1.1 * (1 - 1e-9)
-    assert search.expected(search.tried[-1].chosen.price) >= 1.1 * 0.98
+    assert search.ledger.pace.measured(1.1) > 1.11
+    assert search.ledger.tried[0].expected >= 1.1 * (1 - 1e-9)
+    assert search.ledger.expected(search.ledger.tried[-1].chosen.price) >= 1.1 * 0.98
 
 
 def test_where_nothing_is_left_between_others_about_as_good_are_tried_each_once() -> None:
     made = Made(0.03)
     search = loop(made, Goal("macs", loss=0.01))
     search.run(Reporter())
-    assert search.others[search.epochs] == OTHERS
+    assert search.others[search.ledger.epochs] == OTHERS
     assert len({*made.recipes}) == len(made.recipes)
 
 
@@ -299,33 +301,35 @@ def test_where_nothing_smaller_is_offered_it_does_not_train_for_ever() -> None:
     """A loss that never counts: the smallest is the best from the first, and more epochs make nothing of it."""
     made = Made(0.0)
     search = loop(made, Goal("macs", loss=0.01))
-    search.train = True
+    search.ledger.train = True
     search.run(Reporter())
-    assert search.epochs <= 4 * EPOCHS and len(made.recipes) <= 25
+    assert search.ledger.epochs <= 4 * EPOCHS and len(made.recipes) <= 25
 
 
 def test_it_trains_longer_before_it_tries_others_about_as_good() -> None:
     made = Made(0.03)
     search = loop(made, Goal("macs", loss=0.01))
-    search.train = True
+    search.ledger.train = True
     search.run(Reporter())
-    assert search.epochs == LONGEST
+    assert search.ledger.epochs == LONGEST
     assert set(search.others) == {LONGEST}
 
 
 def test_what_led_to_a_choice_counts_beside_its_harm() -> None:
     """Of two starts the one that harm speaks for is left once what was tried of it was worse than its harm says."""
     search = loop(Made(0.02), Goal("macs", loss=0.01))
-    (first,) = search.starts
+    (first,) = search.ledger.starts
     harm = first.harm
     less = replace(first, harm=replace(harm, widths=tuple(tuple(0.9 * one for one in width) for width in harm.widths)))
-    search.starts = (first, less)
+    search.ledger.starts = (first, less)
     wish = Wish(0.6 * Recipe().plan(forked()).macs, CHANNELS)
-    start, chosen = search.choice(wish)
+    start, chosen = search.ledger.choice(wish)
     assert start is less
-    told = search.loss(start, chosen)
+    told = search.ledger.loss(start, chosen)
     for one, worse in ((first, 0.0), (less, 0.03)):
-        loss = search.loss(one, chosen) + worse
-        search.tried.append(Tried(cast("Any", _Figures(loss, Recipe())), chosen, one, wish.aim, loss, search.epochs))
-    assert search.choice(wish)[0] is first
-    assert search.loss(less, chosen) > told
+        loss = search.ledger.loss(one, chosen) + worse
+        search.ledger.tried.append(
+            Tried(cast("Any", _Figures(loss, Recipe())), chosen, one, wish.aim, loss, search.ledger.epochs)
+        )
+    assert search.ledger.choice(wish)[0] is first
+    assert search.ledger.loss(less, chosen) > told

@@ -100,7 +100,7 @@ def test_what_is_no_limit_is_said_beside_its_row_and_searches_nothing(screen: Sc
     assert text.strip("-") in limit["problem"]
     act(screen, "search", "search")
     until(lambda: view(screen, "search")["problem"] == limit["problem"], "it is said")
-    assert view(screen, "status")["kind"] == "error"
+    until(lambda: view(screen, "status")["kind"] == "error", lambda: view(screen, "status"))
     assert not screen.store.state.jobs
 
 

@@ -28,6 +28,7 @@ from workbench.search.found import Found, Promise
 from workbench.search.goal import SMALL, Goal, goal_of, lost, minutes_of, quality
 from workbench.search.harm import apart, carried, measured
 from workbench.search.known import remembered
+from workbench.search.ledger import Ledger
 from workbench.search.loop import Loop
 from workbench.search.mending import mended
 from workbench.search.menu import menus
@@ -164,8 +165,8 @@ class Searching(ABC):
                 loop = self._loop(goal, deadline, report, train=train)
                 if crew is not None:
                     loop.make, loop.workers = partial(self._make, crew=crew), lambda: crew.count
-                watch(loop.promises())
-                loop.run(report.part(0.3, 0.98), lambda: watch(loop.promises()))
+                watch(loop.ledger.promises())
+                loop.run(report.part(0.3, 0.98), lambda: watch(loop.ledger.promises()))
             found = self._found(loop, report)
             return found if crew is None else replace(found, notes=(*found.notes, *crew.notes))
 
@@ -190,7 +191,8 @@ class Searching(ABC):
         bare = self._make(Recipe(lowering), report.part(0.3, 0.3))
         start = lost(original, bare, self.task.principal)
         known = (bare,) if lowering else ()
-        return Loop(goal, self.task.principal, original, starts, self._make, deadline, train, start, known)
+        ledger = Ledger(goal, self.task.principal, original, starts, train, start, known)
+        return Loop(ledger, self._make, deadline)
 
     def _lowering(self, goal: Goal, original: Variant, report: Reporter) -> tuple[Quantize, ...]:
         """int8, where this runtime is faster in it and it keeps to the limit, or files are limited."""
@@ -244,39 +246,40 @@ class Searching(ABC):
 
     def _found(self, loop: Loop, report: Reporter) -> Found:
         """What was tried, best first, with the proof of the best."""
-        kept = [one for one in loop.tried if self._keeps(one, loop)]
-        order = sorted(kept, key=lambda one: _size(one.variant, loop.goal.minimise))
-        rest = sorted((one for one in loop.tried if one not in kept), key=lambda one: one.loss)
+        ledger = loop.ledger
+        kept = [one for one in ledger.tried if self._keeps(one, ledger)]
+        order = sorted(kept, key=lambda one: _size(one.variant, ledger.goal.minimise))
+        rest = sorted((one for one in ledger.tried if one not in kept), key=lambda one: one.loss)
         variants = tuple({one.variant.id: one.variant for one in (*order, *rest)}.values())
         best = order[0] if order else None
         return Found(
             variants=variants,
             kept=len({one.variant.id for one in order}),
-            promises=tuple(loop.promises()),
-            expected={one.variant.id: one.expected for one in loop.tried},
-            certificate=self._proof(loop, best, "validation", report) if best is not None else None,
-            confirmation=self._proof(loop, best, "test", report) if best is not None else None,
-            why=_why(best, loop) if best is not None else None,
+            promises=tuple(ledger.promises()),
+            expected={one.variant.id: one.expected for one in ledger.tried},
+            certificate=self._proof(ledger, best, "validation", report) if best is not None else None,
+            confirmation=self._proof(ledger, best, "test", report) if best is not None else None,
+            why=_why(best, ledger) if best is not None else None,
             notes=_notes(loop, best),
         )
 
-    def _keeps(self, tried: Tried, loop: Loop) -> bool:
+    def _keeps(self, tried: Tried, ledger: Ledger) -> bool:
         variant = tried.variant
-        timed = [one for one in loop.goal.limits if one.column in TIMED]
-        planned = replace(loop.goal, limits=tuple(one for one in loop.goal.limits if one.column not in TIMED))
+        timed = [one for one in ledger.goal.limits if one.column in TIMED]
+        planned = replace(ledger.goal, limits=tuple(one for one in ledger.goal.limits if one not in timed))
         plan, before = variant.recipe.plan(self.model), Recipe().plan(self.model)
         in_time = all(COMPARISONS[one.comparison](variant[one.column].value, one.value) for one in timed)
-        return tried.loss <= loop.allowed and in_time and planned.met_by(plan, before)
+        return tried.loss <= ledger.allowed and in_time and planned.met_by(plan, before)
 
-    def _proof(self, loop: Loop, best: Tried, split: str, report: Reporter) -> Certificate | None:
+    def _proof(self, ledger: Ledger, best: Tried, split: str, report: Reporter) -> Certificate | None:
         if self.data.get(split) is None:
             return None
         evaluator = self._evaluator(split)
         try:
-            claim = claim_on(evaluator, None, loop.allowed, 0.05)
+            claim = claim_on(evaluator, None, ledger.allowed, 0.05)
         except BadValue:
             return None  # no limit, none that leaves room for a loss, or a figure of all inputs together
-        return certificate((loop.baseline, best.variant), evaluator, claim, report, worst_class=False)
+        return certificate((ledger.baseline, best.variant), evaluator, claim, report, worst_class=False)
 
 
 def _size(variant: Variant, minimise: str) -> float:
@@ -293,22 +296,24 @@ def _usual(metric: Metric) -> float:
     )
 
 
-def _why(best: Tried, loop: Loop) -> pd.DataFrame:
+def _why(best: Tried, ledger: Ledger) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(explained(best, loop.forecast.harm.factors, loop.goal.minimise), columns=COLUMNS)
+    return pd.DataFrame(explained(best, ledger.forecast.harm.factors, ledger.goal.minimise), columns=COLUMNS)
 
 
 def _notes(loop: Loop, best: Tried | None) -> tuple[str, ...]:
+    ledger = loop.ledger
     found = list(dict.fromkeys(loop.notes))
-    if best is None and loop.tried:
-        nearest = min(loop.tried, key=lambda one: one.loss)
+    if ledger.tried and (why := ledger.unreachable()):
+        found.append(why)
+    if best is None and ledger.tried:
+        nearest = min(ledger.tried, key=lambda one: one.loss)
         found.append(
             f"No variant kept to the limits in the time given; nearest is {nearest.variant.name}. Give more time, "
             "let it train, or allow more."
         )
     if time.monotonic() > loop.deadline:
-        found.append(
-            f"The time was over when {len(loop.tried)} of its choices were built; with more it may find better."
-        )
+        count = len(ledger.tried)
+        found.append(f"The time was over when {count} of its choices were built; with more it may find better.")
     return tuple(found)
