@@ -155,7 +155,7 @@ class Split:
             digest.update(b"no labels")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """Splits by name, the class names, and how pixels become inputs.
 
@@ -174,6 +174,12 @@ class Data:
     #: What `wb.data` opened: the place, and what it was told beside it; None for what was in memory. With it another
     #: process opens the same.
     opened: tuple[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        """One line, as a notebook shows it: what is in it."""
+        splits = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        labels = f"; {len(self.classes)} classes" if self.classes else ""
+        return f"<Data {self.name!r}: {splits}{labels}>"
 
     @property
     def mean(self) -> tuple[float, ...]:
