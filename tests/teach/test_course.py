@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import subprocess
-import sys
+import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -251,23 +251,14 @@ def test_the_leaderboard_holds_no_outputs(course: Path) -> None:
     assert not [one for one in read(course / "leaderboard.ipynb")["cells"] if one.get("outputs")]
 
 
-def test_it_works_from_what_a_wheel_holds(tmp_path: Path) -> None:
-    """A tree as a wheel's: the package, and the labs inside it as `pyproject.toml` maps them."""
-    import shutil
-    import tomllib
-
+def test_labs_are_found_where_a_wheel_puts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the package, as `pyproject.toml` maps them; what a wheel holds, tests/test_packaging.py looks into."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    place = tmp_path / "site"
-    shutil.copytree(ROOT / "workbench", place / "workbench", ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
-    mapped = settings["package-dir"]["workbench.teach.notebooks"]
     (pattern,) = settings["package-data"]["workbench.teach.notebooks"]
-    (place / "workbench" / "teach" / "notebooks").mkdir()
-    for path in (ROOT / mapped).glob(pattern):
-        shutil.copy(path, place / "workbench" / "teach" / "notebooks")
-    code = (
-        f"import sys; sys.path.insert(0, {str(place)!r}); import workbench; from workbench.teach.course import labs;"
-        "print(workbench.__file__); print(*(one.name for one in labs()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    where, names = done.stdout.splitlines()
-    assert where.startswith(str(place)) and names.split() == [lab.name for lab in labs()]
+    packed = tmp_path / "workbench" / "teach" / "notebooks"
+    packed.mkdir(parents=True)
+    for path in (ROOT / settings["package-dir"]["workbench.teach.notebooks"]).glob(pattern):
+        shutil.copy(path, packed)
+    expected = labs()
+    monkeypatch.setattr(finding, "__file__", str(packed.parent / "course" / "notebooks.py"))
+    assert finding._folder() == packed and labs() == expected

@@ -33,7 +33,7 @@ WEIGHTS, BITS, CLUSTERS = 16, 32, 4
 #: How often four symbols occur, in the question on Huffman codes.
 SHARES = (0.5, 0.25, 0.125, 0.125)
 #: Channels and side of the maps that a layer reads and makes, in the question on RAM.
-READ, MADE = (16, 28), (32, 14)
+READ, MADE = (16, 28), (24, 14)
 
 
 def sharing_rate(weights: int, bits: int, clusters: int) -> float:
@@ -144,7 +144,7 @@ QUESTIONS = (
         "capstone-ram",
         f"In int8 a layer reads {READ[0]} maps of {READ[1]} × {READ[1]} and makes {MADE[0]} of {MADE[1]} × {MADE[1]}. "
         "How many bytes of RAM are alive while it runs?",
-        ("What it reads must be there until what it makes is finished.", "16 · 28² + 32 · 14², at a byte each."),
+        ("What it reads must be there until what it makes is finished.", f"{READ[0]} · {READ[1]}² + {MADE[0]} · {MADE[1]}², at a byte each."),
         right=_bytes(READ) + _bytes(MADE), exact=True, unit="bytes",
         mistakes=(
             Mistake(4 * (_bytes(READ) + _bytes(MADE)), "So many it is in float32; int8 takes a byte each."),

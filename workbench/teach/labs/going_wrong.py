@@ -59,7 +59,7 @@ def _prepared(shares: Array, means: Array = MEANS, stds: Array = STDS) -> Array:
 def _maps() -> list[tuple[Array, Array]]:
     rng = np.random.default_rng(0)
     pairs = ((rng.normal(0, 2, size=shape), rng.normal(size=shape)) for shape in ((3, 4), (2, 3, 5), (50,)))
-    return [(one, one + 0.05 * noise) for one, noise in pairs]
+    return [(one, 0.8 * one + 0.3 * noise) for one, noise in pairs]
 
 
 def _marks() -> list[tuple[Array, Array, Array]]:
