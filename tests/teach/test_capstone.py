@@ -161,7 +161,9 @@ def exported(study: wb.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wb.export(study.variants[-1], tmp_path_factory.mktemp("capstone") / "out").path
 
 
-def test_an_export(study: wb.Study, exported: Path, tmp_path: Path) -> None:
+def test_an_export(study: wb.Study, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "another network" in said("capstone-export", exported)
+    monkeypatch.setattr(lab, "HEARING", study.model.name)
     assert check("capstone-export", exported).passed and check("capstone-export", str(exported)).passed
     manifest = wb.export(study.baseline, tmp_path / "original")
     changed = tmp_path / "changed"
@@ -195,6 +197,9 @@ def test_a_model_card(study: wb.Study, tmp_path: Path) -> None:
     page.write_text("<p>")
     headless.write_text(card.read_text().partition("---\n")[2].partition("---\n")[2])
     unproven.write_text(card.read_text().replace("### Certificate", "### Proof"))
+    binary = tmp_path / "binary.md"
+    binary.write_bytes(b"---\n\xff\xfe")
+    assert "YAML" in said("capstone-card", binary)  # what cannot be read is told, not raised
     wrong = [17, page, tmp_path / "nowhere.md", headless, unproven, silent]
     texts = [said("capstone-card", one) for one in wrong]
     assert len({*texts}) == len(texts)

@@ -31,10 +31,11 @@ class Made(Question):
     def judge(self, answer: Any) -> str | None:
         """As for every question."""
         for one in self.demands:
+            said = one.says.format(kind_of(answer))
             try:
                 met = one.met(answer)
-            except WorkbenchError as error:
-                return f"{one.says.format(kind_of(answer))} ({error})"
+            except Exception as error:  # noqa: BLE001  # what was made may be damaged in any way: it does not meet this
+                return f"{said} ({error})" if isinstance(error, WorkbenchError) else said
             if not met:
-                return one.says.format(kind_of(answer))
+                return said
         return None

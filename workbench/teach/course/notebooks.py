@@ -23,6 +23,8 @@ Notebook = dict[str, Any]
 #: The schema of nbgrader's metadata that is written here.
 SCHEMA = 3
 ASKS = "wb.teach.check("
+#: Lines of code that stand under a text on one slide.
+ROOM = 12
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _mark(name: str, **how: Any) -> dict[str, Any]:
 
 
 def slides(notebook: Notebook) -> Notebook:
-    """A copy that says where slides begin: at each heading, and at each further text; code follows its text."""
+    """A copy that says where slides begin: at each heading, each further text, and code too long to stand under one."""
     return {**notebook, "cells": list(_slid(notebook["cells"]))}
 
 
@@ -109,11 +111,15 @@ def _slid(cells: list[Cell]) -> Iterator[Cell]:
     for cell in cells:
         if "slideshow" in cell["metadata"]:
             yield cell
-        elif cell["cell_type"] != "markdown":
-            yield _with(cell, slideshow={"slide_type": "-"})
         else:
-            heading = "".join(cell["source"]).startswith("#")
-            yield _with(cell, slideshow={"slide_type": "slide" if heading else "subslide"})
+            yield _with(cell, slideshow={"slide_type": _slide_type(cell)})
+
+
+def _slide_type(cell: Cell) -> str:
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        return "slide" if source.startswith("#") else "subslide"
+    return "subslide" if source.count("\n") >= ROOM else "-"
 
 
 def _with(cell: Cell, **metadata: Any) -> Cell:

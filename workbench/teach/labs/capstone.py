@@ -12,9 +12,8 @@ import yaml
 
 from workbench.certificate import Certificate
 from workbench.cost import cost
-from workbench.manifest import Manifest
+from workbench.manifest import Manifest, read_manifest
 from workbench.proof.checking import checked
-from workbench.recipe import Recipe
 from workbench.teach.judging import Choice, Function, Mistake, Number
 from workbench.teach.made import Demand, Made
 from workbench.variant import Variant
@@ -98,15 +97,12 @@ def _folder(answer: Any) -> Path | None:
 
 
 def _agrees(answer: Any) -> bool:
-    folder = _folder(answer)
-    assert folder is not None  # a demand before this one
-    return not checked(folder, seconds=0).differs
+    return not checked(_folder(answer) or Path(), seconds=0).differs
 
 
-def _small(answer: Any) -> bool:
-    folder = _folder(answer)
-    assert folder is not None
-    return bool(Recipe.load(folder / "recipe.yaml").steps)
+def _told(answer: Any) -> Manifest:
+    """What an export says of itself."""
+    return read_manifest(_folder(answer) or Path())
 
 
 def _there(answer: Any) -> bool:
@@ -144,7 +140,8 @@ QUESTIONS = (
         "capstone-ram",
         f"In int8 a layer reads {READ[0]} maps of {READ[1]} × {READ[1]} and makes {MADE[0]} of {MADE[1]} × {MADE[1]}. "
         "How many bytes of RAM are alive while it runs?",
-        ("What it reads must be there until what it makes is finished.", f"{READ[0]} · {READ[1]}² + {MADE[0]} · {MADE[1]}², at a byte each."),
+        ("What it reads must be there until what it makes is finished.",
+         f"{READ[0]} · {READ[1]}² + {MADE[0]} · {MADE[1]}², at a byte each."),
         right=_bytes(READ) + _bytes(MADE), exact=True, unit="bytes",
         mistakes=(
             Mistake(4 * (_bytes(READ) + _bytes(MADE)), "So many it is in float32; int8 takes a byte each."),
@@ -293,12 +290,14 @@ QUESTIONS = (
         demands=(
             Demand(lambda one: _folder(one) is not None, "This is {}; the answer is the folder's name, or what "
                    "wb.export gave."),
-            Demand(lambda one: _folder(one).is_dir(), "There is no such folder: wb.export(variant, folder) makes "
-            "one."),  # type: ignore[union-attr]
+            Demand(lambda one: (_folder(one) or Path()).is_dir(), "There is no such folder: wb.export(variant, folder) "
+                   "makes one."),
             Demand(_there, "The folder holds no manifest.json, so wb.export did not write it."),
-            Demand(_small, "That is the original, exported as it was: its recipe has no step."),
             Demand(_agrees, "It does not answer as it was measured, or its files were changed: `workbench check` says "
                    "which. Export again."),
+            Demand(lambda one: _told(one).model == HEARING, "That is another network's: the microcontroller hears."),
+            Demand(lambda one: bool(_told(one).recipe), "That is the original, exported as it was: its recipe has no "
+                   "step."),
         ),
     ),
     Made(
