@@ -175,7 +175,8 @@ def test_every_folder_with_code_is_a_declared_package() -> None:
     for folder, name in (("workbench", "workbench"), ("widgets/workbench_widgets", "workbench_widgets")):
         for init in (ROOT / folder).rglob("__init__.py"):
             found.add(".".join((name, *init.parent.relative_to(ROOT / folder).parts)))
-    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found
+    notebooks = {"workbench.teach.notebooks"}  # no code: the labs of notebooks/, which a course is made from
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found | notebooks
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +184,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names in a wheel, built from a copy so that the checkout stays as it is."""
     work = tmp_path_factory.mktemp("wheel")
     skip = shutil.ignore_patterns("__pycache__", "node_modules")
-    for folder in ("workbench", "widgets"):
+    for folder in ("workbench", "widgets", "notebooks"):
         shutil.copytree(ROOT / folder, work / folder, ignore=skip)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, work)
@@ -195,11 +196,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 def test_the_wheel_holds_what_the_package_reads_at_run_time(wheel: set[str]) -> None:
     from workbench.models.architectures import BUNDLED
+    from workbench.teach.course.laying import TEMPLATES
 
     expected = {f"workbench/models/{name}.safetensors" for name in BUNDLED}
     expected |= {f"workbench/models/cards/{name}.md" for name in BUNDLED}
     expected |= {f"workbench/recipes/{path.name}" for path in (ROOT / "workbench" / "recipes").glob("*.yaml")}
     expected |= {"workbench/data/fashion-mnist.npz", "workbench/py.typed"}
+    labs = (ROOT / "notebooks" / "labs" / "solutions").glob("*.ipynb")
+    expected |= {f"workbench/teach/notebooks/{path.name}" for path in labs}
+    expected |= {f"workbench/teach/course/{name}" for name in ("leaderboard.ipynb", *TEMPLATES)}
     static = (ROOT / "widgets" / "workbench_widgets" / "static").rglob("*")
     expected |= {str(p.relative_to(ROOT / "widgets")) for p in static if p.is_file()}
     python = (p.relative_to(ROOT) for p in (ROOT / "workbench").rglob("*.py"))

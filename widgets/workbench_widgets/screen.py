@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import ipywidgets
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.study import Study
 from workbench.untrusted import quota
 from workbench_widgets import (
@@ -108,6 +108,18 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         self._made = taking.Made()
         self._subscribe()
         self.session.start()
+
+    def alone(self, *names: str) -> ipywidgets.Box:
+        """Some panels by themselves, for a lab or a notebook of one's own: they show and change this screen's state.
+
+        Raises: `UnknownName` for a panel that there is not.
+        """
+        for name in names:
+            if name not in self.panels:
+                raise unknown("panel", name, self.panels)
+        found = ipywidgets.Box([self.children[0], *(self.panels[name] for name in names)])
+        found.add_class("wb-screen")
+        return found
 
     def _repr_mimebundle_(self, **how: Any) -> Any:
         """The live screen; before it a picture for readers without a kernel, which follows what is measured."""

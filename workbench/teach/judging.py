@@ -58,7 +58,7 @@ class Number(Question):
         """As for every question."""
         value = _number(answer)
         if value is None:
-            return f"The answer is one number{f', in {self.unit}' if self.unit else ''}, and this is {_kind(answer)}."
+            return f"The answer is one number{f', in {self.unit}' if self.unit else ''}, and this is {kind_of(answer)}."
         if self._same(value, self.right):
             return None
         known = (one.says for one in self.mistakes if self._same(value, one.answer))
@@ -106,7 +106,7 @@ class Function(Question):
     def judge(self, answer: Any) -> str | None:
         """As for every question."""
         if not callable(answer):
-            return f"The answer is the function itself, without calling it, and this is {_kind(answer)}."
+            return f"The answer is the function itself, without calling it, and this is {kind_of(answer)}."
         given = []
         for case in self.cases():
             try:
@@ -155,7 +155,7 @@ def _number(answer: Any) -> float | None:
     return float(array.reshape(-1)[0]) if array.size == 1 else None
 
 
-def _kind(answer: Any) -> str:
+def kind_of(answer: Any) -> str:
     """What something is, for a sentence."""
     return f"a {type(answer).__name__}"
 

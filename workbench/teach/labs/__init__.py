@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from workbench.teach.judging import Question
-from workbench.teach.labs import filters, low_rank
+from workbench.teach.labs import capstone, distillation, filters, going_wrong, low_rank
 
 #: Every lab's questions, by its name.
-LABS: dict[str, tuple[Question, ...]] = {"low-rank": low_rank.QUESTIONS, "filters": filters.QUESTIONS}
+LABS: dict[str, tuple[Question, ...]] = {
+    "low-rank": low_rank.QUESTIONS,
+    "filters": filters.QUESTIONS,
+    "distillation": distillation.QUESTIONS,
+    "going-wrong": going_wrong.QUESTIONS,
+    "capstone": capstone.QUESTIONS,
+}
