@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import ipywidgets
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.study import Study
 from workbench.untrusted import quota
 from workbench_widgets import (
@@ -108,6 +108,23 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         self._made = taking.Made()
         self._subscribe()
         self.session.start()
+
+    def alone(self, *names: str) -> ipywidgets.Box:
+        """Some of the panels, from the top down, live and without the rest of the screen: for a lesson, or a page.
+
+        Args:
+            names: such as "recipe", "prediction" and "layers"; `screen.panels` has them all.
+
+        Raises: `UnknownName` for a panel that there is not.
+        """
+        for name in names:
+            if name not in self.panels:
+                raise unknown("panel", name, self.panels)
+        column = ipywidgets.Box([self.panels[name] for name in names])
+        column.add_class("wb-results")
+        found = ipywidgets.Box([self.children[0], column])  # the loader brings the page's module
+        found.add_class("wb-screen")
+        return found
 
     def _repr_mimebundle_(self, **how: Any) -> Any:
         """The live screen; before it a picture for readers without a kernel, which follows what is measured."""

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from workbench.teach.judging import Question
-from workbench.teach.labs import filters, low_rank
+from workbench.teach.labs import costs, filters, low_rank, pruning, quantization
 
 #: Every lab's questions, by its name.
-LABS: dict[str, tuple[Question, ...]] = {"low-rank": low_rank.QUESTIONS, "filters": filters.QUESTIONS}
+LABS: dict[str, tuple[Question, ...]] = {
+    "costs": costs.QUESTIONS,
+    "low-rank": low_rank.QUESTIONS,
+    "filters": filters.QUESTIONS,
+    "pruning": pruning.QUESTIONS,
+    "quantization": quantization.QUESTIONS,
+}
