@@ -15,6 +15,7 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.charts import COLUMNS
 from workbench.cost.trace import trace
+from workbench.errors import UnknownName
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench_widgets.screen import Screen
@@ -61,6 +62,17 @@ def test_a_step_moves_the_prediction_before_anything_runs(screen: Screen) -> Non
     )
     assert len(acting) == sum(row.applies for row in state.plan.rows)
     assert view(screen, "recipe")["code"] == screen.store.state.recipe.code()
+
+
+def test_panels_stand_alone_and_stay_live(screen: Screen) -> None:
+    found = screen.alone("recipe", "prediction")
+    loader, column = found.children
+    assert loader is screen.children[0]  # without the page's module no panel is drawn
+    assert [one.panel for one in column.children] == ["recipe", "prediction"]
+    act(screen, "recipe", "add", name="SVD")
+    until(lambda: "SVD" in json.dumps(column.children[0].view), "the panel that stands alone")
+    with pytest.raises(UnknownName, match="prediction"):
+        screen.alone("predictions")
 
 
 def test_latency_and_size_are_predicted_and_the_chart_follows(screen: Screen, study: Study) -> None:

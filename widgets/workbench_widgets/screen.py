@@ -110,14 +110,19 @@ class Screen(ipywidgets.Box):  # type: ignore[misc]  # ipywidgets ships no types
         self.session.start()
 
     def alone(self, *names: str) -> ipywidgets.Box:
-        """Some panels by themselves, for a lab or a notebook of one's own: they show and change this screen's state.
+        """Some of the panels, from the top down, live and without the rest of the screen: for a lesson, or a page.
+
+        Args:
+            names: such as "recipe", "prediction" and "layers"; `screen.panels` has them all.
 
         Raises: `UnknownName` for a panel that there is not.
         """
         for name in names:
             if name not in self.panels:
                 raise unknown("panel", name, self.panels)
-        found = ipywidgets.Box([self.children[0], *(self.panels[name] for name in names)])
+        column = ipywidgets.Box([self.panels[name] for name in names])
+        column.add_class("wb-results")
+        found = ipywidgets.Box([self.children[0], column])  # the loader brings the page's module
         found.add_class("wb-screen")
         return found
 

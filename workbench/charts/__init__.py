@@ -10,6 +10,7 @@ from workbench.charts.columns import COLUMNS, Column, check_columns, column, dra
 from workbench.charts.cost_by_layer import LAYERS, cost_by_layer, cost_rows, cost_summary
 from workbench.charts.devices import devices
 from workbench.charts.diagnosis import flips, layer_errors, png
+from workbench.charts.guidelines import guidelines
 from workbench.charts.lineage import lineage, lineage_points, lineage_summary, steps_of
 from workbench.charts.marks import COLOURS, DATASET, competing, roles
 from workbench.charts.parallel import PARALLEL, parallel, parallel_columns, parallel_points, parallel_summary
@@ -19,8 +20,8 @@ from workbench.charts.variants import points, speedup, speedup_points, summary, 
 
 __all__ = [
     "COLOURS", "COLUMNS", "DATASET", "LAYERS", "PARALLEL", "Column", "by_class", "check_columns", "column", "competing",
-    "cost_by_layer", "cost_rows", "cost_summary", "devices", "drawable", "flips", "layer_errors", "lineage",
-    "lineage_points", "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points",
+    "cost_by_layer", "cost_rows", "cost_summary", "devices", "drawable", "flips", "guidelines", "layer_errors",
+    "lineage", "lineage_points", "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points",
     "parallel_summary", "png", "points", "predicted_points", "predicted_summary", "records", "roles", "speedup",
     "speedup_points", "steps_of", "summary", "tradeoff",
 ]  # fmt: skip

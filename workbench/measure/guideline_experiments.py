@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.interface.arguments import check_kinds
-from workbench.measure.latency import interleave
+from workbench.measure.latency import interleave, usual_seconds
 from workbench.measure.probes import Probe
 
 if TYPE_CHECKING:
@@ -35,16 +35,18 @@ class Experiment:
 
 
 @check_kinds
-def guidelines(*, batch: int = 1, threads: int = 1, seconds: float = 3.0) -> pd.DataFrame:
-    """Time the experiments, each interleaved, for `seconds` each. One row a case.
+def guidelines(*, batch: int = 1, threads: int = 1, seconds: float | None = None) -> pd.DataFrame:
+    """Time the experiments, each interleaved. One row a case; `wb.charts.guidelines` draws it.
 
     `slowdown` is the time relative to the first case, with its 95 % interval; `holds` is True where the
-    interval lies above 1: breaking the guideline costs time here. `latency_ms` is for one batch.
+    interval lies above 1: breaking the guideline costs time here. `latency_ms` is for one batch. `seconds` is for
+    each of the four experiments: 3, or what WORKBENCH_LATENCY_SECONDS says.
 
     Raises: `BadValue` for settings that make no sense, `MeasurementFailed`.
     """
     import pandas as pd
 
+    seconds = usual_seconds() if seconds is None else seconds
     rows = [row for one in EXPERIMENTS for row in _run(one, batch, threads, seconds)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
