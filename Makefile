@@ -12,14 +12,15 @@ CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$
 PORT ?= 8866
 SCREEN := widgets/js
 
-.PHONY: help dashboard lab test lint unit chromium postgresql javascript views bundle constraints clean
+.PHONY: help dashboard lab docs test lint unit chromium postgresql javascript views bundle constraints clean
 
 help:
 	@echo 'make dashboard    install, start the dashboard on the bundled models, print its address (PORT=$(PORT))'
 	@echo 'make lab          install, open the notebooks in JupyterLab'
+	@echo 'make docs         build the documentation into build/docs, and check its links'
 	@echo 'make test         install with the test tools, check the style and the types, run every test'
 	@echo 'make lint         style and types only'
-	@echo 'make views        write the types of the views for the JavaScript of the screen'
+	@echo 'make views        write what the JavaScript of the screen takes from Python: types, and the glossary'
 	@echo 'make bundle       build the JavaScript of the screen again (needs npm)'
 	@echo 'make constraints  resolve the dependencies anew and pin them'
 	@echo 'make clean        remove .venv, builds and caches'
@@ -29,6 +30,11 @@ dashboard: $(VENV)/installed
 
 lab: $(VENV)/installed
 	@cd notebooks && ../$(BIN)/python -m jupyter lab
+
+# Warnings are errors, and nothing is fetched, neither here nor by who reads the pages.
+docs: $(VENV)/documented-with
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python docs/site/check.py build/docs
 
 test: lint chromium postgresql javascript unit
 
@@ -42,14 +48,19 @@ else
 	$(BIN)/python -m pytest -m browser --durations=6
 endif
 
+$(VENV)/documented-with: $(VENV)/installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 lint: $(VENV)/tested-with
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The types of what the panels show, from Python's: a test finds them out of date.
+# The types of what the panels show and the words that the screen explains, from Python's: tests find them out of date.
 views: $(VENV)/installed
 	@mkdir -p build
 	$(BIN)/python $(SCREEN)/declare.py > build/views.d.ts && mv build/views.d.ts $(SCREEN)/src/views.d.ts
+	$(BIN)/python $(SCREEN)/terms.py > build/terms.js && mv build/terms.js $(SCREEN)/src/terms.js
 
 # The JavaScript of the screen, which is committed: only who changes widgets/js needs this.
 bundle:
@@ -108,7 +119,7 @@ javascript:
 constraints:
 	@rm -rf build/resolve
 	$(PYTHON) -m venv build/resolve
-	build/resolve/bin/python -m pip install --quiet --editable '.[test]' 'torch==2.13.0'
+	build/resolve/bin/python -m pip install --quiet --editable '.[test,docs]' 'torch==2.13.0'
 	{ sed -n '/^#/p' constraints.txt; build/resolve/bin/python -m pip freeze --all --exclude-editable \
 		| sed -e '/^pip==/d' -e 's/+cpu$$//'; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt

@@ -55,7 +55,12 @@ __all__ = [
 
 
 def app(study: Study | None = None) -> Any:
-    """The screen, for JupyterLab and Voilà: a widget on a study, or on a bundled model."""
+    """The screen, for JupyterLab and Voilà: a widget on a study, or on a bundled model.
+
+    >>> screen = wb.app(study)
+    >>> type(screen).__name__
+    'Screen'
+    """
     from workbench_widgets import app as screen
 
     return screen(study)

@@ -9,7 +9,14 @@ from typing import Any
 
 
 class WorkbenchError(Exception):
-    """Base of every error that the workbench raises on purpose."""
+    """Base of every error that the workbench raises on purpose.
+
+    >>> try:
+    ...     wb.load("fashion-vg")
+    ... except wb.WorkbenchError as error:
+    ...     print(error)
+    There is no model named 'fashion-vg'. Did you mean 'fashion-vgg'? Known: ...
+    """
 
 
 class UnknownName(WorkbenchError):

@@ -16,6 +16,11 @@ class Estimate:
     """A value with its 95 % interval, the number of observations behind it, and its unit.
 
     An exact count has `low == value == high` and `n == 1`.
+
+    >>> print(wb.Estimate(0.926, 0.921, 0.931, n=10_000))
+    0.926 [0.921, 0.931]
+    >>> wb.Estimate(-0.002, -0.006, 0.001).holds(0)  # a difference that may be none
+    True
     """
 
     value: float

@@ -45,6 +45,10 @@ def export(variant: Variant, folder: str | Path, format: str = "onnx") -> Manife
 
     Raises: `UnknownName` for a format, `BadValue` when it cannot hold the variant, `BadFile` when the variant's file
     is missing or was changed, `OverQuota`, `ExportFailed`, `StorageFailed`.
+
+    >>> manifest = wb.export(study.baseline, "small")
+    >>> sorted(manifest.files)
+    ['canary.npz', 'check.py', 'model.onnx', 'recipe.yaml']
     """
     if not isinstance(variant, Variant):
         raise BadValue(

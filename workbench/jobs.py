@@ -216,7 +216,12 @@ def _workers() -> list[Worker]:
 
 
 class Job(Generic[T]):
-    """One unit of long work, started at once on a thread of its own (or when its turn at `gate` has come)."""
+    """One unit of long work, started at once on a thread of its own (or when its turn at `gate` has come).
+
+    >>> job = wb.Job(lambda report: sum(range(10)), name="a sum")
+    >>> job.result()
+    45
+    """
 
     def __init__(self, work: Callable[[Reporter], T], *, name: str = "job", gate: Gate | None = None) -> None:
         self.name = name

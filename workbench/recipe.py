@@ -36,7 +36,11 @@ REGISTRY: dict[str, type[Step]] = {}
 
 
 def recipes() -> pd.DataFrame:
-    """The recipes that come with the package, for `Recipe.load(name)`: name, steps, what for."""
+    """The recipes that come with the package, for `Recipe.load(name)`: name, steps, what for.
+
+    >>> "tucker-int8" in wb.recipes()["name"].tolist()
+    True
+    """
     import pandas as pd
 
     rows = [
@@ -157,7 +161,14 @@ class Step(Described, ABC):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Steps in order: those that rewrite the module first, then at most one that lowers it to the artefact."""
+    """Steps in order: those that rewrite the module first, then at most one that lowers it to the artefact.
+
+    >>> recipe = wb.Tucker(0.5) | wb.Quantize("int8")
+    >>> recipe.name
+    'Tucker 0.5 + int8'
+    >>> wb.Recipe.from_yaml(recipe.to_yaml()) == recipe
+    True
+    """
 
     steps: tuple[Step, ...] = ()
 

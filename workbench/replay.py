@@ -80,6 +80,10 @@ def replay(
     Raises: `BadFile` for a folder that holds something else, or whose files were changed; `BadValue` for another
     model or other data than the export's; `ReplayFailed` where what comes out is not the same within `TOLERANCE`;
     whatever the steps raise; `Cancelled`.
+
+    >>> manifest = wb.export(study.baseline, "small")
+    >>> print(wb.replay("small", model, data))
+    original: The same, bit for bit.
     """
     said, report = read_manifest(manifest), progress or Reporter()
     check_folder(said.path)

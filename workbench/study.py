@@ -80,6 +80,11 @@ class Study(Diagnostics, Keeping, Making, Searching):
 
     Raises: `BadValue` when data, metric and model do not fit, `BadFile` when `path` holds another study,
     `StorageFailed` where it cannot be written.
+
+    >>> study = wb.Study(model, data)
+    >>> variant = study.run(wb.Quantize("int8"), progress=False)
+    >>> study.frame()["name"].tolist()
+    ['original', 'int8']
     """
 
     @neutrally

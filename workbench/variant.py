@@ -118,7 +118,14 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant(Finished):
-    """One finished variant of a study. `variant["accuracy"]` is an `Estimate`."""
+    """One finished variant of a study. `variant["accuracy"]` is an `Estimate`.
+
+    >>> variant = study.run(wb.Quantize("int8"), progress=False)
+    >>> variant["macs"].value == study.baseline["macs"].value
+    True
+    >>> variant["accuracy_change"].n  # the images that both answered
+    20
+    """
 
     model: Model = field(repr=False)
     data: Data = field(repr=False)

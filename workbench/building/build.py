@@ -62,6 +62,10 @@ def compress(
 
     Raises: `BadValue` when the recipe contains a step such as `Quantize` that exists only in the exported
     artefact, and whatever the steps raise.
+
+    >>> small = wb.compress(model, wb.Tucker(0.25))
+    >>> wb.cost(small).macs < wb.cost(model).macs
+    True
     """
     from workbench.models import load
 

@@ -2,6 +2,10 @@
 
 The charts carry no colours of a theme (their background is empty), so that the same chart suits a light
 and a dark page. Colours are Okabe and Ito's (2008), and every group differs in shape as well.
+
+>>> chart = wb.charts.tradeoff(study.frame(), x="file_bytes", y="accuracy")
+>>> chart.to_dict()["layer"] != []
+True
 """
 
 from workbench.charts import _jsonschema  # noqa: F401  # first: it leads Altair's own import of jsonschema

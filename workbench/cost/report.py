@@ -85,6 +85,9 @@ def cost(model: HasNetwork | nn.Module, example: torch.Tensor | None = None) -> 
     """The cost of a `Model`, of a `Variant`, or of an `nn.Module` with `example`, one input with a batch of 1.
 
     Raises: `BadValue` without an example, or with one of a shape that the module does not accept.
+
+    >>> wb.cost(torch.nn.Conv2d(3, 8, 3), example=torch.zeros(1, 3, 16, 16)).macs  # 27 x 8 at each of 14 x 14
+    42336
     """
     return of_network(_network(model, example))
 

@@ -160,6 +160,10 @@ class Data:
     """Splits by name, the class names, and how pixels become inputs.
 
     `notes` say in one sentence each what was done to the data beyond that, such as inputs left out.
+
+    >>> data = wb.data("fashion-mnist")
+    >>> {name: len(data.get(name)) for name in ("train", "validation", "test")}
+    {'train': 8000, 'validation': 2000, 'test': 10000}
     """
 
     name: str

@@ -58,6 +58,10 @@ def data(
     or "skip" pictures that cannot be read.
 
     Raises: `UnknownName`, `BadFile`, `BadValue`.
+
+    >>> images, labels = torch.rand(20, 3, 16, 16), torch.arange(20) % 2
+    >>> len(wb.data({"test": (images, labels)}, classes=("cat", "dog")).get("test"))
+    20
     """
     from workbench.data.sources import load  # loads torch
 

@@ -1,4 +1,9 @@
-"""Low-rank numerics: tensors in, factors out (as TensorLy's tensors). Nothing here knows what a module is."""
+"""Low-rank numerics: tensors in, factors out (as TensorLy's tensors). Nothing here knows what a module is.
+
+>>> core, (outputs, inputs) = wb.lowrank.tucker2(torch.rand(8, 4, 3, 3), (4, 2))
+>>> tuple(core.shape), tuple(outputs.shape), tuple(inputs.shape)
+((4, 2, 3, 3), (8, 4), (4, 2))
+"""
 
 from __future__ import annotations
 

@@ -18,6 +18,9 @@ def catalog() -> pd.DataFrame:
 
     The bundled ones come first, then torchvision's where it is installed (its published figures,
     on ImageNet; its "operations" count is ours, multiply-accumulates).
+
+    >>> wb.catalog()["name"].tolist()[:3]
+    ['fashion-vgg', 'fashion-resnet', 'fashion-mobilenet']
     """
     import pandas as pd
 

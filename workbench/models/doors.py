@@ -54,6 +54,11 @@ def load(source: str | Path | nn.Module, *, example: Any = None, weights: str | 
     random weights.
 
     Raises: `UnknownName`, `BadFile`, `BadValue`.
+
+    >>> wb.load("fashion-mobilenet").shape
+    (1, 28, 28)
+    >>> wb.load(torch.nn.Linear(4, 2), example=(1, 4)).network.totals.macs
+    8
     """
     if not isinstance(source, (str, Path)):
         return _from_module(source, example)

@@ -32,6 +32,10 @@ class Model:
 
     The module is in evaluation mode and is the workbench's own: that of the user is not changed by it, nor it by
     what happens to the user's later. Every step works on a copy.
+
+    >>> model = wb.load(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()), example=(1, 3, 16, 16))
+    >>> model.shape, list(model.network.by_module)
+    ((3, 16, 16), ['0'])
     """
 
     module: Graph = field(repr=False)

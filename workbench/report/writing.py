@@ -47,6 +47,9 @@ def report(  # what a report says follows from these; all but the first two have
         title: the heading; else the names of model and data.
 
     Returns the file. Raises: `BadValue` for variants of another study or none, `UnknownName`, `StorageFailed`.
+
+    >>> wb.report(study, "report.html").stat().st_size > 0
+    True
     """
     file = _file(path)
     text = content(what, file.suffix, chosen=chosen, minimise=minimise, where=where, title=title)

@@ -1,4 +1,8 @@
-"""The runtimes that can run an artefact, one file each; ONNX Runtime is the default."""
+"""The runtimes that can run an artefact, one file each; ONNX Runtime is the default.
+
+>>> list(wb.runtimes.available())[0]
+'onnxruntime'
+"""
 
 from __future__ import annotations
 

@@ -44,6 +44,12 @@ class Workers:
             `client.get_executor(resources={"timing": 1})`. A latency is always taken in turns with the original's on
             the same machine, one at a time.
         count: how many variants are under way at once; None has as many as the executor has workers.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     workers = wb.Workers(pool, count=2)  # then study.search(executor=workers)
+    >>> workers.count
+    2
     """
 
     executor: Executor

@@ -1,6 +1,7 @@
 // One Vega view in an element: draws a specification once and patches its data and parameters after that.
 import embed from "vega-embed";
 import { changeset, Error as ERROR } from "vega";
+import { explain } from "./about.js";
 import { look, onGround, onLook, vegaConfig } from "./theme.js";
 import { useEffect, useRef, useState } from "./ui.js";
 
@@ -90,6 +91,7 @@ export class Plot {
     svg?.setAttribute("role", "img");
     svg?.setAttribute("aria-label", summary);
     svg?.querySelector("g")?.setAttribute("aria-hidden", "true");
+    explain(this.element);
     return undefined;
   }
 

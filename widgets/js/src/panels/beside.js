@@ -1,3 +1,4 @@
+import { about } from "../about.js";
 import { html, Section, useId } from "../ui.js";
 import { Pictures } from "./pictures.js";
 
@@ -14,7 +15,7 @@ const Grid = ({ label, head, view, rows, name }) => html`
         <tr><th scope="col">${head}</th>${view.variants.map((v, n) => html`<th scope="col" class="wb-num">${v.name}${n === 0 && html`<small>compared with</small>`}</th>`)}</tr>
       </thead>
       <tbody>
-        ${rows.map((row) => html`<tr key=${row.label}><th scope="row">${row.label}</th>${row.cells.map((cell) => html`<${Cell} cell=${cell} />`)}</tr>`)}
+        ${rows.map((row) => html`<tr key=${row.label}><th scope="row" title=${about(row.label)}>${row.label}</th>${row.cells.map((cell) => html`<${Cell} cell=${cell} />`)}</tr>`)}
       </tbody>
     </table>
   </div>`;

@@ -1,3 +1,4 @@
+import { about } from "../about.js";
 import { html, Section, useEffect, useId, useMemo, useRef, useState } from "../ui.js";
 import { Rules } from "../rules.js";
 import { usePlot } from "../vega.js";
@@ -6,9 +7,9 @@ import { usePlot } from "../vega.js";
 const Select = ({ label, name, value, options, onChange, children }) => html`
   <div class="wb-axis">
     <label>
-      <span>${label}</span>
+      <span title=${about(options.find((o) => o.value === value)?.label ?? "")}>${label}</span>
       <select class="t-axis-${name}" value=${value} onChange=${(e) => onChange(e.target.value)}>
-        ${options.map((o) => html`<option value=${o.value} selected=${o.value === value}>${o.label}</option>`)}
+        ${options.map((o) => html`<option value=${o.value} title=${about(o.label)} selected=${o.value === value}>${o.label}</option>`)}
       </select>
     </label>
     ${children}
@@ -97,7 +98,7 @@ const Shown = ({ view, send }) => html`
   <fieldset class="wb-line wb-shown">
     <legend class="wb-hidden">Axes</legend>
     ${view.options.map(
-      (o) => html`<label class="wb-check">
+      (o) => html`<label class="wb-check" title=${about(o.label)}>
         <input
           type="checkbox"
           class="t-axis-on-${o.value}"

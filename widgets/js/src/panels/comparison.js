@@ -1,3 +1,4 @@
+import { about } from "../about.js";
 import { html, useId } from "../ui.js";
 import { Pictures } from "./pictures.js";
 
@@ -8,12 +9,12 @@ const Table = ({ label, heads, rows }) => html`
   <div class="wb-scroll" tabindex="0" role="region" aria-label="${label}, scrollable">
     <table class="wb-table">
       <thead>
-        <tr>${heads.map((h, i) => html`<th scope="col" class=${i ? "wb-num" : ""}>${h}</th>`)}</tr>
+        <tr>${heads.map((h, i) => html`<th scope="col" title=${about(h)} class=${i ? "wb-num" : ""}>${h}</th>`)}</tr>
       </thead>
       <tbody>
         ${rows.map(
           (cells) => html`<tr>
-            <th scope="row">${cells[0]}</th>
+            <th scope="row" title=${typeof cells[0] === "string" ? about(cells[0]) : undefined}>${cells[0]}</th>
             ${cells.slice(1).map((c) => (typeof c === "string" ? { text: c } : c)).map((c) => html`<td class="wb-num ${c.trend ?? ""}">${c.text}${c.sub && html`<small>${c.sub}</small>`}</td>`)}
           </tr>`,
         )}

@@ -1,9 +1,10 @@
+import { about } from "../about.js";
 import { html, Section } from "../ui.js";
 
 /** @param {{ row: View.PredictedRow }} props */
 const Line = ({ row }) => html`
   <tr class="t-predicted-${row.name}" style="--share: ${row.share}%">
-    <th scope="row">${row.label}</th>
+    <th scope="row" title=${about(row.label)}>${row.label}</th>
     <td class="wb-num">${row.before}</td>
     <td class="wb-num wb-strong">${row.after}</td>
     <td class="wb-num ${row.trend}">${row.change}</td>

@@ -1,3 +1,4 @@
+import { about } from "../about.js";
 import { html, Section, useEffect, useId, useRef, useState } from "../ui.js";
 import { unfolded } from "../folds.js";
 import { Control } from "./controls.js";
@@ -111,7 +112,7 @@ const Add = ({ view, send }) => {
       <div class="wb-line">
         <select id=${id} class="t-add-step" value=${chosen?.name} onChange=${(e) => setName(e.target.value)}>
           ${view.menu.map(
-            (group) => html`<optgroup label=${group.family}>
+            (group) => html`<optgroup label=${group.family} title=${about(group.family)}>
               ${group.steps.map((s) => html`<option value=${s.name} selected=${s.name === chosen?.name}>${s.title}</option>`)}
             </optgroup>`,
           )}

@@ -1,3 +1,4 @@
+import { about } from "../about.js";
 import { Heading, useSort } from "../heading.js";
 import { sorted } from "../sorting.js";
 import { onGround } from "../theme.js";
@@ -73,7 +74,7 @@ const Columns = ({ view, send }) => {
     <fieldset class="wb-line wb-shown">
       <legend class="wb-hidden">Columns of the table</legend>
       ${view.options.map(
-        (o) => html`<label class="wb-check">
+        (o) => html`<label class="wb-check" title=${about(o.label)}>
           <input type="checkbox" class="t-column-${o.value}" checked=${shown.has(o.value)} onChange=${(/** @type {any} */ e) => send("columns", { column: o.value, on: e.target.checked })} />
           ${o.label}
         </label>`,

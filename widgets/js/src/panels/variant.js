@@ -1,3 +1,4 @@
+import { about } from "../about.js";
 import { download } from "../download.js";
 import { percent } from "../formatting.js";
 import { html, Section, useId, useRef, useState } from "../ui.js";
@@ -53,7 +54,7 @@ const Export = ({ view, send, model }) => {
 /** @param {{ figure: View.Figure }} props */
 const Figure = ({ figure }) => html`
   <div>
-    <dt>${figure.label}</dt>
+    <dt title=${about(figure.label)}>${figure.label}</dt>
     <dd><b>${figure.text}</b><small>${figure.interval}</small><small class=${figure.trend}>${figure.change}</small></dd>
   </div>`;
 
