@@ -1,4 +1,4 @@
-"""The command line: `workbench info | run | search | certify | check | report | mcp | study | doctor | schema |
+"""The command line: `workbench info | run | search | certify | check | report | reduce | mcp | study | doctor | schema |
 dashboard`.
 """
 
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from workbench import doctor_command, report_command, study_commands
+from workbench import doctor_command, reduce_command, report_command, study_commands
 from workbench.errors import BadFile, BadValue, Cancelled, UnknownName, WorkbenchError
 from workbench.terminal import console, frame_table, plain_table
 
@@ -50,6 +50,7 @@ app = typer.Typer(
 app.add_typer(study_commands.app, name="study")
 app.command()(doctor_command.doctor)
 app.command()(report_command.report)
+app.command()(reduce_command.reduce)
 
 
 def main() -> None:
