@@ -25,6 +25,7 @@ from workbench.diagnosis.bisection import suspicions
 from workbench.diagnosis.certifying import certificate, claim_on
 from workbench.diagnosis.diagnose import IMAGES
 from workbench.diagnosis.portability import portability
+from workbench.diagnosis.reducing import reduction
 from workbench.errors import BadValue
 from workbench.files.disk import told
 from workbench.interface.arguments import check_kinds
@@ -32,6 +33,7 @@ from workbench.jobs import Gate, Job, Reporter
 from workbench.measure.profiler import profile
 from workbench.progress import follow
 from workbench.recipe import Recipe
+from workbench.reduction.reduction import Ask, Reduction
 from workbench.step import Step
 from workbench.variant import Variant
 
@@ -231,6 +233,47 @@ class Diagnostics(ABC):
             return portability(chosen, runtimes, threads, images=images, progress=report)
 
         return self._job(f"portability of {chosen.name}", work)
+
+    @check_kinds
+    def reduce(
+        self,
+        variant: Variant | str,
+        layer: str | None = None,
+        *,
+        fault: str = "",
+        tolerance: float | None = None,
+        against: str = "original",
+        progress: Progress = True,
+    ) -> Reduction:
+        """The smallest part of a variant's file that shows a fault; `.save("fault.zip")` writes it for a bug report.
+
+        `layer`: one that diagnosis or verdict blames; None searches the whole network. `fault`: "wrong" (outputs off by
+        more than `tolerance`, a share of their largest number), "slow" (surely slower than the same part of the
+        original), "refused", "ends the process"; "" takes the first that shows. `against`: the "original", or the same
+        file run in another way: "unoptimised" or "onnx", see `workbench.reduction.reduction.reduce_file`.
+        Raises: `UnknownName` for a layer, `BadValue` where there is no fault, `MeasurementFailed`, `Cancelled`.
+        """
+        job = self.submit_reduction(variant, layer, fault=fault, tolerance=tolerance, against=against)
+        return follow(job, progress)
+
+    @check_kinds
+    def submit_reduction(
+        self,
+        variant: Variant | str,
+        layer: str | None = None,
+        *,
+        fault: str = "",
+        tolerance: float | None = None,
+        against: str = "original",
+    ) -> Job[Reduction]:
+        """The same without blocking."""
+        chosen, ask = self._own(variant), Ask(fault, tolerance)
+        split = self._evaluator("validation").split
+
+        def work(report: Reporter) -> Reduction:
+            return reduction(chosen, self.baseline, layer, split, ask, against=against, report=report)
+
+        return self._job(f"smallest fault of {chosen.name}", work)
 
     def _job(self, name: str, work: Callable[[Reporter], T]) -> Job[T]:
         """Work on a thread of its own, when its turn has come; what the disk refuses becomes a sentence."""

@@ -1,0 +1,110 @@
+"""A zip to attach to a bug report: the model, its input, what is right, and one command that shows the fault."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.files.disk import told
+from workbench.measure.machine import machine
+from workbench.reduction import reproduce
+
+if TYPE_CHECKING:
+    from workbench.reduction.pieces import Array
+    from workbench.reduction.reduction import Reduction
+
+#: The folder in the zip.
+FOLDER = "fault"
+#: Every file in the zip bears this time, so that the same fault gives the same zip.
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def pack(found: Reduction, path: Path) -> Path:
+    """Write the zip; the path with `.zip` behind it. Raises: `StorageFailed`."""
+    path = path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip")
+    with told(path.parent, f"Writing {path.name}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in _files(found).items():
+                archive.writestr(zipfile.ZipInfo(f"{FOLDER}/{name}", _TIME), content, zipfile.ZIP_DEFLATED)
+        part.replace(path)
+    return path
+
+
+#: What each file is, in the order in which the README names them.
+_TOLD = {
+    reproduce.MODEL: "the part that shows the fault",
+    reproduce.RIGHT: "the same part of the network that is right",
+    reproduce.INPUT: "its inputs, in the order of the model's",
+    reproduce.EXPECTED: "the right outputs, in the order of the model's",
+    reproduce.FAULT: "names, figures, versions",
+}
+
+
+def _files(found: Reduction) -> dict[str, bytes]:
+    twin = found.twin
+    files = {
+        reproduce.MODEL: found.piece.model.SerializeToString(),
+        reproduce.INPUT: _npz(found.piece.inputs.values()),
+        reproduce.FAULT: json.dumps(about(found), indent=2).encode(),
+        "reproduce.py": Path(reproduce.__file__).read_bytes(),
+    }
+    if found.expected:
+        files[reproduce.EXPECTED] = _npz(found.expected)
+    if twin is not None and found.twin_level == "all":
+        files[reproduce.RIGHT] = twin.model.SerializeToString()
+    told = "\n".join(f"- `{name}`: {what}" for name, what in _TOLD.items() if name in files)
+    return {"README.md": _readme(found, told).encode(), **files}
+
+
+def about(found: Reduction) -> dict[str, Any]:
+    """What `fault.json` says: names in the order of the arrays, how both are run, the figure, versions."""
+    twin = found.twin
+    return {
+        "fault": found.fault,
+        "inputs": list(found.piece.inputs),
+        "outputs": list(found.piece.outputs),
+        "right_inputs": {} if twin is None else dict(twin.inputs),
+        "right_level": found.twin_level,
+        "tolerance": found.tolerance,
+        "figure": [found.figure.value, found.figure.low, found.figure.high],
+        "said": found.said,
+        "operators": list(found.operators),
+        "nodes": list(found.nodes),
+        "machine": machine().named,
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "versions": {name: metadata.version(name) for name in ("onnxruntime", "onnx", "numpy")},
+    }
+
+
+def _npz(arrays: Any) -> bytes:
+    """Arrays in order: `array_0`, `array_1`, ...: names of tensors may be none that a file can bear."""
+    stream = io.BytesIO()
+    held: dict[str, Array] = {f"array_{index}": one for index, one in enumerate(arrays)}
+    np.savez_compressed(stream, **held)  # type: ignore[arg-type]  # numpy's stubs take the keywords for its own
+    return stream.getvalue()
+
+
+def _readme(found: Reduction, files: str) -> str:
+    said = about(found)
+    versions = ", ".join(f"{name} {version}" for name, version in said["versions"].items())
+    return f"""# {found.sentence}
+
+{found} It was cut out of a network of {found.whole} operators.
+
+    python reproduce.py
+
+needs numpy and onnxruntime alone; exit code 1 where the fault shows, 0 where it does not, 2 where it cannot be run.
+
+Seen with {versions} on {said["machine"]}, {said["system"]}.
+
+{files}
+"""
