@@ -21,11 +21,11 @@ LAYERS = (
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
-    | {"diagnosis", "exporters", "proof", "replay"},
+    | {"devices", "diagnosis", "exporters", "proof", "replay"},
     {"workers"},
     {"search"},
     {"doctor", "keeping", "kept", "making", "published", "report", "study"},
-    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "report_command", "study_commands"}
+    {"__main__", "agents", "app", "cli", "dashboard", "device_command", "doctor_command", "live", "report_command", "study_commands"}
     | {"teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
