@@ -12,7 +12,8 @@ CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$
 PORT ?= 8866
 SCREEN := widgets/js
 
-.PHONY: help dashboard lab docs test lint unit chromium postgresql javascript views bundle constraints clean
+.PHONY: help dashboard lab docs test lint unit chromium postgresql javascript views bundle device-runtime constraints
+.PHONY: clean
 
 help:
 	@echo 'make dashboard    install, start the dashboard on the bundled models, print its address (PORT=$(PORT))'
@@ -22,6 +23,7 @@ help:
 	@echo 'make lint         style and types only'
 	@echo 'make views        write what the JavaScript of the screen takes from Python: types, and the glossary'
 	@echo 'make bundle       build the JavaScript of the screen again (needs npm)'
+	@echo 'make device-runtime  pack the runtime of the page for devices again (needs npm)'
 	@echo 'make constraints  resolve the dependencies anew and pin them'
 	@echo 'make clean        remove .venv, builds and caches'
 
@@ -114,6 +116,10 @@ javascript:
 		npm ci --no-audit --no-fund --silent \
 			|| echo 'The packages of $(SCREEN) could not be installed: what needs them will be skipped'; \
 	fi
+
+# ONNX Runtime for browsers, which is committed: only who changes its version in widgets/device-runtime needs this.
+device-runtime: $(VENV)/installed
+	cd widgets/device-runtime && npm ci --no-audit --no-fund --ignore-scripts && ../../$(BIN)/python pack.py
 
 # Resolved in an empty environment. torch is pinned by hand: see CONTRIBUTING.md.
 constraints:

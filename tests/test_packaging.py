@@ -33,7 +33,7 @@ NOT_IMPORTED = {
     "voila": "started as a program by `workbench dashboard`",
 }
 # Extras whose packages a file of the engine or the screen imports once they are asked for.
-OPTIONAL = ("lab", "zoo", "images", "tables", "detection", "openvino", "ncnn", "litert", "executorch", "mcp")
+OPTIONAL = ("lab", "devices", "zoo", "images", "tables", "detection", "openvino", "ncnn", "litert", "executorch", "mcp")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)$")
 
 
@@ -151,14 +151,14 @@ def test_an_installed_torch_is_never_moved() -> None:
 
 
 def test_the_constraints_pin_everything_that_is_installed_by_make() -> None:
-    extras = {line for name in ("lab", "openvino", "test") for line in EXTRAS[name] if "[" not in line}
+    extras = {line for name in ("lab", "devices", "openvino", "test") for line in EXTRAS[name] if "[" not in line}
     wanted = closure(set(BASE) | extras)
     assert wanted - pins().keys() - {"nn-workbench"} == set()
 
 
 def test_the_pins_satisfy_what_is_declared() -> None:
     pinned = pins()
-    lines = [line for extra in ("lab", "openvino", "test") for line in EXTRAS[extra] if "[" not in line]
+    lines = [line for extra in ("lab", "devices", "openvino", "test") for line in EXTRAS[extra] if "[" not in line]
     for line in [*PROJECT["dependencies"], *lines]:
         need = Requirement(line)
         assert need.specifier.contains(pinned[canonicalize_name(need.name)]), line
@@ -205,6 +205,8 @@ def test_the_wheel_holds_what_the_package_reads_at_run_time(wheel: set[str]) -> 
     labs = (ROOT / "notebooks" / "labs" / "solutions").glob("*.ipynb")
     expected |= {f"workbench/teach/notebooks/{path.name}" for path in labs}
     expected |= {f"workbench/teach/course/{name}" for name in ("leaderboard.ipynb", *TEMPLATES)}
+    parts = (path for name in ("page", "runtime") for path in (ROOT / "workbench" / "devices" / name).iterdir())
+    expected |= {str(path.relative_to(ROOT)) for path in parts}
     static = (ROOT / "widgets" / "workbench_widgets" / "static").rglob("*")
     expected |= {str(p.relative_to(ROOT / "widgets")) for p in static if p.is_file()}
     python = (p.relative_to(ROOT) for p in (ROOT / "workbench").rglob("*.py"))

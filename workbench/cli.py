@@ -1,5 +1,5 @@
-"""The command line: `workbench info | run | search | certify | check | report | reduce | mcp | study | lab | doctor |
-schema | dashboard`.
+"""The command line: `workbench info | run | search | certify | check | report | reduce | mcp | study | device | lab |
+doctor | schema | dashboard`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from workbench import doctor_command, lab_commands, reduce_command, report_command, study_commands
+from workbench import device_command, doctor_command, lab_commands, reduce_command, report_command, study_commands
 from workbench.errors import BadFile, BadValue, Cancelled, UnknownName, WorkbenchError
 from workbench.terminal import console, frame_table, plain_table
 
@@ -52,6 +52,7 @@ app.add_typer(lab_commands.app, name="lab")
 app.command()(doctor_command.doctor)
 app.command()(report_command.report)
 app.command()(reduce_command.reduce)
+app.command()(device_command.device)
 
 
 def main() -> None:

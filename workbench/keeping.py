@@ -9,12 +9,14 @@ import re
 import tempfile
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
 
-from workbench.errors import BadValue, NewerVersion, WorkbenchError
+from workbench.devices.answered import Device, by_variant, slower
+from workbench.errors import BadFile, BadValue, NewerVersion, WorkbenchError
 from workbench.files.content import problem
 from workbench.proof.provenance import MADE
 from workbench.recipe import Recipe
@@ -85,8 +87,10 @@ def unreadable(identity: str, text: str, why: Exception) -> str:
     return said if isinstance(why, NewerVersion) else said + advice
 
 
-def finished(record: Record, names: Names, storage: Storage | None = None) -> Finished:
-    """What a row says of a variant, with its files where they are known.
+def finished(
+    record: Record, names: Names, storage: Storage | None = None, devices: Sequence[Device] = ()
+) -> Finished:
+    """What a row says of a variant, with its files where they are known, and what devices answered, oldest first.
 
     Raises: `WorkbenchError` for a recipe that cannot be read.
     """
@@ -99,11 +103,12 @@ def finished(record: Record, names: Names, storage: Storage | None = None) -> Fi
         weights=folder / record.state,
         notes=record.notes,
         created=record.created,
-        verdict=str(record.metadata.get("verdict", "")),
+        verdict=" ".join([str(record.metadata.get("verdict", "")), *slower(devices, record.id)]).strip(),
         machine=str(record.metadata.get("machine", "")),
         written=json.loads(record.metadata.get(SAMPLES, "{}")),
         made=made if isinstance(made := record.metadata.get(MADE), dict) else {},
         taken=_taken(record.metadata.get(TAKEN)),
+        elsewhere=by_variant(devices).get(record.id, {}),
         names=names,
         problem=storage.problem if storage else problem,
     )
@@ -119,6 +124,17 @@ def _taken(found: object) -> dict[str, float]:
     return {key: value for key, value in pairs if isinstance(value, (int, float)) and 0 <= value < float("inf")}
 
 
+def answered(stored: Mapping[str, str]) -> tuple[dict[str, Device], list[str]]:
+    """What devices answered, by id, and a sentence for each whose answer cannot be read."""
+    found, notes = {}, []
+    for identity, text in stored.items():
+        try:
+            found[identity] = Device.from_json(identity, text)
+        except BadFile as error:
+            notes.append(f"{error} It is left out; everything else is here.")
+    return found, notes
+
+
 class Keeping(ABC):
     """The part of a `Study` that takes in what is stored, and names, tags, annotates and deletes variants."""
 
@@ -126,6 +142,8 @@ class Keeping(ABC):
     _variants: dict[str, Variant]
     _unreadable: dict[str, str]  # rows that could not be read: a sentence by id
     _names: Names
+    _devices: dict[str, Device]
+    notes: list[str]
     _lock: threading.Lock
 
     @abstractmethod
@@ -218,6 +236,18 @@ class Keeping(ABC):
             except (WorkbenchError, RecursionError) as error:
                 self._unreadable.setdefault(one.id, unreadable(one.id, one.recipe, error))
         self._take(*found)
+
+    def _recall(self) -> None:
+        """Take in what users wrote on variants, and what devices answered."""
+        self._names.labels = self._storage.labels()
+        self._devices, wrong = answered(self._storage.devices())
+        self.notes += wrong
+
+    def _renew(self, *identities: str) -> None:
+        """Read variants again, with what devices answered by now."""
+        wanted = set(identities) & self._variants.keys()
+        rows = [one for one in self._storage.records() if one.id in wanted] if wanted else []
+        self._take(*(self._variant(one) for one in rows if isinstance(one, Record)))
 
     def _take(self, *variants: Variant) -> None:
         with self._lock:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from workbench.devices.answered import by_age
 from workbench.diagnosis.comparison import Contrast, figures
 from workbench.errors import BadFile, BadValue, WorkbenchError, unknown
 from workbench.files.disk import told
 from workbench.frames.frame import to_frame
-from workbench.keeping import finished, shared_home, studies_folder, unreadable
+from workbench.keeping import answered, finished, shared_home, studies_folder, unreadable
 from workbench.studies.copying import copy_study
 from workbench.studies.database import Database, File
 from workbench.studies.naming import Names
-from workbench.studies.records import Damaged, stored_labels, stored_rows
+from workbench.studies.records import Damaged, stored_devices, stored_labels, stored_rows
 from workbench.studies.server import Server, hidden, is_url
 from workbench.studies.storage import Storage
 from workbench.studies.tables import study
@@ -129,12 +130,16 @@ class Kept:
     def _read(self) -> list[Finished]:
         with self._database.reading() as connection:
             rows, self._names.labels = stored_rows(connection), stored_labels(connection)
+            devices, notes = answered(stored_devices(connection))
+        self.notes += notes
+        #: What devices answered, the oldest first.
+        self.devices = by_age(devices)
         found = []
         for row in rows:
             try:
                 if isinstance(row, Damaged):
                     raise row.error
-                found.append(finished(row, self._names))
+                found.append(finished(row, self._names, devices=self.devices))
             except (WorkbenchError, RecursionError) as error:
                 self.notes.append(unreadable(row.id, row.recipe, error))
         self._names.update({one.id: one.recipe for one in found})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from workbench.data import Data
 from workbench.data.classes import check_classes
 from workbench.data.matching import misfit
+from workbench.devices.asking import Elsewhere
 from workbench.diagnosis.diagnostics import Diagnostics
 from workbench.errors import BadFile, BadValue, StorageFailed, unknown
 from workbench.files.disk import told, workspace
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from workbench.workers.crew import Crew
 
 
-class Study(Diagnostics, Keeping, Making, Searching):
+class Study(Diagnostics, Keeping, Elsewhere, Making, Searching):
     """Runs recipes on one model and one data set, and remembers every finished variant.
 
     A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again. A
@@ -125,7 +126,7 @@ class Study(Diagnostics, Keeping, Making, Searching):
         self._names = Names()
         self._lock = threading.Lock()
         self._gate = Gate()  # one recipe at a time: two would disturb each other's measurements
-        self._names.labels = self._storage.labels()
+        self._recall()
         self._restore()
         self.notes += self._unreadable.values()
         for note in self.notes:
@@ -281,7 +282,7 @@ class Study(Diagnostics, Keeping, Making, Searching):
         return storage
 
     def _variant(self, record: Record) -> Variant:
-        found = finished(record, self._names, self._storage)
+        found = finished(record, self._names, self._storage, self.devices)
         return Variant(model=self.model, data=self.data, **vars(found))
 
 

@@ -45,15 +45,18 @@ class Finished:
     made: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: What making and measuring it took, as `Meter.taken` gives it; nothing where another process did it.
     taken: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
+    #: Its figures on devices, as `latency_ms on Pixel 8`: see `workbench.devices`.
+    elsewhere: Mapping[str, Estimate] = field(default_factory=dict, repr=False, compare=False)
     names: Names = field(default_factory=Names, repr=False, compare=False)  # those of the study's variants
     #: Why a file is not to be used, "" where it may; the study fetches one that is elsewhere.
     problem: Callable[[Path], str] = field(default=problem, repr=False, compare=False)
 
     @check_kinds
     def __getitem__(self, name: str) -> Estimate:
-        if name not in self.estimates:
-            raise unknown(f"figure of {self.name}", name, self.estimates)
-        return self.estimates[name]
+        known = {**self.estimates, **self.elsewhere}
+        if name not in known:
+            raise unknown(f"figure of {self.name}", name, known)
+        return known[name]
 
     @cached_property
     def samples(self) -> dict[str, Sample]:
@@ -110,7 +113,7 @@ class Finished:
         return file
 
     def __str__(self) -> str:
-        lines = [f"{self.name} ({self.id})", *(f"  {k} {v}" for k, v in self.estimates.items())]
+        lines = [f"{self.name} ({self.id})", *(f"  {k} {v}" for k, v in {**self.estimates, **self.elsewhere}.items())]
         if self.verdict:
             lines.append(f"  verdict: {self.verdict}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pandas.api.types import is_numeric_dtype
 
 from workbench.errors import unknown
+from workbench.frames.limits import about
 from workbench.interface.arguments import check_kinds
 from workbench.tasks import METRICS, Metric
 
@@ -74,6 +75,9 @@ def column(name: str) -> Column:
     """How the column of this name is shown; a metric of the user's own is shown by its name."""
     if name in COLUMNS:
         return COLUMNS[name]
+    if about(name) != name:  # of a device
+        of = COLUMNS[about(name)]
+        return replace(of, label=f"{'Latency' if of.unit != '×' else 'Speed-up'} on {name.partition(' on ')[2]}")
     if name.endswith("_change"):  # a paired difference from the original
         of = column(name.removesuffix("_change"))
         unit = "points" if of.unit == "%" else of.unit

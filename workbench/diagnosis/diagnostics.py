@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from workbench.certificate import Certificate
+from workbench.devices.answered import Device, by_age
 from workbench.diagnosis import (
     Bisection,
     Comparison,
@@ -24,7 +25,7 @@ from workbench.diagnosis import (
 from workbench.diagnosis.bisection import suspicions
 from workbench.diagnosis.certifying import certificate, claim_on
 from workbench.diagnosis.diagnose import IMAGES
-from workbench.diagnosis.portability import portability
+from workbench.diagnosis.portability import portability, with_devices
 from workbench.diagnosis.reducing import reduction
 from workbench.errors import BadValue
 from workbench.files.disk import told
@@ -56,6 +57,7 @@ class Diagnostics(ABC):
     recalibrate: bool
     path: Path
     _gate: Gate
+    _devices: dict[str, Device]  # by id
 
     @property
     @abstractmethod
@@ -214,7 +216,10 @@ class Diagnostics(ABC):
         images: int = 2000,
         progress: Progress = True,
     ) -> pd.DataFrame:
-        """A variant, or its id, in every installed runtime: answers, speed. See `workbench.diagnosis.portability`."""
+        """A variant, or its id, in every installed runtime, and on devices that came: answers, speed.
+
+        See `workbench.diagnosis.portability`.
+        """
         return follow(self.submit_portability(variant, runtimes, threads, images=images), progress)
 
     @check_kinds
@@ -230,7 +235,8 @@ class Diagnostics(ABC):
         chosen = self._own(variant)
 
         def work(report: Reporter) -> pd.DataFrame:
-            return portability(chosen, runtimes, threads, images=images, progress=report)
+            here = portability(chosen, runtimes, threads, images=images, progress=report)
+            return with_devices(here, chosen, by_age(self._devices))
 
         return self._job(f"portability of {chosen.name}", work)
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from workbench.building.build import asked
 from workbench.data import Split
 from workbench.data.batches import arrays
+from workbench.devices.answered import Device
 from workbench.errors import BadValue, Cancelled, WorkbenchError
 from workbench.estimate import Estimate, paired_change, wilson
 from workbench.exporters.pt2 import write_program
@@ -32,7 +33,7 @@ MEASURED = ("accuracy", "accuracy_change", "disagreement", "latency_ms", "speedu
 COLUMNS = (
     "runtime", "threads",
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
-    "largest_logit_difference", "note",
+    "largest_logit_difference", "note", "device", *(f"over_original{end}" for end in ("", "_low", "_high")),
 )  # fmt: skip
 
 
@@ -68,6 +69,8 @@ def portability(
     `largest_logit_difference` from the default runtime at one thread; `note`, why a runtime refused. Numbers
     that were not taken are NaN.
 
+    `device` is "", this machine; `with_devices` adds others.
+
     Raises: `UnknownName` or `BadValue` for a runtime that does not exist or is not installed, `BadValue`
     for thread counts or images that make no sense, `Cancelled`.
     """
@@ -83,7 +86,38 @@ def portability(
     matrix = Matrix(variant, Ask(test, labels, task.answers, seconds, counts), progress or Reporter())
     with tempfile.TemporaryDirectory() as folder:
         rows = matrix.rows([runtime(name) for name in names], Path(folder))
+    return pd.DataFrame([{"device": ""} | one for one in rows], columns=list(COLUMNS))
+
+
+def with_devices(here: pd.DataFrame, variant: Variant, devices: Sequence[Device]) -> pd.DataFrame:
+    """A variant's matrix with a row for each way that it was run on devices.
+
+    Such a row has no `speedup`, since it was not timed in turns with this machine's runtime, but `over_original`, how
+    many times faster than the original it is there; so has the default runtime at one thread. Its disagreement is
+    counted on the inputs that the device was given.
+    """
+    import pandas as pd
+
+    rows = here.to_dict("records")
+    for one in rows:
+        if (one["runtime"], one["threads"]) == (DEFAULT, 1):
+            one |= _ends("over_original", variant["speedup"])
+    rows += [one for device in devices for one in _on_device(device, variant.id)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _on_device(device: Device, variant: str) -> list[dict[str, Any]]:
+    answers, found = device.answers.get(variant), []
+    for row in (one for one in device.rows if variant in one.variants):
+        cells: dict[str, Any] = {"device": device.name, "runtime": row.runtime, "threads": row.threads}
+        cells["note"] = row.note
+        if variant in row.speedup:
+            cells |= _ends("latency_ms", row.latency[variant]) | _ends("over_original", row.speedup[variant])
+        if answers is not None and row is device.rows[0]:  # the first row's outputs were compared
+            cells["largest_logit_difference"] = answers.largest
+            cells |= _ends("disagreement", answers.disagreement) if answers.disagreement else {}
+        found.append(cells)
+    return found
 
 
 @dataclass

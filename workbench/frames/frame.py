@@ -45,7 +45,8 @@ def to_frame(variants: Sequence[Finished]) -> pd.DataFrame:
     import pandas as pd
 
     known = {*MEASURED, *EXACT}
-    more = list(dict.fromkeys(name for variant in variants for name in variant.estimates if name not in known))
+    figures = [name for variant in variants for name in (*variant.estimates, *variant.elsewhere)]
+    more = list(dict.fromkeys(name for name in figures if name not in known))
     columns = [*COLUMNS, *(f"{name}{end}" for name in more for end in ("", "_low", "_high"))]
     frame = pd.DataFrame([_row(variant, (*MEASURED, *more)) for variant in variants], columns=columns)
     samples: dict[str, dict[str, str]] = {}
@@ -106,8 +107,9 @@ def _row(variant: Finished, measured: Sequence[str]) -> dict[str, Any]:
         "annotation": variant.annotation,
         "archived": variant.archived,
     }
+    figures = {**variant.estimates, **variant.elsewhere}
     for name in measured:
-        if name in variant.estimates:
-            estimate = variant.estimates[name]
+        if name in figures:
+            estimate = figures[name]
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return row | {name: variant.estimates[name].value for name in EXACT if name in variant.estimates}

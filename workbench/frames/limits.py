@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COMPARISONS = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
+_ON_DEVICES = ("latency_ms on ", "speedup on ")  # and the device's name behind: see `workbench.devices.answered`
 _BOUNDS = frozenset({"<=", ">=", "<", ">"})
 _WRITTEN = {"≤": "<=", "≥": ">=", "=": "=="}  # other ways to write a comparison
 _LIMIT = re.compile(
@@ -111,6 +112,9 @@ def named(text: str) -> str:
         return f"validation_{_NAMES[plain.removeprefix(_VALIDATION)]}"
     if plain in _NAMES:
         return _NAMES[plain]
+    figure, on, device = text.strip().partition(" on ")
+    if on and f"{_NAMES.get(_plain(figure))} on " in _ON_DEVICES:
+        return f"{_NAMES[_plain(figure)]} on {device}"
     if plain.startswith(_CHANGE):  # a paired difference, of a metric of the user's own too
         return f"{named(text.strip()[len(_CHANGE) :])}_change"
     return text.strip()
@@ -170,8 +174,13 @@ def _factor(text: str, column: str, unit: str) -> float:
     return known[wanted]
 
 
+def about(column: str) -> str:
+    """What a column tells: of `latency_ms on Pixel 8` the latency, of any other itself."""
+    return column.partition(" on ")[0] if column.startswith(_ON_DEVICES) else column
+
+
 def _units(column: str) -> dict[str, float]:
     """What a number of this column may be followed by, and what it stands for in the frame's unit."""
     if column.removeprefix("validation_") in _SHARES:
         return {"%": 0.01}
-    return next((units for end, units in _BY_SUFFIX.items() if column.endswith(end)), {"%": 0.01})
+    return next((units for end, units in _BY_SUFFIX.items() if about(column).endswith(end)), {"%": 0.01})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import unknown
 from workbench.estimate import Estimate, quotient
+from workbench.frames.limits import about
 from workbench.measure.paired import Sample
 from workbench.tasks import METRICS
 
@@ -104,5 +105,5 @@ class Ties:
 
 def more_is_better(frame: pd.DataFrame, column: str) -> bool:
     """Whether the larger figure of a column is the better one."""
-    name = column.removeprefix("validation_").removesuffix("_change")
+    name = about(column).removeprefix("validation_").removesuffix("_change")
     return name in MORE_IS_BETTER or name in frame.attrs.get("more_is_better", ())

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select, text, update
 from workbench.errors import BadFile
 from workbench.estimate import Estimate
 from workbench.studies.naming import Label
-from workbench.studies.tables import labels, replaced, variants
+from workbench.studies.tables import devices, labels, replaced, variants
 from workbench.untrusted import check_version
 
 #: The version of a row. It grows where what an earlier workbench reads of it would be misunderstood.
@@ -75,6 +75,11 @@ def stored_labels(connection: Connection) -> dict[str, Label]:
     """What users wrote on variants, by id; what cannot be read is left out."""
     rows = connection.execute(select(labels.c.id, labels.c.label)).all()
     return {str(identity): label for identity, text in rows if (label := Label.from_json(text)) is not None}
+
+
+def stored_devices(connection: Connection) -> dict[str, str]:
+    """What devices answered, by their ids."""
+    return {str(identity): str(content) for identity, content in connection.execute(select(devices)).all()}
 
 
 def write_row(connection: Connection, row: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +23,9 @@ from workbench.studies.artefacts import NAMED, Artefacts, artefacts_at
 from workbench.studies.database import Database, File
 from workbench.studies.naming import Label
 from workbench.studies.pending import Pending
-from workbench.studies.records import Damaged, Record, stored_labels, stored_rows, write_row
+from workbench.studies.records import Damaged, Record, stored_devices, stored_labels, stored_rows, write_row
 from workbench.studies.server import Away, Server, hidden, is_url
-from workbench.studies.tables import labels, study, variants
+from workbench.studies.tables import devices, labels, study, variants
 from workbench.untrusted import quota
 
 _LOOKED_AT = 8  # rows whose files tell that a place is the study's
@@ -152,6 +152,23 @@ class Storage:
         with self._writing() as connection:
             connection.execute(delete(labels).where(labels.c.id == identity))
             connection.execute(insert(labels).values(id=identity, label=label.to_json()))
+
+    def devices(self) -> dict[str, str]:
+        """What devices answered, by their ids; nothing while a shared database is away."""
+        with suppress(Away), self.database.reading() as connection:
+            return stored_devices(connection)
+        return {}
+
+    def keep_device(self, identity: str, content: str) -> None:
+        """Keep what a device answered, in the place of what it answered before."""
+        with self._writing() as connection:
+            connection.execute(delete(devices).where(devices.c.id == identity))
+            connection.execute(insert(devices).values(id=identity, content=content))
+
+    def forget_device(self, identity: str) -> None:
+        """Take out what a device answered."""
+        with self._writing() as connection:
+            connection.execute(delete(devices).where(devices.c.id == identity))
 
     def delete(self, identity: str) -> None:
         """Take a variant out, then its files that no other variant has."""

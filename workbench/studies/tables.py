@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
 
 #: The form of the tables, and the revision in `migrations/` that makes it. Both grow together.
-FORMAT, REVISION = 2, "0002"
+FORMAT, REVISION = 3, "0003"
 #: Where the revision stands; a name of its own, since other programs keep theirs in `alembic_version`.
 VERSION_TABLE = "workbench_version"
 
@@ -36,3 +36,5 @@ variants = Table(
 labels = Table("labels", schema, Column("id", Text, primary_key=True), Column("label", Text, nullable=False))
 #: Rows that gave way to others of their id.
 replaced = Table("replaced", schema, Column("id", Text, nullable=False), Column("content", Text, nullable=False))
+#: What a device answered when variants were measured on it: see `workbench.devices.answered`.
+devices = Table("devices", schema, Column("id", Text, primary_key=True), Column("content", Text, nullable=False))
