@@ -7,6 +7,7 @@ ARG PIP_EXTRA_INDEX_URL
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY workbench workbench
 COPY widgets widgets
+COPY notebooks/labs/solutions notebooks/labs/solutions
 RUN pip install --no-cache-dir -c constraints.txt .
 USER workbench
 WORKDIR /home/workbench

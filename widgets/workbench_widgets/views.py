@@ -17,9 +17,10 @@ from workbench.report.words import count
 from workbench.step import REGISTRY
 from workbench_widgets.controls import controls
 from workbench_widgets.formatting import times, unfolded
-from workbench_widgets.seam.page_view import HeadView, JobLine, PredictedRow, PredictionView, RunView, StatusView
+from workbench_widgets.seam.page_view import HeadView, JobLine, PredictedRow, PredictionView, Region, RunView, StatusView
 from workbench_widgets.seam.recipe_view import Family, RecipeView, StepCard, Technique
 from workbench_widgets.store import Entry, State
+from workbench_widgets.tour import stops
 
 TITLE = "Workbench"
 REGIONS = (
@@ -34,7 +35,8 @@ SUBTITLE = "Make a trained network small and fast, and see what that really cost
 
 def head(_state: State) -> HeadView:
     """The title of the page."""
-    return {"title": TITLE, "subtitle": SUBTITLE, "regions": [{"panel": p, "label": name} for p, name in REGIONS]}
+    regions: list[Region] = [{"panel": panel, "label": name} for panel, name in REGIONS]
+    return {"title": TITLE, "subtitle": SUBTITLE, "regions": regions, "tour": stops()}
 
 
 def recipe(state: State) -> RecipeView:

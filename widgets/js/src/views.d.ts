@@ -5,11 +5,18 @@ declare namespace View {
     panel: string;
     label: string;
   }
-  /** The title of the page and the way to its regions. */
+  /** A panel that the tour stops at. */
+  interface Stop {
+    panel: string;
+    title: string;
+    text: string;
+  }
+  /** The title of the page, the way to its regions, and the tour of them. */
   interface HeadView {
     title: string;
     subtitle: string;
     regions: Region[];
+    tour: Stop[];
   }
   /** A cost before and after the recipe; `share` is what is left of it, in percent. */
   interface PredictedRow {

@@ -12,12 +12,21 @@ class Region(TypedDict):
     label: str
 
 
+class Stop(TypedDict):
+    """A panel that the tour stops at."""
+
+    panel: str
+    title: str
+    text: str
+
+
 class HeadView(TypedDict):
-    """The title of the page and the way to its regions."""
+    """The title of the page, the way to its regions, and the tour of them."""
 
     title: str
     subtitle: str
     regions: list[Region]
+    tour: list[Stop]
 
 
 class StatusView(TypedDict):

@@ -1,3 +1,4 @@
+import { Tour } from "../tour.js";
 import { html } from "../ui.js";
 
 // The page is long: these go to its regions, by mouse and by keyboard.
@@ -23,5 +24,6 @@ export const Head = ({ view }) => html`
     </div>
     <nav class="wb-nav" aria-label="Regions of the page">
       ${view.regions.map((r) => html`<button type="button" class="wb-link" onClick=${(e) => go(e.currentTarget, r.panel)}>${r.label}</button>`)}
+      <${Tour} stops=${view.tour} />
     </nav>
   </header>`;
