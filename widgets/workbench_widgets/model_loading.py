@@ -176,9 +176,11 @@ class Opening:
         before = f" with {count(len(study.variants), 'variant', 'variants')} of before" if study.variants else ""
         ready = Message(f"{name} is loaded{before}. Add a step to the recipe, or choose a variant.")
         shown = self._store.edit(
-            lambda s: _as_left(study_state.showing(s, study, elsewhere, _said_since(s) or ready), kept)
-            if s.model == name
-            else s
+            lambda s: (
+                _as_left(study_state.showing(s, study, elsewhere, _said_since(s) or ready), kept)
+                if s.model == name
+                else s
+            )
         )
         self.look()
         if shown.study is study and not study.variants and elsewhere is None:

@@ -17,7 +17,15 @@ from workbench.report.words import count
 from workbench.step import REGISTRY
 from workbench_widgets.controls import controls
 from workbench_widgets.formatting import times, unfolded
-from workbench_widgets.seam.page_view import HeadView, JobLine, PredictedRow, PredictionView, Region, RunView, StatusView
+from workbench_widgets.seam.page_view import (
+    HeadView,
+    JobLine,
+    PredictedRow,
+    PredictionView,
+    Region,
+    RunView,
+    StatusView,
+)
 from workbench_widgets.seam.recipe_view import Family, RecipeView, StepCard, Technique
 from workbench_widgets.store import Entry, State
 from workbench_widgets.tour import stops
