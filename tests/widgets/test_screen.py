@@ -75,6 +75,11 @@ def test_panels_stand_alone_and_stay_live(screen: Screen) -> None:
         screen.alone("predictions")
 
 
+def test_the_tour_stops_at_panels_that_there_are(screen: Screen) -> None:
+    panels = [stop["panel"] for stop in view(screen, "head")["tour"]]
+    assert len(set(panels)) == len(panels) >= 8 and set(panels) <= set(screen.panels)
+
+
 def test_latency_and_size_are_predicted_and_the_chart_follows(screen: Screen, study: Study) -> None:
     act(screen, "recipe", "add", name="SVD")
     act(screen, "recipe", "set", index=0, name="rank", value=0.2)
