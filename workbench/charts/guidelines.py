@@ -44,8 +44,9 @@ def guidelines(frame: pd.DataFrame) -> alt.FacetChart:
     interval = base.mark_rule().encode(x=alt.X("slowdown_low:Q"), x2="slowdown_high:Q")
     one = base.mark_rule(color=LINE, strokeDash=[4, 3]).encode(x=alt.datum(1.0), y=alt.value(0), y2=alt.value("height"))
     layered = alt.layer(one, interval, marks).properties(width=320, height=alt.Step(_ROW))
-    found = layered.facet(row=alt.Row("guideline:N", title=None, sort=None, header=_HEADER), description=_words(frame))
-    return found.resolve_scale(y="independent")
+    row = alt.Row("guideline:N", title=None, sort=None, header=_HEADER)
+    found: alt.FacetChart = layered.facet(row=row, description=_words(frame)).resolve_scale(y="independent")
+    return found
 
 
 _HEADER = alt.Header(labelAngle=0, labelAlign="left", labelAnchor="start", labelOrient="top", labelFontWeight="bold")
