@@ -1,7 +1,7 @@
 """The parts of pages that are made while they are built, from what the package says of itself.
 
 A page marks the place: `<!-- settings: Tucker -->`, `<!-- figures: Tucker -->`, `<!-- techniques -->`,
-`<!-- commands -->`, `<!-- glossary -->`.
+`<!-- families: Tucker -->`, `<!-- trained -->`, `<!-- commands -->`, `<!-- glossary -->`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from pages import DOCS
+from pages import DOCS, source_of
 from pictures import with_pictures
 
 from workbench import glossary
@@ -71,11 +71,15 @@ def page_of_step(name: str) -> str:
 
 
 def figures(name: str) -> str:
-    """The rows that `benchmarks/techniques.py` printed for a technique, those of the originals before them."""
+    """The rows that `benchmarks/techniques.py` printed for a technique, those of the originals before them.
+
+    Where there are none yet, how to make them.
+    """
     lines = [line for line in FIGURES.read_text("utf-8").splitlines() if line.startswith("|")]
     own = [line for line in lines if re.split(r"[|,]", line)[1].strip() == name]
     if not own:
-        raise ValueError(f"docs/techniques/figures.md has no row of {name}")
+        command = f"python benchmarks/techniques.py --only {name}"
+        return f"Not measured on the three networks yet: `{command}` prints the rows."
     networks = {line.split("|")[2] for line in own}
     before = [line for line in lines if line.split("|")[1].strip() == "original" and line.split("|")[2] in networks]
     return "\n".join(_shortened([*lines[:2], *before, *own]))
@@ -87,6 +91,27 @@ def _shortened(lines: list[str]) -> Iterator[str]:
         first, rest = line.removeprefix("| ").split(" | ", 1) if not line.startswith("| ---") else ("", line[6:])
         network, _, more = rest.removeprefix("| ").partition(" | ")
         yield f"| {network}{', **where it fails**' if 'fails' in first else ''} | {more}"
+
+
+def families(name: str) -> str:
+    """The rows of a factorization in the table of families among the benchmarks."""
+    return "\n".join(_benchmark("Factorization", "| family |", name))
+
+
+def trained(_: str) -> str:
+    """The rows of fine-tuning among the benchmarks, each with the accuracy before and after."""
+    return "\n".join(_benchmark("Pruning, recovery and storage", "| network |", "fashion"))
+
+
+def _benchmark(section: str, head: str, start: str) -> list[str]:
+    """The first table with this head in a section of the benchmarks: its head, and the rows that start so."""
+    text = source_of("figures.md").read_text("utf-8").partition(f"\n## {section}\n")[2]
+    lines = (head + text.partition(head)[2]).splitlines()
+    table = lines[: next(place for place, line in enumerate(lines) if not line.startswith("|"))]
+    rows = [line for line in table[2:] if re.match(rf"\| {start}\b", line)]
+    if not rows:
+        raise ValueError(f"benchmarks/README.md: {section} has no row of {start}")
+    return [*table[:2], *rows]
 
 
 def commands(_: str) -> str:
@@ -112,6 +137,8 @@ PARTS: dict[str, Callable[[str], str]] = {
     "settings": settings,
     "techniques": techniques,
     "figures": figures,
+    "families": families,
+    "trained": trained,
     "commands": commands,
     "glossary": terms,
 }

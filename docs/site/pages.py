@@ -31,8 +31,8 @@ ELSEWHERE = {
     **{f"notebooks/{one.stem}.md": f"notebooks/{one.name}" for one in ROOT.glob("notebooks/[0-9]*.ipynb")},
     **{f"labs/{one.stem}.md": f"{LABS}/{one.name}" for one in (ROOT / LABS).glob("*.ipynb")},
 }
-#: Folders that a link may name, and the page that stands for them.
-FOLDERS = {LABS: "labs/index.md", CARDS: "networks/index.md"}
+#: Folders and files that a link may name, and the page that stands for them.
+FOLDERS = {LABS: "labs/index.md", CARDS: "networks/index.md", "workbench/glossary.toml": "glossary.md"}
 #: Code, which is left alone; or a link or a picture, whose words may hold code and pictures.
 CODE = r"```.*?```|~~~.*?~~~|``[^`]*``|`[^`\n]*`"
 LINK = re.compile(

@@ -55,12 +55,9 @@ def data(
 
     Options: `preprocess`, a `workbench.data.Preprocess` or a dictionary of its fields, in place of `mean`, `std` and
     `size`; `like`, a model whose weights, of torchvision or timm, say how they take pictures; `unreadable`, "refuse"
-    or "skip" pictures that cannot be read.
+    or "skip" pictures that cannot be read. Raises: `UnknownName`, `BadFile`, `BadValue`.
 
-    Raises: `UnknownName`, `BadFile`, `BadValue`.
-
-    >>> images, labels = torch.rand(20, 3, 16, 16), torch.arange(20) % 2
-    >>> len(wb.data({"test": (images, labels)}, classes=("cat", "dog")).get("test"))
+    >>> len(wb.data({"test": (torch.rand(20, 3, 16, 16), torch.arange(20) % 2)}).get("test"))
     20
     """
     from workbench.data.sources import load  # loads torch
