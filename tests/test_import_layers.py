@@ -21,11 +21,11 @@ LAYERS = (
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
-    | {"diagnosis", "exporters", "proof", "reduction", "replay"},
+    | {"diagnosis", "exporters", "proof", "reduction", "remote", "replay"},
     {"workers"},
     {"search"},
     {"doctor", "keeping", "kept", "making", "published", "report", "study"},
-    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "reduce_command", "report_command"}
+    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "probe_command", "reduce_command", "report_command"}
     | {"study_commands"}
     | {"teach", "terminal"},
 )

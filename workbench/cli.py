@@ -1,5 +1,5 @@
-"""The command line: `workbench info | run | search | certify | check | report | reduce | mcp | study | doctor | schema |
-dashboard`.
+"""The command line: `workbench info | run | search | certify | check | report | reduce | probe | mcp | study | doctor |
+schema | dashboard`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from workbench import doctor_command, reduce_command, report_command, study_commands
+from workbench import doctor_command, probe_command, reduce_command, report_command, study_commands
 from workbench.errors import BadFile, BadValue, Cancelled, UnknownName, WorkbenchError
 from workbench.terminal import console, frame_table, plain_table
 
@@ -51,6 +51,7 @@ app.add_typer(study_commands.app, name="study")
 app.command()(doctor_command.doctor)
 app.command()(report_command.report)
 app.command()(reduce_command.reduce)
+app.command()(probe_command.probe)
 
 
 def main() -> None:
