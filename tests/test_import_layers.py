@@ -22,12 +22,12 @@ LAYERS = (
     {"settings", "plan", "recipe_file", "schema", "recipe", "step"},
     {"factorization", "statistics", "pruning", "training", "quantization"},
     {"steps", "measure", "building", "certificate", "variant", "studies", "export", "charts", "frames", "manifest"}
-    | {"devices", "diagnosis", "exporters", "proof", "reduction", "replay"},
+    | {"devices", "diagnosis", "exporters", "proof", "reduction", "remote", "replay"},
     {"workers"},
     {"search"},
     {"doctor", "keeping", "kept", "making", "published", "report", "study"},
     {"__main__", "agents", "app", "cli", "dashboard", "device_command", "doctor_command", "lab_commands", "live"}
-    | {"reduce_command", "report_command", "study_commands", "teach", "terminal"},
+    | {"probe_command", "reduce_command", "report_command", "study_commands", "teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}

@@ -1,5 +1,5 @@
-"""The command line: `workbench info | run | search | certify | check | report | reduce | mcp | study | device | lab |
-doctor | schema | dashboard`.
+"""The command line: `workbench info | run | search | certify | check | report | reduce | mcp | study | device | probe |
+lab | doctor | schema | dashboard`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from workbench import device_command, doctor_command, lab_commands, reduce_command, report_command, study_commands
+from workbench import (
+    device_command,
+    doctor_command,
+    lab_commands,
+    probe_command,
+    reduce_command,
+    report_command,
+    study_commands,
+)
 from workbench.errors import BadFile, BadValue, Cancelled, UnknownName, WorkbenchError
 from workbench.terminal import console, frame_table, plain_table
 
@@ -53,6 +61,7 @@ app.command()(doctor_command.doctor)
 app.command()(report_command.report)
 app.command()(reduce_command.reduce)
 app.command()(device_command.device)
+app.command()(probe_command.probe)
 
 
 def main() -> None:

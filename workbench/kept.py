@@ -78,6 +78,11 @@ class Kept:
         changed = max((one.created for one in self.variants), default="")
         return Entry(self.name, name, data, len(self.variants), size, changed)
 
+    @property
+    def place(self) -> str:
+        """What `wb.Study(path=...)` opens it by."""
+        return str(self._folder) if self._folder is not None else self.address
+
     def frame(self) -> pd.DataFrame:
         """As `Study.frame`."""
         frame = to_frame(self.variants)

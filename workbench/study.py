@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from workbench.data import Data
 from workbench.data.classes import check_classes
 from workbench.data.matching import misfit
-from workbench.devices.asking import Elsewhere
-from workbench.diagnosis.diagnostics import Diagnostics
+from workbench.devices.asking import Elsewhere as Inviting
+from workbench.diagnosis.elsewhere import Elsewhere
 from workbench.errors import BadFile, BadValue, StorageFailed, unknown
 from workbench.files.disk import told, workspace
 from workbench.frames.frame import to_frame, where_rows
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from workbench.workers.crew import Crew
 
 
-class Study(Diagnostics, Keeping, Elsewhere, Making, Searching):
+class Study(Elsewhere, Keeping, Inviting, Making, Searching):
     """Runs recipes on one model and one data set, and remembers every finished variant.
 
     A recipe that trains and was killed or cancelled goes on from its last checkpoint when it is run again. A

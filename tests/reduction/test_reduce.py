@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -259,5 +258,5 @@ def test_the_command(tmp_path: Path) -> None:
         f"fault/{name}"
         for name in ("README.md", "expected.npz", "fault.json", "input.npz", "model.onnx", "reproduce.py", "right.onnx")
     ]
-    assert str(os.getcwd()) not in zipfile.ZipFile(tmp_path / "a.zip").read("fault/README.md").decode()
+    assert str(Path.cwd()) not in zipfile.ZipFile(tmp_path / "a.zip").read("fault/README.md").decode()
     assert oracles.FAULTS[0] == Ends.fault

@@ -20,6 +20,7 @@ from workbench.charts.marks import COLOURS, DATASET, competing, roles
 from workbench.charts.parallel import PARALLEL, parallel, parallel_columns, parallel_points, parallel_summary
 from workbench.charts.predicted import predicted_points, predicted_summary
 from workbench.charts.rows import records
+from workbench.charts.sweep import sweep, sweep_summary
 from workbench.charts.variants import points, speedup, speedup_points, summary, tradeoff
 
 __all__ = [
@@ -27,5 +28,5 @@ __all__ = [
     "cost_by_layer", "cost_rows", "cost_summary", "devices", "drawable", "flips", "guidelines", "layer_errors",
     "lineage", "lineage_points", "lineage_summary", "lower", "parallel", "parallel_columns", "parallel_points",
     "parallel_summary", "png", "points", "predicted_points", "predicted_summary", "records", "roles", "speedup",
-    "speedup_points", "steps_of", "summary", "tradeoff",
+    "speedup_points", "steps_of", "summary", "sweep", "sweep_summary", "tradeoff",
 ]  # fmt: skip

@@ -288,7 +288,8 @@ def oracle_of(case: Case, fault: str, tolerance: float) -> Oracle:
 
 def slow_blocks(case: Case, oracle: Slow, start: Iterable[int], report: Reporter) -> list[Piece]:
     """The blocks between known tensors that take longer than their twins, those that take most longer first."""
-    rough, found = replace(oracle, rounds=5), []
+    rough = replace(oracle, rounds=5)
+    found: list[tuple[float, int, Piece]] = []
     names = [name for index in start for name in case.ours.nodes[index].output if name in case.known]
     for count, name in enumerate(names):
         report(count / len(names), "timing block by block")

@@ -127,9 +127,8 @@ class Slow(Oracle):
         if twin is None:
             return None
         try:
-            pair = [(runner(twin.model, self.twin_level), twin.given(piece.inputs))]
-            pair.append((runner(piece.model, self.level), dict(piece.inputs)))
-            return in_turns([partial(*one) for one in pair], self.rounds)
+            right = partial(runner(twin.model, self.twin_level), twin.given(piece.inputs))
+            return in_turns([right, partial(runner(piece.model, self.level), piece.inputs)], self.rounds)
         except Exception:  # noqa: BLE001  # a runtime raises anything for a piece that is none
             return None
 

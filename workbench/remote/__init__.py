@@ -1,0 +1,1 @@
+"""Variants measured on another machine, which is reached by OpenSSH."""
