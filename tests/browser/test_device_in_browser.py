@@ -12,11 +12,11 @@ import story
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
-import tiny  # noqa: E402  # stands beside the tests of the core
+import tiny  # stands beside the tests of the core
 
-import workbench as wb  # noqa: E402
-from workbench.devices import offer  # noqa: E402
-from workbench.study import Study  # noqa: E402
+import workbench as wb
+from workbench.devices import offer
+from workbench.study import Study
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 # Selectors, since the page's policy lets no text be run as a script.
@@ -37,22 +37,26 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offer, "KEEP_S", 1.0)
 
 
+def use_page(page: Any, address: str) -> None:
+    """As a visitor does: wait, rename, keep on; narrow and dark, then wide and light."""
+    page.goto(address)
+    page.wait_for_selector(DONE)
+    page.fill("#name", "Test phone")
+    page.get_by_text("Rename").click()
+    page.wait_for_selector("#tables:has-text('all 100')")
+    page.locator("#keep").click()
+    page.wait_for_selector("#sustained:not([hidden])")
+    page.wait_for_selector(DONE)
+    story.is_accessible(page, "dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    story.is_accessible(page, "light")
+
+
 def test_a_device_measures_and_its_figures_are_in_the_study(study: Study, visitor: Callable[..., Any]) -> None:
     with study.device() as invitation:
-        page = visitor(390, color_scheme="dark")
-        page.goto(invitation.address)
-        page.wait_for_selector(DONE)
-        page.fill("#name", "Test phone")
-        page.get_by_text("Rename").click()
-        page.wait_for_selector("#tables:has-text('all 100')")
-        page.locator("#keep").click()
-        page.wait_for_selector("#sustained:not([hidden])")
-        page.wait_for_selector(DONE)
-        story.is_accessible(page, "dark")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": 1440, "height": 900})
-        story.is_accessible(page, "light")
+        use_page(visitor(390, color_scheme="dark"), invitation.address)
         (device,) = invitation.wait(seconds=60)
     assert device.name == "Test phone" and "Chrome" in device.browser and device.isolated
     one, *more = device.rows

@@ -124,7 +124,7 @@ function drawSustained(points) {
   parts.push(drawn("text", { x: SHAPE.left, y: 230 }, "0 s"), drawn("text", { x: SHAPE.right, y: 230, "text-anchor": "end" }, lasting(state.offer.keep_ms)));
   first.forEach((_, k) => {
     const d = points.map((one, i) => `${i ? "L" : "M"}${x(one[0]).toFixed(1)} ${y(speed[i][k]).toFixed(1)}`).join("");
-    parts.push(drawn("path", { d, style: `stroke: ${colours[k % colours.length]}; stroke-dasharray: ${k ? `${3 * k + 3} 3` : "none"}` }));
+    parts.push(drawn("path", { d, stroke: colours[k % colours.length], "stroke-dasharray": k ? `${3 * k + 3} 3` : "none" }));
   });
   svg.replaceChildren(...parts);
   const trend = state.offer.networks.map(({ name }, k) => `${name} ${Math.round(100 * speed.at(-1)[k])} %`).join(", ");
