@@ -36,13 +36,13 @@ def report(  # noqa: PLR0913  # the options of a command
     from workbench.report.reopened import reopened
 
     kept = Kept(study)
-    variants = reopened(kept, *_loaded(kept, model, data))
+    variants = reopened(kept, *loaded(kept, model, data))
     picked = kept.variant(chosen).id if chosen else None
     file = wb.report(variants, out, chosen=picked, minimise=minimise, where=where or "", title=title)
     console.print(f"Wrote {escape(str(file))}.", highlight=False, soft_wrap=True)
 
 
-def _loaded(kept: Kept, model: str, data: str) -> tuple[Model, Data]:
+def loaded(kept: Kept, model: str, data: str) -> tuple[Model, Data]:
     """Model and data by the names that the study remembers, unless others are given."""
     import workbench as wb
 

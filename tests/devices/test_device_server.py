@@ -108,6 +108,12 @@ def test_an_address_is_for_one_device(invited: Invitation) -> None:
     assert any("Another device has used" in one for one in invited.refusals)
 
 
+def test_a_device_that_introduces_itself_badly_may_do_so_again(invited: Invitation) -> None:
+    phone = Phone(invited.address)
+    assert phone.send("claim", WHO | {"name": "<script>"}).status == 400
+    assert phone.send("claim", WHO).status == phone.ask("network/0").status == 200
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/aaaaaaaaaaaa/", "/aaaaaaaaaaaa/network/0", "/../etc/passwd", "/%2e%2e/x", "//", "/%C3%A9/"]
 )
