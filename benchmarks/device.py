@@ -107,7 +107,7 @@ def finish(page: Any, invitation: Invitation) -> None:
         page.wait_for_timeout(200)
     page.wait_for_timeout(1500)
     page.click("#stop")
-    page.wait_for_function("document.getElementById('status').textContent.startsWith('Done')", timeout=120_000)
+    page.wait_for_selector("#status:has-text('Done.')", timeout=120_000)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from workbench.errors import BadValue, WorkbenchError
+from workbench.errors import BadValue
+from workbench.report_command import loaded
 from workbench.study_commands import Place
 from workbench.terminal import console, plain_table
 
@@ -52,15 +53,8 @@ def _opened(place: str, variants: list[str], model: str, data: str) -> tuple[Stu
     from workbench.kept import Kept
 
     kept = Kept(place)
-    names = model or kept.about.get("model_name", ""), data or kept.about.get("data_name", "")
-    try:
-        loaded = wb.load(names[0]), wb.data(names[1])
-    except WorkbenchError as error:
-        raise BadValue(
-            f"The study is about {names[0]} on {names[1]}, which cannot be loaded by these names. {error} "
-            "Say where they are: --model net.onnx --data images.npz."
-        ) from error
-    return wb.Study(*loaded, path=kept.address or kept.name), [kept.variant(one).id for one in variants] or None
+    runs = wb.Study(*loaded(kept, model, data), path=kept.address or kept.name)
+    return runs, [kept.variant(one).id for one in variants] or None
 
 
 def _show(invitation: Invitation) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.devices.answered import Answers, Device, Row, by_variant, measured, slower
+from workbench.devices.answered import Answers, Device, Row, by_variant, measured, slower, timings
 from workbench.devices.keys import LENGTH, LETTERS, Keys
 from workbench.devices.received import Received, enough
 from workbench.devices.refusal import Refused
@@ -167,6 +167,15 @@ def test_ratios_and_intervals_are_those_of_the_desk(received: Received) -> None:
     assert row.latency["half"].value == pytest.approx(np.median(every), rel=0.05)  # the median of logarithms
     assert row.speedup["original"] == Estimate(1, 1, 1)
     assert enough(row)
+
+
+def test_sessions_of_other_lengths_count_by_their_last_rounds() -> None:
+    """Of 5, 4, 1 and 2 rounds the last four of the first two are most; the slow first one is left out."""
+    one = [[9.0, 9.0]] + [[k, k / 2] for k in (1.0, 2.0, 3.0, 4.0)]
+    found = timings([one, one[1:], one[:1], one[:2]], 1)
+    assert found is not None
+    assert [times.tolist() for times in found.times] == [[[1, 2, 3, 4]] * 2, [[0.5, 1, 1.5, 2]] * 2]
+    assert timings([one[:2], []], 1) is None
 
 
 def test_a_wide_interval_is_not_enough(received: Received) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import math
@@ -107,11 +108,17 @@ def test_an_address_is_for_one_device(invited: Invitation) -> None:
     assert any("Another device has used" in one for one in invited.refusals)
 
 
+def test_a_device_that_introduces_itself_badly_may_do_so_again(invited: Invitation) -> None:
+    phone = Phone(invited.address)
+    assert phone.send("claim", WHO | {"name": "<script>"}).status == 400
+    assert phone.send("claim", WHO).status == phone.ask("network/0").status == 200
+
+
 @pytest.mark.parametrize(
-    "path", ["/", "/aaaaaaaaaaaa/", "/aaaaaaaaaaaa/network/0", "/../etc/passwd", "/%2e%2e/x", "//", "/é/"]
+    "path", ["/", "/aaaaaaaaaaaa/", "/aaaaaaaaaaaa/network/0", "/../etc/passwd", "/%2e%2e/x", "//", "/%C3%A9/"]
 )
 def test_a_forged_address_opens_nothing(invited: Invitation, path: str) -> None:
-    answer = Phone(invited.address).ask(path.encode().decode("latin-1"))
+    answer = Phone(invited.address).ask(path)
     assert answer.status == 404
     assert b"none that the workbench gave" in answer.content
 
@@ -167,7 +174,7 @@ def test_what_a_device_answers_belongs_to_the_study(phone: Phone, study: Study, 
     assert f"On Old phone (WebAssembly in its browser, one thread) {SLOWER} 0.50×" in renewed.verdict
     assert "latency_ms on Pixel 8" not in renewed.elsewhere
     frame = study.frame().set_index("id")
-    assert frame.loc[study.baseline.id, "latency_ms on Old phone"] == pytest.approx(1.05)
+    assert frame.loc[study.baseline.id, "latency_ms on Old phone"] == pytest.approx(1.05, rel=0.01)  # between 1 and 1.1
     assert frame.loc[variant.id, "speedup on Old phone_high"] < 1
     column = wb.charts.column("latency_ms on Old phone")
     assert column.title == "Latency on Old phone (ms, batch 1)"
@@ -217,7 +224,8 @@ def test_refused_results_leave_the_study_as_it_was(phone: Phone, invited: Invita
         assert invited.refusals[-1] == f"Pixel 8: {answer.said['refused']}"
     phone.offer["offer"] = "0" * 16
     assert "other networks" in times(phone, 0.5).said["refused"]
-    assert phone.ask("times", b"x" * (3 << 20)).status in {400, 413}
+    with contextlib.suppress(ConnectionError):  # or hung up on while it still sends
+        assert phone.ask("times", b"x" * (3 << 20)).status in {400, 413}
     assert study.devices == before
 
 

@@ -16,8 +16,9 @@ from typing import Any
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
 TARGET = HERE.parents[1] / "workbench" / "devices" / "runtime"
-SCRIPTS = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs")
-PROGRAM = "ort-wasm-simd-threaded.wasm"
+#: The processor alone; and the build with WebGPU that suspends WebAssembly as browsers do themselves (JSPI), which is
+#: two thirds of the one that does so by its own means.
+BUILDS = {"ort.wasm.min.mjs": "ort-wasm-simd-threaded", "ort.jspi.min.mjs": "ort-wasm-simd-threaded.jspi"}
 #: No BCJ filter knows WebAssembly; its code has no alignment, so that no position bits help either.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0}]
 RULE = f"\n{'-' * 80}\n\n"
@@ -48,10 +49,11 @@ def main() -> None:
     """Write the files."""
     TARGET.mkdir(parents=True, exist_ok=True)
     source = MODULES / "onnxruntime-web" / "dist"
-    for name in SCRIPTS:
-        shutil.copyfile(source / name, TARGET / name)
-    packed = lzma.compress((source / PROGRAM).read_bytes(), check=lzma.CHECK_CRC32, filters=FILTERS)
-    (TARGET / f"{PROGRAM}.xz").write_bytes(packed)
+    for script, program in BUILDS.items():
+        for name in (script, f"{program}.mjs"):
+            shutil.copyfile(source / name, TARGET / name)
+        packed = lzma.compress((source / f"{program}.wasm").read_bytes(), check=lzma.CHECK_CRC32, filters=FILTERS)
+        (TARGET / f"{program}.wasm.xz").write_bytes(packed)
     (TARGET / "THIRD-PARTY.txt").write_text(notices(), encoding="utf-8")
     print(*(f"{path.name}: {path.stat().st_size:,} bytes" for path in sorted(TARGET.iterdir())), sep="\n")
 

@@ -25,7 +25,7 @@ WASM, WEBGPU = "wasm", "webgpu"
 TITLES = {WASM: "WebAssembly in its browser", WEBGPU: "WebGPU in its browser"}
 #: The figures of a variant on a device, as columns begin.
 LATENCY, SPEEDUP = "latency_ms on ", "speedup on "
-#: A session with fewer rounds than this says little, where others have more.
+#: A session with fewer rounds than this does not count.
 FEW = 3
 
 
@@ -154,13 +154,16 @@ def _tuples(value: Any) -> Any:
 
 
 def timings(rounds: Sequence[Sequence[Sequence[float]]], threads: int) -> Timings | None:
-    """Rounds as the desk has them, of equally many in each session; None while there are too few."""
-    most = max(map(len, rounds), default=0)
-    kept = [one for one in rounds if len(one) >= max(FEW, most / 2)]
-    if not kept:
+    """Rounds as the desk has them, of equally many in each session; None while there are too few.
+
+    Of sessions of different lengths so many rounds are taken as leave most of them in all, the last ones of each: what
+    a browser compiles anew while it runs is faster by then.
+    """
+    lengths = [len(one) for one in rounds if len(one) >= FEW]
+    if not lengths:
         return None
-    least = min(map(len, kept))
-    times = np.array([session[:least] for session in kept])  # (sessions, rounds, variants)
+    least = max(lengths, key=lambda length: (length * sum(one >= length for one in lengths), -length))
+    times = np.array([session[-least:] for session in rounds if len(session) >= least])  # (sessions, rounds, variants)
     return Timings(tuple(times[:, :, index] for index in range(times.shape[2])), 1, threads)
 
 

@@ -66,7 +66,7 @@ def times(value: Any, least: Sequence[float], what: str) -> tuple[float, ...]:
         if isinstance(ms, bool) or not isinstance(ms, (int, float)) or not ms > 0:  # nor NaN
             raise Refused(f"{what} holds {shown(ms)}; a time is a number of milliseconds above 0.")
         if ms > SLOWEST_MS:
-            raise Refused(f"{what} holds {ms:g} ms; no run takes longer than {SLOWEST_MS / 60_000:g} minutes.")
+            raise Refused(f"{what} holds {shown(ms)} ms; no run takes longer than {SLOWEST_MS / 60_000:g} minutes.")
         if ms < floor:
             raise Refused(f"{what} holds {ms:g} ms; no processor computes that network in less than {floor:.2g} ms.")
     return tuple(float(ms) for ms in value)

@@ -160,8 +160,8 @@ class Claim(Handler):
             raise Refused("Only the device's own page may ask for this.", 403)
         cookie = self.desk.keys.claim(key, self.cookie)
         received = self.desk.arrived(key)
+        self.set_cookie(_COOKIE, cookie, path=f"/{key}/", httponly=True, samesite="Lax")  # also where it is refused now
         received.introduce(self.request.body, self.desk.others(received))
-        self.set_cookie(_COOKIE, cookie, path=f"/{key}/", httponly=True, samesite="Lax")
         offer = await apart(self.desk.offer.described)
         self.finish({**offer, "known": known(received.device() if received.rows else None, received)})
 

@@ -15,8 +15,11 @@ TYPES = {
     "worker.js": "text/javascript; charset=utf-8",
     "clock.js": "text/javascript; charset=utf-8",
     "ort.wasm.min.mjs": "text/javascript; charset=utf-8",
+    "ort.jspi.min.mjs": "text/javascript; charset=utf-8",
     "ort-wasm-simd-threaded.mjs": "text/javascript; charset=utf-8",
+    "ort-wasm-simd-threaded.jspi.mjs": "text/javascript; charset=utf-8",
     "ort-wasm-simd-threaded.wasm": "application/wasm",
+    "ort-wasm-simd-threaded.jspi.wasm": "application/wasm",
 }
 #: How much time is spent on a byte: more gains little, and somebody waits.
 _LEVEL = 6

@@ -98,7 +98,7 @@ def with_devices(here: pd.DataFrame, variant: Variant, devices: Sequence[Device]
     """
     import pandas as pd
 
-    rows = here.to_dict("records")
+    rows: list[dict[Any, Any]] = here.to_dict("records")
     for one in rows:
         if (one["runtime"], one["threads"]) == (DEFAULT, 1):
             one |= _ends("over_original", variant["speedup"])

@@ -1,5 +1,8 @@
 // Timing in turns: how fine the clock is, when a network is warm, and how long it takes in a block of runs.
 
+/** Steps of the clock that a part of a block takes at least: a hundredth is the error of a reading. */
+const STEPS = 100;
+
 /** Milliseconds between two readings of the clock that differ; browsers round it to hide what pages could spy on. */
 export function resolution() {
   let finest = Number.POSITIVE_INFINITY;
@@ -24,7 +27,7 @@ export async function timed(run, count) {
 /** Runs until the last five blocks are as fast as the five before (within 5 %); gives how a block is then timed. */
 export async function warmUp(run, finest, longestMs, blockMs) {
   const first = Math.max(await timed(run, 1), 1e-3);
-  let inner = Math.max(1, Math.ceil((20 * finest) / first)); // so that the clock's steps are a twentieth
+  let inner = Math.max(1, Math.ceil((STEPS * finest) / first));
   const seen = [];
   const until = performance.now() + longestMs;
   while (performance.now() < until) {
@@ -33,7 +36,7 @@ export async function warmUp(run, finest, longestMs, blockMs) {
     if (n >= 10 && quantile(seen.slice(n - 5), 0.5) > 0.95 * quantile(seen.slice(n - 10, n - 5), 0.5)) break;
   }
   const ms = Math.max(quantile(seen.slice(-5), 0.5) || first, 1e-3);
-  inner = Math.max(1, Math.ceil((20 * finest) / ms));
+  inner = Math.max(1, Math.ceil((STEPS * finest) / ms));
   return { inner, outer: Math.max(3, Math.min(40, Math.round(blockMs / (inner * ms)))) };
 }
 

@@ -124,7 +124,7 @@ function drawSustained(points) {
   parts.push(drawn("text", { x: SHAPE.left, y: 230 }, "0 s"), drawn("text", { x: SHAPE.right, y: 230, "text-anchor": "end" }, lasting(state.offer.keep_ms)));
   first.forEach((_, k) => {
     const d = points.map((one, i) => `${i ? "L" : "M"}${x(one[0]).toFixed(1)} ${y(speed[i][k]).toFixed(1)}`).join("");
-    parts.push(drawn("path", { d, style: `stroke: ${colours[k % colours.length]}; stroke-dasharray: ${k ? `${3 * k + 3} 3` : "none"}` }));
+    parts.push(drawn("path", { d, stroke: colours[k % colours.length], "stroke-dasharray": k ? `${3 * k + 3} 3` : "none" }));
   });
   svg.replaceChildren(...parts);
   const trend = state.offer.networks.map(({ name }, k) => `${name} ${Math.round(100 * speed.at(-1)[k])} %`).join(", ");
@@ -233,12 +233,15 @@ function finish() {
   text("status", failed ? "Nothing was measured here." : "Done. The figures are in the study; this page may be closed.");
 }
 
-/** The ways to run networks in this browser: on one thread, on all that it offers. */
+/** The ways to run networks in this browser: on one thread, on all that it offers, on its graphics unit. */
 const ROWS = [{ backend: "wasm", threads: 1, title: "WebAssembly, one thread", answers: true }];
 
-function plan() {
+async function plan() {
   const most = Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
   if (crossOriginIsolated && most > 1) ROWS.push({ backend: "wasm", threads: most, title: `WebAssembly, ${most} threads` });
+  // WebGPU, where the browser has it, and can let WebAssembly wait for it.
+  const graphics = "Suspending" in WebAssembly && (await navigator.gpu?.requestAdapter().catch(() => null));
+  if (graphics) ROWS.push({ backend: "webgpu", threads: 1, title: "WebGPU" });
   text(
     "clock",
     crossOriginIsolated
@@ -282,7 +285,7 @@ async function run() {
     alarm(error.message);
     return;
   }
-  plan();
+  await plan();
   await awake();
   for (const row of ROWS) if (!state.stopped) await measure(row);
   await tell("done", {}).catch((error) => alarm(error.message));

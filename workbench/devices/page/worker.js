@@ -56,7 +56,7 @@ const runs = () =>
 async function begin(data) {
   ({ offer } = data);
   say("stage", { text: "Loading ONNX Runtime and the networks." });
-  ort = await import("./ort.wasm.min.mjs");
+  ort = await import(data.backend === "webgpu" ? "./ort.jspi.min.mjs" : "./ort.wasm.min.mjs");
   ort.env.wasm.wasmPaths = new URL("./", import.meta.url).href;
   ort.env.wasm.numThreads = data.threads;
   ort.env.logLevel = "fatal";
