@@ -252,7 +252,7 @@ QUESTIONS = (
     ),
     Choice(
         "small-networks",
-        "Why does a small network such as a MobileNet usually lose more by int8 than a large one?",
+        "Why does a small network such as a MobileNet usually lose more by the same rounding than a large one?",
         ("What evens errors out, and where is there little of it?",),
         right="d",
         options={
