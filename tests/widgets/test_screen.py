@@ -15,6 +15,7 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.charts import COLUMNS
 from workbench.cost.trace import trace
+from workbench.errors import UnknownName
 from workbench.recipe import Recipe
 from workbench.study import Study
 from workbench_widgets.screen import Screen
@@ -43,6 +44,14 @@ def test_a_study_given_is_shown_with_all_its_variants(screen: Screen, study: Stu
     assert [row["name"] for row in view(screen, "table")["rows"]] == ["original", "fp16"]
     assert [row["id"] for row in view(screen, "chart")["rows"]] == [v.id for v in study.variants]
     assert view(screen, "variant")["name"] == "fp16"  # the newest
+
+
+def test_panels_alone_stand_with_what_loads_them_and_share_the_screens_state(screen: Screen) -> None:
+    box = screen.alone("diagnosis", "chart")
+    assert box.children == (screen.children[0], screen.panels["diagnosis"], screen.panels["chart"])
+    assert "wb-screen" in box._dom_classes  # by which the style reaches them
+    with pytest.raises(UnknownName, match="diagnosis"):
+        screen.alone("diagnoses")
 
 
 def test_every_view_is_plain_json(screen: Screen) -> None:
