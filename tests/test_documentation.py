@@ -27,7 +27,7 @@ def site() -> Iterator[dict[str, ModuleType]]:
     """The modules that make the pages."""
     sys.path.insert(0, str(DOCS / "site"))
     try:
-        yield {name: importlib.import_module(name) for name in ("pages", "generated", "pictures")}
+        yield {name: importlib.import_module(name) for name in ("pages", "generated", "pictures", "check")}
     finally:
         sys.path.remove(str(DOCS / "site"))
 
@@ -161,6 +161,24 @@ def test_pictures_show_layers_in_a_row_and_weights_as_cells(site: dict[str, Modu
     assert drawn.count("<path") == 2
     assert drawn.count('fill-opacity="0"') == 1  # the zero
     assert 'aria-label="Before: a | b | c; After: [1 0; 2 -3]"' in drawn
+
+
+def test_built_pages_are_looked_through_for_dead_links_and_things_from_elsewhere(
+    site: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    (tmp_path / "one.html").write_text(
+        '<script src="https://example.org/a.js"></script><link rel="canonical" href="https://example.org/">'
+        '<a href="two.html#there">good</a><a href="two.html#gone">bad</a><a href="three.html">bad</a>'
+        '<a href="#here">good</a><h2 id="here"></h2><img src="p.png"><a href="https://example.org">out</a>',
+        encoding="utf-8",
+    )
+    (tmp_path / "two.html").write_text('<h2 id="there"></h2>', encoding="utf-8")
+    assert list(site["check"].problems(tmp_path)) == [
+        "one.html: loads https://example.org/a.js",
+        "one.html: dead link two.html#gone",
+        "one.html: dead link three.html",
+        "one.html: dead link p.png",
+    ]
 
 
 def test_nothing_is_fetched_by_who_reads_the_pages() -> None:
