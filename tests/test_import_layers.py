@@ -25,9 +25,8 @@ LAYERS = (
     {"workers"},
     {"search"},
     {"doctor", "keeping", "kept", "making", "published", "report", "study"},
-    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "probe_command", "reduce_command", "report_command"}
-    | {"study_commands"}
-    | {"teach", "terminal"},
+    {"__main__", "agents", "app", "cli", "dashboard", "doctor_command", "live", "probe_command", "reduce_command"}
+    | {"report_command", "study_commands", "teach", "terminal"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SCREEN = {"ipywidgets", "IPython", "anywidget", "ipykernel", "voila", "workbench_widgets"}
