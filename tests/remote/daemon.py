@@ -70,7 +70,9 @@ def key(path: Path) -> str:
 def serving(folder: Path) -> Iterator[Daemon]:
     """Serve while the block runs. Skips where there is no sshd."""
     if SERVER is None or shutil.which("ssh") is None:
-        pytest.skip("no OpenSSH server is installed: install one (Debian: apt install openssh-server) to measure by ssh")
+        pytest.skip(
+            "no OpenSSH server is installed: install one (Debian: apt install openssh-server) to measure by ssh"
+        )
     if os.geteuid() == 0:
         RUN.mkdir(mode=0o755, exist_ok=True)  # as the system's own script does before it starts one
     port, host_key = free_port(), key(folder / "host")

@@ -105,7 +105,7 @@ def test_no_python_or_one_that_lacks_something(study: wb.Study, daemon: Daemon, 
     said = failing(study, str(daemon.config), python="/no/such/python3")
     assert said.startswith("probed has no /no/such/python3. Install Python 3 there")
     bare = tmp_path / "bare python"  # a space is no end of the name
-    bare.write_text(f"#!/bin/sh\nexec {sys.executable} -I -S \"$@\"\n")
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     bare.chmod(0o755)
     said = failing(study, str(daemon.config), python=str(bare))
     assert "without numpy and onnxruntime" in said and "-m pip install numpy onnxruntime" in said
@@ -113,7 +113,19 @@ def test_no_python_or_one_that_lacks_something(study: wb.Study, daemon: Daemon, 
 
 @pytest.mark.parametrize(
     "name",
-    ["-oProxyCommand=touch x", "host;touch x", "$(touch x)", "a b", "host\n", "", "u@-h", "h`x`", "host:22", "a@b@c", "h'"],
+    [
+        "-oProxyCommand=touch x",
+        "host;touch x",
+        "$(touch x)",
+        "a b",
+        "host\n",
+        "",
+        "u@-h",
+        "h`x`",
+        "host:22",
+        "a@b@c",
+        "h'",
+    ],
 )
 def test_what_is_no_host(study: wb.Study, name: str) -> None:
     with pytest.raises(BadValue, match="is no host"):

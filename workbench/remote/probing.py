@@ -90,7 +90,7 @@ def probe(variants: Sequence[Variant], host: Host, ask: Ask, report: Reporter) -
     files = [one.onnx for one in variants]
     sizes = [*(file.stat().st_size for file in files), len(packed.getvalue())]
     asked_for = {"sizes": sizes, "seconds": ask.seconds, "threads": ask.threads, "sessions": SESSIONS}
-    content = [json.dumps(asked_for).encode() + b"\n", *files, packed.getvalue()]
+    content: list[bytes | Path] = [json.dumps(asked_for).encode() + b"\n", *files, packed.getvalue()]
     heard, note = Heard(), ""
     report(0.0, f"connecting to {host.name}")
     try:
