@@ -29,6 +29,8 @@ Array = npt.NDArray[Any]
 IMAGES, BYTES = 200, 16 << 20
 #: Bytes of outputs that come in one piece.
 PIECE = 1 << 20
+#: Sessions of one row at most.
+SESSIONS = 16
 #: Seconds for which a device that is asked to keeps on, to see what heat does.
 KEEP_S = 300.0
 
@@ -96,8 +98,9 @@ class Offer:
             "output": self.output,
             "count": self.count,
             "width": self.width,
-            "session_ms": 2e3 / 3 * usual_seconds(),
+            "session_ms": min(1e4, 2e3 / 3 * usual_seconds()),
             "limit_ms": 1e4 * usual_seconds(),
+            "sessions": SESSIONS,
             "keep_ms": 1e3 * KEEP_S,
             "piece": max(1, min(25, PIECE // (4 * self.width))),
         }  # fmt: skip

@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 from workbench.devices import checks
 from workbench.devices.answered import WASM, WEBGPU, Device, Row, measured
+from workbench.devices.offer import SESSIONS as MOST_SESSIONS
 from workbench.devices.offer import Offer
 from workbench.devices.refusal import Refused
 
 #: Half of an interval, as a logarithm, at which a ratio is known well enough; and the sessions that it needs.
 NARROW, SESSIONS = 0.05, 3
-#: What one row may hold at most: sessions, and rounds in each; points of keeping on.
-MOST_SESSIONS, MOST_ROUNDS, MOST_POINTS = 16, 400, 400
+#: What one row may hold at most: rounds in a session, points of keeping on.
+MOST_ROUNDS, MOST_POINTS = 400, 400
 MOST_ROWS = 4
 #: Seconds by which a device may claim to have worked longer than it was here: clocks differ.
 SLACK_S = 2.0

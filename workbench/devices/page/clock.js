@@ -2,6 +2,8 @@
 
 /** Steps of the clock that a part of a block takes at least: a hundredth is the error of a reading. */
 const STEPS = 100;
+/** A part that takes longer is a block of its own: nothing that interrupts it for a moment matters. */
+const SLOW_MS = 300;
 
 /** Milliseconds between two readings of the clock that differ; browsers round it to hide what pages could spy on. */
 export function resolution() {
@@ -37,7 +39,7 @@ export async function warmUp(run, finest, longestMs, blockMs) {
   }
   const ms = Math.max(quantile(seen.slice(-5), 0.5) || first, 1e-3);
   inner = Math.max(1, Math.ceil((STEPS * finest) / ms));
-  return { inner, outer: Math.max(3, Math.min(40, Math.round(blockMs / (inner * ms)))) };
+  return { inner, outer: Math.max(inner * ms > SLOW_MS ? 1 : 3, Math.min(40, Math.round(blockMs / (inner * ms)))) };
 }
 
 /** Milliseconds of one run: the lower quartile of the parts of a block, since what interrupts a part does not count. */

@@ -69,8 +69,8 @@ async function begin(data) {
 /** Sessions of rounds until the page says that it is enough, or the time is over. */
 async function measure(data) {
   const finest = resolution();
-  const began = performance.now();
-  for (let session = data.session; !over && performance.now() - began < data.limit; session++) {
+  let spent = 0; // in rounds: how long loading takes says nothing about how many there should be
+  for (let session = data.session; !over && spent < data.limit && session < offer.sessions; session++) {
     const load_ms = await load(data.backend); // anew: where memory lies is part of the noise
     const run = runs();
     const how = [];
@@ -79,11 +79,12 @@ async function measure(data) {
       how.push(await warmUp(one, finest, WARM_UP_MS / (session + 1), data.block));
       await breath();
     }
-    await rounds(run, how, { session, load_ms, began, limit: data.limit });
+    spent = await rounds(run, how, { session, load_ms, spent, limit: data.limit });
   }
 }
 
-async function rounds(run, how, { session, load_ms, began, limit }) {
+/** The rounds of one session; gives the milliseconds spent in all of them so far. */
+async function rounds(run, how, { session, load_ms, spent, limit }) {
   let [sent, last] = [0, performance.now()];
   const found = [];
   const start = last;
@@ -101,11 +102,11 @@ async function rounds(run, how, { session, load_ms, began, limit }) {
     }
     if (seen) await shown(); // a round in the background is none
     else found.push(times);
-    if (found.length < LEAST && performance.now() - began > 2 * limit) break; // too slow for more
     if (found.length >= LEAST && performance.now() - last > 1000) send();
-    say("working", { share: Math.min(1, (performance.now() - began) / limit) });
+    say("working", { share: Math.min(1, (spent + performance.now() - start) / limit) });
   }
   if (found.length > sent) send();
+  return spent + performance.now() - start;
 }
 
 async function shown() {
