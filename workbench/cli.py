@@ -113,6 +113,7 @@ def run(
     out: Annotated[Path, typer.Option(help="The folder for the exported files; made where missing.")],
     data: Annotated[str, typer.Option(help="What it is measured on; else what a bundled model belongs to.")] = "",
     format: Annotated[str, typer.Option(help="onnx, safetensors, bundle, c99, ...: see the documentation.")] = "onnx",  # noqa: A002  # the option's name
+    opset: Annotated[int | None, typer.Option(help="Of onnx: the version of its operators; else as measured.")] = None,
     study: Kept = None,
 ) -> None:
     """Apply a recipe to a model, measure the result against the original, export it and verify the export."""
@@ -124,7 +125,7 @@ def run(
     console.print(_comparison(runs.baseline, variant))
     for note in variant.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
-    manifest = wb.export(variant, out, format=format)
+    manifest = wb.export(variant, out, format=format, opset=opset)
     console.print(_exported(manifest, variant), highlight=False)
 
 
@@ -212,6 +213,9 @@ def check(
     seconds: Annotated[float, typer.Option(min=0, help="How long to time it; 0 for not at all.")] = 2.0,
     speedup: Annotated[float, typer.Option(min=0, help="The least speed-up that it must surely have here.")] = 0.0,
     preprocess: Annotated[str, typer.Option(help="FILE.py:FUNCTION, preprocessing of yours to be checked.")] = "",
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="You trust the folder's maker: run C99 and .pt2, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check whether an export still answers here as it was measured: exit code 0 where it does, 1 where it does not.
@@ -220,7 +224,7 @@ def check(
     """
     from workbench.proof.checking import checked
 
-    found = checked(folder, seconds=seconds, speedup=speedup, preprocess=preprocess)
+    found = checked(folder, seconds=seconds, speedup=speedup, preprocess=preprocess, run_code=run_code)
     typer.echo(found.to_json() if as_json else found)
     raise typer.Exit(FAILED if found.differs else 0)
 

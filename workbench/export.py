@@ -32,14 +32,22 @@ def formats() -> list[str]:
     return available()
 
 
-def export(variant: Variant, folder: str | Path, format: str = "onnx") -> Manifest:  # noqa: A002  # the contract's word
+def export(
+    variant: Variant,
+    folder: str | Path,
+    format: str = "onnx",  # noqa: A002  # the contract's word
+    *,
+    opset: int | None = None,
+) -> Manifest:
     """Write a variant to `folder`, verified; where that fails or is killed, nothing that looks whole is left behind.
 
     `format`: `"onnx"`, the artefact that was measured; `"safetensors"`, the torch weights with the
     structure to load them (`wb.load(folder)`), for recipes without a step such as `Quantize`; `"bundle"`,
     the artefact with its weights in sparse and Huffman codes, beside the decoder that gives back the same
     file (`python decode.py model.wbz model.onnx`; it needs numpy alone); `"c99"`, an int8 artefact as C for
-    microcontrollers, without allocation. What was written is read back:
+    microcontrollers, without allocation; `"onnx-here"`, the graph as ONNX Runtime has rewritten it for this machine.
+    `opset`: of `"onnx"`, for readers that know no newer operators; the measured file's where it is left out.
+    What was written is read back:
     its outputs must equal the measured artefact's, and what the study is judged by must lie, on the test split,
     within the measured interval. What an earlier export left in the folder is replaced; other files there stay.
 
@@ -55,7 +63,7 @@ def export(variant: Variant, folder: str | Path, format: str = "onnx") -> Manife
             f"What is exported is a variant of a study, got {type(variant).__name__}. "
             "Make one: variant = wb.Study(model, data).run(recipe); the network as it is: study.baseline."
         )
-    target = exporter(format)
+    target = exporter(format) if opset is None else exporter(format).at_opset(opset)
     if not isinstance(folder, (str, Path)) or folder == "":
         raise BadValue(f"The folder is {folder!r}. Give the name of one.")
     folder = Path(folder)
@@ -76,7 +84,10 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     unproven = target.unproven()
     verified = {} if unproven else verify(variant, target, written, staging)
     difference = verified.get("largest_relative_difference", target.tolerance)
-    notes = add_proof(variant, written, target.name, difference=difference)
+    made_for = target.made_for()
+    notes = add_proof(variant, written, target.name, difference=difference, made_for=made_for)
+    if made_for:
+        notes += (f"{written.name} was optimised for {made_for}. Elsewhere it may be slower, or not run.",)
     manifest = _manifest(variant, folder, target, staging, verified | target.figures(variant, written))
     manifest = replace(manifest, notes=(*variant.notes, *notes, *filter(None, [unproven])))
     (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")

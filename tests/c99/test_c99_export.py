@@ -15,9 +15,10 @@ import workbench as wb
 from workbench.c99.compiling import compiler, sections
 from workbench.c99.program import Map
 from workbench.c99.text import comment, name_of, number, struct_of
-from workbench.errors import BadValue, ExportFailed
+from workbench.errors import BadFile, BadValue, ExportFailed
 from workbench.exporters import c99
 from workbench.manifest import read_manifest
+from workbench.proof.checking import checked
 from workbench.variant import Variant
 
 needs_compiler = pytest.mark.skipif(not compiler(), reason="no C compiler is installed (cc, gcc or clang)")
@@ -69,6 +70,14 @@ def test_it_is_compiled_run_and_measured(folder: Path, variant: Variant) -> None
     weights = variant["params"].value
     assert weights < manifest.verified["flash_bytes"] < 20 * weights + 20_000
     assert manifest.verified["predicted_ram_bytes"] == variant["peak_activation_bytes"].value
+
+
+@needs_compiler
+def test_its_code_is_run_for_those_who_say_that_they_trust_it(folder: Path) -> None:
+    with pytest.raises(BadFile, match=r"network\.c was not run: .* Add --run-code where you trust"):
+        checked(folder, seconds=0)
+    report = checked(folder, seconds=0, run_code=True)
+    assert not report.differs and "Outputs on" in " ".join(report.agrees)
 
 
 @needs_compiler

@@ -314,6 +314,21 @@ def test_damaged_bytes_are_told_as_such_and_raise_nothing_else(copied: Callable[
     assert told == 15 if name != "manifest.json" else told > 3  # a figure of a manifest may be any other
 
 
+@pytest.mark.parametrize("kind", ["bundle", "c99", "pt2"])
+def test_no_code_of_a_stranger_is_run(copied: Callable[[str], Path], tmp_path: Path, kind: str) -> None:
+    """A folder says itself which format it is in, and so which code reading it back would run."""
+    folder, mark = copied("torch"), tmp_path / "mark"
+    with np.load(folder / "canary.npz") as held:
+        canaries = dict(held)
+    about = json.loads(canaries["about"].tobytes()) | {"format": kind}
+    np.savez(folder / "canary.npz", **canaries | {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)})
+    (folder / "decode.py").write_text(f"open({str(mark)!r}, 'w')")
+    (folder / "network.h").write_text("")
+    (folder / "network.c").write_text(f'__attribute__((constructor)) void f(void) {{ fopen("{mark}", "w"); }}')
+    said = str(checked(folder, seconds=0))
+    assert "--run-code" in said and "was not run" in said and not mark.exists()
+
+
 def test_what_a_stranger_calls_a_layer_cannot_move_the_cursor() -> None:
     assert "\x1b" not in str(check.Report("folder", "\x1b[2J", differs=["layer \x1b]0;x\a"]))
 

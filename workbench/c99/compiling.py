@@ -97,9 +97,8 @@ class Footprint(NamedTuple):
 
 def footprint(folder: Path, place: Path) -> Footprint | None:
     """What the network takes, read from its objects, compiled for size in `place`; None where they are not ELF."""
-    found = [
-        sections(compiled(folder, place / f"{name}.o", ("-Os", "-c"), [name]).read_bytes()) for name in SOURCES
-    ]
+    options = ("-Os", "-fno-pie", "-c")  # as for a board, where what is constant stays in flash
+    found = [sections(compiled(folder, place / f"{name}.o", options, [name]).read_bytes()) for name in SOURCES]
     if None in found:
         return None
     kept = [one for one in found if one is not None]

@@ -18,8 +18,8 @@
 #error "Compile without -ffast-math: rounding to the nearest byte relies on float arithmetic as it is written."
 #endif
 
-/* Sums that are worked on at a time, on the stack. */
-enum { BLOCK = 64 };
+/* Sums, and factors of sums, that are worked on at a time, on the stack. */
+enum { BLOCK = 64, RUN = 128 };
 
 struct map {
     int height, width, channels;
@@ -36,13 +36,17 @@ static inline float nearest(float x)
 #endif
 }
 
+/* The number, or the nearest one that is allowed. */
+static inline float within(float x, float low, float high)
+{
+    x = x > low ? x : low;
+    return x < high ? x : high;
+}
+
 /* The byte that lies so many steps from zero, or the nearest that is allowed. */
 static inline uint8_t to_byte(float steps, int zero, int lowest, int highest)
 {
-    const float low = (float)(lowest - zero), high = (float)(highest - zero);
-    steps = steps > low ? steps : low;
-    steps = steps < high ? steps : high;
-    return (uint8_t)((int)nearest(steps) + zero);
+    return (uint8_t)((int)nearest(within(steps, (float)(lowest - zero), (float)(highest - zero))) + zero);
 }
 
 //@ product: rounding
@@ -59,14 +63,23 @@ struct product {
     int zero, lowest, highest;   /* of the output */
 };
 
-/* Add to each of `count` sums the products of `n` bytes with a row of weights; four rows use a byte that is loaded. */
-static inline void add_products(const uint8_t *in, const int8_t *weights, int n, int row, int count, int32_t *sums)
+/* What weights are multiplied with: bytes as they are, or as wide as the products where a processor's vectors lack an
+   instruction for bytes of two signs and have one that multiplies 16 bits and adds the products in pairs. */
+#if (defined(__SSE2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)) || \
+    (defined(__ARM_NEON) && !defined(__ARM_FEATURE_MATMUL_INT8))
+typedef int16_t factor;
+#else
+typedef uint8_t factor;
+#endif
+
+/* Add to each of `count` sums the products of `n` factors with a row of weights; four rows use one that is loaded. */
+static inline void add_rows(const factor *in, const int8_t *weights, int n, int row, int count, int32_t *sums)
 {
     for (; count >= 4; count -= 4, weights += 4 * (ptrdiff_t)row, sums += 4) {
         const int8_t *w0 = weights, *w1 = w0 + row, *w2 = w1 + row, *w3 = w2 + row;
         int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
         for (int i = 0; i < n; i++) {
-            const int x = in[i];
+            const factor x = in[i];
             s0 += x * w0[i];
             s1 += x * w1[i];
             s2 += x * w2[i];
@@ -85,6 +98,22 @@ static inline void add_products(const uint8_t *in, const int8_t *weights, int n,
     }
 }
 
+/* The same with `n` bytes, which become factors once for all rows. */
+static inline void add_products(const uint8_t *in, const int8_t *weights, int n, int row, int count, int32_t *sums)
+{
+    if (sizeof(factor) == sizeof *in) {
+        add_rows((const factor *)in, weights, n, row, count, sums);
+        return;
+    }
+    for (int first = 0; first < n; first += RUN) {
+        const int many = n - first < RUN ? n - first : RUN;
+        factor wide[RUN];
+        for (int i = 0; i < many; i++)
+            wide[i] = in[first + i];
+        add_rows(wide, weights + first, many, row, count, sums);
+    }
+}
+
 /* Take from each sum what weights add whose zero is not 0: that zero times the sum of the bytes. */
 static inline void take_zeros(const struct product *p, const uint8_t *in, int n, int channel, int count, int32_t *sums)
 {
@@ -95,14 +124,17 @@ static inline void take_zeros(const struct product *p, const uint8_t *in, int n,
         sums[k] -= p->weight_zeros[channel + k] * total;
 }
 
-/* Store sums as bytes. */
+/* Store sums as bytes. In two loops, as a compiler that knows the limits would else branch on each number. */
 static inline void to_bytes(const struct product *p, const int32_t *restrict sums, int channel, int count,
                             uint8_t *restrict out)
 {
-    const float *scale = p->scale + channel;
-    const int zero = p->zero, lowest = p->lowest, highest = p->highest;
+    const float *scale = p->scale + channel, low = (float)(p->lowest - p->zero), high = (float)(p->highest - p->zero);
+    const int zero = p->zero;
+    float steps[BLOCK];
     for (int k = 0; k < count; k++)
-        out[k] = to_byte((float)sums[k] * scale[k], zero, lowest, highest);
+        steps[k] = within((float)sums[k] * scale[k], low, high);
+    for (int k = 0; k < count; k++)
+        out[k] = (uint8_t)((int)nearest(steps[k]) + zero);
 }
 
 /* Store the sums of a place's channels: as bytes in `out`, or without one as answers, which lie channel by channel. */
@@ -119,7 +151,7 @@ static inline void finish(const struct product *p, const int32_t *sums, int chan
 
 //@ pointwise: product
 /* A convolution with a kernel of 1 x 1, or a fully connected layer. Weights: output x input channels. */
-static void pointwise(const struct product *p, const uint8_t *in, uint8_t *out, float *answers)
+static inline void pointwise(const struct product *p, const uint8_t *in, uint8_t *out, float *answers)
 {
     const int depth = p->from.channels, many = p->to.channels;
     for (int y = 0; y < p->to.height; y++)
@@ -164,7 +196,7 @@ static inline void add_window(const struct product *p, const uint8_t *in, int y,
 }
 
 /* A convolution. Weights: output channels x kernel rows x kernel columns x input channels of the group. */
-static void convolve(const struct product *p, const uint8_t *in, uint8_t *out, float *answers)
+static inline void convolve(const struct product *p, const uint8_t *in, uint8_t *out, float *answers)
 {
     const int many = p->to.channels / p->groups;
     for (int y = 0; y < p->to.height; y++)
@@ -180,27 +212,26 @@ static void convolve(const struct product *p, const uint8_t *in, uint8_t *out, f
 }
 
 //@ depthwise_3x3: product
-/* One pixel of a depthwise convolution: nine pixels, channel by channel. A product of two bytes fits into 16 bits. */
-static inline void nine_taps(const struct product *p, const uint8_t *const *tap, uint8_t *restrict out)
+/* The sums of `count` channels of nine pixels, from channel `first` on. A product of two bytes fits into 16 bits. */
+static inline void nine_taps(const struct product *p, const uint8_t *const *tap, int first, int count,
+                             int32_t *restrict sums)
 {
-    const int all = p->from.channels, zero = p->zero, lowest = p->lowest, highest = p->highest;
-    const uint8_t *a = tap[0], *b = tap[1], *c = tap[2], *d = tap[3], *e = tap[4], *f = tap[5], *g = tap[6];
-    const uint8_t *h = tap[7], *i = tap[8];
-    const int8_t *w = p->weights;
-    const int32_t *bias = p->bias;
-    const float *scale = p->scale;
-    for (int k = 0; k < all; k++) {
-        const int32_t sum = bias[k] + (int16_t)(a[k] * w[k]) + (int16_t)(b[k] * w[all + k]) +
-                            (int16_t)(c[k] * w[2 * all + k]) + (int16_t)(d[k] * w[3 * all + k]) +
-                            (int16_t)(e[k] * w[4 * all + k]) + (int16_t)(f[k] * w[5 * all + k]) +
-                            (int16_t)(g[k] * w[6 * all + k]) + (int16_t)(h[k] * w[7 * all + k]) +
-                            (int16_t)(i[k] * w[8 * all + k]);
-        out[k] = to_byte((float)sum * scale[k], zero, lowest, highest);
-    }
+    const int all = p->from.channels;
+    const uint8_t *a = tap[0] + first, *b = tap[1] + first, *c = tap[2] + first, *d = tap[3] + first;
+    const uint8_t *e = tap[4] + first, *f = tap[5] + first, *g = tap[6] + first, *h = tap[7] + first;
+    const uint8_t *i = tap[8] + first;
+    const int8_t *w = p->weights + first;
+    const int32_t *bias = p->bias + first;
+    for (int k = 0; k < count; k++)
+        sums[k] = bias[k] + (int16_t)(a[k] * w[k]) + (int16_t)(b[k] * w[all + k]) +
+                  (int16_t)(c[k] * w[2 * all + k]) + (int16_t)(d[k] * w[3 * all + k]) +
+                  (int16_t)(e[k] * w[4 * all + k]) + (int16_t)(f[k] * w[5 * all + k]) +
+                  (int16_t)(g[k] * w[6 * all + k]) + (int16_t)(h[k] * w[7 * all + k]) +
+                  (int16_t)(i[k] * w[8 * all + k]);
 }
 
 /* A convolution of 3 x 3 of each channel with itself. Weights: kernel rows x kernel columns x channels. */
-static void depthwise_3x3(const struct product *p, const uint8_t *in, uint8_t *out)
+static inline void depthwise_3x3(const struct product *p, const uint8_t *in, uint8_t *out)
 {
     const int all = p->from.channels;
     for (int y = 0; y < p->to.height; y++)
@@ -212,13 +243,18 @@ static void depthwise_3x3(const struct product *p, const uint8_t *in, uint8_t *o
                 const int there = from_y >= 0 && from_y < p->from.height && from_x >= 0 && from_x < p->from.width;
                 tap[k] = there ? in + (from_y * p->from.width + from_x) * all : p->padding;
             }
-            nine_taps(p, tap, out);
+            for (int first = 0; first < all; first += BLOCK) {
+                const int count = all - first < BLOCK ? all - first : BLOCK;
+                int32_t sums[BLOCK];
+                nine_taps(p, tap, first, count, sums);
+                to_bytes(p, sums, first, count, out + first);
+            }
         }
 }
 
 //@ depthwise: product
 /* A convolution of each channel with itself. Weights: kernel rows x kernel columns x channels. */
-static void depthwise(const struct product *p, const uint8_t *in, uint8_t *out, float *answers)
+static inline void depthwise(const struct product *p, const uint8_t *in, uint8_t *out, float *answers)
 {
     const int all = p->from.channels, taps = p->kernel[0] * p->kernel[1];
     for (int y = 0; y < p->to.height; y++)
@@ -271,13 +307,11 @@ static inline float float_sum(const struct float_product *p, const float *floats
             sum += (bytes ? p->numbers[bytes[at]] : floats[at]) * weights[k];
         }
     }
-    sum += p->bias[channel];
-    sum = sum > p->low ? sum : p->low;
-    return sum < p->high ? sum : p->high;
+    return within(sum + p->bias[channel], p->low, p->high);
 }
 
 /* A convolution or a fully connected layer in float. Answers lie channel by channel, maps pixel by pixel. */
-static void convolve_floats(const struct float_product *p, const float *in_floats, const uint8_t *in_bytes,
+static inline void convolve_floats(const struct float_product *p, const float *in_floats, const uint8_t *in_bytes,
                             uint8_t *out_bytes, float *out_floats, float *answers)
 {
     const int places = p->to.height * p->to.width, all = p->to.channels;
@@ -297,7 +331,7 @@ static void convolve_floats(const struct float_product *p, const float *in_float
 
 //@ quantize: rounding
 /* The network's input, which lies channel by channel, as a map of bytes. */
-static void quantize(struct map map, float scale, int zero, const float *input, uint8_t *out)
+static inline void quantize(struct map map, float scale, int zero, const float *input, uint8_t *out)
 {
     const int places = map.height * map.width;
     for (int place = 0; place < places; place++)
@@ -307,7 +341,7 @@ static void quantize(struct map map, float scale, int zero, const float *input, 
 
 //@ look_up
 /* A function of single numbers, told for each of the 256 bytes. `out` may be `in`. */
-static void look_up(int count, const uint8_t *table, const uint8_t *in, uint8_t *out)
+static inline void look_up(int count, const uint8_t *table, const uint8_t *in, uint8_t *out)
 {
     for (int i = 0; i < count; i++)
         out[i] = table[in[i]];
@@ -315,7 +349,7 @@ static void look_up(int count, const uint8_t *table, const uint8_t *in, uint8_t 
 
 //@ look_up_answers
 /* The same with numbers for answers, which lie channel by channel. */
-static void look_up_answers(struct map map, const float *table, const uint8_t *in, float *answers)
+static inline void look_up_answers(struct map map, const float *table, const uint8_t *in, float *answers)
 {
     const int places = map.height * map.width;
     for (int place = 0; place < places; place++)
@@ -332,7 +366,7 @@ struct window {
 
 //@ max_pool: window
 /* The largest byte of each window, whose places outside of the map do not count. */
-static void max_pool(const struct window *p, const uint8_t *in, uint8_t *out)
+static inline void max_pool(const struct window *p, const uint8_t *in, uint8_t *out)
 {
     const int all = p->from.channels;
     for (int y = 0; y < p->to.height; y++)
@@ -352,7 +386,7 @@ static void max_pool(const struct window *p, const uint8_t *in, uint8_t *out)
 
 //@ average_pool: window, rounding
 /* The mean of each window in floats, of all of it or of what lies inside of the map. */
-static void average_pool(const struct window *p, int whole, float from_scale, int from_zero, float scale, int zero,
+static inline void average_pool(const struct window *p, int whole, float from_scale, int from_zero, float scale, int zero,
                          const uint8_t *in, uint8_t *out)
 {
     const int all = p->from.channels;
@@ -376,7 +410,7 @@ static void average_pool(const struct window *p, int whole, float from_scale, in
 
 //@ mean: rounding
 /* The mean of each channel over the whole map: bytes, or answers. */
-static void mean(struct map map, int from_zero, float scale, int zero, const uint8_t *in, uint8_t *out, float *answers)
+static inline void mean(struct map map, int from_zero, float scale, int zero, const uint8_t *in, uint8_t *out, float *answers)
 {
     const int places = map.height * map.width;
     for (int k = 0; k < map.channels; k++) {
@@ -402,7 +436,7 @@ static inline float times_plus(float a, float b, float c)
 }
 
 /* The sum of two maps: `fixed` holds the zeros, and a map whose step is 0 is one pixel for all places. */
-static void add(int places, int channels, float fixed, const uint8_t *a, int a_step, float a_scale, const uint8_t *b,
+static inline void add(int places, int channels, float fixed, const uint8_t *a, int a_step, float a_scale, const uint8_t *b,
                 int b_step, float b_scale, uint8_t *restrict out)
 {
     for (int place = 0; place < places; place++, a += a_step, b += b_step, out += channels)
@@ -412,7 +446,7 @@ static void add(int places, int channels, float fixed, const uint8_t *a, int a_s
 
 //@ multiply: rounding
 /* The product of two maps; a map whose step is 0 is one pixel for all places. */
-static void multiply(int places, int channels, float scale, int zero, const uint8_t *a, int a_step, int a_zero,
+static inline void multiply(int places, int channels, float scale, int zero, const uint8_t *a, int a_step, int a_zero,
                      const uint8_t *b, int b_step, int b_zero, uint8_t *out)
 {
     for (int place = 0; place < places; place++, a += a_step, b += b_step, out += channels)
@@ -422,7 +456,7 @@ static void multiply(int places, int channels, float scale, int zero, const uint
 
 //@ copy_runs
 /* Copy `count` runs of `run` bytes, which lie `in_step` and `out_step` bytes apart: parts of maps, put side by side. */
-static void copy_runs(int count, int run, const uint8_t *in, int in_step, uint8_t *out, int out_step)
+static inline void copy_runs(int count, int run, const uint8_t *in, int in_step, uint8_t *out, int out_step)
 {
     for (int i = 0; i < count; i++)
         memcpy(out + (ptrdiff_t)i * out_step, in + (ptrdiff_t)i * in_step, (size_t)run);
@@ -430,7 +464,7 @@ static void copy_runs(int count, int run, const uint8_t *in, int in_step, uint8_
 
 //@ look_up_runs
 /* The same with other steps: a byte of the one map told for each of the other. */
-static void look_up_runs(int count, int run, const uint8_t *table, const uint8_t *in, int in_step, uint8_t *out,
+static inline void look_up_runs(int count, int run, const uint8_t *table, const uint8_t *in, int in_step, uint8_t *out,
                          int out_step)
 {
     for (int i = 0; i < count; i++)
@@ -440,7 +474,7 @@ static void look_up_runs(int count, int run, const uint8_t *table, const uint8_t
 
 //@ enlarge
 /* Each pixel so many times below and beside itself. */
-static void enlarge(struct map from, int down, int across, const uint8_t *in, uint8_t *out)
+static inline void enlarge(struct map from, int down, int across, const uint8_t *in, uint8_t *out)
 {
     for (int y = 0; y < from.height * down; y++)
         for (int x = 0; x < from.width * across; x++, out += from.channels)
@@ -449,7 +483,7 @@ static void enlarge(struct map from, int down, int across, const uint8_t *in, ui
 
 //@ by_channel
 /* The order of a vector that is made of a map: channel by channel. */
-static void by_channel(struct map map, const uint8_t *in, uint8_t *out)
+static inline void by_channel(struct map map, const uint8_t *in, uint8_t *out)
 {
     const int places = map.height * map.width;
     for (int k = 0; k < map.channels; k++)
@@ -459,7 +493,7 @@ static void by_channel(struct map map, const uint8_t *in, uint8_t *out)
 
 //@ clamp_answers
 /* Answers below `low` become `low`, and those above `high` become `high`. */
-static void clamp_answers(int count, float low, float high, float *answers)
+static inline void clamp_answers(int count, float low, float high, float *answers)
 {
     for (int i = 0; i < count; i++) {
         answers[i] = answers[i] > low ? answers[i] : low;
@@ -469,7 +503,7 @@ static void clamp_answers(int count, float low, float high, float *answers)
 
 //@ sigmoid_answers
 /* Each answer as a probability. */
-static void sigmoid_answers(int count, float *answers)
+static inline void sigmoid_answers(int count, float *answers)
 {
     for (int i = 0; i < count; i++)
         answers[i] = 1.0f / (1.0f + expf(-answers[i]));
@@ -477,7 +511,7 @@ static void sigmoid_answers(int count, float *answers)
 
 //@ softmax_answers
 /* Answers as probabilities that add up to 1. */
-static void softmax_answers(int count, float *answers)
+static inline void softmax_answers(int count, float *answers)
 {
     float most = answers[0], sum = 0.0f;
     for (int i = 1; i < count; i++)

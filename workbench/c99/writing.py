@@ -13,7 +13,7 @@ import numpy as np
 
 from workbench.c99.arena import Layout, lay_out
 from workbench.c99.program import Array, At, Call, Constant, Floats, Map, Program, Step, Struct, Tensor, Text
-from workbench.c99.text import TYPES, WIDTH, array, comment, name_of, number, struct_of
+from workbench.c99.text import TYPES, WIDTH, array, comment, filled, name_of, number, struct_of
 
 _MARK = re.compile(r"^//@ (\w+)(?:: ([\w, ]+))?\n", re.MULTILINE)
 _TAB = "    "
@@ -29,6 +29,7 @@ class Writing:
     title: str
     constants: dict[str, Array] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=dict)  # of the constants
+    structs: dict[str, str] = field(default_factory=dict)  # what kernels are told of layers, and its definition
     _named: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
     @cached_property
@@ -82,6 +83,7 @@ class Writing:
     def declarations(self) -> str:
         """`weights.h`."""
         lines = [f"extern const {TYPES[x.dtype.name]} {name}[{x.size}];" for name, x in self.constants.items()]
+        lines += [f"extern {text.split(' =')[0]};" for text in self.structs.values()]
         return _DECLARATIONS.format(lines="\n".join(lines))
 
     def definitions(self) -> str:
@@ -92,6 +94,7 @@ class Writing:
                 layer = self.layers[name]
                 parts.append(comment(layer))
             parts.append(array(name, values))
+        parts += self.structs.values()
         return _DEFINITIONS + "\n".join(parts)
 
     def _steps(self) -> Iterator[str]:
@@ -103,19 +106,13 @@ class Writing:
             yield "\n".join([*lines, *(self._call(at, step, call) for call in step.calls)])
 
     def _call(self, at: int, step: Step, call: Call) -> str:
-        given = [self._value(at, step, one) for one in call.arguments]
-        start = f"{_TAB}{call.kernel}("
-        lines, line = [], start
-        for index, text in enumerate(given):
-            last = index == len(given) - 1
-            piece = f"{text}{');' if last else ', '}"
-            if len(line) + len(piece.split(chr(10))[0]) > WIDTH and line != start:
+        line, lines = f"{_TAB}{call.kernel}(", []
+        for index, one in enumerate(call.arguments):
+            piece = self._value(at, step, one) + (");" if index == len(call.arguments) - 1 else ", ")
+            if len(line) + len(piece) > WIDTH:
                 lines.append(line.rstrip())
-                line = f"{_TAB * 2}"
+                line = _TAB * 2
             line += piece
-            if "\n" in text and not last:
-                lines.append(line.rstrip())
-                line = f"{_TAB * 2}"
         return "\n".join([*lines, line])
 
     def _value(self, at: int, step: Step, value: Any) -> str:
@@ -132,14 +129,11 @@ class Writing:
         return f"(struct map){struct_of(value)}" if isinstance(value, Map) else number(value)
 
     def _struct(self, at: int, step: Step, value: Struct) -> str:
-        lines, line = [f"&(const struct {value.type}){{"], _TAB * 2
-        for name, one in value.fields.items():
-            piece = f".{name} = {self._field(at, step, one)}, "
-            if len(line) + len(piece) > WIDTH or (name == "weights" and line.strip()):
-                lines.append(line.rstrip())
-                line = _TAB * 2
-            line += piece
-        return "\n".join([*lines, f"{line.rstrip().rstrip(',')}}}"])
+        """The place of what a kernel is told of a layer, which lies beside the weights, not on the stack."""
+        pieces = [f".{name} = {self._field(at, step, one)}" for name, one in value.fields.items()]
+        name = name_of(step.layer, "layer", self.structs)
+        self.structs[name] = f"const struct {value.type} {name} = {{\n{filled(pieces)}}};\n"
+        return f"&{name}"
 
     def _field(self, at: int, step: Step, value: Any) -> str:
         if isinstance(value, Map):
@@ -273,6 +267,8 @@ _DECLARATIONS = """\
 #define NETWORK_WEIGHTS_H
 
 #include <stdint.h>
+
+#include "kernels.h"
 
 {lines}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from workbench.errors import BadValue, shown
 from workbench.runtimes import DEFAULT, Session, runtime
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ class Exporter(ABC):
     runtime: ClassVar[str] = DEFAULT
     tolerance: ClassVar[float] = 1e-4
     typical: ClassVar[float] = np.inf
+    #: What reading it back runs of the folder that it lies in, where that is code; "" for formats that hold data.
+    runs_code: ClassVar[str] = ""
+
+    def at_opset(self, opset: int) -> Exporter:
+        """The format in ONNX's operators of that version. Raises: `BadValue`, also where the format has none."""
+        raise BadValue(f'The format {self.name!r} has no opset; leave opset={shown(opset)} out, or take format="onnx".')
 
     def missing(self) -> list[str]:
         """The packages that it needs and that are not installed."""
@@ -67,6 +74,10 @@ class Exporter(ABC):
 
     def unproven(self) -> str:
         """Why nothing that is written can be run here, a sentence for the manifest; "" where it can."""
+        return ""
+
+    def made_for(self) -> str:
+        """The machine and runtime that what is written belongs to; "" where it runs as well on others."""
         return ""
 
     def figures(self, variant: Variant, written: Path) -> dict[str, float]:

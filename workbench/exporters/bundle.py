@@ -21,7 +21,7 @@ DECODER = "decode.py"
 class Bundle(Exporter):
     """`python decode.py model.wbz model.onnx` gives the artefact back; it needs numpy alone."""
 
-    name, title = "bundle", "compressed bundle"
+    name, title, runs_code = "bundle", "compressed bundle", "the decoder beside it"
 
     def write(self, variant: Variant, folder: Path) -> Path:
         """The codes, and the decoder."""

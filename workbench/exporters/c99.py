@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class C99(Exporter):
     """Weights and a forward pass in 8-bit integers, compiled by the system's compiler to be read back."""
 
-    name, title = "c99", "C99"
+    name, title, runs_code = "c99", "C99", "the C of its folder, compiled"
     #: One of 255 steps of the largest answer. Where the artefact runs in integers the answers are the same bit by bit.
     tolerance = STEP
     #: And few answers differ at all, or else a number is wrong that does little.

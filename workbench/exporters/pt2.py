@@ -24,6 +24,7 @@ class Pt2(Exporter):
     """The torch network with its operations, for batches of any size up to `LARGEST_BATCH`."""
 
     name, title, runtime = "pt2", "torch.export", "torch"
+    runs_code = "what torch unpickles"
 
     def write(self, variant: Variant, folder: Path) -> Path:
         """The program. Raises: `BadValue` for what is not in the torch network, or torch cannot export."""

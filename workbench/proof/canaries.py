@@ -16,6 +16,7 @@ from workbench.artefact.whole import INTEGERS
 from workbench.building.build import asked
 from workbench.data import Split
 from workbench.data.batches import arrays, batches, count, some
+from workbench.files.content import digest
 from workbench.measure.accuracy import BATCH
 from workbench.modules.calling import flatten
 from workbench.proof import check
@@ -40,10 +41,13 @@ LOOKED_AT = 500
 ROOM, FLOOR, HALVES, GRID = 4.0, 1e-5, 2e-3, 5e-3
 
 
-def add_proof(variant: Variant, written: Path, format_: str, *, difference: float) -> tuple[str, ...]:
+def add_proof(
+    variant: Variant, written: Path, format_: str, *, difference: float, made_for: str = ""
+) -> tuple[str, ...]:
     """Put `canary.npz`, `check.py` and, for a file that ONNX Runtime runs, `baseline.onnx` beside what was written.
 
-    `difference`: by how much the written file's outputs differ from the artefact's, relative to the largest.
+    `difference`: by how much the written file's outputs differ from the artefact's, relative to the largest;
+    `made_for`: the machine and runtime that it belongs to, if any.
     Returns sentences on what a check cannot tell.
     """
     folder, speed = written.parent, variant.estimates.get("speedup")
@@ -51,7 +55,8 @@ def add_proof(variant: Variant, written: Path, format_: str, *, difference: floa
     inputs, near, labels = _chosen(variant)
     outputs = _run(file, inputs)
     plain = _run(file, inputs, optimised=False)
-    layers, notes = _layers(file, inputs) if is_onnx else (Layers.none(), ())
+    same = written.suffix == ".wbz" or digest(written) == digest(file)  # a rewritten graph has tensors of its own
+    layers, notes = _layers(file, inputs) if is_onnx and same else (Layers.none(), ())
     pixels = pixels_of(inputs, variant.data.preprocess)
     about = {
         "file": written.name,
@@ -63,6 +68,7 @@ def add_proof(variant: Variant, written: Path, format_: str, *, difference: floa
         "layers": [asdict(one) for one in layers.rows],
         "speedup": [speed.value, speed.low, speed.high] if speed is not None and is_onnx else None,
         "machine": variant.machine,
+        "made_for": made_for,
         "preprocess": asdict(variant.data.preprocess) if pixels is not None else None,
     }
     held: dict[str, Any] = {f"input_{k}": np.concatenate(one) for k, one in enumerate(zip(*inputs, strict=True))}

@@ -1,6 +1,6 @@
 """Check an exported network: does it still answer as it was measured, here, with this runtime?
 
-    python check.py [FOLDER] [--json] [--seconds 2] [--speedup 1.5] [--preprocess FILE.py:FUNCTION]
+    python check.py [FOLDER] [--json] [--seconds 2] [--speedup 1.5] [--preprocess FILE.py:FUNCTION] [--run-code]
 
 Needs Python, numpy and onnxruntime alone. It looks at the digests of the files, runs the network on the canaries,
 names the layer from which outputs differ, and times it against the original. `--preprocess` checks code of your own: a
@@ -44,7 +44,7 @@ ROUNDS, BLOCK_S, Z95 = 7, 0.005, 1.96
 #: pixels became inputs.
 KINDS: dict[str, Callable[[Any], Any]] = {
     "file": str, "format": str, "inputs": int, "outputs": int, "answers": bool, "tolerance": float, "layers": list,
-    "speedup": lambda one: one and tuple(map(float, one)), "machine": str, "preprocess": lambda one: one and dict(one),
+    "speedup": lambda one: one and tuple(map(float, one)), "machine": str, "made_for": str, "preprocess": lambda one: one and dict(one),
 }  # fmt: skip
 USUAL = {"mean": [0.0], "std": [1.0]}
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -79,11 +79,15 @@ class Report:
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked: seconds of timing, 0 for none; the least speed-up, 0 for any; a preprocessing of one's own."""
+    """What is asked: seconds of timing, 0 for none; the least speed-up, 0 for any; a preprocessing of one's own.
+
+    `run_code`: whoever asks trusts the folder's maker, so that an export which is itself code (C99, `.pt2`) is run.
+    """
 
     seconds: float = 2.0
     speedup: float = 0.0
     own: Callable[[Array], Any] | None = None
+    run_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def read(path: Path) -> Folder:
         files, preprocess = dict(said["files"]), dict(said["preprocess"])
         with (path / CANARIES).open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             canaries = {name: held[name] for name in held.files}
-        proof = json.loads(canaries.pop("about").tobytes())
+        proof = {"made_for": ""} | json.loads(canaries.pop("about").tobytes())  # earlier ones were for any machine
         return Folder(path, files, {name: kind(proof[name]) for name, kind in KINDS.items()}, preprocess, canaries)
     except (FileNotFoundError, NotADirectoryError) as error:
         missing = Path(error.filename).name
@@ -163,12 +167,13 @@ def unpacked(folder: Folder, place: Path) -> Path:
     return place / "model.onnx"
 
 
-def opened(folder: Folder, file: Path, place: Path) -> Run:
-    """What runs a file. Raises: `Unusable` for a runtime that is not installed."""
+def opened(folder: Folder, file: Path, place: Path, run_code: bool = False) -> Run:
+    """What runs a file. Raises: `Unusable` for a runtime that is not installed, or code that nobody said to trust."""
     if file.suffix == ".onnx":
         return runner(session_of(str(file)))
     known = {".xml": (openvino_runner, "openvino"), ".tflite": (litert_runner, "ai-edge-litert")}
-    run, package = known.get(file.suffix, (partial(workbench_runner, folder.proof["format"], place), "nn-workbench"))
+    read_back = partial(workbench_runner, folder.proof["format"], place, run_code)
+    run, package = known.get(file.suffix, (read_back, "nn-workbench"))
     try:
         return run(file)
     except ImportError as error:
@@ -201,11 +206,16 @@ def litert_runner(file: Path) -> Run:
     return run
 
 
-def workbench_runner(format_: str, place: Path, file: Path) -> Run:
-    """What the workbench reads, such as networks that torch runs."""
+def workbench_runner(format_: str, place: Path, run_code: bool, file: Path) -> Run:
+    """What the workbench reads, such as networks that torch runs. Raises: `Unusable` for code that is not trusted."""
     from workbench.exporters import exporter
 
     known = exporter(format_)
+    if known.runs_code and not run_code:
+        raise Unusable(
+            f"{file.name} was not run: reading {known.title} back runs {known.runs_code}, and a folder may be a "
+            "stranger's. Add --run-code where you trust whoever made it."
+        )
     session = known.load(known.unpacked(file, place))
     return lambda inputs: session.outputs(tuple(inputs))
 
@@ -511,12 +521,17 @@ def check(path: Path, ask: Ask = Ask()) -> Report:
 def checked(folder: Folder, ask: Ask) -> Report:
     """As `check`, of a folder that was read."""
     report = Report(str(folder.path), _machine(folder))
+    if folder.proof["made_for"] not in ("", here()):
+        report.notes.append(
+            f"{folder.proof['file']} was optimised for {folder.proof['made_for']}, and this is {here()}: it may be "
+            "slower here, or not run."
+        )
     intact = check_files(folder, report)
     check_preprocessing(folder, report, ask.own)
     with tempfile.TemporaryDirectory() as place:
         try:
             file = unpacked(folder, Path(place))
-            same = check_outputs(folder, opened(folder, file, Path(place)), report)
+            same = check_outputs(folder, opened(folder, file, Path(place), ask.run_code), report)
             if folder.proof["layers"] and not (same and intact):
                 check_layers(folder, file.read_bytes(), intact, report)
             check_latency(folder, file, ask, report)
@@ -530,14 +545,25 @@ def checked(folder: Folder, ask: Ask) -> Report:
     return report
 
 
+def here() -> str:
+    """This processor and this ONNX Runtime."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    processor = next(named, "") or platform.processor() or platform.machine()
+    return f"{processor} with onnxruntime {_runtime_version()}"
+
+
+def _runtime_version() -> str:
+    try:
+        return metadata.version("onnxruntime")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 def _machine(folder: Folder) -> str:
     """Where it runs, beside where it was measured."""
-    try:
-        version = metadata.version("onnxruntime")
-    except metadata.PackageNotFoundError:
-        version = "(not installed)"
-    here = f"onnxruntime {version}, numpy {np.__version__}, {platform.system()} {platform.machine()}"
-    return f"{here}, {os.cpu_count()} CPUs; measured on {folder.proof['machine']}"
+    software = f"onnxruntime {_runtime_version()}, numpy {np.__version__}, {platform.system()} {platform.machine()}"
+    return f"{software}, {os.cpu_count()} CPUs; measured on {folder.proof['machine']}"
 
 
 def own_function(text: str) -> Callable[[Array], Any]:
@@ -569,10 +595,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="how long to time it, 0 for not at all")
     parser.add_argument("--speedup", type=float, default=0.0, help="the least speed-up that it must surely have")
     parser.add_argument("--preprocess", default="", metavar="FILE.py:FUNCTION", help="your preprocessing, to check it")
+    parser.add_argument("--run-code", action="store_true", help="the folder's maker is trusted: run C99 and .pt2, too")
     asked = parser.parse_args(arguments)
     try:
         own = own_function(asked.preprocess) if asked.preprocess else None
-        report = check(asked.folder, Ask(asked.seconds, asked.speedup, own))
+        report = check(asked.folder, Ask(asked.seconds, asked.speedup, own, asked.run_code))
     except Unusable as error:
         print(f"Nothing was checked. {error}", file=sys.stderr)
         return 2

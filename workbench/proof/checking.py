@@ -13,8 +13,10 @@ from workbench.runtimes.apart import prove
 from workbench.untrusted.arrays import read_npz
 
 
-def checked(folder: Path, *, seconds: float = 2.0, speedup: float = 0.0, preprocess: str = "") -> check.Report:
-    """What `check.py` finds in a folder, of which nothing is run but the network. Settings are those of `check.py`.
+def checked(
+    folder: Path, *, seconds: float = 2.0, speedup: float = 0.0, preprocess: str = "", run_code: bool = False
+) -> check.Report:
+    """What `check.py` finds in a folder, of which no code is run without `run_code`. Settings are those of `check.py`.
 
     Raises: `BadFile` for a folder that holds something else, `BadValue` for settings that cannot be used.
     """
@@ -29,7 +31,7 @@ def checked(folder: Path, *, seconds: float = 2.0, speedup: float = 0.0, preproc
         raise BadValue(str(error)) from error
     try:
         _prove(check.read(folder))
-        return check.check(folder, check.Ask(seconds, speedup, own))
+        return check.check(folder, check.Ask(seconds, speedup, own, run_code))
     except check.Unusable as error:
         raise BadFile(str(error)) from error
 
