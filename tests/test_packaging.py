@@ -61,7 +61,7 @@ def imports(folder: str) -> dict[str, set[str]]:
 def third_party(folder: str) -> dict[str, set[str]]:
     own = {"workbench", "workbench_widgets", "__future__"}
     if folder not in {"workbench", "widgets"}:  # scripts and tests import their neighbours by their bare names
-        own |= {path.stem for place in ("benchmarks", folder) for path in (ROOT / place).rglob("*.py")}
+        own |= {path.stem for place in ("benchmarks", "tests") for path in (ROOT / place).rglob("*.py")}
     return {n: files for n, files in imports(folder).items() if n not in sys.stdlib_module_names and n not in own}
 
 

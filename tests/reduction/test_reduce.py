@@ -25,8 +25,9 @@ from workbench.cli import app
 from workbench.errors import BadFile, BadValue, UnknownName
 from workbench.reduction import oracles
 from workbench.reduction.ddmin import least
+from workbench.reduction.found import Reduction
 from workbench.reduction.oracles import Ends, Slow, far
-from workbench.reduction.reduction import Ask, Reduction, reduce_file
+from workbench.reduction.reduction import Ask, reduce_file
 
 
 def written(folder: Path, *graphs: onnx.ModelProto) -> list[Path]:

@@ -163,7 +163,7 @@ def exported(study: wb.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_export(study: wb.Study, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "another network" in said("capstone-export", exported)
-    monkeypatch.setattr(lab, "HEARING", study.model.name)
+    monkeypatch.setattr(lab, "HEARING", study.model.source)
     assert check("capstone-export", exported).passed and check("capstone-export", str(exported)).passed
     manifest = wb.export(study.baseline, tmp_path / "original")
     changed = tmp_path / "changed"

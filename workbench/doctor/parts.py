@@ -19,6 +19,7 @@ FEATURES = {
     "detection": "boxes, judged as COCO does",
     "cluster": "searches on a Dask cluster: docs/scaling-out.md",
     "postgres": "a study that several machines share, in PostgreSQL",
+    "devices": "QR codes, by which phones open the page that measures: `workbench device`",
     "mcp": "a study as tools for agents: `workbench mcp`",
     "openvino": "OpenVINO beside ONNX Runtime",
     "ncnn": "ncnn beside ONNX Runtime",
@@ -26,7 +27,7 @@ FEATURES = {
     "executorch": "ExecuTorch beside ONNX Runtime",
 }
 #: Extras for those who work on the workbench itself.
-OWN = frozenset({"test", "peers"})
+OWN = frozenset({"docs", "peers", "test"})
 
 
 @dataclass(frozen=True)
