@@ -25,7 +25,7 @@ class OnnxHere(Exporter):
         return target
 
     def made_for(self) -> str:
-        """This processor and this ONNX Runtime."""
+        """The processor and the ONNX Runtime of this machine."""
         return here()
 
 
