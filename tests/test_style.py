@@ -9,7 +9,7 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 LONGEST_FILE = 360
-TRAVELS_ALONE = {"check.py": 600}  # lies beside every export and needs no other file
+TRAVELS_ALONE = {"check.py": 620}  # lies beside every export and needs no other file
 
 
 def lengths(text: str) -> dict[str, int]:

@@ -107,7 +107,7 @@ def info(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913  # each is an option of the command
     model: Annotated[str, typer.Argument(help="A bundled model's name, or a file.")],
     recipe: Annotated[Path, typer.Argument(help="A recipe in YAML or JSON, as written by Recipe.save or an export.")],
     out: Annotated[Path, typer.Option(help="The folder for the exported files; made where missing.")],

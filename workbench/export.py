@@ -16,6 +16,7 @@ from workbench.files.disk import keep_on_disk, told, workspace
 from workbench.interface.callable_module import make_callable
 from workbench.manifest import Manifest
 from workbench.proof.canaries import add_proof
+from workbench.proof.check import here
 from workbench.proof.provenance import package_hash, versions
 from workbench.proof.verification import verify
 from workbench.untrusted import quota
@@ -84,7 +85,7 @@ def _staged(variant: Variant, folder: Path, target: Exporter, staging: Path) -> 
     unproven = target.unproven()
     verified = {} if unproven else verify(variant, target, written, staging)
     difference = verified.get("largest_relative_difference", target.tolerance)
-    made_for = target.made_for()
+    made_for = here() if target.this_machine else ""
     notes = add_proof(variant, written, target.name, difference=difference, made_for=made_for)
     if made_for:
         notes += (f"{written.name} was optimised for {made_for}. Elsewhere it may be slower, or not run.",)

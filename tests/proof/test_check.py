@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 import workbench as wb
 from workbench import cli
 from workbench.errors import BadFile, BadValue
+from workbench.manifest import read_manifest
 from workbench.proof import check
 from workbench.proof.checking import checked
 
@@ -41,6 +42,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             ("int8", wb.Quantize("int8"), "onnx"),
             ("bundle", wb.Quantize("int8"), "bundle"),
             ("torch", wb.Prune(ratio=0.2), "safetensors"),
+            ("here", wb.Prune(ratio=0.2), "onnx-here"),
         ):
             wb.export(study.run(recipe, progress=False), place / name, format=form)
     return {one.name: one for one in place.iterdir() if one.name != "study"}
@@ -94,7 +96,7 @@ def linear(node: onnx.NodeProto) -> None:
             one.f = 1.1
 
 
-@pytest.mark.parametrize("name", ["float", "int8", "bundle", "torch"])
+@pytest.mark.parametrize("name", ["float", "int8", "bundle", "torch", "here"])
 def test_an_honest_run_is_silent(exports: dict[str, Path], name: str) -> None:
     report = check.check(exports[name], QUICK)
     assert not report.differs and not report.notes
@@ -327,6 +329,19 @@ def test_no_code_of_a_stranger_is_run(copied: Callable[[str], Path], tmp_path: P
     (folder / "network.c").write_text(f'__attribute__((constructor)) void f(void) {{ fopen("{mark}", "w"); }}')
     said = str(checked(folder, seconds=0))
     assert "--run-code" in said and "was not run" in said and not mark.exists()
+
+
+def test_a_file_that_was_optimised_for_another_machine_says_so(
+    copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied("here")
+    held = onnx.load(folder / "model.onnx")
+    assert {node.domain for node in held.graph.node} & {"com.microsoft", "com.microsoft.nchwc"}  # it was rewritten
+    assert any("was optimised for" in note for note in read_manifest(folder).notes)
+    assert not checked(folder, seconds=0).notes
+    monkeypatch.setattr(check, "here", lambda: "Another CPU with onnxruntime 0.1")
+    report = checked(folder, seconds=0)
+    assert "this is Another CPU with onnxruntime 0.1" in report.notes[0] and not report.differs
 
 
 def test_what_a_stranger_calls_a_layer_cannot_move_the_cursor() -> None:

@@ -40,6 +40,8 @@ class Exporter(ABC):
     typical: ClassVar[float] = np.inf
     #: What reading it back runs of the folder that it lies in, where that is code; "" for formats that hold data.
     runs_code: ClassVar[str] = ""
+    #: Whether what is written belongs to this machine and this version of ONNX Runtime.
+    this_machine: ClassVar[bool] = False
 
     def at_opset(self, opset: int) -> Exporter:
         """The format in ONNX's operators of that version. Raises: `BadValue`, also where the format has none."""
@@ -74,10 +76,6 @@ class Exporter(ABC):
 
     def unproven(self) -> str:
         """Why nothing that is written can be run here, a sentence for the manifest; "" where it can."""
-        return ""
-
-    def made_for(self) -> str:
-        """The machine and runtime that what is written belongs to; "" where it runs as well on others."""
         return ""
 
     def figures(self, variant: Variant, written: Path) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 #: Before this opset shapes and axes were written in ways that hardly any reader has any more.
 OLDEST = 7
+_NO_ADAPTER = re.compile(r"No Adapter From Version \$(\d+) for (\w+)")
 
 
 class Onnx(Exporter):
@@ -31,7 +33,9 @@ class Onnx(Exporter):
         """As `Exporter.at_opset`."""
         newest = defs.onnx_opset_version()
         if type(opset) is not int or not OLDEST <= opset <= newest:
-            raise BadValue(f"opset={shown(opset)} is none that can be written here. Give a number from {OLDEST} to {newest}.")
+            raise BadValue(
+                f"opset={shown(opset)} is none that can be written here. Give a whole number from {OLDEST} to {newest}."
+            )
         return Onnx(opset)
 
     def write(self, variant: Variant, folder: Path) -> Path:
@@ -65,12 +69,21 @@ def converted(model: onnx.ModelProto, opset: int, name: str) -> onnx.ModelProto:
         found.ir_version = helper.find_min_ir_version_for(found.opset_import, ignore_unknown=True)
         checker.check_model(found)
     except Exception as error:  # the converter raises anything
-        said = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
         raise BadValue(
-            f"{name} cannot be written in opset {opset}: {shown(said)} It was measured in opset {opset_of(model)}; "
+            f"{name} cannot be written in opset {opset}: {_reason(error)}. It was measured in opset {opset_of(model)}; "
             "choose one nearer to that, or leave opset out."
         ) from error
     return found
+
+
+def _reason(error: Exception) -> str:
+    """What the converter says, in words where it is the usual thing."""
+    missing = _NO_ADAPTER.search(str(error))
+    if missing:
+        version, operator = missing.groups()
+        return f"{operator}, as it is since opset {version}, cannot be told in older operators"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shown(lines[-1].rstrip(".")) if lines else type(error).__name__
 
 
 register(Onnx())

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.exporters.base import Exporter, register
-from workbench.proof.check import here
 from workbench.runtimes.onnxruntime import open_session
 
 if TYPE_CHECKING:
@@ -16,17 +15,13 @@ if TYPE_CHECKING:
 class OnnxHere(Exporter):
     """`model.onnx` with joined operators and weights laid out for this processor, for this version of ONNX Runtime."""
 
-    name, title = "onnx-here", "ONNX, optimised for this machine"
+    name, title, this_machine = "onnx-here", "ONNX, optimised for this machine", True
 
     def write(self, variant: Variant, folder: Path) -> Path:
         """The rewritten graph."""
         target = folder / "model.onnx"
         open_session(str(variant.onnx), optimized=str(target))
         return target
-
-    def made_for(self) -> str:
-        """This processor and this ONNX Runtime."""
-        return here()
 
 
 register(OnnxHere())

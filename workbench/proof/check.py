@@ -40,11 +40,12 @@ PERIOD, PROJECTIONS = 65537, 6
 PLACEMENT = 0.02
 ROUNDS, BLOCK_S, Z95 = 7, 0.005, 1.96
 #: What `canary.npz` says of itself: the network's file and its format, how many inputs and outputs it has, whether
-#: these are scores of classes, how far they may differ, its tensors, the speed-up and where it was measured, and how
-#: pixels became inputs.
+#: these are scores of classes, how far they may differ, its tensors, the speed-up, where it was measured and which
+#: machine alone it is for, and how pixels became inputs.
 KINDS: dict[str, Callable[[Any], Any]] = {
     "file": str, "format": str, "inputs": int, "outputs": int, "answers": bool, "tolerance": float, "layers": list,
-    "speedup": lambda one: one and tuple(map(float, one)), "machine": str, "made_for": str, "preprocess": lambda one: one and dict(one),
+    "speedup": lambda one: one and tuple(map(float, one)), "machine": str, "made_for": str,
+    "preprocess": lambda one: one and dict(one),
 }  # fmt: skip
 USUAL = {"mean": [0.0], "std": [1.0]}
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -546,7 +547,7 @@ def checked(folder: Folder, ask: Ask) -> Report:
 
 
 def here() -> str:
-    """This processor and this ONNX Runtime."""
+    """The processor and the ONNX Runtime that this runs with."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     processor = next(named, "") or platform.processor() or platform.machine()
