@@ -42,7 +42,7 @@ def device(  # noqa: PLR0913  # the options of a command
             _show(invitation)
             invitation.wait(number)
         for one in invitation.devices:
-            console.print(_table(one, runs))
+            console.print(_table(one, runs), soft_wrap=True)
         for sentence in invitation.refusals:
             console.print(f"[yellow]Refused:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 

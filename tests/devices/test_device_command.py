@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-import numpy as np
 import pytest
 import tiny
 from typer.testing import CliRunner
@@ -18,21 +17,20 @@ from workbench import cli, device_command
 from workbench.devices.invitation import Invitation
 from workbench.errors import BadValue
 from workbench.kept import Kept
-from workbench.onnx_file import write_onnx
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network, data, and a study of them with one variant, as a shell knows them: by their files."""
-    folder = tmp_path_factory.mktemp("files")
-    model = tiny.tiny_model()
-    write_onnx(model.module, model.example, folder / "net.onnx")
-    test = tiny.tiny_data()["test"]
-    np.savez(folder / "images.npz", test_images=test.inputs.numpy(), test_labels=test.labels.numpy())
-    data = wb.data(str(folder / "images.npz"))
-    study = wb.Study(wb.load(str(folder / "net.onnx")), data, path=folder / "study")
-    study.run(wb.Quantize("fp16"), progress=False)
-    return folder
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that is kept, with one variant."""
+    place = tmp_path_factory.mktemp("kept")
+    wb.Study(tiny.tiny_model(), tiny.tiny_data(), path=place).run(wb.Quantize("fp16"), progress=False)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network and data of the study are found; tests of the report show how, by names and files."""
+    monkeypatch.setattr(device_command, "loaded", lambda *about: (tiny.tiny_model(), tiny.tiny_data()))
 
 
 def act(invitation: Invitation) -> None:
@@ -52,20 +50,19 @@ def act(invitation: Invitation) -> None:
     send("done")
 
 
-def test_it_waits_for_a_device_and_shows_what_it_answered(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_for_a_device_and_shows_what_it_answered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     show = device_command._show
     monkeypatch.setattr(device_command, "_show", lambda invitation: (show(invitation), act(invitation)))
-    about = ["--model", str(files / "net.onnx"), "--data", str(files / "images.npz")]
-    found = CliRunner().invoke(cli.app, ["device", str(files / "study"), *about, "--devices", "1"])
+    found = CliRunner().invoke(cli.app, ["device", str(folder), "fp16", "--devices", "1"])
     assert found.exit_code == 0, found.output
     assert re.search(r"Open http://127\.0\.0\.1:\d+/\w{12}/ on a device", found.output)
     assert "█" in found.output and "--lan" in found.output
     assert "2.00× (1.96 to 2.04)" in found.output and "no adapter" in found.output
-    kept = Kept(str(files / "study"))
+    kept = Kept(str(folder))
     assert [one.name for one in kept.devices] == ["Pixel 8"]
     assert kept.frame()["speedup on Pixel 8"].max() == pytest.approx(2)
 
 
-def test_what_cannot_be_is_refused(files: Path) -> None:
-    found = CliRunner().invoke(cli.app, ["device", str(files / "study"), "--key", "key.pem"])
+def test_what_cannot_be_is_refused(folder: Path) -> None:
+    found = CliRunner().invoke(cli.app, ["device", str(folder), "--key", "key.pem"])
     assert isinstance(found.exception, BadValue) and "needs its key" in str(found.exception)

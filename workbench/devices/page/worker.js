@@ -86,8 +86,8 @@ async function measure(data) {
 /** The rounds of one session; gives the milliseconds spent in all of them so far. */
 async function rounds(run, how, { session, load_ms, spent, limit }) {
   let [sent, last] = [0, performance.now()];
+  let start = last;
   const found = [];
-  const start = last;
   const send = () => {
     say("rounds", { session, start: sent, load_ms, rounds: found.slice(sent) });
     [sent, last] = [found.length, performance.now()];
@@ -100,7 +100,7 @@ async function rounds(run, how, { session, load_ms, spent, limit }) {
       await breath();
       seen ||= hidden;
     }
-    if (seen) await shown(); // a round in the background is none
+    if (seen) start += await shown(); // a round in the background is none
     else found.push(times);
     if (found.length >= LEAST && performance.now() - last > 1000) send();
     say("working", { share: Math.min(1, (spent + performance.now() - start) / limit) });
@@ -109,9 +109,12 @@ async function rounds(run, how, { session, load_ms, spent, limit }) {
   return spent + performance.now() - start;
 }
 
+/** Waits until the page is in front; gives the milliseconds that it took. */
 async function shown() {
+  const since = performance.now();
   say("stage", { text: "Waiting: this page is in the background, where browsers slow it down." });
   while (hidden && !over) await new Promise((done) => setTimeout(done, 200));
+  return performance.now() - since;
 }
 
 /** Outputs of each network for every input that is not answered yet, in pieces. */
