@@ -14,7 +14,8 @@ from workbench.errors import BadValue, shown, unknown
 from workbench.jobs import Reporter
 from workbench.reduction.finding import Layer
 from workbench.reduction.pieces import plain
-from workbench.reduction.reduction import LOOKED_AT, WAYS, Ask, Reduction, reduced
+from workbench.reduction.reduction import LOOKED_AT, WAYS, Ask, reduced
+from workbench.reduction.result import Reduction
 from workbench.reduction.values import fitted
 from workbench.variant import Variant
 

@@ -1,10 +1,10 @@
-"""`reduced` and `Reduction`: the smallest part of a network that still shows a fault, and what it shows."""
+"""`reduce_file` and `reduced`: the smallest part of a network that still shows a fault."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from workbench.reduction.finding import (
     suspected,
     usual_tolerance,
 )
-from workbench.reduction.oracles import FAULTS, Oracle, Slow, Twin, Wrong
+from workbench.reduction.oracles import FAULTS, Oracle, Slow, Wrong
 from workbench.reduction.pieces import Array, Parts, Piece, plain
+from workbench.reduction.result import Reduction
 from workbench.reduction.values import REFERENCE, fitted, made_up, runner
 from workbench.runtimes.apart import ending
 from workbench.untrusted.onnx_files import read_onnx
@@ -58,63 +59,6 @@ class Ask:
             raise BadValue(f"fault is {shown(self.fault)}. Give one of {', '.join(FAULTS)}, or none to look for all.")
         if self.tolerance is not None and not 0 < self.tolerance < float("inf"):
             raise BadValue(f"tolerance is {self.tolerance}. Give a share above 0 of the outputs' largest number.")
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """The smallest part of a network that shows a fault.
-
-    `figure`: of a wrong one the largest difference of its outputs relative to their largest number, of a slow one how
-    many times as fast as the right one it is, else 1. `expected`: the right outputs, of a wrong one. `twin`: the same
-    part of the right network, where it could be cut out. `whole`: the operators that the search began with; `tried`:
-    the parts that were run. `said`: what ONNX Runtime said, or how it ended.
-    """
-
-    fault: str
-    piece: Piece = field(repr=False)
-    figure: Estimate
-    tolerance: float
-    expected: tuple[Array, ...] = field(default=(), repr=False)
-    twin: Twin | None = field(default=None, repr=False)
-    twin_level: str = "all"
-    whole: int = 0
-    tried: int = 0
-    said: str = ""
-
-    @property
-    def operators(self) -> tuple[str, ...]:
-        """What is left, in execution order."""
-        return self.piece.operators
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """The names of what is left, or the names of their results where they have none."""
-        return tuple(node.name or node.output[0] for node in self.piece.model.graph.node)
-
-    def save(self, path: str | Path) -> Path:
-        """Write model, input, right outputs and a script that shows the fault, as a zip. Raises: `StorageFailed`."""
-        from workbench.reduction.packing import pack
-
-        return pack(self, Path(path))
-
-    def __str__(self) -> str:
-        left = ", ".join(f"{operator} {name}" for operator, name in zip(self.operators, self.nodes, strict=True))
-        return f"{self.sentence} {len(self.operators)} of {self.whole} operators are left: {left}."
-
-    @property
-    def sentence(self) -> str:
-        """What is wrong with it."""
-        if self.fault == oracles.WRONG:
-            return (
-                f"Its outputs are off by {self.figure.value:.2g} of their largest number, where {self.tolerance:.2g} "
-                "is allowed."
-            )
-        if self.fault == oracles.SLOW:
-            one = self.figure
-            return f"It runs at {one.value:.3g}× the speed that it should ({one.low:.3g} to {one.high:.3g})."
-        if self.fault == oracles.REFUSED:
-            return f"ONNX Runtime refuses it: {self.said}."
-        return f"ONNX Runtime ends its process over it ({self.said})."
 
 
 @check_kinds

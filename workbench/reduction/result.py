@@ -1,4 +1,4 @@
-"""A zip to attach to a bug report: the model, its input, what is right, and one command that shows the fault."""
+"""`Reduction`: what is left of a network and the fault that it shows; and the zip of it for a bug report."""
 
 from __future__ import annotations
 
@@ -6,24 +6,79 @@ import io
 import json
 import platform
 import zipfile
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from workbench.estimate import Estimate
 from workbench.files.disk import told
 from workbench.measure.machine import machine
-from workbench.reduction import reproduce
-
-if TYPE_CHECKING:
-    from workbench.reduction.pieces import Array
-    from workbench.reduction.reduction import Reduction
+from workbench.reduction import oracles, reproduce
+from workbench.reduction.oracles import Twin
+from workbench.reduction.pieces import Array, Piece
 
 #: The folder in the zip.
 FOLDER = "fault"
 #: Every file in the zip bears this time, so that the same fault gives the same zip.
 _TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The smallest part of a network that shows a fault.
+
+    `figure`: of a wrong one the largest difference of its outputs relative to their largest number, of a slow one how
+    many times as fast as the right one it is, else 1. `expected`: the right outputs, of a wrong one. `twin`: the same
+    part of the right network, where it could be cut out. `whole`: the operators that the search began with; `tried`:
+    the parts that were run. `said`: what ONNX Runtime said, or how it ended.
+    """
+
+    fault: str
+    piece: Piece = field(repr=False)
+    figure: Estimate
+    tolerance: float
+    expected: tuple[Array, ...] = field(default=(), repr=False)
+    twin: Twin | None = field(default=None, repr=False)
+    twin_level: str = "all"
+    whole: int = 0
+    tried: int = 0
+    said: str = ""
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """What is left, in execution order."""
+        return self.piece.operators
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of what is left, or the names of their results where they have none."""
+        return tuple(node.name or node.output[0] for node in self.piece.model.graph.node)
+
+    def save(self, path: str | Path) -> Path:
+        """Write model, input, right outputs and a script that shows the fault, as a zip. Raises: `StorageFailed`."""
+        return pack(self, Path(path))
+
+    def __str__(self) -> str:
+        left = ", ".join(f"{operator} {name}" for operator, name in zip(self.operators, self.nodes, strict=True))
+        return f"{self.sentence} {len(self.operators)} of {self.whole} operators are left: {left}."
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong with it."""
+        if self.fault == oracles.WRONG:
+            return (
+                f"Its outputs are off by {self.figure.value:.2g} of their largest number, where {self.tolerance:.2g} "
+                "is allowed."
+            )
+        if self.fault == oracles.SLOW:
+            one = self.figure
+            return f"It runs at {one.value:.3g}× the speed that it should ({one.low:.3g} to {one.high:.3g})."
+        if self.fault == oracles.REFUSED:
+            return f"ONNX Runtime refuses it: {self.said}."
+        return f"ONNX Runtime ends its process over it ({self.said})."
 
 
 def pack(found: Reduction, path: Path) -> Path:
