@@ -11,7 +11,7 @@ from rich.markup import escape
 from workbench.terminal import console
 
 if TYPE_CHECKING:
-    from workbench.reduction.found import Reduction
+    from workbench.reduction.result import Reduction
 
 
 def reduce(  # noqa: PLR0913  # the options of a command

@@ -25,9 +25,9 @@ from workbench.cli import app
 from workbench.errors import BadFile, BadValue, UnknownName
 from workbench.reduction import oracles
 from workbench.reduction.ddmin import least
-from workbench.reduction.found import Reduction
 from workbench.reduction.oracles import Ends, Slow, far
 from workbench.reduction.reduction import Ask, reduce_file
+from workbench.reduction.result import Reduction
 
 
 def written(folder: Path, *graphs: onnx.ModelProto) -> list[Path]:

@@ -34,8 +34,8 @@ from workbench.jobs import Gate, Job, Reporter
 from workbench.measure.profiler import profile
 from workbench.progress import follow
 from workbench.recipe import Recipe
-from workbench.reduction.found import Reduction
 from workbench.reduction.reduction import Ask
+from workbench.reduction.result import Reduction
 from workbench.step import Step
 from workbench.variant import Variant
 

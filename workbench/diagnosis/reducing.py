@@ -13,9 +13,9 @@ from workbench.diagnosis.places import layer_names, places
 from workbench.errors import BadValue, shown, unknown
 from workbench.jobs import Reporter
 from workbench.reduction.finding import Layer
-from workbench.reduction.found import Reduction
 from workbench.reduction.pieces import plain
 from workbench.reduction.reduction import LOOKED_AT, WAYS, Ask, reduced
+from workbench.reduction.result import Reduction
 from workbench.reduction.values import fitted
 from workbench.variant import Variant
 

@@ -1,4 +1,4 @@
-"""`reduced` and `Reduction`: the smallest part of a network that still shows a fault, and what it shows."""
+"""`reduce_file` and `reduced`: the smallest part of a network that still shows a fault."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from workbench.reduction.finding import (
     suspected,
     usual_tolerance,
 )
-from workbench.reduction.found import Reduction
 from workbench.reduction.oracles import FAULTS, Oracle, Slow, Wrong
 from workbench.reduction.pieces import Array, Parts, Piece, plain
+from workbench.reduction.result import Reduction
 from workbench.reduction.values import REFERENCE, fitted, made_up, runner
 from workbench.runtimes.apart import ending
 from workbench.untrusted.onnx_files import read_onnx
