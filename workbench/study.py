@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from workbench.data import Data
 from workbench.data.classes import check_classes
 from workbench.data.matching import misfit
-from workbench.devices.asking import Elsewhere as Inviting
+from workbench.devices.asking import Inviting
 from workbench.diagnosis.elsewhere import Elsewhere
 from workbench.errors import BadFile, BadValue, StorageFailed, unknown
 from workbench.files.disk import told, workspace

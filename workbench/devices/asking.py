@@ -20,7 +20,7 @@ from workbench.variant import Variant
 MOST = 8
 
 
-class Elsewhere(ABC):
+class Inviting(ABC):
     """The part of a `Study` that invites devices, and knows what they answered."""
 
     task: Task

@@ -1,11 +1,4 @@
-<<<<<<<< HEAD:workbench/reduction/found.py
-"""What is left of a network that shows a fault, and the zip to attach to a bug report.
-
-It holds the model, its input, what is right, and one command that shows the fault.
-"""
-========
 """`Reduction`: what is left of a network and the fault that it shows; and the zip of it for a bug report."""
->>>>>>>> wt-reduce:workbench/reduction/result.py
 
 from __future__ import annotations
 
