@@ -161,8 +161,9 @@ def test_a_later_study_is_refused_with_both_versions_and_left_alone(tmp_path: Pa
             connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0009'")
         connection.execute("UPDATE study SET value = '7.5' WHERE key = 'workbench'")
     dump = list(connection.iterdump())
+    told = rf"format 9, which workbench 7\.5 wrote.*reads format {FORMAT} .*install -U"
     for use in (Storage, lambda folder: Kept(str(folder))):
-        with pytest.raises(NewerVersion, match=rf"format 9, which workbench 7\.5 wrote.*reads format {FORMAT} .*install -U"):
+        with pytest.raises(NewerVersion, match=told):
             use(storage.folder)
     assert list(connection.iterdump()) == dump and (storage.artefacts / stored.onnx).exists()
     connection.close()
