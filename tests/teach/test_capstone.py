@@ -20,6 +20,7 @@ import workbench as wb
 from workbench.certificate import Answer, Certificate
 from workbench.estimate import exact
 from workbench.frames.pareto import front
+from workbench.manifest import read_manifest
 from workbench.teach import check, forget, rubric
 from workbench.teach.labs import capstone as lab
 from workbench.teach.made import Demand, Made
@@ -163,7 +164,7 @@ def exported(study: wb.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_export(study: wb.Study, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "another network" in said("capstone-export", exported)
-    monkeypatch.setattr(lab, "HEARING", study.model.source)
+    monkeypatch.setattr(lab, "HEARING", read_manifest(exported).model)
     assert check("capstone-export", exported).passed and check("capstone-export", str(exported)).passed
     manifest = wb.export(study.baseline, tmp_path / "original")
     changed = tmp_path / "changed"
