@@ -32,6 +32,7 @@ from workbench.studies.naming import Label
 from workbench.studies.records import Record
 from workbench.studies.server import Server, hidden
 from workbench.studies.storage import Storage
+from workbench.studies.tables import FORMAT
 
 needed = pytest.mark.skipif(
     binaries() is None, reason="no PostgreSQL server is installed: install one (Debian: apt install postgresql)"
@@ -353,7 +354,7 @@ def test_a_later_form_is_refused_with_both_versions(server: Postgres, url: str, 
     name = database(url)
     server.sql("UPDATE workbench_version SET version_num = '0009'", name)
     server.sql("UPDATE study SET value = '7.5' WHERE key = 'workbench'", name)
-    with pytest.raises(NewerVersion, match=r"format 9, which workbench 7\.5 wrote.*reads format 2.*Update"):
+    with pytest.raises(NewerVersion, match=rf"format 9, which workbench 7\.5 wrote.*reads format {FORMAT}.*Update"):
         Storage(tmp_path / "study", url)
 
 
