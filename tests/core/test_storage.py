@@ -27,6 +27,7 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.errors import BadFile, StorageFailed, WorkbenchError
 from workbench.files.disk import workspace
+from workbench.studies.tables import FORMAT
 
 FIRST, SECOND = wb.Prune(ratio=0.3), wb.Prune(ratio=0.6)
 
