@@ -27,6 +27,7 @@ from tiny import tiny_data, tiny_model
 import workbench as wb
 from workbench.errors import BadFile, StorageFailed, WorkbenchError
 from workbench.files.disk import workspace
+from workbench.studies.tables import FORMAT
 
 FIRST, SECOND = wb.Prune(ratio=0.3), wb.Prune(ratio=0.6)
 
@@ -191,7 +192,7 @@ def test_a_study_of_an_earlier_version_opens(folder: Path) -> None:
 
 def test_a_study_of_a_later_format_says_so(folder: Path) -> None:
     database = sqlite3.connect(folder / "study.sqlite")
-    database.execute("UPDATE study SET value = '3' WHERE key = 'version'")
+    database.execute("UPDATE study SET value = ? WHERE key = 'version'", (str(FORMAT + 1),))
     database.commit()
     database.close()
     with pytest.raises(BadFile, match="Update the workbench"):
