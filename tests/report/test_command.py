@@ -91,3 +91,13 @@ def test_a_study_without_variants_is_nothing_to_report(tmp_path: Path) -> None:
     storage.claim(model="m", data="d")
     with pytest.raises(BadValue, match="Nothing is measured yet"):
         reopened(Kept(str(tmp_path / "empty")), wb.load(MODEL), wb.data(DATA))
+
+
+def test_a_metric_that_only_its_author_has_is_told(folder: Path) -> None:
+    kept = Kept(str(folder))
+    kept.about["judged_by"] = "sharpness"
+    with pytest.raises(BadValue, match=r"judged by 'sharpness', which is a metric of your own.*wb\.report\(study"):
+        reopened(kept, wb.load(MODEL), wb.data(DATA))
+    kept.about["judged_by"] = "top5"
+    judged = {one.data.task.principal.name for one in reopened(kept, wb.load(MODEL), wb.data(DATA))}
+    assert judged == {"top5"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workbench.data import Data
-from workbench.errors import BadValue
+from workbench.errors import BadValue, UnknownName
 from workbench.measure.affordable import drawn
 from workbench.models import Model
 from workbench.tasks import Task, recognise, seen_of
@@ -36,7 +36,15 @@ def reopened(kept: Kept, model: Model, data: Data) -> list[Variant]:
 def _task(model: Model, data: Data, judged_by: str) -> Task:
     seen = seen_of(model.module, model.example, data["test"])
     task = recognise(seen, None, None)
-    return task if judged_by in {"", task.principal.name} else recognise(seen, None, judged_by)
+    if judged_by in {"", task.principal.name}:
+        return task
+    try:
+        return recognise(seen, None, judged_by)
+    except UnknownName as error:
+        raise BadValue(
+            f"The study is judged by {judged_by!r}, which is a metric of your own. Write the report where it is defined: "
+            "wb.report(study, 'report.html')."
+        ) from error
 
 
 def _as_measured(kept: Kept, data: Data, task: Task) -> Data:
