@@ -327,6 +327,7 @@ def export_and_download(page: Any, folder: Path) -> None:
 
     page.locator(".t-export").click()
     expect(page.locator(".t-verified")).to_contain_text("read back", timeout=60_000)
+    expect(page.locator(".wb-export .t-take-html")).to_be_enabled()  # the report, beside the files
     for name in ("model.onnx", "manifest.json"):
         with page.expect_download() as download:
             page.locator(".t-download", has_text=name).click()

@@ -2,9 +2,9 @@ import { about } from "../about.js";
 import { Heading, useSort } from "../heading.js";
 import { sorted } from "../sorting.js";
 import { onGround } from "../theme.js";
-import { download } from "../download.js";
-import { html, Section, useState } from "../ui.js";
+import { html, Section } from "../ui.js";
 import { Label } from "./label.js";
+import { Take } from "./take.js";
 
 // A variant's figures, and under them the sentence that says why it is or is not faster.
 /** @param {{ row: View.VariantRow, columns: View.Heading[], selected: boolean, beside: boolean, send: Send }} props */
@@ -41,30 +41,6 @@ const Row = ({ row, columns, selected, beside, send }) => html`
   html`<tr class="wb-label-row wb-selected">
     <td colspan=${columns.length + 1}><div><${Label} key=${row.id} label=${row.label} name=${row.name} send=${send} /></div></td>
   </tr>`}`;
-
-/** @type {Record<string, string>} */
-const WORDS = { csv: "CSV", parquet: "Parquet", html: "Report", md: "Model card" };
-
-// The table, or the whole study, as a file.
-/** @param {{ files: string[], model: WidgetModel }} props */
-const Take = ({ files, model }) => {
-  const [said, setSaid] = useState("");
-  /** @param {string} file */
-  const take = async (file) => {
-    setSaid(`Making ${file}`);
-    try {
-      await download(model, file, null, () => {});
-      setSaid(`${file} is saved`);
-    } catch (error) {
-      setSaid(/** @type {Error} */ (error).message);
-    }
-  };
-  return html`<span class="wb-take">
-    <span class="wb-muted">Take away as</span>
-    ${files.map((file) => html`<button type="button" class="wb-small t-take-${file.split(".")[1]}" onClick=${() => take(file)}>${WORDS[file.split(".")[1]]}</button>`)}
-    <span class="wb-muted" role="status">${said}</span>
-  </span>`;
-};
 
 /** @param {{ view: View.TableView, send: Send }} props */
 const Columns = ({ view, send }) => {

@@ -3,6 +3,7 @@ import { download } from "../download.js";
 import { percent } from "../formatting.js";
 import { html, Section, useId, useRef, useState } from "../ui.js";
 import { Compare } from "./comparison.js";
+import { Take } from "./take.js";
 
 /** @param {{ file: View.ExportedFile, model: WidgetModel }} props */
 const File = ({ file, model }) => {
@@ -47,7 +48,8 @@ const Export = ({ view, send, model }) => {
       ${done &&
       html`<p class="wb-good t-verified">${done.sentence}</p>
         <ul class="wb-files">${done.files.map((f) => html`<${File} key=${done.key + f.name} file=${f} model=${model} />`)}</ul>
-        <p class="wb-help">In the folder <code>${done.folder}</code></p>`}
+        <p class="wb-help">In the folder <code>${done.folder}</code></p>
+        <${Take} files=${["report.html", "README.md"]} model=${model} label="For whoever decides:" />`}
     </div>`;
 };
 
