@@ -94,16 +94,19 @@ def test_bundled_networks_within_a_step_on_1000_images(
     assert f"#define NETWORK_ARENA_BYTES {predicted} " in (tmp_path / "network.h").read_text()
     found = footprint(tmp_path, tmp_path)
     assert found is None or found.ram == predicted
-    assert sum(frames(tmp_path, "-Os")[:4]) < 1024  # network_run, network_run_bytes, a kernel and what it calls
+    taken = frames(tmp_path, "-Os")
+    runs = sum(size for name, size in taken.items() if name.startswith("network_run"))
+    rest = sorted((size for name, size in taken.items() if not name.startswith("network_run")), reverse=True)
+    assert runs + sum(rest[:2]) < 1024  # they call a kernel, and that one a function of fewer lines
 
 
-def frames(folder: Path, level: str) -> list[int]:
-    """Bytes of the stack that each function takes, as the compiler tells them, the largest first."""
+def frames(folder: Path, level: str) -> dict[str, int]:
+    """Bytes of the stack that each function takes, as the compiler tells them."""
     command = [compiler(), *STRICT, level, "-fno-pie", "-fstack-usage", "-c", "network.c", "-o", "stack.o"]
     if subprocess.run(command, cwd=folder, check=False, capture_output=True).returncode:
         pytest.skip("this compiler does not tell what the stack takes")
     lines = (folder / "stack.su").read_text().splitlines()
-    return sorted((int(line.split("\t")[1]) for line in lines), reverse=True)
+    return {line.split("\t")[0].split(":")[-1]: int(line.split("\t")[1]) for line in lines}
 
 
 def test_first_layers_that_are_left_in_float(fashion: Data, tmp_path: Path) -> None:

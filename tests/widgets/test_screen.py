@@ -46,14 +46,6 @@ def test_a_study_given_is_shown_with_all_its_variants(screen: Screen, study: Stu
     assert view(screen, "variant")["name"] == "fp16"  # the newest
 
 
-def test_panels_alone_stand_with_what_loads_them_and_share_the_screens_state(screen: Screen) -> None:
-    box = screen.alone("diagnosis", "chart")
-    assert box.children == (screen.children[0], screen.panels["diagnosis"], screen.panels["chart"])
-    assert "wb-screen" in box._dom_classes  # by which the style reaches them
-    with pytest.raises(UnknownName, match="diagnosis"):
-        screen.alone("diagnoses")
-
-
 def test_every_view_is_plain_json(screen: Screen) -> None:
     for panel in screen.panels.values():
         json.dumps(panel.view, allow_nan=False)
