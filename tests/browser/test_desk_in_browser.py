@@ -35,6 +35,7 @@ ROOM = """() => {
   const within = [box(".wb-p-recipe .wb-card-head").bottom, box(".wb-add-step").top];
   return {
     steps: Math.min(within[1], steps.bottom) - Math.max(within[0], steps.top),
+    last: [...document.querySelectorAll(".t-step")].at(-1).getBoundingClientRect().height,
     add: document.elementFromPoint(add.x + add.width / 2, add.y + add.height / 2)?.classList.contains("t-add"),
     open: [...document.querySelectorAll(".t-fold")].map((one) => one.ariaExpanded),
   };
@@ -54,11 +55,11 @@ def add(page: Any, *steps: str) -> None:
 
 def has_room(page: Any, folded: int) -> None:
     """As the dashboard opens: the step that was added last is read whole, and the next one can be added."""
+    page.wait_for_function(f"() => {{ const found = ({ROOM})(); return found.steps >= found.last && found.add; }}")
     found = page.evaluate(ROOM)
     assert found["add"] is True
     assert found["open"] == ["false"] * folded + ["true"]
-    last = page.locator(".t-step").last.bounding_box()
-    assert found["steps"] >= last["height"] > 90
+    assert found["steps"] >= found["last"] > 90
 
 
 def stays_in_view(page: Any) -> None:

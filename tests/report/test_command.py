@@ -96,7 +96,7 @@ def test_a_study_without_variants_is_nothing_to_report(tmp_path: Path) -> None:
 def test_a_metric_that_only_its_author_has_is_told(folder: Path) -> None:
     kept = Kept(str(folder))
     kept.about["judged_by"] = "sharpness"
-    with pytest.raises(BadValue, match=r"judged by 'sharpness', which is a metric of your own.*wb\.report\(study"):
+    with pytest.raises(BadValue, match=r"judged by 'sharpness', a metric of your own.*wb\.report\(study"):
         reopened(kept, wb.load(MODEL), wb.data(DATA))
     kept.about["judged_by"] = "top5"
     judged = {one.data.task.principal.name for one in reopened(kept, wb.load(MODEL), wb.data(DATA))}

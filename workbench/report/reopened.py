@@ -42,7 +42,7 @@ def _task(model: Model, data: Data, judged_by: str) -> Task:
         return recognise(seen, None, judged_by)
     except UnknownName as error:
         raise BadValue(
-            f"The study is judged by {judged_by!r}, which is a metric of your own. Write the report where it is defined: "
+            f"The study is judged by {judged_by!r}, a metric of your own. Write the report where it is defined: "
             "wb.report(study, 'report.html')."
         ) from error
 

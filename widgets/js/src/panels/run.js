@@ -50,7 +50,7 @@ export const JobLine = ({ job, send, stop = "Cancel" }) => html`
 /** @param {Props<"run">} props */
 export const Run = ({ view, send }) => html`
   <${Section} label="Run">
-    <button type="button" class="wb-primary t-run" disabled=${!view.enabled} onClick=${() => send("run")}>${view.label}</button>
+    <button type="button" class="wb-primary t-run" title=${view.label} disabled=${!view.enabled} onClick=${() => send("run")}>${view.label}</button>
     <p class="wb-help">${view.note}</p>
     ${view.jobs.length > 0 &&
     html`<ul class="wb-jobs">${view.jobs.map((job) => html`<${JobLine} key=${job.id} job=${job} send=${send} />`)}</ul>`}
