@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,14 @@ def test_a_study_on_a_disk_without_a_byte_left_opens() -> None:
             assert look(disk / "study", "PRAGMA integrity_check") == [("ok",)]
     except subprocess.CalledProcessError:
         pytest.skip("mounts are not allowed here")
+
+
+def test_studies_are_made_on_several_threads_at_once(tmp_path: Path) -> None:
+    """As the screen does with two networks; Alembic alone has one at a time."""
+
+    def made(number: int) -> bool:
+        storage = Storage(tmp_path / str(number))
+        return (storage.folder / "study.sqlite").exists()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(made, range(24)))

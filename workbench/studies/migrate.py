@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -10,6 +11,8 @@ from workbench.errors import NewerVersion
 from workbench.studies.tables import FORMAT, REVISION, VERSION_TABLE
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+#: Alembic keeps what it is at in globals of its own, so that two studies of one process take turns.
+_ALEMBIC = threading.Lock()
 
 
 def is_current(connection: Connection, place: str) -> bool:
@@ -46,7 +49,8 @@ def migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, REVISION)
+    with _ALEMBIC:
+        command.upgrade(config, REVISION)
     connection.execute(text("DELETE FROM study WHERE key IN ('version', 'workbench')"))
     for key, value in {"version": str(FORMAT), "workbench": _own()}.items():
         connection.execute(text("INSERT INTO study VALUES (:key, :value)"), {"key": key, "value": value})
