@@ -34,3 +34,11 @@ def test_no_error_and_no_path_of_a_machine_is_stored(notebook: dict[str, Any]) -
 def test_every_cell_has_an_id_and_the_kernel_is_any_python(notebook: dict[str, Any]) -> None:
     assert all(cell.get("id") for cell in notebook["cells"])
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def test_what_notebooks_write_is_no_part_of_the_project() -> None:
+    """Executed from a checkout they write beside themselves."""
+    rules = (Path(__file__).parent.parent / ".gitignore").read_text().splitlines()
+    assert "/notebooks/**/out/" in rules
+    written = [path for path in NOTEBOOKS if '"out/' in path.read_text() or '\\"out/' in path.read_text()]
+    assert {path.parent.name for path in written} >= {"notebooks", "solutions"}
